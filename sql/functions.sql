@@ -1,0 +1,82 @@
+------------------------------------------------------------------------------------------------------
+-- Appending
+------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION en57_append(
+    events jsonb,
+    fail_if en57_query DEFAULT NULL,
+    partition text DEFAULT NULL,
+    on_conflict text DEFAULT NULL
+) RETURNS en57_append_result
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_append(jsonb, en57_query, text, text) IS
+    'appends an event or an array of them, unless fail_if matches an event that is there';
+
+CREATE FUNCTION en57_lock(query en57_query, partition text DEFAULT NULL) RETURNS bigint
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_lock(en57_query, text) IS
+    'keeps other appends of matching events out until the end of the transaction; returns the position as of which none is missing';
+
+------------------------------------------------------------------------------------------------------
+-- Reading
+------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION en57_read(
+    query en57_query DEFAULT NULL,
+    after bigint DEFAULT NULL,
+    upto bigint DEFAULT NULL,
+    max_count bigint DEFAULT NULL,
+    backwards boolean DEFAULT false,
+    as_of timestamptz DEFAULT NULL,
+    occurred_until timestamptz DEFAULT NULL,
+    partition text DEFAULT NULL,
+    upcast boolean DEFAULT true
+) RETURNS SETOF en57_event
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION en57_read(en57_query, bigint, bigint, bigint, boolean, timestamptz, timestamptz, text, boolean) IS
+    'the events that match, in position order: after exclusive, upto inclusive';
+
+CREATE FUNCTION en57_context(
+    query en57_query DEFAULT NULL,
+    partition text DEFAULT NULL,
+    OUT "position" bigint,
+    OUT events en57_event[]
+) RETURNS record
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_context(en57_query, text) IS
+    'all events that match, and the position to use as after in fail_if, of one moment';
+
+CREATE FUNCTION en57_head(query en57_query DEFAULT NULL, partition text DEFAULT NULL) RETURNS bigint
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_head(en57_query, text) IS
+    'the position as of which no event that matches is missing, or ever will be';
+
+CREATE FUNCTION en57_last(query en57_query DEFAULT NULL, partition text DEFAULT NULL) RETURNS en57_event
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_last(en57_query, text) IS 'the newest event that matches, or NULL';
+
+CREATE FUNCTION en57_exists(query en57_query DEFAULT NULL, partition text DEFAULT NULL) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_exists(en57_query, text) IS 'whether an event matches';
+
+CREATE FUNCTION en57_count(query en57_query DEFAULT NULL, partition text DEFAULT NULL) RETURNS bigint
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_count(en57_query, text) IS 'how many events match';
+
+CREATE FUNCTION en57_get(id uuid, partition text DEFAULT NULL) RETURNS en57_event
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_get(uuid, text) IS 'the event with this id, or NULL';
+
+------------------------------------------------------------------------------------------------------
+-- Waiting
+------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION en57_wait(
+    after bigint,
+    timeout interval DEFAULT '30s',
+    query en57_query DEFAULT NULL,
+    partition text DEFAULT NULL
+) RETURNS bigint
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_wait(bigint, interval, en57_query, text) IS
+    'sleeps until the frontier is beyond after (and an event after it matches), or the time is over; returns the frontier';

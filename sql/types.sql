@@ -1,0 +1,142 @@
+------------------------------------------------------------------------------------------------------
+-- Type en57_query: which events; a union of criteria
+------------------------------------------------------------------------------------------------------
+
+CREATE TYPE en57_query;
+
+CREATE FUNCTION en57_query_in(cstring) RETURNS en57_query
+    AS 'MODULE_PATHNAME' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION en57_query_out(en57_query) RETURNS cstring
+    AS 'MODULE_PATHNAME' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION en57_query_recv(internal) RETURNS en57_query
+    AS 'MODULE_PATHNAME' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION en57_query_send(en57_query) RETURNS bytea
+    AS 'MODULE_PATHNAME' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE TYPE en57_query (
+    INPUT = en57_query_in,
+    OUTPUT = en57_query_out,
+    RECEIVE = en57_query_recv,
+    SEND = en57_query_send,
+    INTERNALLENGTH = VARIABLE,
+    STORAGE = extended
+);
+COMMENT ON TYPE en57_query IS
+    'a query of events: a criterion {"types", "tags", "stream", "correlation_id", "causation_id", "after"}, or an array of them';
+
+CREATE FUNCTION en57_query(jsonb) RETURNS en57_query
+    AS 'MODULE_PATHNAME', 'en57_query_from_jsonb' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION en57_query(jsonb) IS 'the query that a JSON document describes';
+CREATE FUNCTION en57_query_to_jsonb(en57_query) RETURNS jsonb
+    AS 'MODULE_PATHNAME' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION en57_query_to_jsonb(en57_query) IS 'the query as a JSON document';
+
+CREATE CAST (jsonb AS en57_query) WITH FUNCTION en57_query(jsonb) AS IMPLICIT;
+CREATE CAST (en57_query AS jsonb) WITH FUNCTION en57_query_to_jsonb(en57_query) AS ASSIGNMENT;
+
+CREATE FUNCTION en57_query(
+    types text[] DEFAULT NULL,
+    tags text[] DEFAULT NULL,
+    after bigint DEFAULT NULL,
+    stream text DEFAULT NULL
+) RETURNS en57_query
+    AS 'MODULE_PATHNAME', 'en57_query_make' LANGUAGE c IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION en57_query(text[], text[], bigint, text) IS
+    'a query of one criterion: any of the types, all of the tags, positions greater than after, the stream';
+
+CREATE FUNCTION en57_query_union(en57_query, en57_query) RETURNS en57_query
+    AS 'MODULE_PATHNAME' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+CREATE OPERATOR | (
+    LEFTARG = en57_query, RIGHTARG = en57_query, FUNCTION = en57_query_union, COMMUTATOR = |
+);
+COMMENT ON OPERATOR | (en57_query, en57_query) IS 'events that match either query';
+
+CREATE FUNCTION en57_query_eq(en57_query, en57_query) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION en57_query_ne(en57_query, en57_query) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION en57_query_lt(en57_query, en57_query) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION en57_query_le(en57_query, en57_query) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION en57_query_gt(en57_query, en57_query) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION en57_query_ge(en57_query, en57_query) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION en57_query_cmp(en57_query, en57_query) RETURNS integer
+    AS 'MODULE_PATHNAME' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION en57_query_hash(en57_query) RETURNS integer
+    AS 'MODULE_PATHNAME' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION en57_query_hash_extended(en57_query, bigint) RETURNS bigint
+    AS 'MODULE_PATHNAME' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR = (
+    LEFTARG = en57_query, RIGHTARG = en57_query, FUNCTION = en57_query_eq,
+    COMMUTATOR = =, NEGATOR = <>, RESTRICT = eqsel, JOIN = eqjoinsel, HASHES, MERGES
+);
+CREATE OPERATOR <> (
+    LEFTARG = en57_query, RIGHTARG = en57_query, FUNCTION = en57_query_ne,
+    COMMUTATOR = <>, NEGATOR = =, RESTRICT = neqsel, JOIN = neqjoinsel
+);
+CREATE OPERATOR < (
+    LEFTARG = en57_query, RIGHTARG = en57_query, FUNCTION = en57_query_lt,
+    COMMUTATOR = >, NEGATOR = >=, RESTRICT = scalarltsel, JOIN = scalarltjoinsel
+);
+CREATE OPERATOR <= (
+    LEFTARG = en57_query, RIGHTARG = en57_query, FUNCTION = en57_query_le,
+    COMMUTATOR = >=, NEGATOR = >, RESTRICT = scalarlesel, JOIN = scalarlejoinsel
+);
+CREATE OPERATOR > (
+    LEFTARG = en57_query, RIGHTARG = en57_query, FUNCTION = en57_query_gt,
+    COMMUTATOR = <, NEGATOR = <=, RESTRICT = scalargtsel, JOIN = scalargtjoinsel
+);
+CREATE OPERATOR >= (
+    LEFTARG = en57_query, RIGHTARG = en57_query, FUNCTION = en57_query_ge,
+    COMMUTATOR = <=, NEGATOR = <, RESTRICT = scalargesel, JOIN = scalargejoinsel
+);
+CREATE OPERATOR CLASS en57_query_btree_ops DEFAULT FOR TYPE en57_query USING btree AS
+    OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >,
+    FUNCTION 1 en57_query_cmp(en57_query, en57_query);
+CREATE OPERATOR CLASS en57_query_hash_ops DEFAULT FOR TYPE en57_query USING hash AS
+    OPERATOR 1 =,
+    FUNCTION 1 en57_query_hash(en57_query),
+    FUNCTION 2 en57_query_hash_extended(en57_query, bigint);
+
+------------------------------------------------------------------------------------------------------
+-- Events and results
+------------------------------------------------------------------------------------------------------
+
+CREATE TYPE en57_event AS (
+    "position" bigint,
+    id uuid,
+    type text,
+    data jsonb,
+    meta jsonb,
+    tags text[],
+    stream text,
+    stream_version bigint,
+    schema_version integer,
+    occurred_at timestamptz,
+    recorded_at timestamptz,
+    partition text
+);
+COMMENT ON TYPE en57_event IS 'an event of the log, what every read returns';
+
+CREATE TYPE en57_outcome AS ENUM ('appended', 'repeated', 'conflict');
+COMMENT ON TYPE en57_outcome IS 'what became of an append';
+
+CREATE TYPE en57_append_result AS (
+    outcome en57_outcome,
+    "position" bigint,
+    first_position bigint,
+    stream_version bigint,
+    conflicts jsonb
+);
+COMMENT ON TYPE en57_append_result IS
+    'what en57_append returns: the last and first position appended, or the newest conflict and the conflicting events';
+
+CREATE FUNCTION en57_matches(query en57_query, event en57_event) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION en57_matches(en57_query, en57_event) IS 'whether the event matches the query';
+CREATE OPERATOR @> (LEFTARG = en57_query, RIGHTARG = en57_event, FUNCTION = en57_matches);
+COMMENT ON OPERATOR @> (en57_query, en57_event) IS 'whether the event matches the query';

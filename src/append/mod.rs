@@ -1,0 +1,260 @@
+//! Appending: parse, lock, check, allot, insert.
+
+pub mod parse;
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::key::Namespace;
+use crate::dcb::query::{Criterion, Query};
+use crate::store::btree::{Direction, Entry};
+use crate::store::catalog::{self, Opened, Partition};
+use crate::store::event::{self, Column, NewEvent, Row};
+use crate::store::heap::{Batch, Fetcher, find_id};
+use crate::store::key_lock::Plan;
+use crate::store::position::Counter;
+use crate::store::scan::{self, Range, Scan};
+use crate::store::{clock, json, settings, transaction};
+
+/// What became of an append.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The events are stored, from the first position to the last without a gap.
+    Appended {
+        /// The first event's position.
+        first: i64,
+        /// The last event's.
+        last: i64,
+    },
+    /// Exactly these events were stored before.
+    Repeated {
+        /// The first event's position.
+        first: i64,
+        /// The last event's.
+        last: i64,
+    },
+    /// The condition did not hold; nothing was stored.
+    Conflict {
+        /// The newest match's position.
+        position: i64,
+    },
+}
+
+/// What a caller wants to be told of conflicting events.
+pub struct Conflicts<'a> {
+    /// How many at most; the newest.
+    pub at_most: usize,
+    /// Gets them from the newest to the oldest.
+    pub sink: &'a mut dyn FnMut(&Row) -> Result<()>,
+}
+
+/// What is to be appended, and on which condition.
+pub struct Request<'a> {
+    /// At least one event.
+    pub events: &'a [NewEvent<'a>],
+    /// The append fails if one of them matches an event that is there. They are asked in order; the
+    /// first one that matches at all tells the conflicts.
+    pub fail_if: &'a [Query],
+    /// The partition's name, where it is not the default one.
+    pub partition: Option<&'a str>,
+    /// Whether sending stored events again is answered like the first time, or refused.
+    pub may_repeat: bool,
+}
+
+/// Appends the events, unless the condition fails.
+///
+/// # Errors
+/// 42501, 42704, 0A000 as the partition demands; 23505 where some ids are known already and it is not
+/// these very events that are stored.
+pub fn append(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
+    catalog::demand_writable("en57_append()");
+    let events = request.events;
+    let store = catalog::store()?;
+    let place = store.partition(request.partition)?;
+    place.demand_insert()?;
+    if !request.fail_if.is_empty() {
+        // A refused append shows events.
+        place.demand_select()?;
+    }
+    let counter = Counter::of(store)?;
+    let table = place.open_to_append()?;
+    let keys: Vec<Vec<i64>> = events.iter().map(NewEvent::keys).collect();
+    lock(place, &table, request, &keys)?;
+
+    if let Some((first, last)) = stored_before(&table, events, request.may_repeat)? {
+        return Ok(Outcome::Repeated { first, last });
+    }
+    for query in request.fail_if {
+        if let Some(position) = newest_match(&table, query, conflicts)? {
+            return Ok(Outcome::Conflict { position });
+        }
+    }
+
+    let (first, stable) = counter.allot(place.oid, events.len() as i64)?;
+    let last = first + events.len() as i64 - 1;
+    let recorded_at_us = clock::now_us();
+    Batch {
+        partition: place,
+        table: &table,
+        first,
+        stable,
+        recorded_at_us,
+    }
+    .insert(events, &keys)?;
+    if counter.everybody_sees(transaction::last_committed(), place.oid) {
+        transaction::forget_committed();
+    }
+    let written = keys
+        .iter()
+        .zip(first..)
+        .flat_map(|(keys, p)| keys.iter().map(move |k| (*k, p)));
+    transaction::wrote(place.oid, written, last);
+    Ok(Outcome::Appended { first, last })
+}
+
+/// Takes the locks that make the condition exact.
+fn lock(place: &Partition, table: &Opened, request: &Request, keys: &[Vec<i64>]) -> Result<()> {
+    let mut plan = Plan::default();
+    keys.iter().flatten().for_each(|key| plan.write(*key));
+    for criterion in request.fail_if.iter().flat_map(Query::criteria) {
+        match keys_to_lock(table, criterion)? {
+            Some(keys) => keys.into_iter().for_each(|key| plan.check(key)),
+            None => plan.check_all(),
+        }
+    }
+    if let Some(id) = request.events.iter().find_map(|e| e.id) {
+        plan.sole(event::effective(Namespace::Id, &id));
+    }
+    plan.acquire(place.oid);
+    Ok(())
+}
+
+/// The keys whose locks keep out every event of a criterion: one that they all stand under, the rarest;
+/// otherwise those of its types. `None`: any event could be one.
+fn keys_to_lock(table: &Opened, criterion: &Criterion) -> Result<Option<Vec<i64>>> {
+    let required = scan::required_keys(criterion);
+    match required.as_slice() {
+        [] if criterion.types.is_empty() => Ok(None),
+        [] => Ok(Some(scan::type_keys(criterion))),
+        [one] => Ok(Some(vec![*one])),
+        several => {
+            let mut rarest = (usize::MAX, several[0]);
+            for key in several {
+                rarest = rarest.min((scan::frequency(table, *key)?, *key));
+            }
+            Ok(Some(vec![rarest.1]))
+        }
+    }
+}
+
+/// Takes a query's locks until the end of the transaction and returns the position as of which nothing
+/// that matches is missing.
+///
+/// # Errors
+/// 42501, 42704.
+pub fn lock_query(query: &Query, partition: Option<&str>) -> Result<i64> {
+    catalog::demand_writable("en57_lock()");
+    let store = catalog::store()?;
+    let place = store.partition(partition)?;
+    place.demand_insert()?;
+    place.demand_select()?;
+    let counter = Counter::of(store)?;
+    let table = place.open_to_read()?;
+    let mut plan = Plan::default();
+    for criterion in query.criteria() {
+        match keys_to_lock(&table, criterion)? {
+            Some(keys) => keys.into_iter().for_each(|key| plan.check_and_write(key)),
+            None => plan.check_all(),
+        }
+    }
+    plan.acquire(place.oid);
+    // What was locked is read as of now, also where the transaction's reads repeat.
+    transaction::renew_moment();
+    Ok(crate::read::current_frontier(&counter, place, query))
+}
+
+/// The newest event that matches, committed by now or the transaction's own; the newest ones go to
+/// `conflicts`. The locks are held, so nobody can change the answer.
+fn newest_match(table: &Opened, query: &Query, conflicts: &mut Conflicts) -> Result<Option<i64>> {
+    let range = Range {
+        after: 0,
+        upto: i64::MAX - 1,
+    };
+    let mut scan = Scan::new(table, query, range, Direction::Backward)?;
+    let mut fetcher = Fetcher::new(table);
+    let mut newest = None;
+    let mut found = 0;
+    while found < conflicts.at_most {
+        let Some(entry) = scan.next()? else { break };
+        if fetcher.fetch(entry, false) && query.matches(&fetcher.row.matchable()?) {
+            newest.get_or_insert(entry.position);
+            (conflicts.sink)(&fetcher.row)?;
+            found += 1;
+        }
+    }
+    Ok(newest)
+}
+
+/// The positions of these very events, where they are all stored already.
+fn stored_before(
+    table: &Opened,
+    events: &[NewEvent],
+    may_repeat: bool,
+) -> Result<Option<(i64, i64)>> {
+    let mut known: Option<(usize, Entry)> = None;
+    let mut first = None;
+    let mut fetcher = Fetcher::new(table);
+    let known_already = |n: usize, id: &[u8; 16]| {
+        Error::new(
+            SqlState::UniqueViolation,
+            format!("event {}: its id is known already", n + 1),
+        )
+        .detail(format!(
+            "An event with id {} is stored.",
+            uuid::Uuid::from_bytes(*id)
+        ))
+    };
+    for (n, new) in events.iter().enumerate() {
+        let Some(id) = &new.id else {
+            match known {
+                Some((n, _)) => return Err(known_already(n, &events[n].id.unwrap_or_default())),
+                None => continue,
+            }
+        };
+        let Some(entry) = find_id(table, id)? else {
+            match known {
+                // The unique index is there for the rest: nothing of a batch is looked up in vain.
+                None if n == 0 => return Ok(None),
+                None => continue,
+                Some((n, _)) => return Err(known_already(n, &events[n].id.unwrap_or_default())),
+            }
+        };
+        let first = *first.get_or_insert(entry.position);
+        let same = may_repeat
+            && n as i64 == entry.position - first
+            && (n == 0 || known.is_some())
+            && fetcher.fetch(entry, false)
+            && is_same(new, &fetcher.row)?;
+        if !same {
+            return Err(known_already(n, id).hint(
+                "Send a new id with new events, and exactly the same events to repeat an append.",
+            ));
+        }
+        known = Some((n, entry));
+    }
+    Ok(known.and_then(|(_, entry)| first.map(|first| (first, entry.position))))
+}
+
+/// Whether a stored event is what is to be appended: type, tags and data; its id is the same already.
+fn is_same(new: &NewEvent, row: &Row) -> Result<bool> {
+    let same_data = match (new.data, row.get(Column::Data)) {
+        (None, None) => true,
+        (Some(new), Some(stored)) => json::equal(new.to_datum(), stored),
+        _ => false,
+    };
+    let tags = row.tags()?.texts()?;
+    Ok(same_data && row.event_type()? == new.event_type && tags == new.tags)
+}
+
+/// `en57.max_conflicts`.
+pub fn max_conflicts() -> usize {
+    settings::max_conflicts()
+}

@@ -1,0 +1,135 @@
+//! The one error type of the domain and the engine: a SQLSTATE, a message, and where they help a
+//! DETAIL and a HINT.
+//!
+//! Messages are short, in lower case and without a full stop; details and hints are sentences.
+
+use std::fmt;
+
+/// The outcome of everything that can be refused.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The SQLSTATEs that en57 raises itself; PostgreSQL's own where their meaning fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SqlState {
+    /// N5701: an append condition failed and the caller asked for an error.
+    ConditionFailed,
+    /// N5706: a wait for transactions in flight took too long.
+    WaitTimeout,
+    /// 22P02: a text is not of its type's form.
+    InvalidText,
+    /// 22023: a value is not allowed where it stands.
+    InvalidParameter,
+    /// 22004: NULL is not allowed here.
+    NullNotAllowed,
+    /// 23505: an event's id is known already.
+    UniqueViolation,
+    /// 42501: the role may not do this.
+    InsufficientPrivilege,
+    /// 42704: something named does not exist.
+    UndefinedObject,
+    /// 54000: a limit of the program is exceeded.
+    LimitExceeded,
+    /// 55000: the object or server is not in the state that this needs.
+    NotInPrerequisiteState,
+    /// 0A000: not supported.
+    NotSupported,
+    /// XX001: stored data is damaged.
+    DataCorrupted,
+    /// 53200: out of memory (of the shared kind).
+    OutOfMemory,
+    /// XX000: cannot happen.
+    Internal,
+}
+
+impl SqlState {
+    /// The five characters that a client sees.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::ConditionFailed => "N5701",
+            Self::WaitTimeout => "N5706",
+            Self::InvalidText => "22P02",
+            Self::InvalidParameter => "22023",
+            Self::NullNotAllowed => "22004",
+            Self::UniqueViolation => "23505",
+            Self::InsufficientPrivilege => "42501",
+            Self::UndefinedObject => "42704",
+            Self::LimitExceeded => "54000",
+            Self::NotInPrerequisiteState => "55000",
+            Self::NotSupported => "0A000",
+            Self::DataCorrupted => "XX001",
+            Self::OutOfMemory => "53200",
+            Self::Internal => "XX000",
+        }
+    }
+}
+
+/// What was refused, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// The SQLSTATE.
+    pub state: SqlState,
+    /// The primary message.
+    pub message: String,
+    /// DETAIL: a full sentence, or a machine-readable document where the contract says so.
+    pub detail: Option<String>,
+    /// HINT: the remedy, a full sentence.
+    pub hint: Option<String>,
+}
+
+impl Error {
+    /// An error with neither detail nor hint.
+    pub fn new(state: SqlState, message: impl Into<String>) -> Self {
+        Self {
+            state,
+            message: message.into(),
+            detail: None,
+            hint: None,
+        }
+    }
+
+    /// The same with a DETAIL.
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// The same with a HINT.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.state.code(), self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The known word nearest to `word`, where one is near enough to be a likely slip of the pen.
+pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    known
+        .iter()
+        .map(|k| (distance(word, k), *k))
+        .min()
+        .filter(|(d, k)| *d <= 1 + k.chars().count() / 3)
+        .map(|(_, k)| k)
+}
+
+/// Levenshtein's distance, over at most the first 64 characters.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().take(64).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,206 @@
+//! From JSON text to a [`Query`], with errors that name the place.
+//!
+//! NULL stands for an absent key. An empty list is refused, because "any of none" and "no restriction"
+//! are both what somebody means by it. Of a key given twice the last one counts, as in jsonb.
+
+use serde_json::{Map, Value};
+
+use super::error::{Error, Result, SqlState, nearest};
+use super::limits;
+use super::query::{Criterion, Query};
+
+const KEYS: [&str; 6] = [
+    "types",
+    "tags",
+    "stream",
+    "correlation_id",
+    "causation_id",
+    "after",
+];
+
+/// Reads a query: a criterion, an array of them, or the form of dcb.events, `{"items": [..], "after": n}`.
+///
+/// # Errors
+/// 22P02, with the criterion's number and the key.
+pub fn query(text: &str) -> Result<Query> {
+    let value: Value = serde_json::from_str(text).map_err(|e| {
+        invalid("invalid input syntax for type en57_query")
+            .detail(format!("The text is not JSON: {e}."))
+    })?;
+    match value {
+        Value::Array(items) => criteria(&items),
+        Value::Object(object) if object.contains_key("items") => dcb_form(&object),
+        Value::Object(object) => Ok(Query::new(vec![criterion(&object, "")?])),
+        other => Err(invalid(format!(
+            "a query is a JSON object or an array of them, not {}",
+            kind(&other)
+        ))),
+    }
+}
+
+/// `{"items": [..], "after": n}`: `after` holds for each item beside the item's own.
+fn dcb_form(object: &Map<String, Value>) -> Result<Query> {
+    if let Some(key) = object.keys().find(|k| *k != "items" && *k != "after") {
+        return Err(unknown_key(key, &["items", "after"], ""));
+    }
+    let Some(Value::Array(items)) = object.get("items") else {
+        return Err(invalid("\"items\" of a query must be an array of criteria"));
+    };
+    let after = object.get("after").map_or(Ok(None), |v| position(v, ""))?;
+    let mut list = criteria(items)?.criteria().to_vec();
+    list.iter_mut().for_each(|c| c.after = c.after.max(after));
+    Ok(Query::new(list))
+}
+
+fn criteria(items: &[Value]) -> Result<Query> {
+    if items.is_empty() {
+        return Err(
+            invalid("a query needs at least one criterion").hint("Write {} to match every event.")
+        );
+    }
+    if items.len() > limits::CRITERIA_PER_QUERY {
+        return Err(invalid(format!(
+            "a query has at most {} criteria",
+            limits::CRITERIA_PER_QUERY
+        )));
+    }
+    let list = items.iter().enumerate().map(|(i, item)| match item {
+        Value::Object(object) => criterion(object, &format!("criterion {}: ", i + 1)),
+        other => Err(invalid(format!(
+            "criterion {}: must be an object, not {}",
+            i + 1,
+            kind(other)
+        ))),
+    });
+    Ok(Query::new(list.collect::<Result<_>>()?))
+}
+
+fn criterion(object: &Map<String, Value>, place: &str) -> Result<Criterion> {
+    let mut c = Criterion::default();
+    for (key, value) in object {
+        match key.as_str() {
+            "types" => c.types = names(value, key, limits::TYPE_BYTES, place)?,
+            "tags" => c.tags = names(value, key, limits::TEXT_BYTES, place)?,
+            "stream" => c.stream = text(value, key, place)?,
+            "correlation_id" => c.correlation_id = text(value, key, place)?,
+            "causation_id" => c.causation_id = text(value, key, place)?,
+            "after" => c.after = position(value, place)?,
+            _ => return Err(unknown_key(key, &KEYS, place)),
+        }
+    }
+    Ok(c)
+}
+
+fn names(value: &Value, key: &str, max_bytes: usize, place: &str) -> Result<Vec<String>> {
+    let items = match value {
+        Value::Null => return Ok(Vec::new()),
+        Value::Array(items) => items,
+        other => {
+            return Err(invalid(format!(
+                "{place}\"{key}\" must be an array of strings, not {}",
+                kind(other)
+            )));
+        }
+    };
+    if items.is_empty() {
+        return Err(
+            invalid(format!("{place}\"{key}\" must not be empty")).hint(format!(
+                "Leave \"{key}\" out where it is not to restrict the query."
+            )),
+        );
+    }
+    if items.len() > limits::NAMES_PER_CRITERION {
+        return Err(invalid(format!(
+            "{place}\"{key}\" has more than {} elements",
+            limits::NAMES_PER_CRITERION
+        )));
+    }
+    let one = |(i, item): (usize, &Value)| match item {
+        Value::String(s) => checked(
+            s,
+            max_bytes,
+            &format!("{place}\"{key}\", element {}", i + 1),
+        )
+        .map(str::to_owned),
+        other => Err(invalid(format!(
+            "{place}\"{key}\", element {}: must be a string, not {}",
+            i + 1,
+            kind(other)
+        ))),
+    };
+    items.iter().enumerate().map(one).collect()
+}
+
+fn text(value: &Value, key: &str, place: &str) -> Result<Option<String>> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(s) => {
+            checked(s, limits::TEXT_BYTES, &format!("{place}\"{key}\"")).map(|s| Some(s.to_owned()))
+        }
+        other => Err(invalid(format!(
+            "{place}\"{key}\" must be a string, not {}",
+            kind(other)
+        ))),
+    }
+}
+
+fn position(value: &Value, place: &str) -> Result<Option<i64>> {
+    match value {
+        Value::Null => Ok(None),
+        Value::Number(n) => match n.as_i64() {
+            Some(after) if after >= 0 => Ok(Some(after)),
+            _ => Err(invalid(format!(
+                "{place}\"after\" must be a position, from 0 to {}",
+                i64::MAX
+            ))),
+        },
+        other => Err(invalid(format!(
+            "{place}\"after\" must be a number, not {}",
+            kind(other)
+        ))),
+    }
+}
+
+/// Refuses texts that no event can carry.
+///
+/// # Errors
+/// 22P02, with the place as given.
+pub fn checked<'a>(s: &'a str, max_bytes: usize, place: &str) -> Result<&'a str> {
+    if s.is_empty() {
+        return Err(invalid(format!("{place}: must not be an empty string")));
+    }
+    if s.len() > max_bytes {
+        return Err(invalid(format!("{place}: longer than {max_bytes} bytes")));
+    }
+    if s.contains('\0') {
+        return Err(invalid(format!(
+            "{place}: must not contain the character U+0000"
+        )));
+    }
+    Ok(s)
+}
+
+fn unknown_key(key: &str, known: &[&str], place: &str) -> Error {
+    let shown: String = key.chars().take(64).collect();
+    let error = invalid(format!("{place}unknown key \"{shown}\""));
+    match nearest(key, known) {
+        Some(near) => error.hint(format!("Did you mean \"{near}\"?")),
+        None => error.hint(format!("Known keys are {}.", known.join(", "))),
+    }
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::new(SqlState::InvalidText, message)
+}
+
+/// The JSON kind of a value, with its article.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}

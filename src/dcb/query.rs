@@ -1,0 +1,200 @@
+//! Queries: unions of criteria over events, and what it means that an event matches.
+
+use std::fmt::{self, Write};
+
+/// One criterion: every part that is given must hold. The empty criterion matches every event.
+///
+/// **Invariant:** `types` and `tags` are sorted and free of duplicates; `after` is positive if given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Criterion {
+    /// Alternatives: the event's type is one of them. Empty: any type.
+    pub types: Vec<String>,
+    /// All of them are among the event's tags.
+    pub tags: Vec<String>,
+    /// The event's stream.
+    pub stream: Option<String>,
+    /// The event's correlation id.
+    pub correlation_id: Option<String>,
+    /// The event's causation id.
+    pub causation_id: Option<String>,
+    /// The event's position is greater.
+    pub after: Option<i64>,
+}
+
+/// A union of criteria, never empty, sorted and free of duplicates, so that equal queries have equal
+/// texts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Query {
+    criteria: Vec<Criterion>,
+}
+
+/// What of an event matching needs to see.
+pub trait Matchable {
+    /// Its position, 0 while it has none.
+    fn position(&self) -> i64;
+    /// Its type.
+    fn event_type(&self) -> &str;
+    /// Whether this tag is among its tags.
+    fn has_tag(&self, tag: &str) -> bool;
+    /// Its stream, if it is in one.
+    fn stream(&self) -> Option<&str>;
+    /// Its correlation id.
+    fn correlation_id(&self) -> Option<&str>;
+    /// Its causation id.
+    fn causation_id(&self) -> Option<&str>;
+}
+
+impl Criterion {
+    /// Restores the invariant.
+    pub fn normalize(&mut self) {
+        self.types.sort_unstable();
+        self.types.dedup();
+        self.tags.sort_unstable();
+        self.tags.dedup();
+        self.after = self.after.filter(|&a| a > 0);
+    }
+
+    /// Whether nothing but a position restricts it.
+    pub fn is_everything(&self) -> bool {
+        self.types.is_empty()
+            && self.tags.is_empty()
+            && self.stream.is_none()
+            && self.correlation_id.is_none()
+            && self.causation_id.is_none()
+    }
+
+    /// Whether the event satisfies every part.
+    pub fn matches(&self, event: &impl Matchable) -> bool {
+        let equal = |wanted: &Option<String>, is: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| is == Some(wanted))
+        };
+        self.after.is_none_or(|after| event.position() > after)
+            && (self.types.is_empty() || self.types.iter().any(|t| t == event.event_type()))
+            && self.tags.iter().all(|t| event.has_tag(t))
+            && equal(&self.stream, event.stream())
+            && equal(&self.correlation_id, event.correlation_id())
+            && equal(&self.causation_id, event.causation_id())
+    }
+}
+
+impl Query {
+    /// A query of these criteria; with none of them it matches every event.
+    pub fn new(mut criteria: Vec<Criterion>) -> Self {
+        criteria.iter_mut().for_each(Criterion::normalize);
+        if criteria.is_empty() {
+            criteria.push(Criterion::default());
+        }
+        criteria.sort_unstable();
+        criteria.dedup();
+        Self { criteria }
+    }
+
+    /// The query that every event matches.
+    pub fn everything() -> Self {
+        Self::new(Vec::new())
+    }
+
+    /// Its criteria; at least one.
+    pub fn criteria(&self) -> &[Criterion] {
+        &self.criteria
+    }
+
+    /// The union of two queries.
+    pub fn union(mut self, other: Self) -> Self {
+        self.criteria.extend(other.criteria);
+        Self::new(self.criteria)
+    }
+
+    /// Whether some criterion is restricted by nothing but a position.
+    pub fn is_everything(&self) -> bool {
+        self.criteria.iter().any(Criterion::is_everything)
+    }
+
+    /// Whether the event satisfies a criterion.
+    pub fn matches(&self, event: &impl Matchable) -> bool {
+        self.criteria.iter().any(|c| c.matches(event))
+    }
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.criteria.as_slice() {
+            [one] => one.fmt(f),
+            many => {
+                f.write_char('[')?;
+                for (i, criterion) in many.iter().enumerate() {
+                    f.write_str(if i == 0 { "" } else { ", " })?;
+                    criterion.fmt(f)?;
+                }
+                f.write_char(']')
+            }
+        }
+    }
+}
+
+impl fmt::Display for Criterion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        let mut member = |f: &mut fmt::Formatter<'_>, name: &str, value: &dyn fmt::Display| {
+            write!(f, "{separator}\"{name}\": {value}")?;
+            separator = ", ";
+            Ok(())
+        };
+        f.write_char('{')?;
+        for (name, names) in [("types", &self.types), ("tags", &self.tags)] {
+            if !names.is_empty() {
+                member(f, name, &JsonArray(names))?;
+            }
+        }
+        for (name, text) in [
+            ("stream", &self.stream),
+            ("correlation_id", &self.correlation_id),
+            ("causation_id", &self.causation_id),
+        ] {
+            if let Some(text) = text {
+                member(f, name, &JsonString(text))?;
+            }
+        }
+        if let Some(after) = self.after {
+            member(f, "after", &after)?;
+        }
+        f.write_char('}')
+    }
+}
+
+/// A text as a JSON string, escaped as PostgreSQL's own JSON output does.
+pub struct JsonString<'a>(pub &'a str);
+
+impl fmt::Display for JsonString<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        for c in self.0.chars() {
+            match c {
+                '"' => f.write_str("\\\"")?,
+                '\\' => f.write_str("\\\\")?,
+                '\n' => f.write_str("\\n")?,
+                '\r' => f.write_str("\\r")?,
+                '\t' => f.write_str("\\t")?,
+                '\u{8}' => f.write_str("\\b")?,
+                '\u{c}' => f.write_str("\\f")?,
+                c if c < ' ' => write!(f, "\\u{:04x}", c as u32)?,
+                c => f.write_char(c)?,
+            }
+        }
+        f.write_char('"')
+    }
+}
+
+/// Texts as a JSON array of strings.
+struct JsonArray<'a>(&'a [String]);
+
+impl fmt::Display for JsonArray<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('[')?;
+        for (i, text) in self.0.iter().enumerate() {
+            f.write_str(if i == 0 { "" } else { ", " })?;
+            JsonString(text).fmt(f)?;
+        }
+        f.write_char(']')
+    }
+}

@@ -1,0 +1,21 @@
+//! en57: the event store inside PostgreSQL. See docs/ARCHITECTURE.md for the map.
+//!
+//! Four ranks, `use` points downwards only: `sql` (the surface) → the engine (`append`, `read`, `wait`)
+//! → `store` (PostgreSQL's internals, all `unsafe`) → `dcb` (the pure domain).
+
+pub mod append;
+pub mod dcb;
+pub mod read;
+pub mod sql;
+pub mod store;
+pub mod wait;
+
+::pgrx::pg_module_magic!(name, version);
+
+/// Called by PostgreSQL when it loads the library.
+#[allow(non_snake_case)]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn _PG_init() {
+    store::settings::init();
+    store::shmem::init();
+}

@@ -1,0 +1,324 @@
+//! Reading: the frontier of a query, and the events up to it.
+
+use crate::dcb::codec;
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::query::{Criterion, Query};
+use crate::store::btree::Direction;
+use crate::store::catalog::{self, Partition, Store};
+use crate::store::event::Row;
+use crate::store::heap::Fetcher;
+use crate::store::position::{self, Counter};
+use crate::store::rows::Source;
+use crate::store::scan::{self, Range, Scan};
+use crate::store::{key_lock, settings, transaction};
+
+/// Beyond so many keys a query's frontier is the partition's: asking the lock manager for each would
+/// cost more than it gains.
+const KEYS_ASKED: usize = 256;
+/// The largest position there can be.
+const LAST: i64 = i64::MAX - 1;
+
+/// What to read.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Exclusive.
+    pub after: i64,
+    /// Inclusive.
+    pub upto: i64,
+    /// At most so many events.
+    pub max_count: i64,
+    /// From the newest to the oldest.
+    pub direction: Direction,
+    /// Recorded at the latest then, in PostgreSQL's microseconds.
+    pub as_of_us: Option<i64>,
+    /// Happened at the latest then.
+    pub occurred_until_us: Option<i64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            after: 0,
+            upto: LAST,
+            max_count: i64::MAX,
+            direction: Direction::Forward,
+            as_of_us: None,
+            occurred_until_us: None,
+        }
+    }
+}
+
+/// A read under way. It holds nothing of PostgreSQL's between two batches.
+pub struct Reading {
+    query: Query,
+    options: Options,
+    partition: Option<String>,
+    /// The position as of which nothing that matches is missing.
+    pub frontier: i64,
+    /// The transaction's own rows are read up to here.
+    own_upto: i64,
+}
+
+impl Reading {
+    /// Starts to read: what will be returned is settled by now.
+    ///
+    /// # Errors
+    /// 42501, 42704, 22023 for numbers out of range, N5706 after waiting for transactions in flight.
+    pub fn start(query: Option<Query>, options: Options, partition: Option<&str>) -> Result<Self> {
+        for (name, value) in [
+            ("after", options.after),
+            ("upto", options.upto),
+            ("max_count", options.max_count),
+        ] {
+            if value < 0 {
+                return Err(Error::new(
+                    SqlState::InvalidParameter,
+                    format!("{name} must not be negative"),
+                ));
+            }
+        }
+        let store = catalog::store()?;
+        let place = store.partition(partition)?;
+        place.demand_select()?;
+        let query = query.unwrap_or_else(Query::everything);
+        let counter = Counter::of(store)?;
+        let frontier = frontier(store, place, &query)?;
+        let own_upto = if counter.has_own() {
+            counter.next() - 1
+        } else {
+            frontier
+        };
+        Ok(Self {
+            query,
+            options,
+            partition: partition.map(str::to_owned),
+            frontier,
+            own_upto,
+        })
+    }
+
+    /// Reads all that is left.
+    ///
+    /// # Errors
+    /// Those of `fill`.
+    pub fn each(&mut self, mut sink: impl FnMut(&Row) -> Result<()>) -> Result<()> {
+        while self.fill(usize::MAX, &mut sink)? {}
+        Ok(())
+    }
+}
+
+impl Source for Reading {
+    fn fill(&mut self, at_most: usize, sink: &mut dyn FnMut(&Row) -> Result<()>) -> Result<bool> {
+        let upto = self.options.upto.min(self.frontier.max(self.own_upto));
+        let mut left = self
+            .options
+            .max_count
+            .min(i64::try_from(at_most).unwrap_or(i64::MAX));
+        if left == 0 || self.options.after >= upto {
+            return Ok(false);
+        }
+        let table = catalog::store()?
+            .partition(self.partition.as_deref())?
+            .open_to_read()?;
+        let range = Range {
+            after: self.options.after,
+            upto,
+        };
+        let mut scan = Scan::new(&table, &self.query, range, self.options.direction)?;
+        let mut fetcher = Fetcher::new(&table);
+        while let Some(entry) = scan.next()? {
+            let wanted = fetcher.fetch(entry, entry.position > self.frontier)
+                && self.query.matches(&fetcher.row.matchable()?)
+                && self
+                    .options
+                    .as_of_us
+                    .is_none_or(|at| fetcher.row.recorded_at_us() <= at)
+                && self
+                    .options
+                    .occurred_until_us
+                    .is_none_or(|at| fetcher.row.occurred_at_us() <= at);
+            if !wanted {
+                continue;
+            }
+            sink(&fetcher.row)?;
+            self.options.max_count -= 1;
+            left -= 1;
+            match self.options.direction {
+                Direction::Forward => self.options.after = entry.position,
+                Direction::Backward => self.options.upto = entry.position - 1,
+            }
+            if left == 0 {
+                return Ok(self.options.max_count > 0);
+            }
+        }
+        self.options.max_count = 0;
+        Ok(false)
+    }
+}
+
+/// The position as of which nothing that matches the query is missing, for this caller.
+///
+/// # Errors
+/// N5706 where the session's own newest append stays behind a transaction in flight for too long.
+pub fn frontier(store: &'static Store, partition: &Partition, query: &Query) -> Result<i64> {
+    let encoded = codec::encode(query);
+    if let Some(kept) = transaction::kept_frontier(partition.oid, &encoded) {
+        return Ok(kept);
+    }
+    let counter = Counter::of(store)?;
+    let mut result = current_frontier(&counter, partition, query);
+    let own = own_last(partition, query);
+    if result < own && transaction::bounded_next(counter.next()) > own {
+        let timeout_ms = Some(settings::wait_timeout_ms()).filter(|ms| *ms > 0);
+        let reached = position::wait_until(timeout_ms, || {
+            result = current_frontier(&counter, partition, query);
+            Ok(result >= own)
+        })?;
+        if !reached {
+            return Err(key_lock::waited_too_long(
+                "the session's own last append to become readable",
+            ));
+        }
+    }
+    transaction::keep_frontier(partition.oid, &encoded, result);
+    Ok(result)
+}
+
+/// The same without waiting. `next` is read first, then who is in flight: see docs/ARCHITECTURE.md.
+pub fn current_frontier(counter: &Counter, partition: &Partition, query: &Query) -> i64 {
+    let next = transaction::bounded_next(counter.next());
+    let in_flight: Vec<(usize, i64)> = counter.in_flight(next, partition.oid.to_u32()).collect();
+    if in_flight.is_empty() {
+        return next - 1;
+    }
+    let concerned = |backends: &[usize]| {
+        let bounds = in_flight
+            .iter()
+            .filter(|(b, _)| backends.contains(b))
+            .map(|(_, bound)| *bound);
+        bounds.min().unwrap_or(next)
+    };
+    let criteria = query.criteria();
+    let keys: usize = criteria
+        .iter()
+        .map(|c| c.tags.len() + c.types.len() + 3)
+        .sum();
+    let bound = if query.is_everything() || keys > KEYS_ASKED {
+        in_flight
+            .iter()
+            .map(|(_, bound)| *bound)
+            .min()
+            .unwrap_or(next)
+    } else {
+        let mut backends = key_lock::writers_of_anything(partition.oid);
+        criteria
+            .iter()
+            .for_each(|c| backends.extend(possible_writers(partition, c)));
+        concerned(&backends)
+    };
+    bound.min(next) - 1
+}
+
+/// The backends whose transactions hold all the keys that an event of the criterion needs.
+fn possible_writers(partition: &Partition, criterion: &Criterion) -> Vec<usize> {
+    let writers = |key: i64| key_lock::writers_of(partition.oid, key);
+    let mut result: Option<Vec<usize>> = None;
+    let mut narrow = |backends: Vec<usize>| match &mut result {
+        None => result = Some(backends),
+        Some(result) => result.retain(|b| backends.contains(b)),
+    };
+    scan::required_keys(criterion)
+        .into_iter()
+        .for_each(|key| narrow(writers(key)));
+    let types = scan::type_keys(criterion);
+    if !types.is_empty() {
+        narrow(types.into_iter().flat_map(writers).collect());
+    }
+    result.unwrap_or_default()
+}
+
+/// The last position of the session's own committed appends that the query could match, 0 if none.
+fn own_last(partition: &Partition, query: &Query) -> i64 {
+    transaction::with_committed(|written| {
+        let last = |key: i64| written.last_of(partition.oid, key);
+        let of = |c: &Criterion| {
+            if c.is_everything() {
+                return written.last;
+            }
+            let required = scan::required_keys(c)
+                .into_iter()
+                .map(last)
+                .min()
+                .unwrap_or(i64::MAX);
+            let types = scan::type_keys(c)
+                .into_iter()
+                .map(last)
+                .max()
+                .unwrap_or(i64::MAX);
+            required.min(types)
+        };
+        query.criteria().iter().map(of).max().unwrap_or(0)
+    })
+}
+
+/// How many events match.
+///
+/// # Errors
+/// As [`Reading`].
+pub fn count(query: Option<Query>, partition: Option<&str>) -> Result<i64> {
+    let mut n = 0;
+    Reading::start(query, Options::default(), partition)?.each(|_| {
+        n += 1;
+        Ok(())
+    })?;
+    Ok(n)
+}
+
+/// Hands the newest event that matches to `sink`.
+///
+/// # Errors
+/// As [`Reading`].
+pub fn last(
+    query: Option<Query>,
+    partition: Option<&str>,
+    sink: impl FnMut(&Row) -> Result<()>,
+) -> Result<()> {
+    let options = Options {
+        max_count: 1,
+        direction: Direction::Backward,
+        ..Options::default()
+    };
+    Reading::start(query, options, partition)?.each(sink)
+}
+
+/// Hands the event with an id to `sink`, if it is there and settled, or the transaction's own.
+///
+/// # Errors
+/// As [`Reading`].
+pub fn by_id(
+    id: &[u8; 16],
+    partition: Option<&str>,
+    mut sink: impl FnMut(&Row) -> Result<()>,
+) -> Result<()> {
+    let place = catalog::store()?.partition(partition)?;
+    place.demand_select()?;
+    let table = place.open_to_read()?;
+    if let Some(entry) = crate::store::heap::find_id(&table, id)? {
+        let mut fetcher = Fetcher::new(&table);
+        if fetcher.fetch(entry, false) {
+            sink(&fetcher.row)?;
+        }
+    }
+    Ok(())
+}
+
+/// The query's frontier: the position to use as `after`.
+///
+/// # Errors
+/// As [`frontier`].
+pub fn head(query: Option<Query>, partition: Option<&str>) -> Result<i64> {
+    let store = catalog::store()?;
+    let place = store.partition(partition)?;
+    place.demand_select()?;
+    frontier(store, place, &query.unwrap_or_else(Query::everything))
+}

@@ -1,0 +1,141 @@
+//! The functions that the Ruby gem En57 calls.
+
+use crate::append::{self, Conflicts, Outcome, Request, parse};
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::parse as query_parse;
+use crate::dcb::query::Query;
+use crate::read::{Options, Reading};
+use crate::sql_function;
+use crate::store::array::TextArray;
+use crate::store::event::NewEvent;
+use crate::store::fmgr::{self, Args};
+use crate::store::json::{self, Jsonb, Value};
+use crate::store::tuple::{self, RowType};
+use crate::store::{Datum, rows};
+
+sql_function!(en57_gem_append_events, |args: &Args| {
+    let row_type = RowType::of_result(args)?;
+    let Some(array) = args.datum(0) else {
+        return Err(Error::new(
+            SqlState::NullNotAllowed,
+            "new_events must not be NULL",
+        ));
+    };
+    let events = events(array)?;
+    if events.is_empty() {
+        return Ok(Some(row_type.make(&mut [None, None])));
+    }
+    let criteria = condition(args.datum(1))?;
+    let mut conflict = None;
+    let mut sink = |row: &_| {
+        conflict = Some(tuple::gem_json(row)?);
+        Ok(())
+    };
+    let request = Request {
+        events: &events,
+        fail_if: &criteria,
+        partition: None,
+        may_repeat: false,
+    };
+    let outcome = append::append(
+        &request,
+        &mut Conflicts {
+            at_most: 1,
+            sink: &mut sink,
+        },
+    )?;
+    let (position, conflicts) = match outcome {
+        Outcome::Appended { last, .. } | Outcome::Repeated { last, .. } => (last, None),
+        Outcome::Conflict { position } => (
+            position,
+            Some(json::parse(
+                &format!("[{}]", conflict.unwrap_or_default()),
+                "",
+            )?),
+        ),
+    };
+    Ok(Some(
+        row_type.make(&mut [Some(Datum::from(position)), conflicts]),
+    ))
+});
+
+sql_function!(en57_gem_read_events, |args: &Args| {
+    rows::respond(args, tuple::gem_columns, || {
+        let documents = args
+            .datum(0)
+            .map_or(Ok(Vec::new()), |d| tuple::elements(d, "criterion"))?;
+        let criteria = documents
+            .into_iter()
+            .map(criterion)
+            .collect::<Result<Vec<_>>>()?;
+        let query = criteria.into_iter().reduce(Query::union);
+        let options = Options {
+            after: args.i64(2).unwrap_or(0).max(0),
+            max_count: args.i32(1).map_or(i64::MAX, i64::from),
+            ..Options::default()
+        };
+        Reading::start(query, options, None)
+    })
+});
+
+/// The gem's criterion; `types: []` and `tags: []`, which its client leaves out, restrict nothing.
+fn criterion(document: Datum) -> Result<Query> {
+    query_parse::query(json::text(document)?)
+}
+
+/// The criteria of `{"fail_if_events_match": [criterion, ..]}`, in their order.
+fn condition(document: Option<Datum>) -> Result<Vec<Query>> {
+    let Some(document) = document.map(Jsonb::from_datum) else {
+        return Ok(Vec::new());
+    };
+    let invalid = |message: &str| Error::new(SqlState::InvalidParameter, message);
+    if !document.is_object() {
+        return Err(invalid("append_condition must be a JSON object"));
+    }
+    let list = match document.get("fail_if_events_match")? {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Container(list)) if list.is_array() => list,
+        Some(_) => {
+            return Err(invalid(
+                "\"fail_if_events_match\" must be an array of criteria",
+            ));
+        }
+    };
+    list.elements().map(|c| criterion(c?.to_datum())).collect()
+}
+
+/// `en57.event[]`: id, type, data, meta, tags.
+fn events<'a>(array: Datum) -> Result<Vec<NewEvent<'a>>> {
+    let ambient = parse::ambient_meta()?;
+    let composites = tuple::elements(array, "event")?;
+    let mut events = Vec::with_capacity(composites.len());
+    for (i, composite) in composites.into_iter().enumerate() {
+        let n = i + 1;
+        let [id, event_type, data, meta, tags] = tuple::columns(composite);
+        let Some(event_type) = event_type.map(fmgr::text).transpose()? else {
+            return Err(Error::new(
+                SqlState::NullNotAllowed,
+                format!("event {n}: type must not be NULL"),
+            ));
+        };
+        let place = format!("event {n}: tags ");
+        let tags = tags.map_or(Ok(Vec::new()), |d| {
+            TextArray::from_datum(d, &place)?.texts()
+        })?;
+        let mut event = NewEvent {
+            id: id.map(fmgr::uuid),
+            event_type: parse::checked_type(event_type, n)?,
+            tags: parse::checked_tags(tags, n)?,
+            data: data.map(|d| Value::Container(Jsonb::from_datum(d))),
+            meta,
+            schema_version: None,
+            occurred_at_us: None,
+            correlation_id: None,
+            causation_id: None,
+        };
+        parse::finish_meta(&mut event, &[], ambient, n)?;
+        events.push(event);
+    }
+    parse::refuse_repeated_ids(&events)?;
+    Ok(events)
+}

@@ -1,0 +1,36 @@
+//! What PostgreSQL calls: the key index's handler and expression, and the tables' triggers.
+
+use crate::sql_function;
+use crate::store::array::{self, TextArray};
+use crate::store::event::{self, meta_text};
+use crate::store::fmgr::Args;
+use crate::store::{Datum, key_index, triggers};
+
+sql_function!(en57_keys_handler, |_: &Args| Ok(Some(Datum::from(
+    key_index::routine()
+))));
+
+sql_function!(en57_keys, |args: &Args| {
+    let Some(event_type) = args.text(0)? else {
+        return Ok(None);
+    };
+    let tags = args
+        .datum(1)
+        .map(|d| TextArray::from_datum(d, "tags "))
+        .transpose()?;
+    let meta = args.datum(3);
+    let keys = event::keys(
+        event_type,
+        tags.into_iter().flat_map(TextArray::iter),
+        args.text(2)?,
+        meta_text(meta, "correlation_id")?.filter(|t| !t.is_empty()),
+        meta_text(meta, "causation_id")?.filter(|t| !t.is_empty()),
+    );
+    Ok(Some(array::make_bigints(&keys)))
+});
+
+sql_function!(en57_guard, |args: &Args| {
+    triggers::guard(args)?;
+    // A statement-level trigger's result is not looked at, but must not be NULL by `isnull`.
+    Ok(Some(Datum::from(0)))
+});

@@ -1,0 +1,8 @@
+//! The surface: SQL functions as sql/*.sql declares them. Each takes its arguments, asks the engine
+//! and makes the result. Nothing is decided here.
+
+mod append;
+mod gem;
+mod internals;
+mod query;
+mod read;

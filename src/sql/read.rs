@@ -1,0 +1,106 @@
+//! `en57_read` and its relatives, and `en57_wait`.
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::read::{self, Options, Reading};
+use crate::sql_function;
+use crate::store::btree::Direction;
+use crate::store::fmgr::{self, Args};
+use crate::store::tuple::{self, RowType};
+use crate::store::{Datum, clock, event::Row, rows};
+use crate::wait;
+
+sql_function!(en57_read, |args: &Args| {
+    rows::respond(args, tuple::event_columns, || {
+        let default = Options::default();
+        let options = Options {
+            after: args.i64(1).unwrap_or(default.after),
+            upto: args.i64(2).unwrap_or(default.upto),
+            max_count: args.i64(3).unwrap_or(default.max_count),
+            direction: match args.bool(4) {
+                Some(true) => Direction::Backward,
+                _ => Direction::Forward,
+            },
+            as_of_us: args.i64(5),
+            occurred_until_us: args.i64(6),
+        };
+        Reading::start(args.query(0)?, options, args.text(7)?)
+    })
+});
+
+sql_function!(en57_context, |args: &Args| {
+    let row_type = RowType::of_result(args)?;
+    let element = tuple::element_type(tuple::column_type(&row_type, 1));
+    let event_type = RowType::of(element);
+    let mut events = Vec::new();
+    let mut reading = Reading::start(args.query(0)?, Options::default(), args.text(1)?)?;
+    reading.each(|row| {
+        events.push(event_type.make(&mut tuple::event_columns(row)));
+        Ok(())
+    })?;
+    let position = Some(Datum::from(reading.frontier));
+    Ok(Some(row_type.make(&mut [
+        position,
+        Some(tuple::array_of(element, &mut events)),
+    ])))
+});
+
+/// The one event that a function returns, as a value of its result type.
+fn one(
+    args: &Args,
+    find: impl FnOnce(&mut dyn FnMut(&Row) -> Result<()>) -> Result<()>,
+) -> Result<Option<Datum>> {
+    let row_type = RowType::of_result(args)?;
+    let mut found = None;
+    find(&mut |row| {
+        found = Some(row_type.make(&mut tuple::event_columns(row)));
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+sql_function!(en57_last, |args: &Args| {
+    let query = args.query(0)?;
+    one(args, |sink| read::last(query, args.text(1)?, sink))
+});
+
+sql_function!(en57_get, |args: &Args| {
+    let Some(id) = args.datum(0).map(fmgr::uuid) else {
+        return Ok(None);
+    };
+    one(args, |sink| read::by_id(&id, args.text(1)?, sink))
+});
+
+sql_function!(en57_exists, |args: &Args| {
+    let mut found = false;
+    read::last(args.query(0)?, args.text(1)?, |_| {
+        found = true;
+        Ok(())
+    })?;
+    Ok(Some(Datum::from(found)))
+});
+
+sql_function!(en57_count, |args: &Args| {
+    Ok(Some(Datum::from(read::count(
+        args.query(0)?,
+        args.text(1)?,
+    )?)))
+});
+
+sql_function!(en57_head, |args: &Args| {
+    Ok(Some(Datum::from(read::head(
+        args.query(0)?,
+        args.text(1)?,
+    )?)))
+});
+
+sql_function!(en57_wait, |args: &Args| {
+    let (Some(after), Some(timeout)) = (args.i64(0), args.datum(1)) else {
+        return Err(Error::new(
+            SqlState::NullNotAllowed,
+            "after and timeout must not be NULL",
+        ));
+    };
+    let (timeout_ms, query) = (clock::interval_ms(timeout)?, args.query(2)?);
+    let frontier = wait::wait(after, timeout_ms, query.as_ref(), args.text(3)?)?;
+    Ok(Some(Datum::from(frontier)))
+});

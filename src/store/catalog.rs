@@ -1,0 +1,479 @@
+//! Where the log is: the tables and indexes of the extension, looked up once a backend and again after
+//! they have changed.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+
+use pgrx::pg_sys::{self, Datum, Oid, Relation};
+
+use crate::dcb::error::{Error, Result, SqlState};
+
+use super::position::Counter;
+use super::{event, guard};
+
+/// The one partition of this version.
+pub const DEFAULT_PARTITION: &str = "default";
+
+/// The log of this database.
+pub struct Store {
+    /// The oid of `en57.events`.
+    pub events: Oid,
+    ceiling: Oid,
+    /// The partition `default`.
+    pub partition: Partition,
+}
+
+/// A partition: its table and indexes.
+pub struct Partition {
+    /// The table's oid: what locks and slots are keyed by.
+    pub oid: Oid,
+    /// Its name, as events carry it.
+    pub name: &'static str,
+    indexes: Vec<(Oid, IndexRole, bool)>,
+    /// Whether inserting needs more than the heap and en57's own indexes.
+    pub needs_extras: bool,
+}
+
+/// What an index is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexRole {
+    /// Unique on position.
+    Position,
+    /// Unique on id.
+    Id,
+    /// The key index.
+    Keys,
+    /// Somebody's own.
+    Other,
+}
+
+thread_local! {
+    static CACHED: Cell<Option<&'static Store>> = const { Cell::new(None) };
+    static WATCHED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The log of this database.
+///
+/// # Errors
+/// 55000 where the extension's tables are not there.
+pub fn store() -> Result<&'static Store> {
+    if let Some(store) = CACHED.get() {
+        return Ok(store);
+    }
+    if !WATCHED.replace(true) {
+        // SAFETY: the callback is a function of this library, which is never unloaded.
+        unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(on_change), Datum::from(0)) };
+    }
+    // Leaked: a few hundred bytes for each change of the tables' definition, so that borrows of it
+    // survive an invalidation in the middle of an append.
+    let store: &'static Store = Box::leak(Box::new(load()?));
+    CACHED.set(Some(store));
+    Ok(store)
+}
+
+unsafe extern "C-unwind" fn on_change(_: Datum, relation: Oid) {
+    let Some(store) = CACHED.get() else { return };
+    if relation == pg_sys::InvalidOid || relation == store.events || relation == store.partition.oid
+    {
+        CACHED.set(None);
+        Counter::forget();
+    }
+}
+
+fn load() -> Result<Store> {
+    let missing = || {
+        Error::new(
+            SqlState::NotInPrerequisiteState,
+            "the tables of en57 are missing",
+        )
+        .hint("Run CREATE EXTENSION en57.")
+    };
+    // SAFETY: lookups in the system caches by static names.
+    let (schema, find) = unsafe {
+        let schema = pg_sys::get_namespace_oid(c"en57".as_ptr(), true);
+        (schema, move |name: &CStr| {
+            pg_sys::get_relname_relid(name.as_ptr(), schema)
+        })
+    };
+    let (events, oid) = (find(c"events"), find(c"events_default"));
+    let ceiling = find(c"position_ceiling");
+    if [schema, events, oid, ceiling].contains(&pg_sys::InvalidOid) {
+        return Err(missing());
+    }
+    Ok(Store {
+        events,
+        ceiling,
+        partition: Partition::load(oid, DEFAULT_PARTITION)?,
+    })
+}
+
+impl Store {
+    /// A partition by name.
+    ///
+    /// # Errors
+    /// 42704 where there is none of that name.
+    pub fn partition(&self, name: Option<&str>) -> Result<&Partition> {
+        match name {
+            None | Some(DEFAULT_PARTITION) => Ok(&self.partition),
+            Some(other) => {
+                let shown: String = other.chars().take(64).collect();
+                Err(Error::new(
+                    SqlState::UndefinedObject,
+                    format!("partition \"{shown}\" does not exist"),
+                )
+                .hint("This version has the partition \"default\" alone."))
+            }
+        }
+    }
+
+    /// The durable ceiling of positions, 0 where none was set yet.
+    pub fn read_ceiling(&self) -> i64 {
+        // SAFETY: pg_sequence_last_value takes a sequence's oid; it returns NULL (None) before the
+        // first setval.
+        as_owner(self.ceiling, || unsafe {
+            let oid = Some(Datum::from(self.ceiling));
+            pgrx::direct_function_call_as_datum(pg_sys::pg_sequence_last_value, &[oid])
+        })
+        .map_or(0, |d| d.value() as i64)
+    }
+
+    /// Makes a ceiling durable: when this returns, it survives a crash.
+    pub fn write_ceiling(&self, ceiling: i64) {
+        as_owner(self.ceiling, || {
+            // SAFETY: setval takes a sequence's oid and a value; it writes WAL at once, outside of the
+            // transaction, and XactLastRecEnd is the end of that record.
+            unsafe {
+                let args = [Some(Datum::from(self.ceiling)), Some(Datum::from(ceiling))];
+                pgrx::direct_function_call_as_datum(pg_sys::setval_oid, &args);
+                pg_sys::XLogFlush(pg_sys::XactLastRecEnd);
+            }
+        });
+    }
+}
+
+/// Runs with the rights of a relation's owner; an error inside gives the caller's back at abort.
+fn as_owner<T>(relation: Oid, body: impl FnOnce() -> T) -> T {
+    let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+    // SAFETY: as PostgreSQL's own maintenance commands do it; transaction and subtransaction abort
+    // restore both values.
+    unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        let opened = pg_sys::relation_open(relation, pg_sys::AccessShareLock as _);
+        let owner = (*(*opened).rd_rel).relowner;
+        pg_sys::relation_close(opened, pg_sys::NoLock as _);
+        let restricted = context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
+        pg_sys::SetUserIdAndSecContext(owner, restricted);
+        let result = body();
+        pg_sys::SetUserIdAndSecContext(user, context);
+        result
+    }
+}
+
+impl Partition {
+    fn load(oid: Oid, name: &'static str) -> Result<Self> {
+        let relation = Opened::table(oid, pg_sys::AccessShareLock);
+        // SAFETY: the relation is open and locked, so its relcache entry and lists stay.
+        unsafe {
+            let list = pg_sys::RelationGetIndexList(relation.relation);
+            let am = pg_sys::get_index_am_oid(c"en57_keys".as_ptr(), true);
+            let n = if list.is_null() {
+                0
+            } else {
+                (*list).length as usize
+            };
+            let mut indexes = Vec::with_capacity(n);
+            for i in 0..n {
+                let index = Index::open(
+                    (*(*list).elements.add(i)).oid_value,
+                    pg_sys::AccessShareLock,
+                );
+                indexes.push(index.describe(am));
+            }
+            pg_sys::list_free(list);
+            let constraints = (*(*relation.relation).rd_att).constr;
+            let has_checks = !constraints.is_null() && (*constraints).num_check > 0;
+            let has_others = indexes.iter().any(|(_, role, _)| *role == IndexRole::Other);
+            Ok(Self {
+                oid,
+                name,
+                indexes,
+                needs_extras: has_checks || has_others,
+            })
+        }
+    }
+
+    /// Opens the table and en57's own indexes, locked until the end of the transaction.
+    ///
+    /// # Errors
+    /// 0A000 where row-level security is in force for the caller.
+    pub fn open(&self, lock: u32) -> Result<Opened> {
+        let mut opened = Opened::table(self.oid, lock);
+        opened.refuse_row_security()?;
+        for (oid, role, ready) in &self.indexes {
+            if *role != IndexRole::Other && (*ready || lock != pg_sys::AccessShareLock) {
+                let index = Index::open(*oid, lock);
+                opened.indexes.push((*role, index));
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Opens it for reading.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_to_read(&self) -> Result<Opened> {
+        self.open(pg_sys::AccessShareLock)
+    }
+
+    /// Opens it for appending.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and 0A000 where somebody's INSERT trigger would have to fire.
+    pub fn open_to_append(&self) -> Result<Opened> {
+        let opened = self.open(pg_sys::RowExclusiveLock)?;
+        opened.refuse_triggers()?;
+        Ok(opened)
+    }
+
+    /// The oids of its indexes for one thing.
+    pub fn indexes_of(&self, role: IndexRole) -> impl Iterator<Item = Oid> {
+        self.indexes
+            .iter()
+            .filter(move |(_, r, _)| *r == role)
+            .map(|(oid, _, _)| *oid)
+    }
+
+    /// Makes sure that the caller may read the partition's events.
+    ///
+    /// # Errors
+    /// 42501.
+    pub fn demand_select(&self) -> Result<()> {
+        self.demand(pg_sys::ACL_SELECT)
+    }
+
+    /// Makes sure that the caller may append to the partition.
+    ///
+    /// # Errors
+    /// 42501.
+    pub fn demand_insert(&self) -> Result<()> {
+        self.demand(pg_sys::ACL_INSERT)
+    }
+
+    fn demand(&self, right: u32) -> Result<()> {
+        // SAFETY: lookups in the system caches.
+        unsafe {
+            let answer = pg_sys::pg_class_aclcheck(self.oid, pg_sys::GetUserId(), right as _);
+            if answer == pg_sys::AclResult::ACLCHECK_OK {
+                return Ok(());
+            }
+            let name = CStr::from_ptr(pg_sys::get_rel_name(self.oid)).to_string_lossy();
+            let what = if right == pg_sys::ACL_INSERT {
+                "INSERT"
+            } else {
+                "SELECT"
+            };
+            Err(Error::new(
+                SqlState::InsufficientPrivilege,
+                format!("permission denied for table {name}"),
+            )
+            .hint(format!("This needs the {what} privilege on en57.{name}.")))
+        }
+    }
+}
+
+/// An open table with the indexes that en57 uses.
+pub struct Opened {
+    relation: Relation,
+    indexes: Vec<(IndexRole, Index)>,
+}
+
+/// An open index.
+pub struct Index {
+    relation: Relation,
+}
+
+impl Opened {
+    fn table(oid: Oid, lock: u32) -> Self {
+        // SAFETY: raises where the table is gone.
+        let relation = unsafe { pg_sys::table_open(oid, lock as _) };
+        Self {
+            relation,
+            indexes: Vec::with_capacity(4),
+        }
+    }
+
+    /// PostgreSQL's own handle.
+    pub fn relation(&self) -> Relation {
+        self.relation
+    }
+
+    /// An index by what it is for.
+    ///
+    /// # Errors
+    /// 55000 where it is missing.
+    pub fn index(&self, role: IndexRole) -> Result<&Index> {
+        self.indexes(role).next().ok_or_else(|| {
+            Error::new(
+                SqlState::NotInPrerequisiteState,
+                format!(
+                    "table \"{}\" has lost an index of en57 ({role:?})",
+                    self.name()
+                ),
+            )
+            .hint("Create it again as the extension's script does.")
+        })
+    }
+
+    /// All indexes for one thing: more than one while an index is being rebuilt.
+    pub fn indexes(&self, role: IndexRole) -> impl Iterator<Item = &Index> {
+        self.indexes
+            .iter()
+            .filter(move |(r, _)| *r == role)
+            .map(|(_, index)| index)
+    }
+
+    /// The table's name.
+    pub fn name(&self) -> String {
+        relation_name(self.relation)
+    }
+
+    fn refuse_row_security(&self) -> Result<()> {
+        // SAFETY: the relation is open; check_enable_rls looks in the system caches and raises nothing
+        // with noError set.
+        let in_force = unsafe {
+            (*(*self.relation).rd_rel).relrowsecurity
+                && pg_sys::check_enable_rls((*self.relation).rd_id, pg_sys::InvalidOid, true)
+                    == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
+        };
+        if !in_force {
+            return Ok(());
+        }
+        Err(Error::new(
+            SqlState::NotSupported,
+            format!(
+                "row-level security is in force for this role on table \"{}\"",
+                self.name()
+            ),
+        )
+        .detail("en57 reads and writes the table directly and would bypass its policies.")
+        .hint("Use one partition for each tenant, or a role that bypasses row-level security."))
+    }
+
+    /// Refuses where a trigger of somebody else's would have to fire for an insert.
+    fn refuse_triggers(&self) -> Result<()> {
+        // SAFETY: the relation is open; its trigger descriptor lives as long.
+        unsafe {
+            let triggers = (*self.relation).trigdesc;
+            if triggers.is_null() {
+                return Ok(());
+            }
+            for i in 0..(*triggers).numtriggers as usize {
+                let trigger = &*(*triggers).triggers.add(i);
+                let fires = u32::from(trigger.tgtype as u16) & pg_sys::TRIGGER_TYPE_INSERT != 0
+                    && trigger.tgenabled as u8 != pg_sys::TRIGGER_DISABLED;
+                if fires
+                    && !CStr::from_ptr(trigger.tgname)
+                        .to_bytes()
+                        .starts_with(b"en57_")
+                {
+                    let name = CStr::from_ptr(trigger.tgname).to_string_lossy();
+                    return Err(Error::new(
+                        SqlState::NotSupported,
+                        format!(
+                            "trigger \"{name}\" on table \"{}\" would not fire",
+                            self.name()
+                        ),
+                    )
+                    .detail(
+                        "en57 writes the table directly, so INSERT triggers on it have no effect.",
+                    )
+                    .hint("Drop the trigger."));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Index {
+    fn open(oid: Oid, lock: u32) -> Self {
+        // SAFETY: raises where the index is gone.
+        Self {
+            relation: unsafe { pg_sys::index_open(oid, lock as _) },
+        }
+    }
+
+    /// PostgreSQL's own handle.
+    pub fn relation(&self) -> Relation {
+        self.relation
+    }
+
+    /// The index's name.
+    pub fn name(&self) -> String {
+        relation_name(self.relation)
+    }
+
+    /// Its oid, its role, and whether it may be read.
+    fn describe(&self, key_index_am: Oid) -> (Oid, IndexRole, bool) {
+        // SAFETY: the index is open, so its relcache entry stays; rd_index ends in an array of as many
+        // attribute numbers as indnatts says.
+        unsafe {
+            let form = (*self.relation).rd_index;
+            let first = *(*form).indkey.values.as_ptr();
+            let plain_unique = (*form).indisunique
+                && (*form).indnatts == 1
+                && (*(*self.relation).rd_rel).relam == Oid::from(pg_sys::BTREE_AM_OID);
+            let role = if (*(*self.relation).rd_rel).relam == key_index_am {
+                IndexRole::Keys
+            } else if plain_unique && first == event::Column::Position.attribute() {
+                IndexRole::Position
+            } else if plain_unique && first == event::Column::Id.attribute() {
+                IndexRole::Id
+            } else {
+                IndexRole::Other
+            };
+            ((*self.relation).rd_id, role, (*form).indisvalid)
+        }
+    }
+}
+
+fn relation_name(relation: Relation) -> String {
+    // SAFETY: an open relation has a NUL-terminated name.
+    unsafe {
+        CStr::from_ptr((*(*relation).rd_rel).relname.data.as_ptr())
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: opened by `table`; closed once; the lock stays until the end of the transaction.
+            unsafe { pg_sys::table_close(self.relation, pg_sys::NoLock as _) };
+        }
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: opened by `open`; closed once; the lock stays until the end of the transaction.
+            unsafe { pg_sys::index_close(self.relation, pg_sys::NoLock as _) };
+        }
+    }
+}
+
+/// Whether the running command may write.
+///
+/// # Errors
+/// PostgreSQL's own (25006), by unwinding.
+pub fn demand_writable(command: &str) {
+    let command = guard::text(command);
+    // SAFETY: raises where the transaction is read-only or the server in recovery.
+    unsafe {
+        pg_sys::PreventCommandIfReadOnly(command.as_ptr());
+        pg_sys::PreventCommandDuringRecovery(command.as_ptr());
+    }
+}

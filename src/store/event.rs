@@ -1,0 +1,265 @@
+//! Events as rows: the columns of `en57.events`, new rows, and views of stored ones.
+
+use pgrx::pg_sys::{self, Datum};
+
+use crate::dcb::error::Result;
+use crate::dcb::key::{Namespace, key};
+use crate::dcb::query::Matchable;
+
+use super::array::TextArray;
+use super::json::{Jsonb, Value};
+use super::{fmgr, settings};
+
+/// The columns of `en57.events`, in the table's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Column {
+    /// Where the event stands in the log.
+    Position,
+    /// When it was appended.
+    RecordedAt,
+    /// The frontier of the partition when the position was allotted.
+    Stable,
+    /// Its number in its stream.
+    StreamVersion,
+    /// When it happened; NULL: when it was recorded.
+    OccurredAt,
+    /// Its id.
+    Id,
+    /// The version of its schema; NULL: 1.
+    SchemaVersion,
+    /// Its type.
+    Type,
+    /// Its partition's name.
+    Partition,
+    /// Its stream's name.
+    Stream,
+    /// Its tags, sorted.
+    Tags,
+    /// What happened.
+    Data,
+    /// Circumstances.
+    Meta,
+}
+
+/// How many columns there are.
+pub const COLUMNS: usize = Column::Meta as usize + 1;
+
+impl Column {
+    /// PostgreSQL's number of the column, from 1.
+    pub const fn attribute(self) -> i16 {
+        self as i16 + 1
+    }
+}
+
+/// An event that is to be appended: checked, with tags sorted and free of duplicates.
+pub struct NewEvent<'a> {
+    /// Its id, where the client gave one.
+    pub id: Option<[u8; 16]>,
+    /// Its type.
+    pub event_type: &'a str,
+    /// Its tags.
+    pub tags: Vec<&'a str>,
+    /// What happened, still where the client's document is.
+    pub data: Option<Value<'a>>,
+    /// A jsonb object.
+    pub meta: Option<Datum>,
+    /// The version of its schema, where it is not 1.
+    pub schema_version: Option<i32>,
+    /// PostgreSQL's microseconds, where it is not the time of recording.
+    pub occurred_at_us: Option<i64>,
+    /// From its metadata.
+    pub correlation_id: Option<String>,
+    /// From its metadata.
+    pub causation_id: Option<String>,
+}
+
+impl NewEvent<'_> {
+    /// The distinct keys under which the event is indexed and locked.
+    pub fn keys(&self) -> Vec<i64> {
+        keys(
+            self.event_type,
+            self.tags.iter().map(|t| t.as_bytes()),
+            None,
+            self.correlation_id.as_deref(),
+            self.causation_id.as_deref(),
+        )
+    }
+}
+
+/// The distinct keys of an event, in ascending order.
+pub fn keys<'t>(
+    event_type: &str,
+    tags: impl Iterator<Item = &'t [u8]>,
+    stream: Option<&str>,
+    correlation_id: Option<&str>,
+    causation_id: Option<&str>,
+) -> Vec<i64> {
+    let mut keys = vec![effective(Namespace::Type, event_type.as_bytes())];
+    keys.extend(tags.map(|t| effective(Namespace::Tag, t)));
+    let named = [
+        (Namespace::Stream, stream),
+        (Namespace::Correlation, correlation_id),
+        (Namespace::Causation, causation_id),
+    ];
+    keys.extend(
+        named
+            .iter()
+            .filter_map(|(n, text)| text.map(|t| effective(*n, t.as_bytes()))),
+    );
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// A key as it is indexed and locked.
+pub fn effective(namespace: Namespace, text: &[u8]) -> i64 {
+    settings::effective_key(key(namespace, text))
+}
+
+/// A text of an object in `meta`.
+///
+/// # Errors
+/// 22P02 where a text is not UTF-8.
+pub fn meta_text(meta: Option<Datum>, name: &str) -> Result<Option<&str>> {
+    let Some(meta) = meta else { return Ok(None) };
+    let document = Jsonb::from_datum(meta);
+    if !document.is_object() {
+        return Ok(None);
+    }
+    Ok(match document.get(name)? {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    })
+}
+
+/// A stored row, its values borrowed from the page that `heap` keeps pinned.
+pub struct Row {
+    /// The columns.
+    pub values: [Datum; COLUMNS],
+    /// Which of them are NULL.
+    pub nulls: [bool; COLUMNS],
+}
+
+impl Row {
+    /// A column, `None` where it is NULL.
+    pub fn get(&self, column: Column) -> Option<Datum> {
+        (!self.nulls[column as usize]).then_some(self.values[column as usize])
+    }
+
+    /// The event's position.
+    pub fn position(&self) -> i64 {
+        self.values[Column::Position as usize].value() as i64
+    }
+
+    /// The event's type.
+    ///
+    /// # Errors
+    /// 22P02 where it is not UTF-8.
+    pub fn event_type(&self) -> Result<&str> {
+        fmgr::text(self.values[Column::Type as usize])
+    }
+
+    /// The event's tags.
+    ///
+    /// # Errors
+    /// 22023 where the array is not of the form that en57 writes.
+    pub fn tags(&self) -> Result<TextArray<'_>> {
+        TextArray::from_datum(self.values[Column::Tags as usize], "tags ")
+    }
+
+    /// When it was recorded, in PostgreSQL's microseconds.
+    pub fn recorded_at_us(&self) -> i64 {
+        self.values[Column::RecordedAt as usize].value() as i64
+    }
+
+    /// When it happened, in PostgreSQL's microseconds.
+    pub fn occurred_at_us(&self) -> i64 {
+        self.get(Column::OccurredAt)
+            .map_or_else(|| self.recorded_at_us(), |d| d.value() as i64)
+    }
+
+    /// The version of its schema.
+    pub fn schema_version(&self) -> i32 {
+        self.get(Column::SchemaVersion)
+            .map_or(1, |d| d.value() as i32)
+    }
+
+    /// What matching needs to see.
+    ///
+    /// # Errors
+    /// As its parts.
+    pub fn matchable(&self) -> Result<RowView<'_>> {
+        Ok(RowView {
+            row: self,
+            event_type: self.event_type()?,
+            tags: self.tags()?,
+        })
+    }
+}
+
+/// A row as matching sees it.
+pub struct RowView<'a> {
+    row: &'a Row,
+    event_type: &'a str,
+    tags: TextArray<'a>,
+}
+
+impl Matchable for RowView<'_> {
+    fn position(&self) -> i64 {
+        self.row.position()
+    }
+    fn event_type(&self) -> &str {
+        self.event_type
+    }
+    fn has_tag(&self, tag: &str) -> bool {
+        self.tags.iter().any(|t| t == tag.as_bytes())
+    }
+    fn stream(&self) -> Option<&str> {
+        self.row
+            .get(Column::Stream)
+            .and_then(|d| fmgr::text(d).ok())
+    }
+    fn correlation_id(&self) -> Option<&str> {
+        meta_text(self.row.get(Column::Meta), "correlation_id")
+            .ok()
+            .flatten()
+    }
+    fn causation_id(&self) -> Option<&str> {
+        meta_text(self.row.get(Column::Meta), "causation_id")
+            .ok()
+            .flatten()
+    }
+}
+
+/// A new version-7 uuid: milliseconds since 1970 from PostgreSQL's clock, the rest random.
+pub fn new_id(now_us: i64) -> [u8; 16] {
+    const POSTGRES_EPOCH_MS: u64 = 946_684_800_000;
+    let ms = POSTGRES_EPOCH_MS.wrapping_add_signed(now_us.div_euclid(1000));
+    uuid::Builder::from_unix_timestamp_millis(ms, &random_bytes())
+        .into_uuid()
+        .into_bytes()
+}
+
+/// Ten bytes from PostgreSQL's source of strong randomness, fetched by the page: each call of the
+/// source costs as much as an index entry.
+fn random_bytes() -> [u8; 10] {
+    use std::cell::RefCell;
+    thread_local! {
+        static POOL: RefCell<([u8; 640], usize)> = const { RefCell::new(([0; 640], 640)) };
+    }
+    POOL.with(|pool| {
+        let (bytes, used) = &mut *pool.borrow_mut();
+        if *used == bytes.len() {
+            // SAFETY: the buffer is as long as said.
+            let filled =
+                unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), bytes.len()) };
+            assert!(filled, "no source of randomness");
+            *used = 0;
+        }
+        let mut out = [0; 10];
+        out.copy_from_slice(&bytes[*used..*used + 10]);
+        *used += 10;
+        out
+    })
+}

@@ -1,0 +1,234 @@
+//! The border between PostgreSQL's error handling and Rust's.
+//!
+//! Every SQL function runs inside [`call`]. It turns an [`Error`] into a report with its own SQLSTATE,
+//! passes an error of PostgreSQL's through with every field it had, and hides the text of a panic from
+//! the client. pgrx alone would lose private SQLSTATEs, constraint names and contexts, and would put a
+//! Rust backtrace into DETAIL where RUST_BACKTRACE is set.
+
+use std::any::Any;
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+
+use pgrx::pg_sys;
+
+use crate::dcb::error::{Error, Result, SqlState};
+
+// PostgreSQL's reporting functions; pgrx leaves them out of its bindings.
+unsafe extern "C-unwind" {
+    fn errstart(elevel: c_int, domain: *const c_char) -> bool;
+    fn errcode(sqlstate: c_int) -> c_int;
+    fn errmsg(format: *const c_char, ...) -> c_int;
+    fn errdetail(format: *const c_char, ...) -> c_int;
+    fn errdetail_log(format: *const c_char, ...) -> c_int;
+    fn errhint(format: *const c_char, ...) -> c_int;
+    fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
+}
+
+const ERROR: c_int = pgrx::PgLogLevel::ERROR as c_int;
+
+/// Keeps the newest error that PostgreSQL raised while a call runs, whole.
+struct Witness {
+    seen: *mut pg_sys::ErrorData,
+}
+
+/// Called by PostgreSQL for every report; remembers errors.
+unsafe extern "C-unwind" fn witness(arg: *mut c_void) {
+    // SAFETY: PostgreSQL calls this inside errfinish(), where CopyErrorData() is allowed in any context
+    // but ErrorContext; `arg` is the Witness on the stack of `call`, which outlives the callback's
+    // registration. Nothing here has a destructor. Reports below ERROR are skipped by the caller's
+    // looking at the level.
+    unsafe {
+        let before = pg_sys::MemoryContextSwitchTo(pg_sys::TopTransactionContext);
+        let copy = if pg_sys::TopTransactionContext.is_null() {
+            ptr::null_mut()
+        } else {
+            raw::CopyErrorData()
+        };
+        pg_sys::MemoryContextSwitchTo(before);
+        if !copy.is_null() && (*copy).elevel >= ERROR {
+            (*(arg as *mut Witness)).seen = copy;
+        }
+    }
+}
+
+mod raw {
+    //! Unguarded: they run where no Rust frame may be unwound.
+    use pgrx::pg_sys;
+    unsafe extern "C-unwind" {
+        pub(super) fn CopyErrorData() -> *mut pg_sys::ErrorData;
+        pub(super) fn ReThrowError(edata: *mut pg_sys::ErrorData) -> !;
+    }
+}
+
+enum Failure {
+    Postgres(*mut pg_sys::ErrorData),
+    Ours(Box<Error>),
+    Panic(CString),
+}
+
+/// Runs the body of a function that PostgreSQL called.
+///
+/// # Safety
+/// The caller's frames up to PostgreSQL must hold nothing with a destructor: on failure this leaves by
+/// longjmp.
+pub unsafe fn call<T>(body: impl FnOnce() -> Result<T>) -> T {
+    // SAFETY: the callback is pushed on PostgreSQL's list and popped before this frame ends, on every
+    // way out: errors of PostgreSQL's become panics inside (pgrx guards each call), and panics end in
+    // catch_unwind.
+    let outcome = unsafe {
+        let mut seen = Witness {
+            seen: ptr::null_mut(),
+        };
+        let mut callback = pg_sys::ErrorContextCallback {
+            previous: pg_sys::error_context_stack,
+            callback: Some(witness),
+            arg: (&raw mut seen).cast(),
+        };
+        let previous = callback.previous;
+        pg_sys::error_context_stack = &raw mut callback;
+        let outcome = catch_unwind(AssertUnwindSafe(body));
+        pg_sys::error_context_stack = previous;
+        match outcome {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(Failure::Ours(Box::new(error))),
+            Err(payload) => Err(failure(payload, ptr::read_volatile(&raw const seen.seen))),
+        }
+    };
+    match outcome {
+        Ok(value) => value,
+        // SAFETY: as this function's own contract; `failure` has been moved out of its frame.
+        Err(failure) => unsafe { throw(failure) },
+    }
+}
+
+/// What a caught panic was.
+fn failure(payload: Box<dyn Any + Send>, seen: *mut pg_sys::ErrorData) -> Failure {
+    use pg_sys::panic::CaughtError;
+    match payload.downcast::<CaughtError>() {
+        Ok(caught) => match *caught {
+            CaughtError::PostgresError(_) if !seen.is_null() => Failure::Postgres(seen),
+            CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => {
+                Failure::Panic(text(report.message()))
+            }
+            CaughtError::RustPanic { ereport, .. } => Failure::Panic(text(ereport.message())),
+        },
+        Err(payload) => {
+            let message = payload
+                .downcast_ref::<&str>()
+                .map(|s| (*s).to_owned())
+                .or_else(|| payload.downcast_ref::<String>().cloned());
+            match payload.downcast::<Error>() {
+                Ok(error) => Failure::Ours(error),
+                Err(_) => Failure::Panic(text(message.as_deref().unwrap_or("unknown panic"))),
+            }
+        }
+    }
+}
+
+/// Leaves by PostgreSQL's own way of raising errors.
+unsafe fn throw(failure: Failure) -> ! {
+    match failure {
+        // SAFETY: the copy lives in the transaction's context; nothing with a destructor is alive here.
+        Failure::Postgres(edata) => unsafe { raw::ReThrowError(edata) },
+        // SAFETY: see report(); the box was consumed by it before it leaves.
+        Failure::Ours(error) => unsafe { report(*error) },
+        Failure::Panic(message) => {
+            // SAFETY: the message is copied into PostgreSQL's memory and dropped before errfinish()
+            // leaves.
+            unsafe {
+                errstart(ERROR, ptr::null());
+                errcode(sqlstate(SqlState::Internal.code()));
+                errmsg(c"%s".as_ptr(), c"internal error in en57".as_ptr());
+                errdetail_log(c"%s".as_ptr(), message.as_ptr());
+                errhint(
+                    c"%s".as_ptr(),
+                    c"The server's log has the details. Please report this.".as_ptr(),
+                );
+                drop(message);
+                errfinish(c"en57".as_ptr(), 0, ptr::null());
+            }
+            unreachable!("errfinish returned from an error")
+        }
+    }
+}
+
+/// Raises one of en57's own errors.
+///
+/// # Safety
+/// As [`call`].
+unsafe fn report(error: Error) -> ! {
+    let Error {
+        state,
+        message,
+        detail,
+        hint,
+    } = error;
+    // SAFETY: errstart() opens a report in ErrorContext, the texts are copied into it, and all Rust
+    // values are dropped before errfinish() leaves by longjmp.
+    unsafe {
+        errstart(ERROR, ptr::null());
+        errcode(sqlstate(state.code()));
+        let message = text(&message);
+        errmsg(c"%s".as_ptr(), message.as_ptr());
+        drop(message);
+        if let Some(detail) = detail {
+            errdetail(c"%s".as_ptr(), text(&detail).as_ptr());
+        }
+        if let Some(hint) = hint {
+            errhint(c"%s".as_ptr(), text(&hint).as_ptr());
+        }
+        errfinish(c"en57".as_ptr(), 0, ptr::null());
+    }
+    unreachable!("errfinish returned from an error")
+}
+
+/// Raises an error from a callback that PostgreSQL called and that may raise.
+///
+/// # Safety
+/// As [`call`].
+pub unsafe fn raise(error: Error) -> ! {
+    // SAFETY: the caller's contract.
+    unsafe { report(error) }
+}
+
+/// A C string; a NUL inside ends it.
+pub fn text(s: &str) -> CString {
+    let end = s.find('\0').unwrap_or(s.len());
+    CString::new(&s[..end]).unwrap_or_default()
+}
+
+/// The five characters as PostgreSQL packs them (MAKE_SQLSTATE).
+const fn sqlstate(code: &str) -> c_int {
+    let bytes = code.as_bytes();
+    let mut packed = 0;
+    let mut i = 0;
+    while i < 5 {
+        packed |= ((bytes[i] - b'0') as c_int & 0x3F) << (6 * i);
+        i += 1;
+    }
+    packed
+}
+
+/// Runs a call into PostgreSQL whose error, where it is one of the caller's input, is to be told in
+/// en57's words: the error's text, with `place` before it. The transaction must end with that error.
+///
+/// # Errors
+/// The error that PostgreSQL raised, as an [`Error`] of state `state`.
+pub fn retold<T>(state: SqlState, place: &str, body: impl FnOnce() -> T) -> Result<T> {
+    use pg_sys::panic::CaughtError;
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(value) => Ok(value),
+        Err(payload) => match payload.downcast::<CaughtError>() {
+            Ok(caught) => match *caught {
+                CaughtError::PostgresError(report)
+                    if report.sql_error_code() as i32 & 0xFFF == sqlstate("22000") =>
+                {
+                    Err(Error::new(state, format!("{place}{}", report.message())))
+                }
+                other => other.rethrow(),
+            },
+            Err(payload) => std::panic::resume_unwind(payload),
+        },
+    }
+}

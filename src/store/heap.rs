@@ -1,0 +1,457 @@
+//! Rows of a partition's table: inserted and fetched without the executor.
+//!
+//! What the executor would have done besides is done here or by the callers: privileges, row-level
+//! security and triggers are checked in `catalog`, constraints and foreign indexes in `extras`.
+
+use std::mem::MaybeUninit;
+
+use pgrx::pg_sys::{self, Buffer, Datum, HeapTuple, ItemPointerData};
+
+use crate::dcb::error::Result;
+
+use super::array;
+use super::btree::Entry;
+use super::catalog::{IndexRole, Opened, Partition};
+use super::event::{COLUMNS, Column, NewEvent, Row, new_id};
+use super::extras::Extras;
+use super::{fmgr, key_index};
+
+/// Tuples that go into the heap, and its WAL, together.
+const TUPLES_AT_ONCE: usize = 128;
+/// Events whose index entries are sorted together: neighbours in the index are inserted together.
+const EVENTS_AT_ONCE: usize = 4096;
+
+/// Where a batch goes and what its rows have in common.
+pub struct Batch<'a> {
+    /// The partition.
+    pub partition: &'a Partition,
+    /// Its table, open for writing.
+    pub table: &'a Opened,
+    /// The position of the first event.
+    pub first: i64,
+    /// The frontier when the positions were allotted.
+    pub stable: i64,
+    /// PostgreSQL's microseconds.
+    pub recorded_at_us: i64,
+}
+
+impl Batch<'_> {
+    /// Inserts the events in order, with their entries in every index.
+    ///
+    /// # Errors
+    /// PostgreSQL's own, by unwinding: 23505 where an id is known already.
+    pub fn insert(&self, events: &[NewEvent], keys: &[Vec<i64>]) -> Result<()> {
+        let mut extras = Extras::where_needed(self.partition, self.table)?;
+        let rows: Vec<_> = events.iter().zip(keys).enumerate().collect();
+        if let ([event], [keys], None) = (events, keys, &extras) {
+            let tuple = self.form(0, event);
+            // SAFETY: the table is open and locked for writing, the tuple newly formed for it.
+            unsafe {
+                let command = pg_sys::GetCurrentCommandId(true);
+                pg_sys::heap_insert(
+                    self.table.relation(),
+                    tuple,
+                    command,
+                    0,
+                    std::ptr::null_mut(),
+                );
+                self.index(&[(0, event.id.is_some(), keys, (*tuple).t_self)], &[tuple]);
+            }
+            return Ok(());
+        }
+        let context = Scratch::new();
+        for group in rows.chunks(EVENTS_AT_ONCE) {
+            let mut placed = Vec::with_capacity(group.len());
+            for chunk in group.chunks(TUPLES_AT_ONCE) {
+                let tuples: Vec<HeapTuple> = context.run(|| {
+                    chunk
+                        .iter()
+                        .map(|(i, (event, _))| self.form(*i, event))
+                        .collect()
+                });
+                if let Some(extras) = &mut extras {
+                    tuples.iter().try_for_each(|t| extras.check(*t))?;
+                }
+                self.insert_tuples(&tuples);
+                for ((i, (event, keys)), tuple) in chunk.iter().zip(&tuples) {
+                    // SAFETY: formed above in the scratch context, which is reset below.
+                    let tid = unsafe { (**tuple).t_self };
+                    placed.push((*i, event.id.is_some(), *keys, tid));
+                }
+                let from = placed.len() - chunk.len();
+                self.index_unique(&placed[from..], &tuples);
+                if let Some(extras) = &mut extras {
+                    tuples.iter().try_for_each(|t| extras.index(*t))?;
+                }
+                context.reset();
+            }
+            self.index_keys(&placed);
+        }
+        Ok(())
+    }
+
+    /// Forms the i-th event's tuple in the current memory context.
+    fn form(&self, i: usize, event: &NewEvent) -> HeapTuple {
+        let mut values = [Datum::from(0); COLUMNS];
+        let mut nulls = [true; COLUMNS];
+        let mut set = |column: Column, value: Datum| {
+            values[column as usize] = value;
+            nulls[column as usize] = false;
+        };
+        let id = event.id.unwrap_or_else(|| new_id(self.recorded_at_us));
+        set(Column::Position, Datum::from(self.first + i as i64));
+        set(Column::RecordedAt, Datum::from(self.recorded_at_us));
+        set(Column::Stable, Datum::from(self.stable));
+        set(Column::Id, fmgr::make_uuid(&id));
+        set(
+            Column::Type,
+            fmgr::make_varlena(event.event_type.as_bytes()),
+        );
+        set(
+            Column::Partition,
+            fmgr::make_varlena(self.partition.name.as_bytes()),
+        );
+        set(Column::Tags, array::make(&event.tags));
+        if let Some(at) = event.occurred_at_us {
+            set(Column::OccurredAt, Datum::from(at));
+        }
+        if let Some(version) = event.schema_version {
+            set(Column::SchemaVersion, Datum::from(version));
+        }
+        if let Some(data) = event.data {
+            set(Column::Data, data.to_datum());
+        }
+        if let Some(meta) = event.meta {
+            set(Column::Meta, meta);
+        }
+        // SAFETY: values and nulls have as many elements as the table has columns.
+        unsafe {
+            let descriptor = (*self.table.relation()).rd_att;
+            pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr())
+        }
+    }
+
+    /// Inserts tuples into the heap, several to a page and a WAL record; their `t_self` is set.
+    fn insert_tuples(&self, tuples: &[HeapTuple]) {
+        let relation = self.table.relation();
+        // SAFETY: the table is open and locked for writing; each slot borrows a tuple that outlives it
+        // (ExecStoreHeapTuple would let it free the tuple otherwise), and heap_multi_insert writes the
+        // place of each row into its slot.
+        unsafe {
+            let command = pg_sys::GetCurrentCommandId(true);
+            let slots: Vec<*mut pg_sys::TupleTableSlot> = tuples
+                .iter()
+                .map(|tuple| {
+                    let slot = pg_sys::MakeSingleTupleTableSlot(
+                        (*relation).rd_att,
+                        &raw const pg_sys::TTSOpsHeapTuple,
+                    );
+                    pg_sys::ExecStoreHeapTuple(*tuple, slot, false);
+                    slot
+                })
+                .collect();
+            pg_sys::heap_multi_insert(
+                relation,
+                slots.as_ptr().cast_mut(),
+                slots.len() as i32,
+                command,
+                0,
+                std::ptr::null_mut(),
+            );
+            for (slot, tuple) in slots.iter().zip(tuples) {
+                (**tuple).t_self = (**slot).tts_tid;
+                pg_sys::ExecDropSingleTupleTableSlot(*slot);
+            }
+        }
+    }
+
+    fn index(&self, placed: &[Placed], tuples: &[HeapTuple]) {
+        self.index_unique(placed, tuples);
+        self.index_keys(placed);
+    }
+
+    /// Enters the rows into the indexes on position and id.
+    fn index_unique(&self, placed: &[Placed], tuples: &[HeapTuple]) {
+        let heap = self.table.relation();
+        for (role, column) in [
+            (IndexRole::Position, Column::Position),
+            (IndexRole::Id, Column::Id),
+        ] {
+            for index in self.table.indexes(role) {
+                let info = IndexInfoBox::new();
+                for ((_, has_given_id, _, tid), tuple) in placed.iter().zip(tuples) {
+                    // An id that was made here cannot be known yet.
+                    let check = if role == IndexRole::Position || *has_given_id {
+                        pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES
+                    } else {
+                        pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO
+                    };
+                    let mut tid = *tid;
+                    let mut null = false;
+                    // SAFETY: heap and index are open and locked for writing; the tuple has the
+                    // table's columns.
+                    unsafe {
+                        let mut value = pg_sys::htup::heap_getattr(
+                            *tuple,
+                            i32::from(column.attribute()),
+                            (*heap).rd_att,
+                            &mut null,
+                        );
+                        pg_sys::index_insert(
+                            index.relation(),
+                            &mut value,
+                            &mut null,
+                            &mut tid,
+                            heap,
+                            check,
+                            false,
+                            info.0,
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// Enters the rows into the key index.
+    fn index_keys(&self, placed: &[Placed]) {
+        let mut entries: Vec<(i64, i64, ItemPointerData)> = placed
+            .iter()
+            .flat_map(|(i, _, keys, tid)| keys.iter().map(|k| (*k, self.first + *i as i64, *tid)))
+            .collect();
+        entries.sort_unstable_by_key(|e| (e.0, e.1));
+        for index in self.table.indexes(IndexRole::Keys) {
+            let info = IndexInfoBox::new();
+            key_index::insert_entries(index.relation(), self.table.relation(), info.0, &entries);
+        }
+    }
+}
+
+/// An event's number in the batch, whether its id was given, its keys, and where its row is.
+type Placed<'a> = (usize, bool, &'a Vec<i64>, ItemPointerData);
+
+/// What nbtree wants to be told about an index while it inserts: nothing, but it wants a place.
+struct IndexInfoBox(*mut pg_sys::IndexInfo);
+
+impl IndexInfoBox {
+    fn new() -> Self {
+        // SAFETY: makes a node in the current memory context, zeroed but for its tag.
+        unsafe {
+            let info: *mut pg_sys::IndexInfo =
+                pg_sys::palloc0(size_of::<pg_sys::IndexInfo>()).cast();
+            (*info).type_ = pg_sys::NodeTag::T_IndexInfo;
+            Self(info)
+        }
+    }
+}
+
+impl Drop for IndexInfoBox {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: allocated by `new`, freed once.
+            unsafe { pg_sys::pfree(self.0.cast()) };
+        }
+    }
+}
+
+/// A memory context for the rows of one chunk.
+pub struct Scratch(pg_sys::MemoryContext);
+
+impl Scratch {
+    /// A new one below the current context.
+    pub fn new() -> Self {
+        // SAFETY: a child of the current context: an error deletes it with its parent.
+        Self(unsafe {
+            pg_sys::AllocSetContextCreateInternal(
+                pg_sys::CurrentMemoryContext,
+                c"en57 rows".as_ptr(),
+                pg_sys::ALLOCSET_DEFAULT_MINSIZE as usize,
+                pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
+                pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
+            )
+        })
+    }
+
+    /// Runs with it as the current context.
+    pub fn run<T>(&self, body: impl FnOnce() -> T) -> T {
+        // SAFETY: the context lives as long as self; after an error PostgreSQL sets its own.
+        unsafe {
+            let before = pg_sys::MemoryContextSwitchTo(self.0);
+            let result = body();
+            pg_sys::MemoryContextSwitchTo(before);
+            result
+        }
+    }
+
+    /// Frees all that was allocated in it.
+    pub fn reset(&self) {
+        // SAFETY: nothing allocated in it is used after a reset: callers borrow it only in between.
+        unsafe { pg_sys::MemoryContextReset(self.0) };
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: made by `new`, deleted once, and not current: `run` has switched back.
+            unsafe { pg_sys::MemoryContextDelete(self.0) };
+        }
+    }
+}
+
+/// Fetches rows by their place, keeping the page of the last one pinned.
+pub struct Fetcher<'t> {
+    table: &'t Opened,
+    buffer: Buffer,
+    block: u32,
+    /// The row that was fetched last; its values point into the pinned page.
+    pub row: Row,
+}
+
+impl<'t> Fetcher<'t> {
+    /// Nothing is pinned yet.
+    pub fn new(table: &'t Opened) -> Self {
+        let row = Row {
+            values: [Datum::from(0); COLUMNS],
+            nulls: [true; COLUMNS],
+        };
+        Self {
+            table,
+            buffer: 0,
+            block: pg_sys::InvalidBlockNumber,
+            row,
+        }
+    }
+
+    /// Fetches the row of an index entry into `row`, if it is there: committed by now, or the
+    /// transaction's own; with `own_only` only the latter.
+    ///
+    /// This is PostgreSQL's self snapshot. What makes it exact is that callers either look only below
+    /// the frontier, or hold the locks of the keys they look for. It takes no predicate locks.
+    pub fn fetch(&mut self, entry: Entry, own_only: bool) -> bool {
+        let block = (entry.tid >> 16) as u32;
+        let offset = entry.tid as u16;
+        let relation = self.table.relation();
+        // SAFETY: the table is open and locked. The tuple is looked at under the page's share lock and
+        // read afterwards under the pin alone, as heap scans do: rows are never changed in place, and
+        // pruning needs the pin for itself.
+        unsafe {
+            if block != self.block {
+                self.buffer = pg_sys::ReleaseAndReadBuffer(self.buffer, relation, block);
+                self.block = block;
+            }
+            pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_SHARE as _);
+            let page = pg_sys::BufferGetPage(self.buffer);
+            let mut tuple: pg_sys::HeapTupleData = MaybeUninit::zeroed().assume_init();
+            let mut visible = false;
+            if offset >= 1 && offset <= pg_sys::PageGetMaxOffsetNumber(page) {
+                let pointer = pg_sys::PageGetItemId(page, offset);
+                if (*pointer).lp_flags() == pg_sys::LP_NORMAL {
+                    tuple.t_data = pg_sys::PageGetItem(page, pointer).cast();
+                    tuple.t_len = (*pointer).lp_len();
+                    tuple.t_tableOid = (*relation).rd_id;
+                    tuple.t_self = item_pointer(block, offset);
+                    visible = pg_sys::HeapTupleSatisfiesVisibility(
+                        &mut tuple,
+                        &raw mut pg_sys::SnapshotSelfData,
+                        self.buffer,
+                    ) && (!own_only || is_own(&tuple));
+                }
+            }
+            pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_UNLOCK as _);
+            if visible {
+                pg_sys::heap_deform_tuple(
+                    &mut tuple,
+                    (*relation).rd_att,
+                    self.row.values.as_mut_ptr(),
+                    self.row.nulls.as_mut_ptr(),
+                );
+            }
+            // The place may have been given to another row since the entry was read.
+            visible && self.row.position() == entry.position
+        }
+    }
+}
+
+impl Drop for Fetcher<'_> {
+    fn drop(&mut self) {
+        if self.buffer != 0 && !std::thread::panicking() {
+            // SAFETY: pinned by `fetch`, released once.
+            unsafe { pg_sys::ReleaseBuffer(self.buffer) };
+        }
+    }
+}
+
+/// Whether the running transaction wrote the tuple.
+unsafe fn is_own(tuple: &pg_sys::HeapTupleData) -> bool {
+    // SAFETY: the caller's tuple points into a locked page.
+    unsafe {
+        let header = &*tuple.t_data;
+        let frozen =
+            u32::from(header.t_infomask) & pg_sys::HEAP_XMIN_FROZEN == pg_sys::HEAP_XMIN_FROZEN;
+        !frozen && pg_sys::TransactionIdIsCurrentTransactionId(header.t_choice.t_heap.t_xmin)
+    }
+}
+
+fn item_pointer(block: u32, offset: u16) -> ItemPointerData {
+    ItemPointerData {
+        ip_blkid: pg_sys::BlockIdData {
+            bi_hi: (block >> 16) as u16,
+            bi_lo: block as u16,
+        },
+        ip_posid: offset,
+    }
+}
+
+/// The place of a row as indexes order it: block and offset in one number.
+pub fn tid_number(tid: &ItemPointerData) -> u64 {
+    let block = u64::from(tid.ip_blkid.bi_hi) << 16 | u64::from(tid.ip_blkid.bi_lo);
+    block << 16 | u64::from(tid.ip_posid)
+}
+
+/// The row with an id, through the index on id: (position, place), if it is there.
+///
+/// # Errors
+/// 55000 where the index is missing.
+pub fn find_id(table: &Opened, id: &[u8; 16]) -> Result<Option<Entry>> {
+    let index = table.index(IndexRole::Id)?;
+    // SAFETY: table and index are open and locked; scan, slot and key live within this function and
+    // are ended in it; an error leaves them to the transaction's abort. The self snapshot is static.
+    unsafe {
+        let mut key: pg_sys::ScanKeyData = MaybeUninit::zeroed().assume_init();
+        pg_sys::ScanKeyInit(
+            &mut key,
+            1,
+            pg_sys::BTEqualStrategyNumber as _,
+            pg_sys::Oid::from(pg_sys::F_UUID_EQ),
+            fmgr::make_uuid(id),
+        );
+        let snapshot = &raw mut pg_sys::SnapshotSelfData;
+        #[cfg(not(feature = "pg18"))]
+        let scan = pg_sys::index_beginscan(table.relation(), index.relation(), snapshot, 1, 0);
+        #[cfg(feature = "pg18")]
+        let scan = pg_sys::index_beginscan(
+            table.relation(),
+            index.relation(),
+            snapshot,
+            std::ptr::null_mut(),
+            1,
+            0,
+        );
+        pg_sys::index_rescan(scan, &mut key, 1, std::ptr::null_mut(), 0);
+        let slot = pg_sys::table_slot_create(table.relation(), std::ptr::null_mut());
+        let mut found = None;
+        if pg_sys::index_getnext_slot(scan, pg_sys::ScanDirection::ForwardScanDirection, slot) {
+            let mut null = false;
+            let position = pg_sys::slot_getattr(slot, 1, &mut null).value() as i64;
+            found = Some(Entry {
+                key: 0,
+                position,
+                tid: tid_number(&(*slot).tts_tid),
+            });
+        }
+        pg_sys::ExecDropSingleTupleTableSlot(slot);
+        pg_sys::index_endscan(scan);
+        Ok(found)
+    }
+}

@@ -1,0 +1,251 @@
+//! JSONB in its binary form: walked in place, and made, with no round trip through text.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys::{self, Datum};
+
+use crate::dcb::error::{Error, Result, SqlState};
+
+use super::{fmgr, guard};
+
+const IS_ARRAY: u32 = 0x4000_0000;
+const IS_OBJECT: u32 = 0x2000_0000;
+const IS_SCALAR: u32 = 0x1000_0000;
+const COUNT_MASK: u32 = 0x0FFF_FFFF;
+const HAS_OFFSET: u32 = 0x8000_0000;
+const KIND_MASK: u32 = 0x7000_0000;
+const LENGTH_MASK: u32 = 0x0FFF_FFFF;
+const STRING: u32 = 0x0000_0000;
+const NUMERIC: u32 = 0x1000_0000;
+const FALSE: u32 = 0x2000_0000;
+const TRUE: u32 = 0x3000_0000;
+const NULL: u32 = 0x4000_0000;
+
+/// A container: the array or object at the root of a document or inside one.
+#[derive(Clone, Copy)]
+pub struct Jsonb<'a> {
+    /// From the container's header on; may be longer than the container.
+    bytes: &'a [u8],
+}
+
+/// A value inside a container.
+#[derive(Clone, Copy)]
+pub enum Value<'a> {
+    /// JSON null.
+    Null,
+    /// true or false.
+    Bool(bool),
+    /// A number: PostgreSQL's numeric, a whole varlena value.
+    Number(&'a [u8]),
+    /// A string.
+    String(&'a str),
+    /// An array or an object.
+    Container(Jsonb<'a>),
+}
+
+impl<'a> Jsonb<'a> {
+    /// The document of a `jsonb` datum, detoasted where need be.
+    pub fn from_datum(datum: Datum) -> Self {
+        Self {
+            bytes: fmgr::varlena(datum),
+        }
+    }
+
+    fn word(&self, n: usize) -> u32 {
+        let at = n * 4;
+        u32::from_ne_bytes([
+            self.bytes[at],
+            self.bytes[at + 1],
+            self.bytes[at + 2],
+            self.bytes[at + 3],
+        ])
+    }
+
+    /// How many elements, or pairs, it has.
+    pub fn len(&self) -> usize {
+        (self.word(0) & COUNT_MASK) as usize
+    }
+
+    /// Whether it is an object.
+    pub fn is_object(&self) -> bool {
+        self.word(0) & IS_OBJECT != 0
+    }
+
+    /// Whether it is an array (a scalar document is stored as an array of one; that is none).
+    pub fn is_array(&self) -> bool {
+        self.word(0) & (IS_ARRAY | IS_SCALAR) == IS_ARRAY
+    }
+
+    /// The values of an array in order, or an object's keys followed by its values.
+    fn children(self, count: usize) -> impl Iterator<Item = Result<Value<'a>>> {
+        let base = 4 + count * 4;
+        let mut offset = 0;
+        (0..count).map(move |i| {
+            let entry = self.word(1 + i);
+            let number = (entry & LENGTH_MASK) as usize;
+            let end = if entry & HAS_OFFSET != 0 {
+                number
+            } else {
+                offset + number
+            };
+            let start = std::mem::replace(&mut offset, end);
+            let bytes = &self.bytes[base..];
+            let aligned = start.next_multiple_of(4);
+            Ok(match entry & KIND_MASK {
+                STRING => Value::String(fmgr::utf8(&bytes[start..end])?),
+                NUMERIC => Value::Number(&bytes[aligned..end]),
+                FALSE => Value::Bool(false),
+                TRUE => Value::Bool(true),
+                NULL => Value::Null,
+                _ => Value::Container(Jsonb {
+                    bytes: &bytes[aligned..end],
+                }),
+            })
+        })
+    }
+
+    /// An array's elements, or a scalar document's one.
+    pub fn elements(self) -> impl Iterator<Item = Result<Value<'a>>> {
+        self.children(self.len())
+    }
+
+    /// An object's pairs, in PostgreSQL's order of keys.
+    pub fn pairs(self) -> impl Iterator<Item = Result<(&'a str, Value<'a>)>> {
+        let n = self.len();
+        let values = self.children(2 * n).skip(n);
+        self.children(n * 2)
+            .take(n)
+            .zip(values)
+            .map(|(key, value)| match key? {
+                Value::String(key) => Ok((key, value?)),
+                _ => Err(Error::new(SqlState::DataCorrupted, "damaged jsonb value")),
+            })
+    }
+
+    /// The value of an object's key.
+    ///
+    /// # Errors
+    /// 22P02 where a text is not UTF-8.
+    pub fn get(self, key: &str) -> Result<Option<Value<'a>>> {
+        for pair in self.pairs() {
+            let (k, value) = pair?;
+            if k == key {
+                return Ok(Some(value));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl<'a> Value<'a> {
+    /// Its kind with the article, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Number(_) => "a number",
+            Self::String(_) => "a string",
+            Self::Container(c) if c.is_object() => "an object",
+            Self::Container(_) => "an array",
+        }
+    }
+
+    /// A number as an integer, `None` where it is none that fits.
+    pub fn as_i64(&self) -> Option<i64> {
+        let Self::Number(bytes) = self else {
+            return None;
+        };
+        let datum = copied(bytes);
+        // SAFETY: the bytes are a numeric varlena, copied so as to be aligned.
+        let text = unsafe {
+            let raw = pgrx::direct_function_call_as_datum(pg_sys::numeric_out, &[Some(datum)])?;
+            CStr::from_ptr(raw.cast_mut_ptr())
+        };
+        text.to_str().ok()?.parse().ok()
+    }
+
+    /// The value as a document of its own, in the current memory context.
+    pub fn to_datum(self) -> Datum {
+        let scalar = |entry: u32, payload: &[u8]| {
+            let mut bytes = Vec::with_capacity(8 + payload.len());
+            bytes.extend_from_slice(&(IS_ARRAY | IS_SCALAR | 1).to_ne_bytes());
+            bytes.extend_from_slice(&(entry | payload.len() as u32).to_ne_bytes());
+            bytes.extend_from_slice(payload);
+            fmgr::make_varlena(&bytes)
+        };
+        match self {
+            Self::Null => scalar(NULL, &[]),
+            Self::Bool(b) => scalar(if b { TRUE } else { FALSE }, &[]),
+            Self::Number(bytes) => scalar(NUMERIC, bytes),
+            Self::String(s) => scalar(STRING, s.as_bytes()),
+            Self::Container(c) => fmgr::make_varlena(c.bytes),
+        }
+    }
+}
+
+fn copied(bytes: &[u8]) -> Datum {
+    // SAFETY: palloc gives as many aligned, writable bytes.
+    unsafe {
+        let out: *mut u8 = pg_sys::palloc(bytes.len()).cast();
+        std::ptr::copy_nonoverlapping(bytes.as_ptr(), out, bytes.len());
+        Datum::from(out)
+    }
+}
+
+/// An object of strings. Keys must be given in PostgreSQL's order: by length, then by bytes.
+pub fn string_object(pairs: &[(&str, &str)]) -> Datum {
+    let mut bytes = Vec::with_capacity(64);
+    bytes.extend_from_slice(&(IS_OBJECT | pairs.len() as u32).to_ne_bytes());
+    let texts = || pairs.iter().map(|p| p.0).chain(pairs.iter().map(|p| p.1));
+    texts().for_each(|t| bytes.extend_from_slice(&(STRING | t.len() as u32).to_ne_bytes()));
+    texts().for_each(|t| bytes.extend_from_slice(t.as_bytes()));
+    fmgr::make_varlena(&bytes)
+}
+
+/// Two objects as one; of a key that both have, the second one's value.
+///
+/// # Errors
+/// XX000 never, unless PostgreSQL's own function returns NULL.
+pub fn concat(a: Datum, b: Datum) -> Result<Datum> {
+    // SAFETY: both are jsonb datums; the result is allocated in the current memory context.
+    unsafe { pgrx::direct_function_call_as_datum(pg_sys::jsonb_concat, &[Some(a), Some(b)]) }
+        .ok_or_else(|| Error::new(SqlState::Internal, "jsonb_concat returned NULL"))
+}
+
+/// Whether two documents are equal, as `=` has it.
+pub fn equal(a: Datum, b: Datum) -> bool {
+    // SAFETY: both are jsonb datums; detoasting copies them to aligned memory.
+    unsafe {
+        let a = pg_sys::pg_detoast_datum(a.cast_mut_ptr()).cast::<pg_sys::Jsonb>();
+        let b = pg_sys::pg_detoast_datum(b.cast_mut_ptr()).cast::<pg_sys::Jsonb>();
+        pg_sys::compareJsonbContainers(&raw mut (*a).root, &raw mut (*b).root) == 0
+    }
+}
+
+/// The document's text.
+///
+/// # Errors
+/// 22P02 where it is not UTF-8.
+pub fn text<'a>(datum: Datum) -> Result<&'a str> {
+    // SAFETY: a jsonb datum; the text is allocated in the current memory context and NUL-terminated.
+    unsafe {
+        let doc = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::Jsonb>();
+        let size = (*doc.cast::<u32>() >> 2) as i32;
+        let raw = pg_sys::JsonbToCString(std::ptr::null_mut(), &raw mut (*doc).root, size);
+        fmgr::utf8(CStr::from_ptr(raw).to_bytes())
+    }
+}
+
+/// Parses a text as jsonb, in the current memory context.
+///
+/// # Errors
+/// 22P02 with `place` before the message.
+pub fn parse(source: &str, place: &str) -> Result<Datum> {
+    let source = guard::text(source);
+    guard::retold(SqlState::InvalidText, place, || {
+        let argument = Datum::from(source.as_ptr());
+        // SAFETY: jsonb_in takes a cstring.
+        unsafe { pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[Some(argument)]) }
+    })?
+    .ok_or_else(|| Error::new(SqlState::InvalidText, format!("{place}invalid JSON")))
+}

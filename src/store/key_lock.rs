@@ -1,0 +1,208 @@
+//! Key locks: what makes the append condition exact without a lock that unrelated writers share.
+//!
+//! PostgreSQL's own lock manager, in the space of advisory locks with an objsubid (57 for keys, 58 for
+//! a partition's root, 59 for the log's ceiling) that `pg_advisory_lock` never uses, so that deadlock
+//! detection, lock_timeout, cancellation and pg_locks come with it. Locks last until the transaction
+//! ends. Root first, then keys in ascending order.
+
+use std::collections::BTreeMap;
+
+use pgrx::pg_sys::{self, LOCKTAG, Oid};
+
+use crate::dcb::error::{Error, SqlState};
+
+use super::shmem::backend_of;
+use super::{settings, transaction};
+
+const KEY: u16 = 57;
+const ROOT: u16 = 58;
+const CEILING: u16 = 59;
+
+/// What a transaction does with a key. A key that is both checked and written is locked as such at
+/// once, never by upgrade: so two such appends queue instead of deadlocking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Use {
+    /// Written only: writers do not exclude writers.
+    Written,
+    /// Checked only: checkers do not exclude checkers, but writers.
+    Checked,
+    /// Checked and written: excludes all, itself included.
+    CheckedAndWritten,
+    /// An event's id that must not be sent twice at a time.
+    Sole,
+}
+
+impl Use {
+    fn mode(self) -> u32 {
+        match self {
+            Self::Written => pg_sys::RowExclusiveLock,
+            Self::Checked => pg_sys::ShareLock,
+            Self::CheckedAndWritten => pg_sys::ShareRowExclusiveLock,
+            Self::Sole => pg_sys::ExclusiveLock,
+        }
+    }
+}
+
+/// The locks that one append, or one `en57_lock`, takes in a partition.
+#[derive(Default)]
+pub struct Plan {
+    keys: BTreeMap<i64, Use>,
+    sole: Option<i64>,
+    conditional: bool,
+    checks_all: bool,
+}
+
+impl Plan {
+    /// The append writes under this key.
+    pub fn write(&mut self, key: i64) {
+        self.keys
+            .entry(key)
+            .and_modify(|u| {
+                if *u == Use::Checked {
+                    *u = Use::CheckedAndWritten;
+                }
+            })
+            .or_insert(Use::Written);
+    }
+
+    /// The condition depends on what is under this key.
+    pub fn check(&mut self, key: i64) {
+        self.conditional = true;
+        self.keys
+            .entry(key)
+            .and_modify(|u| {
+                if *u == Use::Written {
+                    *u = Use::CheckedAndWritten;
+                }
+            })
+            .or_insert(Use::Checked);
+    }
+
+    /// What is checked under this key will be written later in the transaction.
+    pub fn check_and_write(&mut self, key: i64) {
+        self.conditional = true;
+        self.keys.insert(key, Use::CheckedAndWritten);
+    }
+
+    /// The condition depends on every event of the partition.
+    pub fn check_all(&mut self) {
+        self.conditional = true;
+        self.checks_all = true;
+    }
+
+    /// Nobody else may send the event with this id meanwhile.
+    pub fn sole(&mut self, key: i64) {
+        self.sole = Some(key);
+    }
+
+    /// Takes the locks, waiting where it must.
+    ///
+    /// Where there are too many keys for the lock table, the root's lock stands for those written, or
+    /// for all: see the matrix in docs/ARCHITECTURE.md.
+    pub fn acquire(self, partition: Oid) {
+        transaction::watch();
+        let room = settings::max_key_locks().saturating_sub(transaction::key_locks());
+        let checked = self.keys.values().filter(|u| **u != Use::Written).count();
+        let all_fit = self.keys.len() <= room;
+        let checks_root = self.checks_all || (self.conditional && !all_fit && checked > room);
+        let root = match (self.conditional, all_fit) {
+            _ if checks_root => pg_sys::ExclusiveLock,
+            (false, true) => pg_sys::RowShareLock,
+            (true, true) => pg_sys::RowExclusiveLock,
+            (false, false) => pg_sys::ShareLock,
+            (true, false) => pg_sys::ShareRowExclusiveLock,
+        };
+        lock(root_tag(partition), root);
+        let mut keys: Vec<(i64, Use)> = match (all_fit, checks_root) {
+            (true, _) => self.keys.into_iter().collect(),
+            (false, true) => Vec::new(),
+            (false, false) => self
+                .keys
+                .into_iter()
+                .filter(|(_, u)| *u != Use::Written)
+                .collect(),
+        };
+        if let Some(key) = self.sole {
+            keys.push((key, Use::Sole));
+            keys.sort_unstable();
+        }
+        for (key, wanted) in keys {
+            if lock(key_tag(partition, key), wanted.mode()) {
+                transaction::count_key_lock();
+            }
+        }
+    }
+}
+
+fn key_tag(partition: Oid, key: i64) -> LOCKTAG {
+    // Keys of different partitions must not meet: the partition is mixed into the 64 bits.
+    let mixed = (key as u64) ^ u64::from(partition.to_u32()).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    tag((mixed >> 32) as u32, mixed as u32, KEY)
+}
+
+fn root_tag(partition: Oid) -> LOCKTAG {
+    tag(partition.to_u32(), 0, ROOT)
+}
+
+fn tag(field2: u32, field3: u32, objsubid: u16) -> LOCKTAG {
+    LOCKTAG {
+        // SAFETY: set at the start of the backend.
+        locktag_field1: unsafe { pg_sys::MyDatabaseId }.to_u32(),
+        locktag_field2: field2,
+        locktag_field3: field3,
+        locktag_field4: objsubid,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+        locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
+    }
+}
+
+/// Takes one lock until the end of the transaction; whether it was not held before.
+fn lock(mut tag: LOCKTAG, mode: u32) -> bool {
+    // SAFETY: a valid tag; the lock belongs to the transaction, whose end releases it.
+    let outcome = unsafe { pg_sys::LockAcquire(&mut tag, mode as pg_sys::LOCKMODE, false, false) };
+    outcome == pg_sys::LockAcquireResult::LOCKACQUIRE_OK
+}
+
+/// Runs while no other backend does the same for this log. Not until the end of the transaction.
+pub fn while_locked(log: Oid, body: impl FnOnce()) {
+    let mut tag = tag(log.to_u32(), 0, CEILING);
+    let mode = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
+    // SAFETY: a valid tag; an error in between leaves the lock to the transaction's abort.
+    unsafe {
+        pg_sys::LockAcquire(&mut tag, mode, false, false);
+        body();
+        pg_sys::LockRelease(&tag, mode, false);
+    }
+}
+
+/// The other backends whose transactions hold this key as written.
+pub fn writers_of(partition: Oid, key: i64) -> Vec<usize> {
+    conflicting(key_tag(partition, key), pg_sys::ShareLock)
+}
+
+/// The other backends whose transactions write under any key, without key locks.
+pub fn writers_of_anything(partition: Oid) -> Vec<usize> {
+    // Conflicts of RowExclusive: Share, ShareRowExclusive, Exclusive.
+    conflicting(root_tag(partition), pg_sys::RowExclusiveLock)
+}
+
+fn conflicting(tag: LOCKTAG, mode: u32) -> Vec<usize> {
+    let mut count = 0;
+    // SAFETY: the result is an array of `count` elements in the current memory context.
+    unsafe {
+        let list = pg_sys::GetLockConflicts(&tag, mode as pg_sys::LOCKMODE, &mut count);
+        let backends = std::slice::from_raw_parts(list, count as usize)
+            .iter()
+            .map(backend_of)
+            .collect();
+        pg_sys::pfree(list.cast());
+        backends
+    }
+}
+
+/// The end of a wait that took too long.
+pub fn waited_too_long(what: &str) -> Error {
+    Error::new(SqlState::WaitTimeout, format!("waited too long for {what}"))
+        .detail("A transaction in flight has appended events below that the query may match.")
+        .hint("End idle transactions, or raise en57.wait_timeout.")
+}

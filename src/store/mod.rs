@@ -1,0 +1,29 @@
+//! Everything that touches PostgreSQL's internals, behind safe functions: guards, catalogs, the key
+//! index, locks, positions, scans, inserts, transaction callbacks, shared memory. All `unsafe` of the
+//! project and all differences between PostgreSQL's majors live here.
+//!
+//! **Invariant:** nothing here keeps a lock, pin, relation or snapshot that the end of the transaction
+//! would not release by itself: an error may leave any function by unwinding at any call of PostgreSQL.
+
+pub use pgrx::pg_sys::Datum;
+
+pub mod array;
+pub mod btree;
+pub mod catalog;
+pub mod clock;
+pub mod event;
+pub mod extras;
+pub mod fmgr;
+pub mod guard;
+pub mod heap;
+pub mod json;
+pub mod key_index;
+pub mod key_lock;
+pub mod position;
+pub mod rows;
+pub mod scan;
+pub mod settings;
+pub mod shmem;
+pub mod transaction;
+pub mod triggers;
+pub mod tuple;

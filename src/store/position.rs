@@ -1,0 +1,315 @@
+//! Positions: how they are allotted, and up to where everything is settled.
+//!
+//! - allot: `slot.bound = next`, then `next += n`. Bound first, so no position exists that no slot
+//!   covers.
+//! - end: the slot is cleared after the transaction has become visible (see `transaction`).
+//! - frontier: `next` first, then the slots: `min(next, bounds) - 1`. Every row up to it that will ever
+//!   exist is visible.
+//!
+//! **Invariant:** a position is allotted only below the durable ceiling, so a crash never gives one out
+//! twice, nor one at or below what a reader may have taken for its checkpoint.
+
+use std::cell::Cell;
+use std::sync::atomic::Ordering::SeqCst;
+
+use pgrx::pg_sys::{self, Oid};
+
+use crate::dcb::error::{Error, Result, SqlState};
+
+use super::btree::{Bound, Direction, Tree};
+use super::catalog::Store;
+use super::shmem::{Log, SEVERAL, Shared, exclusively, my_backend};
+use super::{key_lock, transaction};
+
+/// The smallest and the largest step by which the ceiling is raised: a quiet store loses few positions
+/// at a restart, a busy one flushes seldom.
+const CEILING_STEPS: std::ops::RangeInclusive<i64> = 64..=16_384;
+
+/// The counter of this database's log.
+#[derive(Clone, Copy)]
+pub struct Counter {
+    shared: &'static Shared,
+    log: &'static Log,
+    store: &'static Store,
+}
+
+thread_local! {
+    static CACHED: Cell<Option<(u32, &'static Log)>> = const { Cell::new(None) };
+}
+
+impl Counter {
+    /// The counter of the store's log, initialised by the first use after the server's start.
+    ///
+    /// # Errors
+    /// 0A000 on a standby; 54000 where the cluster has too many logs.
+    pub fn of(store: &'static Store) -> Result<Self> {
+        let shared = Shared::get()?;
+        let relation = store.events.to_u32();
+        if let Some((cached, log)) = CACHED.get() {
+            if cached == relation {
+                return Ok(Self { shared, log, store });
+            }
+        }
+        // SAFETY: asks for a flag in shared memory.
+        if unsafe { pg_sys::RecoveryInProgress() } {
+            return Err(
+                Error::new(SqlState::NotSupported, "en57 cannot be used on a standby")
+                    .detail("What a position's readers may rely on is known on the primary alone.")
+                    .hint("Read on the primary."),
+            );
+        }
+        let log = match find(shared, relation) {
+            Some(log) => log,
+            None => {
+                let ceiling = store.read_ceiling();
+                let last = largest_stored(store)?;
+                exclusively(|| enter(shared, relation, ceiling.max(last)))?
+            }
+        };
+        CACHED.set(Some((relation, log)));
+        Ok(Self { shared, log, store })
+    }
+
+    /// The next position to be allotted.
+    pub fn next(&self) -> i64 {
+        self.log.next.load(SeqCst)
+    }
+
+    /// Allots `n` positions in a row for this transaction; returns the first, and the frontier of the
+    /// partition as others see it.
+    ///
+    /// # Errors
+    /// 54000 at the end of all positions.
+    pub fn allot(&self, partition: Oid, n: i64) -> Result<(i64, i64)> {
+        let slot = self.shared.my_slot();
+        let partition = partition.to_u32();
+        if slot.bound.load(SeqCst) == 0 {
+            slot.log
+                .store(self.shared.index_of(self.log) as u32 + 1, SeqCst);
+            slot.partition.store(partition, SeqCst);
+            slot.bound.store(self.next(), SeqCst);
+        } else if slot.partition.load(SeqCst) != partition {
+            slot.partition.store(SEVERAL, SeqCst);
+        }
+        loop {
+            let first = self.next();
+            let last = first
+                .checked_add(n)
+                .filter(|l| *l < i64::MAX - 1_000_000)
+                .ok_or_else(|| {
+                    Error::new(SqlState::LimitExceeded, "the log has no positions left")
+                })?
+                - 1;
+            if last > self.log.ceiling.load(SeqCst) {
+                self.raise_ceiling(last);
+            } else if self
+                .log
+                .next
+                .compare_exchange(first, last + 1, SeqCst, SeqCst)
+                .is_ok()
+            {
+                return Ok((first, self.settled(first, partition) - 1));
+            }
+        }
+    }
+
+    /// Makes a ceiling of at least `needed` durable, then known.
+    fn raise_ceiling(&self, needed: i64) {
+        key_lock::while_locked(self.store.events, || {
+            if self.log.ceiling.load(SeqCst) >= needed {
+                return;
+            }
+            // SAFETY: reads a clock.
+            let now_us = unsafe { pg_sys::GetCurrentTimestamp() };
+            let busy = now_us - self.log.ceiling_raised_us.load(SeqCst) < 1_000_000;
+            let before = self.log.ceiling_step.load(SeqCst);
+            let step = (if busy { before * 4 } else { before / 2 })
+                .clamp(*CEILING_STEPS.start(), *CEILING_STEPS.end());
+            self.store.write_ceiling(needed + step);
+            self.log.ceiling_step.store(step, SeqCst);
+            self.log.ceiling_raised_us.store(now_us, SeqCst);
+            self.log.ceiling.store(needed + step, SeqCst);
+        });
+    }
+
+    /// Takes note of a row that came in by other ways than an append (a restore): no position up to it
+    /// will be allotted.
+    pub fn pass(&self, position: i64) {
+        if position >= self.log.ceiling.load(SeqCst) {
+            self.raise_ceiling(position);
+        }
+        self.log.next.fetch_max(position + 1, SeqCst);
+    }
+
+    /// The smaller of `next` and the bounds of the others' transactions in the partition.
+    fn settled(&self, next: i64, partition: u32) -> i64 {
+        self.in_flight(next, partition)
+            .map(|(_, bound)| bound)
+            .min()
+            .unwrap_or(next)
+            .min(next)
+    }
+
+    /// The other backends' transactions that may still add rows of the partition below `next`: the
+    /// backend and the bound.
+    pub fn in_flight(&self, next: i64, partition: u32) -> impl Iterator<Item = (usize, i64)> + '_ {
+        let log = self.shared.index_of(self.log) as u32 + 1;
+        let me = my_backend();
+        self.shared
+            .slots()
+            .iter()
+            .enumerate()
+            .filter_map(move |(backend, slot)| {
+                let bound = slot.bound.load(SeqCst);
+                let concerns = bound != 0
+                    && bound < next
+                    && backend != me
+                    && slot.log.load(SeqCst) == log
+                    && {
+                        let theirs = slot.partition.load(SeqCst);
+                        theirs == partition || theirs == SEVERAL
+                    };
+                concerns.then_some((backend, bound))
+            })
+    }
+
+    /// Whether a position of this backend's, committed, is readable for everybody.
+    pub fn everybody_sees(&self, position: i64, partition: Oid) -> bool {
+        self.in_flight(position + 1, partition.to_u32())
+            .next()
+            .is_none()
+    }
+
+    /// Whether this transaction has been allotted positions.
+    pub fn has_own(&self) -> bool {
+        self.shared.my_slot().bound.load(SeqCst) != 0
+    }
+
+    /// Forgets what this backend knew of the counter, for a store that was dropped.
+    pub fn forget() {
+        CACHED.set(None);
+    }
+}
+
+fn find(shared: &'static Shared, relation: u32) -> Option<&'static Log> {
+    // SAFETY: set at the start of the backend.
+    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    shared
+        .logs
+        .iter()
+        .find(|l| l.relation.load(SeqCst) == relation && l.database.load(SeqCst) == database)
+}
+
+/// Enters a log whose positions up to `last` are taken. The caller holds the lock.
+fn enter(shared: &'static Shared, relation: u32, last: i64) -> Result<&'static Log> {
+    if let Some(log) = find(shared, relation) {
+        return Ok(log);
+    }
+    let free = shared.logs.iter().find(|l| l.database.load(SeqCst) == 0);
+    let log = free
+        .or_else(|| shared.logs.iter().find(|l| is_abandoned(l)))
+        .ok_or_else(|| {
+            Error::new(
+                SqlState::LimitExceeded,
+                "too many databases of this cluster use en57",
+            )
+        })?;
+    log.relation.store(relation, SeqCst);
+    log.next.store(last + 1, SeqCst);
+    log.ceiling.store(last, SeqCst);
+    log.ceiling_step.store(0, SeqCst);
+    log.ceiling_raised_us.store(0, SeqCst);
+    // SAFETY: set at the start of the backend.
+    log.database
+        .store(unsafe { pg_sys::MyDatabaseId }.to_u32(), SeqCst);
+    Ok(log)
+}
+
+/// Whether the log's database, or its table in this database, is no more.
+fn is_abandoned(log: &Log) -> bool {
+    let database = Oid::from(log.database.load(SeqCst));
+    let relation = Oid::from(log.relation.load(SeqCst));
+    // SAFETY: lookups in the system caches.
+    unsafe {
+        if database == pg_sys::MyDatabaseId {
+            return pg_sys::get_rel_namespace(relation) == pg_sys::InvalidOid;
+        }
+        pg_sys::get_database_name(database).is_null()
+    }
+}
+
+/// The largest position in the store, visible or not; 0 where there is none.
+fn largest_stored(store: &Store) -> Result<i64> {
+    let partition = &store.partition;
+    let relation = partition.open(pg_sys::AccessShareLock)?;
+    let tree = Tree::positions(&relation)?;
+    let mut entries = Vec::new();
+    tree.page(Bound::MAX, Bound::MIN, Direction::Backward, &mut entries)?;
+    Ok(entries.first().map_or(0, |e| e.position))
+}
+
+/// Called at the end of a transaction, after it has become visible or was undone: its positions are
+/// settled. Never fails.
+pub fn settle() {
+    let Some(shared) = Shared::attached() else {
+        return;
+    };
+    let slot = shared.my_slot();
+    if slot.bound.load(SeqCst) == 0 {
+        return;
+    }
+    slot.bound.store(0, SeqCst);
+    if shared.sleepers.load(SeqCst) > 0 {
+        // SAFETY: the variable lives in shared memory and was initialised; a broadcast raises nothing.
+        unsafe { pg_sys::ConditionVariableBroadcast((&raw const shared.moved).cast_mut()) };
+    }
+}
+
+/// Whether this backend's running transaction has been allotted positions. Never fails.
+pub fn in_use() -> bool {
+    Shared::attached().is_some_and(|s| s.my_slot().bound.load(SeqCst) != 0)
+}
+
+/// Sleeps until `ready` says so, or `timeout_ms` is over (`None`: no limit); returns whether it was
+/// ready. `ready` is asked again whenever some transaction with positions has ended. Interrupts
+/// (cancel, statement_timeout) are served.
+///
+/// # Errors
+/// Those of `ready`.
+pub fn wait_until(
+    timeout_ms: Option<u64>,
+    mut ready: impl FnMut() -> Result<bool>,
+) -> Result<bool> {
+    if ready()? {
+        return Ok(true);
+    }
+    let shared = Shared::get()?;
+    let deadline =
+        timeout_ms.map(|ms| std::time::Instant::now() + std::time::Duration::from_millis(ms));
+    let variable = (&raw const shared.moved).cast_mut();
+    let _sleeper = transaction::Sleeper::new(shared);
+    loop {
+        // SAFETY: the variable lives in shared memory; an error inside cancels the sleep when the
+        // transaction aborts. Preparing before asking means that no wake-up is lost.
+        unsafe { pg_sys::ConditionVariablePrepareToSleep(variable) };
+        let is_ready = ready()?;
+        let left_ms = match deadline {
+            _ if is_ready => 0,
+            None => 60_000,
+            Some(d) => d
+                .saturating_duration_since(std::time::Instant::now())
+                .as_millis()
+                .min(60_000) as i64,
+        };
+        if is_ready || left_ms == 0 {
+            // SAFETY: ends the preparation above.
+            unsafe { pg_sys::ConditionVariableCancelSleep() };
+            return Ok(is_ready);
+        }
+        // SAFETY: as above.
+        unsafe {
+            pg_sys::ConditionVariableTimedSleep(variable, left_ms as _, pg_sys::PG_WAIT_EXTENSION);
+            pg_sys::ConditionVariableCancelSleep();
+        }
+    }
+}

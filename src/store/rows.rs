@@ -1,0 +1,206 @@
+//! Set-returning functions: as a tuplestore where they stand in FROM, row by row (with bounded memory)
+//! where they stand in a select list.
+//!
+//! **Invariant:** between two rows nothing is pinned, opened or locked but by the transaction: a scan
+//! that is given up, by LIMIT or by closing a cursor, is dropped with its memory context.
+
+use std::ffi::c_void;
+
+use pgrx::pg_sys::{self, Datum, TupleDesc};
+
+use crate::dcb::error::{Error, Result, SqlState};
+
+use super::event::Row;
+use super::fmgr::Args;
+use super::heap::Scratch;
+
+/// Rows to be returned, some at a time.
+pub trait Source {
+    /// Hands at most so many rows to `sink`; returns whether more may follow.
+    ///
+    /// # Errors
+    /// Those of reading, and of the sink.
+    fn fill(&mut self, at_most: usize, sink: &mut dyn FnMut(&Row) -> Result<()>) -> Result<bool>;
+}
+
+/// The columns of a result row.
+pub type Shape<const N: usize> = fn(&Row) -> [Option<Datum>; N];
+
+const ROWS_AT_ONCE: usize = 256;
+
+/// Answers one call of a set-returning function.
+///
+/// # Errors
+/// Those of the source; 0A000 where the caller cannot take a set.
+pub fn respond<S: Source + 'static, const N: usize>(
+    args: &Args,
+    shape: Shape<N>,
+    start: impl FnOnce() -> Result<S>,
+) -> Result<Option<Datum>> {
+    let fcinfo = args.raw();
+    // SAFETY: PostgreSQL sets resultinfo to null or a node, whose tag says which.
+    let info = unsafe {
+        let info = (*fcinfo).resultinfo.cast::<pg_sys::ReturnSetInfo>();
+        if info.is_null() || (*info).type_ != pg_sys::NodeTag::T_ReturnSetInfo {
+            return Err(Error::new(
+                SqlState::NotSupported,
+                "set-valued function called in context that cannot accept a set",
+            ));
+        }
+        info
+    };
+    // SAFETY: `info` is valid for the call.
+    let preferred = pg_sys::SetFunctionReturnMode::SFRM_Materialize_Preferred;
+    if unsafe { (*info).allowedModes } as u32 & preferred as u32 != 0 {
+        materialize(info, shape, &mut start()?)?;
+        return Ok(None);
+    }
+    one_by_one(fcinfo, info, shape, start)
+}
+
+fn materialize<const N: usize>(
+    info: *mut pg_sys::ReturnSetInfo,
+    shape: Shape<N>,
+    source: &mut impl Source,
+) -> Result<()> {
+    let random = pg_sys::SetFunctionReturnMode::SFRM_Materialize_Random as u32;
+    // SAFETY: the tuplestore and its descriptor are made in the query's memory, as the protocol for
+    // set-returning functions demands, and belong to the executor once they are in `info`.
+    let (store, descriptor) = unsafe {
+        let before = pg_sys::MemoryContextSwitchTo((*(*info).econtext).ecxt_per_query_memory);
+        let store = pg_sys::tuplestore_begin_heap(
+            (*info).allowedModes as u32 & random != 0,
+            false,
+            pg_sys::work_mem,
+        );
+        let descriptor = pg_sys::CreateTupleDescCopy((*info).expectedDesc);
+        pg_sys::MemoryContextSwitchTo(before);
+        (*info).returnMode = pg_sys::SetFunctionReturnMode::SFRM_Materialize;
+        (*info).setResult = store;
+        (*info).setDesc = descriptor;
+        (store, descriptor)
+    };
+    let scratch = Scratch::new();
+    let mut more = true;
+    while more {
+        more = scratch.run(|| {
+            source.fill(ROWS_AT_ONCE, &mut |row| {
+                let (mut values, mut nulls) = split(shape(row));
+                // SAFETY: as many values as the declared result has columns.
+                unsafe {
+                    pg_sys::tuplestore_putvalues(
+                        store,
+                        descriptor,
+                        values.as_mut_ptr(),
+                        nulls.as_mut_ptr(),
+                    );
+                }
+                Ok(())
+            })
+        })?;
+        scratch.reset();
+    }
+    Ok(())
+}
+
+fn split<const N: usize>(columns: [Option<Datum>; N]) -> ([Datum; N], [bool; N]) {
+    (
+        columns.map(|c| c.unwrap_or(Datum::from(0))),
+        columns.map(|c| c.is_none()),
+    )
+}
+
+/// What a row-by-row answer keeps between calls.
+struct State<S> {
+    source: S,
+    rows: Vec<Datum>,
+    next: usize,
+    more: bool,
+    scratch: pg_sys::MemoryContext,
+    descriptor: TupleDesc,
+}
+
+fn one_by_one<S: Source + 'static, const N: usize>(
+    fcinfo: pg_sys::FunctionCallInfo,
+    info: *mut pg_sys::ReturnSetInfo,
+    shape: Shape<N>,
+    start: impl FnOnce() -> Result<S>,
+) -> Result<Option<Datum>> {
+    // SAFETY: the FuncCallContext protocol: made at the first call, kept by PostgreSQL in the function's
+    // own memory, deleted with the query or at the end. The state is a Box whose drop is a callback of
+    // that memory; it holds no resource of PostgreSQL's.
+    unsafe {
+        if (*(*fcinfo).flinfo).fn_extra.is_null() {
+            let context = pg_sys::init_MultiFuncCall(fcinfo);
+            let memory = (*context).multi_call_memory_ctx;
+            let before = pg_sys::MemoryContextSwitchTo(memory);
+            let descriptor =
+                pg_sys::BlessTupleDesc(pg_sys::CreateTupleDescCopy((*info).expectedDesc));
+            let scratch = pg_sys::AllocSetContextCreateInternal(
+                memory,
+                c"en57 rows".as_ptr(),
+                pg_sys::ALLOCSET_DEFAULT_MINSIZE as usize,
+                pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
+                pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
+            );
+            let callback: *mut pg_sys::MemoryContextCallback =
+                pg_sys::palloc0(size_of::<pg_sys::MemoryContextCallback>()).cast();
+            pg_sys::MemoryContextSwitchTo(before);
+            let state = State {
+                source: start()?,
+                rows: Vec::new(),
+                next: 0,
+                more: true,
+                scratch,
+                descriptor,
+            };
+            let state = Box::into_raw(Box::new(state));
+            (*callback).func = Some(forget::<S>);
+            (*callback).arg = state.cast();
+            pg_sys::MemoryContextRegisterResetCallback(memory, callback);
+            (*context).user_fctx = state.cast();
+        }
+        let context = pg_sys::per_MultiFuncCall(fcinfo);
+        let state = &mut *(*context).user_fctx.cast::<State<S>>();
+        while state.next >= state.rows.len() && state.more {
+            state.refill(shape)?;
+        }
+        if let Some(row) = state.rows.get(state.next) {
+            state.next += 1;
+            (*info).isDone = pg_sys::ExprDoneCond::ExprMultipleResult;
+            return Ok(Some(*row));
+        }
+        pg_sys::end_MultiFuncCall(fcinfo, context);
+        (*info).isDone = pg_sys::ExprDoneCond::ExprEndResult;
+        Ok(None)
+    }
+}
+
+impl<S: Source> State<S> {
+    fn refill<const N: usize>(&mut self, shape: Shape<N>) -> Result<()> {
+        let (descriptor, rows) = (self.descriptor, &mut self.rows);
+        rows.clear();
+        self.next = 0;
+        // SAFETY: the rows handed out before are no longer used: the executor asked for the next one.
+        // The context lives as long as the state.
+        unsafe {
+            pg_sys::MemoryContextReset(self.scratch);
+            let before = pg_sys::MemoryContextSwitchTo(self.scratch);
+            self.more = self.source.fill(ROWS_AT_ONCE, &mut |row| {
+                let (mut values, mut nulls) = split(shape(row));
+                let tuple =
+                    pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
+                rows.push(pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data));
+                Ok(())
+            })?;
+            pg_sys::MemoryContextSwitchTo(before);
+        }
+        Ok(())
+    }
+}
+
+/// Called when the function's memory goes.
+unsafe extern "C-unwind" fn forget<S>(state: *mut c_void) {
+    // SAFETY: the Box that one_by_one leaked; the callback is called once.
+    unsafe { drop(Box::from_raw(state.cast::<State<S>>())) };
+}

@@ -1,0 +1,337 @@
+//! Scans: the entries of a query in position order, found on the index alone.
+//!
+//! One key is one range. A criterion of several keys is a leapfrog intersection of their ranges; types
+//! are a union of ranges that takes part in it as one. A query is a merge of its criteria. Both
+//! directions; memory does not grow with the result.
+
+use crate::dcb::error::Result;
+use crate::dcb::key::Namespace;
+use crate::dcb::query::{Criterion, Query};
+
+use super::btree::{Bound, Direction, Entry, Tree};
+use super::catalog::Opened;
+use super::event;
+
+/// The positions that a scan covers: `after` exclusive, `upto` inclusive.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    /// Nothing at or below it.
+    pub after: i64,
+    /// Nothing beyond it.
+    pub upto: i64,
+}
+
+/// One range of an index in position order.
+struct KeyScan<'t> {
+    tree: Tree<'t>,
+    key: i64,
+    range: Range,
+    direction: Direction,
+    page: Vec<Entry>,
+    next: usize,
+    /// Where the entries beyond `page` begin; `None` at the end.
+    rest: Option<Bound>,
+}
+
+impl<'t> KeyScan<'t> {
+    fn new(tree: Tree<'t>, key: i64, range: Range, direction: Direction) -> Self {
+        let rest = (range.after < range.upto).then(|| match direction {
+            Direction::Forward => Bound::first(key, range.after + 1),
+            Direction::Backward => Bound::last(key, range.upto),
+        });
+        Self {
+            tree,
+            key,
+            range,
+            direction,
+            page: Vec::new(),
+            next: 0,
+            rest,
+        }
+    }
+
+    /// The entry it stands at.
+    fn current(&mut self) -> Result<Option<Entry>> {
+        while self.next >= self.page.len() {
+            let Some(from) = self.rest else {
+                return Ok(None);
+            };
+            let to = match self.direction {
+                Direction::Forward => Bound::last(self.key, self.range.upto),
+                Direction::Backward => Bound::first(self.key, self.range.after + 1),
+            };
+            self.page.clear();
+            self.next = 0;
+            self.rest = self.tree.page(from, to, self.direction, &mut self.page)?;
+        }
+        Ok(Some(self.page[self.next]))
+    }
+
+    /// Goes on to the first entry at or beyond a position, in the scan's direction: within the page
+    /// that was read where it reaches so far, by a new descent otherwise.
+    fn seek(&mut self, position: i64) -> Result<Option<Entry>> {
+        let forward = self.direction == Direction::Forward;
+        let is_before = |e: &Entry| {
+            if forward {
+                e.position < position
+            } else {
+                e.position > position
+            }
+        };
+        let left = &self.page[self.next.min(self.page.len())..];
+        if left.last().is_some_and(|last| !is_before(last)) {
+            // Gallop: what is sought is mostly near.
+            let mut step = 1;
+            while step < left.len() && is_before(&left[step]) {
+                step *= 2;
+            }
+            let from = step / 2;
+            self.next += from + left[from..left.len().min(step + 1)].partition_point(is_before);
+        } else {
+            self.next = self.page.len();
+            let target = match self.direction {
+                Direction::Forward => Bound::first(self.key, position),
+                Direction::Backward => Bound::last(self.key, position),
+            };
+            self.rest = self.rest.map(|r| {
+                if forward {
+                    r.max(target)
+                } else {
+                    r.min(target)
+                }
+            });
+        }
+        self.current()
+    }
+
+    fn advance(&mut self) {
+        self.next += 1;
+    }
+}
+
+/// Ranges as one: the entries of any of them.
+struct Union<'t> {
+    members: Vec<KeyScan<'t>>,
+    direction: Direction,
+}
+
+impl Union<'_> {
+    fn current(&mut self) -> Result<Option<Entry>> {
+        let mut best: Option<Entry> = None;
+        for member in &mut self.members {
+            if let Some(entry) = member.current()? {
+                best = Some(first_of(self.direction, best, entry));
+            }
+        }
+        Ok(best)
+    }
+
+    fn seek(&mut self, position: i64) -> Result<Option<Entry>> {
+        for member in &mut self.members {
+            member.seek(position)?;
+        }
+        self.current()
+    }
+
+    /// Beyond one entry: a row that stands under several of the keys is there once.
+    fn pass(&mut self, entry: Entry) -> Result<()> {
+        for member in &mut self.members {
+            while member
+                .current()?
+                .is_some_and(|e| (e.position, e.tid) == (entry.position, entry.tid))
+            {
+                member.advance();
+            }
+        }
+        Ok(())
+    }
+}
+
+fn first_of(direction: Direction, best: Option<Entry>, entry: Entry) -> Entry {
+    let order = |e: &Entry| (e.position, e.tid);
+    match (best, direction) {
+        (None, _) => entry,
+        (Some(b), Direction::Forward) => std::cmp::min_by_key(b, entry, order),
+        (Some(b), Direction::Backward) => std::cmp::max_by_key(b, entry, order),
+    }
+}
+
+/// The entries that are in every one of several ranges.
+struct Intersection<'t> {
+    /// At least one. The first one leads: its entries say where the rows are.
+    members: Vec<Union<'t>>,
+}
+
+impl Intersection<'_> {
+    fn current(&mut self) -> Result<Option<Entry>> {
+        let Some(mut candidate) = self.members[0].current()? else {
+            return Ok(None);
+        };
+        loop {
+            let mut agreed = true;
+            for i in 1..self.members.len() {
+                let Some(found) = self.members[i].seek(candidate.position)? else {
+                    return Ok(None);
+                };
+                if found.position != candidate.position {
+                    let Some(next) = self.members[0].seek(found.position)? else {
+                        return Ok(None);
+                    };
+                    candidate = next;
+                    agreed = false;
+                    break;
+                }
+            }
+            if agreed {
+                return Ok(Some(candidate));
+            }
+        }
+    }
+
+    fn pass(&mut self, entry: Entry) -> Result<()> {
+        self.members[0].pass(entry)
+    }
+}
+
+/// The entries of a query, candidates for its events: a hash collision can put a row among them that
+/// does not match, so the row decides.
+pub struct Scan<'t> {
+    criteria: Vec<Intersection<'t>>,
+    direction: Direction,
+}
+
+impl<'t> Scan<'t> {
+    /// A scan of a query over a range of positions.
+    ///
+    /// # Errors
+    /// 55000 where an index is missing.
+    pub fn new(
+        table: &'t Opened,
+        query: &Query,
+        range: Range,
+        direction: Direction,
+    ) -> Result<Self> {
+        let criteria = query.criteria().iter();
+        let criteria = criteria
+            .map(|c| intersection(table, c, range, direction))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            criteria,
+            direction,
+        })
+    }
+
+    /// The next entry. Entries of one row come once.
+    ///
+    /// # Errors
+    /// XX001 where an index is damaged.
+    pub fn next(&mut self) -> Result<Option<Entry>> {
+        if let [only] = self.criteria.as_mut_slice() {
+            let entry = only.current()?;
+            if let Some(entry) = entry {
+                only.pass(entry)?;
+            }
+            return Ok(entry);
+        }
+        let mut best = None;
+        for criterion in &mut self.criteria {
+            if let Some(entry) = criterion.current()? {
+                best = Some(first_of(self.direction, best, entry));
+            }
+        }
+        let Some(entry) = best else { return Ok(None) };
+        for criterion in &mut self.criteria {
+            let here = criterion.current()?;
+            if here.is_some_and(|e| (e.position, e.tid) == (entry.position, entry.tid)) {
+                criterion.pass(entry)?;
+            }
+        }
+        Ok(Some(entry))
+    }
+}
+
+fn intersection<'t>(
+    table: &'t Opened,
+    criterion: &Criterion,
+    range: Range,
+    direction: Direction,
+) -> Result<Intersection<'t>> {
+    let range = Range {
+        after: range.after.max(criterion.after.unwrap_or(0)),
+        ..range
+    };
+    let mut members = Vec::new();
+    if criterion.is_everything() {
+        let all = KeyScan::new(Tree::positions(table)?, 0, range, direction);
+        members.push(Union {
+            members: vec![all],
+            direction,
+        });
+    } else {
+        let tree = Tree::keys(table)?;
+        let scan = |key| KeyScan::new(tree, key, range, direction);
+        for key in required_keys(criterion) {
+            members.push(Union {
+                members: vec![scan(key)],
+                direction,
+            });
+        }
+        if !criterion.types.is_empty() {
+            let types = type_keys(criterion).into_iter().map(scan).collect();
+            members.push(Union {
+                members: types,
+                direction,
+            });
+        }
+    }
+    Ok(Intersection { members })
+}
+
+/// The keys that every event of the criterion stands under.
+pub fn required_keys(criterion: &Criterion) -> Vec<i64> {
+    let mut keys: Vec<i64> = criterion
+        .tags
+        .iter()
+        .map(|t| event::effective(Namespace::Tag, t.as_bytes()))
+        .collect();
+    let named = [
+        (Namespace::Stream, &criterion.stream),
+        (Namespace::Correlation, &criterion.correlation_id),
+        (Namespace::Causation, &criterion.causation_id),
+    ];
+    keys.extend(
+        named
+            .iter()
+            .filter_map(|(n, text)| text.as_deref().map(|t| event::effective(*n, t.as_bytes()))),
+    );
+    keys.dedup();
+    keys
+}
+
+/// The keys of which every event of the criterion stands under one; none where any type will do.
+pub fn type_keys(criterion: &Criterion) -> Vec<i64> {
+    let mut keys: Vec<i64> = criterion
+        .types
+        .iter()
+        .map(|t| event::effective(Namespace::Type, t.as_bytes()))
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// How many entries a key has near the end of the log, as far as one page tells: enough to see which
+/// of several keys is the rarest.
+///
+/// # Errors
+/// XX001 where the index is damaged.
+pub fn frequency(table: &Opened, key: i64) -> Result<usize> {
+    let mut entries = Vec::new();
+    Tree::keys(table)?.page(
+        Bound::last(key, i64::MAX),
+        Bound::first(key, i64::MIN),
+        Direction::Backward,
+        &mut entries,
+    )?;
+    Ok(entries.len())
+}

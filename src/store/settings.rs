@@ -1,0 +1,97 @@
+//! The settings `en57.*`.
+
+use std::ffi::CString;
+
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::pg_sys;
+
+static META: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+static MAX_CONFLICTS: GucSetting<i32> = GucSetting::<i32>::new(100);
+static MAX_KEY_LOCKS: GucSetting<i32> = GucSetting::<i32>::new(64);
+static WAIT_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(5000);
+static DEBUG_KEY_BITS: GucSetting<i32> = GucSetting::<i32>::new(64);
+
+/// Declares the settings. Called once, when the library is loaded.
+pub fn init() {
+    GucRegistry::define_string_guc(
+        c"en57.meta",
+        c"Metadata merged under that of every event that is appended.",
+        c"A JSON object, for example {\"correlation_id\": \"..\", \"user\": \"..\"}. Empty: none.",
+        &META,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"en57.max_conflicts",
+        c"How many conflicting events a refused append returns at most.",
+        c"The newest ones are returned.",
+        &MAX_CONFLICTS,
+        1,
+        10_000,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"en57.max_key_locks",
+        c"How many key locks a transaction takes before it takes its partition's lock in their place.",
+        c"Each key lock is an entry of the shared lock table, see max_locks_per_transaction.",
+        &MAX_KEY_LOCKS,
+        1,
+        100_000,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"en57.wait_timeout",
+        c"How long a read waits for transactions in flight below the session's own last append.",
+        c"Then it fails with N5706. 0 waits without end.",
+        &WAIT_TIMEOUT_MS,
+        0,
+        i32::MAX,
+        GucContext::Userset,
+        GucFlags::UNIT_MS,
+    );
+    // SAFETY: reading a flag that the postmaster set before it loads libraries.
+    if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
+        GucRegistry::define_int_guc(
+            c"en57.debug_key_bits",
+            c"For tests of hash collisions only: how many bits of a key's hash count.",
+            c"A store that was written with another value cannot be read.",
+            &DEBUG_KEY_BITS,
+            1,
+            64,
+            GucContext::Postmaster,
+            GucFlags::NO_SHOW_ALL,
+        );
+    }
+    // SAFETY: a static NUL-terminated text.
+    unsafe { pg_sys::MarkGUCPrefixReserved(c"en57".as_ptr()) };
+}
+
+/// `en57.meta`, where it is set to anything.
+pub fn meta() -> Option<CString> {
+    META.get().filter(|m| !m.is_empty())
+}
+
+/// `en57.max_conflicts`.
+pub fn max_conflicts() -> usize {
+    MAX_CONFLICTS.get() as usize
+}
+
+/// `en57.max_key_locks`.
+pub fn max_key_locks() -> usize {
+    MAX_KEY_LOCKS.get() as usize
+}
+
+/// `en57.wait_timeout` in milliseconds, 0 for no limit.
+pub fn wait_timeout_ms() -> u64 {
+    WAIT_TIMEOUT_MS.get() as u64
+}
+
+/// The key as it is indexed and locked: all of the hash, unless a test says otherwise.
+pub fn effective_key(key: i64) -> i64 {
+    match DEBUG_KEY_BITS.get() {
+        64 => key,
+        bits => key & ((1i64 << bits) - 1),
+    }
+}

@@ -1,0 +1,256 @@
+//! The shared memory of en57: one entry for each log (a database's events table), one slot for each
+//! backend, and a condition variable for those who wait.
+//!
+//! It is made on first use, so that CREATE EXTENSION works on a stock server; with the library in
+//! shared_preload_libraries its room is requested at start.
+//!
+//! Memory order: see docs/ARCHITECTURE.md, "The slots". All accesses are sequentially consistent.
+
+use std::cell::Cell;
+use std::mem::{offset_of, size_of};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::SeqCst};
+
+use pgrx::pg_sys;
+
+use crate::dcb::error::{Error, Result, SqlState};
+
+/// Logs of one cluster: databases that have the extension, and some room for dropped ones.
+const LOGS: usize = 256;
+/// Changes when the layout does: two builds must never share a segment.
+const NAME: &std::ffi::CStr = c"en57 shared memory 1";
+
+/// What the backends know together about one log.
+#[repr(C, align(64))]
+pub struct Log {
+    /// The database; 0 while the entry is free.
+    pub database: AtomicU32,
+    /// The oid of `en57.events`, so that a dropped and newly made extension has an entry of its own.
+    pub relation: AtomicU32,
+    /// The next position to be allotted.
+    pub next: AtomicI64,
+    /// No position beyond it may be allotted: it is durable.
+    pub ceiling: AtomicI64,
+    /// By how much the ceiling was raised last.
+    pub ceiling_step: AtomicI64,
+    /// When that was, in PostgreSQL's microseconds.
+    pub ceiling_raised_us: AtomicI64,
+}
+
+/// What one backend's running transaction may still make visible.
+#[repr(C, align(32))]
+pub struct Slot {
+    /// The index of the log, plus one.
+    pub log: AtomicU32,
+    /// The partition's oid, or [`SEVERAL`].
+    pub partition: AtomicU32,
+    /// No position of the transaction is below it; 0 while it has none.
+    pub bound: AtomicI64,
+}
+
+/// A transaction that has appended to more than one partition.
+pub const SEVERAL: u32 = u32::MAX;
+
+/// The whole; the slots follow it in memory.
+#[repr(C)]
+pub struct Shared {
+    ready: AtomicU64,
+    /// How many backends sleep on `moved`, or are about to.
+    pub sleepers: AtomicU32,
+    /// Broadcast when a slot is cleared, if anybody sleeps.
+    pub moved: pg_sys::ConditionVariable,
+    /// The logs.
+    pub logs: [Log; LOGS],
+    slots: [Slot; 0],
+}
+
+const _: () = assert!(size_of::<Log>() == 64 && size_of::<Slot>() == 32);
+const _: () = assert!(offset_of!(Shared, slots) % 32 == 0);
+
+thread_local! {
+    static ATTACHED: Cell<Option<&'static Shared>> = const { Cell::new(None) };
+}
+
+fn slot_count() -> usize {
+    // SAFETY: set before any backend starts. Backend ids count from 1 up to and with MaxBackends.
+    unsafe { pg_sys::MaxBackends as usize + 1 }
+}
+
+fn size() -> usize {
+    offset_of!(Shared, slots) + slot_count() * size_of::<Slot>()
+}
+
+static mut PREVIOUS_REQUEST: pg_sys::shmem_request_hook_type = None;
+static mut PRELOADED: bool = false;
+
+/// With the library preloaded: asks for the room. Otherwise nothing: it is taken on first use.
+pub fn init() {
+    // SAFETY: runs once, in the postmaster, before any other thread or backend exists.
+    unsafe {
+        if pg_sys::process_shared_preload_libraries_in_progress {
+            PREVIOUS_REQUEST = pg_sys::shmem_request_hook;
+            pg_sys::shmem_request_hook = Some(request);
+            PRELOADED = true;
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn request() {
+    // SAFETY: called by the postmaster at the one time when requests are allowed.
+    unsafe {
+        if let Some(previous) = PREVIOUS_REQUEST {
+            previous();
+        }
+        pg_sys::RequestAddinShmemSpace(size() + 64);
+    }
+}
+
+impl Shared {
+    /// The shared memory, attached (and if need be made) by this backend's first call.
+    ///
+    /// # Errors
+    /// 53200 where the server has no room left for it.
+    pub fn get() -> Result<&'static Self> {
+        if let Some(shared) = ATTACHED.get() {
+            return Ok(shared);
+        }
+        let shared = attach()?;
+        ATTACHED.set(Some(shared));
+        Ok(shared)
+    }
+
+    /// The shared memory if this backend has attached it; never fails.
+    pub fn attached() -> Option<&'static Self> {
+        ATTACHED.get()
+    }
+
+    /// All slots, by backend.
+    pub fn slots(&self) -> &[Slot] {
+        // SAFETY: attach() made room for slot_count() slots behind the struct, zeroed, and atomics may
+        // be shared.
+        unsafe { std::slice::from_raw_parts(self.slots.as_ptr(), slot_count()) }
+    }
+
+    /// This backend's slot.
+    pub fn my_slot(&self) -> &Slot {
+        &self.slots()[my_backend()]
+    }
+
+    /// The index of a log in `logs`.
+    pub fn index_of(&self, log: &Log) -> usize {
+        (std::ptr::from_ref(log) as usize - self.logs.as_ptr() as usize) / size_of::<Log>()
+    }
+}
+
+/// This backend's number among the slots.
+pub fn my_backend() -> usize {
+    // SAFETY: set at the start of the backend.
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    unsafe {
+        pg_sys::MyBackendId as usize
+    }
+    // SAFETY: as above.
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    unsafe {
+        pg_sys::MyProcNumber as usize
+    }
+}
+
+/// The backend of a virtual transaction id.
+pub fn backend_of(vxid: &pg_sys::VirtualTransactionId) -> usize {
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    let n = vxid.backendId;
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    let n = vxid.procNumber;
+    n as usize
+}
+
+/// Runs with PostgreSQL's lock for the making of shared structures held.
+pub fn exclusively<T>(body: impl FnOnce() -> T) -> T {
+    const ADDIN_SHMEM_INIT_LOCK: usize = 21;
+    // SAFETY: the fixed LWLocks are there in every backend. An error inside releases it: the abort of a
+    // transaction releases all LWLocks.
+    unsafe {
+        let lock = &raw mut (*pg_sys::MainLWLockArray.add(ADDIN_SHMEM_INIT_LOCK)).lock;
+        pg_sys::LWLockAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
+        let result = body();
+        pg_sys::LWLockRelease(lock);
+        result
+    }
+}
+
+fn attach() -> Result<&'static Shared> {
+    let place = exclusively(|| {
+        let place = locate();
+        // SAFETY: `locate` gives size() bytes that all backends share, or null; the lock keeps others
+        // out while the first one fills them.
+        unsafe {
+            if !place.is_null() && (*place).ready.load(SeqCst) == 0 {
+                std::ptr::write_bytes(place.cast::<u8>(), 0, size());
+                pg_sys::ConditionVariableInit(&raw mut (*place).moved);
+                (*place).ready.store(1, SeqCst);
+            }
+        }
+        place
+    });
+    // SAFETY: the segment lives as long as the server; only its atomics are changed from here on, and
+    // the condition variable by PostgreSQL's own functions.
+    unsafe { place.as_ref() }.ok_or_else(|| {
+        Error::new(SqlState::OutOfMemory, "not enough shared memory for en57")
+            .detail(format!(
+                "{} bytes are needed, for {} possible connections.",
+                size(),
+                slot_count()
+            ))
+            .hint("Add en57 to shared_preload_libraries and restart the server.")
+    })
+}
+
+/// Room that was requested at start, or what PostgreSQL keeps in reserve for late comers (about 100 kB).
+fn from_reserve() -> *mut Shared {
+    let mut found = false;
+    // SAFETY: the caller holds AddinShmemInitLock. A piece that was not found is new.
+    unsafe {
+        let place: *mut Shared =
+            pg_sys::ShmemInitStruct(NAME.as_ptr(), size() + 64, &mut found).cast();
+        let aligned = place.map_addr(|a| (a + 63) & !63);
+        if !found {
+            (*aligned).ready.store(0, SeqCst);
+        }
+        aligned
+    }
+}
+
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+fn locate() -> *mut Shared {
+    // ShmemInitStruct raises where the reserve is too small; asking first gives the clearer error.
+    const RESERVE_BYTES: usize = 90_000;
+    if preloaded() || size() + 64 <= RESERVE_BYTES {
+        from_reserve()
+    } else {
+        std::ptr::null_mut()
+    }
+}
+
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+fn locate() -> *mut Shared {
+    if preloaded() {
+        return from_reserve();
+    }
+    let mut found = false;
+    unsafe extern "C-unwind" fn zero(place: *mut std::ffi::c_void) {
+        // SAFETY: called once, on a new segment of the size asked for.
+        unsafe { std::ptr::write_bytes(place.cast::<u8>(), 0, size() + 64) };
+    }
+    // SAFETY: the segment is pinned by PostgreSQL's registry for the life of the server.
+    unsafe {
+        let place: *mut Shared =
+            pg_sys::GetNamedDSMSegment(NAME.as_ptr(), size() + 64, Some(zero), &mut found).cast();
+        place.map_addr(|a| (a + 63) & !63)
+    }
+}
+
+/// Whether the room was requested at the server's start; inherited by every backend.
+fn preloaded() -> bool {
+    // SAFETY: written once in the postmaster, before backends exist.
+    unsafe { PRELOADED }
+}

@@ -1,0 +1,231 @@
+//! What en57 remembers about the running transaction and the session, and the callbacks that end it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::sync::atomic::Ordering::SeqCst;
+
+use pgrx::pg_sys::{self, Oid};
+
+use crate::dcb::error::{Error, SqlState};
+
+use super::shmem::Shared;
+use super::{guard, position};
+
+/// A session remembers its own newest appends key by key up to this many, beyond it as a whole.
+const REMEMBERED_KEYS: usize = 1024;
+
+/// What lasts as long as a transaction.
+#[derive(Default)]
+struct Running {
+    /// REPEATABLE READ and above: `next` as of the first read.
+    kept_next: Option<i64>,
+    /// The same: the frontier of each query that was read, by its stored form and partition.
+    kept_frontiers: HashMap<(u32, Vec<u8>), i64>,
+    key_locks: usize,
+    written: Written,
+}
+
+/// Keys that were written, with the last position under each.
+#[derive(Default)]
+pub struct Written {
+    keys: Vec<(Oid, i64, i64)>,
+    /// The last position of all; where `keys` is not complete, it stands for every key.
+    pub last: i64,
+    overflow: bool,
+}
+
+thread_local! {
+    static RUNNING: RefCell<Running> = RefCell::default();
+    /// The session's own committed appends that readers may not see yet.
+    static COMMITTED: RefCell<Written> = RefCell::default();
+    static REGISTERED: Cell<bool> = const { Cell::new(false) };
+    static SLEEPING: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Written {
+    fn add(&mut self, partition: Oid, keys: impl Iterator<Item = (i64, i64)>, last: i64) {
+        self.last = self.last.max(last);
+        for (key, position) in keys {
+            if self.keys.len() >= REMEMBERED_KEYS {
+                self.overflow = true;
+                self.keys.clear();
+            }
+            if self.overflow {
+                return;
+            }
+            self.keys.push((partition, key, position));
+        }
+    }
+
+    /// The last position written under a key, 0 if none.
+    pub fn last_of(&self, partition: Oid, key: i64) -> i64 {
+        if self.overflow {
+            return self.last;
+        }
+        let own = self
+            .keys
+            .iter()
+            .filter(|(p, k, _)| *p == partition && *k == key);
+        own.map(|(_, _, position)| *position).max().unwrap_or(0)
+    }
+
+    fn absorb(&mut self, other: Self) {
+        self.overflow |= other.overflow || self.keys.len() + other.keys.len() > REMEMBERED_KEYS;
+        self.last = self.last.max(other.last);
+        if self.overflow {
+            self.keys.clear();
+        } else {
+            self.keys.extend(other.keys);
+        }
+    }
+}
+
+/// Makes sure that the end of the running transaction is heard. Cheap.
+pub fn watch() {
+    if !REGISTERED.replace(true) {
+        // SAFETY: the callback is a function of this library, which is never unloaded.
+        unsafe { pg_sys::RegisterXactCallback(Some(on_transaction_event), std::ptr::null_mut()) };
+    }
+}
+
+unsafe extern "C-unwind" fn on_transaction_event(event: pg_sys::XactEvent::Type, _: *mut c_void) {
+    match event {
+        pg_sys::XactEvent::XACT_EVENT_COMMIT => {
+            position::settle();
+            end(true);
+        }
+        pg_sys::XactEvent::XACT_EVENT_ABORT => {
+            position::settle();
+            wake_up();
+            end(false);
+        }
+        pg_sys::XactEvent::XACT_EVENT_PREPARE => end(false),
+        pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE if position::in_use() => {
+            let error = Error::new(
+                SqlState::NotSupported,
+                "cannot PREPARE a transaction that has appended events",
+            )
+            .hint("Commit it in one phase.");
+            // SAFETY: PostgreSQL allows errors before a prepare; this frame holds nothing.
+            unsafe { guard::raise(error) }
+        }
+        _ => {}
+    }
+}
+
+/// Runs inside commit and abort: allocates as little as it can and raises nothing.
+fn end(committed: bool) {
+    let ended = RUNNING.with(|r| r.try_borrow_mut().map(|mut r| std::mem::take(&mut *r)));
+    if let Ok(ended) = ended {
+        if committed && ended.written.last > 0 {
+            COMMITTED.with(|c| c.borrow_mut().absorb(ended.written));
+        }
+    }
+}
+
+/// Counts a key lock that was taken.
+pub fn count_key_lock() {
+    RUNNING.with(|r| r.borrow_mut().key_locks += 1);
+}
+
+/// How many key locks the transaction has taken.
+pub fn key_locks() -> usize {
+    RUNNING.with(|r| r.borrow().key_locks)
+}
+
+/// Remembers what the transaction has written: keys with the last position under each.
+pub fn wrote(partition: Oid, keys: impl Iterator<Item = (i64, i64)>, last: i64) {
+    RUNNING.with(|r| r.borrow_mut().written.add(partition, keys, last));
+}
+
+/// Looks at what this session has committed and readers may not see yet.
+pub fn with_committed<T>(body: impl FnOnce(&Written) -> T) -> T {
+    COMMITTED.with(|c| body(&c.borrow()))
+}
+
+/// The session's last committed position that readers may not see yet, 0 if there is none.
+pub fn last_committed() -> i64 {
+    COMMITTED.with(|c| c.borrow().last)
+}
+
+/// Forgets the session's committed appends: everybody sees them.
+pub fn forget_committed() {
+    COMMITTED.with(|c| *c.borrow_mut() = Written::default());
+}
+
+/// Whether reads of this transaction must repeat.
+fn repeats() -> bool {
+    // SAFETY: reads the transaction's isolation level.
+    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
+}
+
+/// `next` as this transaction may see it: in REPEATABLE READ and above that of its first read.
+pub fn bounded_next(current: i64) -> i64 {
+    if !repeats() {
+        return current;
+    }
+    watch();
+    RUNNING.with(|r| *r.borrow_mut().kept_next.get_or_insert(current))
+}
+
+/// The frontier that a repeating transaction has read this query up to.
+pub fn kept_frontier(partition: Oid, query: &[u8]) -> Option<i64> {
+    if !repeats() {
+        return None;
+    }
+    RUNNING.with(|r| {
+        r.borrow()
+            .kept_frontiers
+            .get(&(partition.to_u32(), query.to_vec()))
+            .copied()
+    })
+}
+
+/// Keeps a query's frontier for the rest of a repeating transaction.
+pub fn keep_frontier(partition: Oid, query: &[u8], frontier: i64) {
+    if repeats() {
+        RUNNING.with(|r| {
+            r.borrow_mut()
+                .kept_frontiers
+                .insert((partition.to_u32(), query.to_vec()), frontier)
+        });
+    }
+}
+
+/// A repeating transaction starts a new moment: what it has locked is read as it is now.
+pub fn renew_moment() {
+    RUNNING.with(|r| {
+        let mut running = r.borrow_mut();
+        running.kept_next = None;
+        running.kept_frontiers.clear();
+    });
+}
+
+/// Counts this backend among those that want to be woken; uncounted when dropped, or at abort.
+pub struct Sleeper;
+
+impl Sleeper {
+    /// Counts.
+    pub fn new(shared: &Shared) -> Self {
+        watch();
+        if !SLEEPING.replace(true) {
+            shared.sleepers.fetch_add(1, SeqCst);
+        }
+        Self
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        wake_up();
+    }
+}
+
+fn wake_up() {
+    if SLEEPING.replace(false) {
+        if let Some(shared) = Shared::attached() {
+            shared.sleepers.fetch_sub(1, SeqCst);
+        }
+    }
+}

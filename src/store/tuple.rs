@@ -1,0 +1,376 @@
+//! Composite values: the rows and results that SQL functions return.
+
+use pgrx::pg_sys::{self, Datum, HeapTuple, Oid, TupleDesc};
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::query::{JsonString, Matchable};
+
+use super::array::TextArray;
+use super::event::{Column, Row, meta_text};
+use super::fmgr::Args;
+use super::{fmgr, json};
+
+/// The columns of the type `en57_event`.
+pub const EVENT_COLUMNS: usize = 12;
+
+/// A row type: from PostgreSQL's type cache, where it is released when dropped, or a function's own.
+pub struct RowType(TupleDesc);
+
+impl RowType {
+    /// The row type of this oid; raises where it is none.
+    pub fn of(oid: Oid) -> Self {
+        // SAFETY: the type cache's descriptor is pinned until `drop`, or the transaction's end.
+        Self(unsafe { pg_sys::lookup_rowtype_tupdesc(oid, -1) })
+    }
+
+    /// The row type that a call is to return.
+    ///
+    /// # Errors
+    /// 0A000 where the caller does not say which.
+    pub fn of_result(args: &Args) -> Result<Self> {
+        let declared = args.result_type();
+        if declared != pg_sys::InvalidOid && declared != pg_sys::RECORDOID {
+            return Ok(Self::of(declared));
+        }
+        let mut descriptor = std::ptr::null_mut();
+        // SAFETY: `descriptor` is filled in where the answer is TYPEFUNC_COMPOSITE; it lives in the
+        // current memory context and is not counted, so `drop` leaves it alone.
+        unsafe {
+            let class =
+                pg_sys::get_call_result_type(args.raw(), std::ptr::null_mut(), &mut descriptor);
+            if class != pg_sys::TypeFuncClass::TYPEFUNC_COMPOSITE {
+                return Err(Error::new(
+                    SqlState::NotSupported,
+                    "function returning record called in context that cannot accept type record",
+                ));
+            }
+            Ok(Self(pg_sys::BlessTupleDesc(descriptor)))
+        }
+    }
+
+    /// PostgreSQL's own handle, valid as long as self.
+    pub fn raw(&self) -> TupleDesc {
+        self.0
+    }
+
+    /// A composite value of these columns, in the current memory context.
+    pub fn make(&self, columns: &mut [Option<Datum>]) -> Datum {
+        // SAFETY: the tuple is formed in the current memory context for this very type.
+        unsafe { pg_sys::HeapTupleHeaderGetDatum((*self.tuple(columns)).t_data) }
+    }
+
+    fn tuple(&self, columns: &mut [Option<Datum>]) -> HeapTuple {
+        let mut values: Vec<Datum> = columns
+            .iter()
+            .map(|c| c.unwrap_or(Datum::from(0)))
+            .collect();
+        let mut nulls: Vec<bool> = columns.iter().map(Option::is_none).collect();
+        // SAFETY: callers give as many columns as the type has (asserted).
+        unsafe {
+            assert_eq!(
+                (*self.0).natts as usize,
+                columns.len(),
+                "columns of a result type"
+            );
+            pg_sys::heap_form_tuple(self.0, values.as_mut_ptr(), nulls.as_mut_ptr())
+        }
+    }
+}
+
+impl Drop for RowType {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        // SAFETY: pinned by `of`, released once, as the macro ReleaseTupleDesc does.
+        unsafe {
+            if (*self.0).tdrefcount >= 0 {
+                pg_sys::DecrTupleDescRefCount(self.0);
+            }
+        }
+    }
+}
+
+/// A row's columns as `en57_event` has them; large values still point where the row does.
+pub fn event_columns(row: &Row) -> [Option<Datum>; EVENT_COLUMNS] {
+    [
+        row.get(Column::Position),
+        row.get(Column::Id),
+        row.get(Column::Type),
+        row.get(Column::Data),
+        row.get(Column::Meta),
+        row.get(Column::Tags),
+        row.get(Column::Stream),
+        row.get(Column::StreamVersion),
+        Some(Datum::from(row.schema_version())),
+        Some(Datum::from(row.occurred_at_us())),
+        row.get(Column::RecordedAt),
+        row.get(Column::Partition),
+    ]
+}
+
+/// An array of composite values, in the current memory context.
+pub fn array_of(element: Oid, values: &mut [Datum]) -> Datum {
+    let (mut length, mut by_value, mut align) = (0, false, 0);
+    // SAFETY: looks the element type up, then copies the values into a new array.
+    unsafe {
+        pg_sys::get_typlenbyvalalign(element, &mut length, &mut by_value, &mut align);
+        let array = pg_sys::construct_array(
+            values.as_mut_ptr(),
+            values.len() as i32,
+            element,
+            i32::from(length),
+            by_value,
+            align,
+        );
+        Datum::from(array)
+    }
+}
+
+/// The element type of an array type, and the types of a row type's columns.
+pub fn element_type(array: Oid) -> Oid {
+    // SAFETY: a lookup in the system caches.
+    unsafe { pg_sys::get_element_type(array) }
+}
+
+/// The type of a row type's n-th column, from 0.
+pub fn column_type(row_type: &RowType, n: usize) -> Oid {
+    // SAFETY: the descriptor is pinned; callers know how many columns the type has (asserted).
+    unsafe {
+        assert!(
+            n < (*row_type.raw()).natts as usize,
+            "column of a result type"
+        );
+        pg_sys::SPI_gettypeid(row_type.raw(), n as i32 + 1)
+    }
+}
+
+/// A uuid as text.
+pub fn uuid_text(datum: Datum) -> String {
+    uuid::Uuid::from_bytes(fmgr::uuid(datum)).to_string()
+}
+
+/// A row as the JSON object that conflicts show: the columns of `en57_event`.
+///
+/// # Errors
+/// Those of damaged rows.
+pub fn event_json(row: &Row) -> Result<String> {
+    let mut out = String::with_capacity(256);
+    let text = |column| row.get(column).map(fmgr::text).transpose();
+    let quoted = |t: Option<&str>| t.map_or("null".to_owned(), |t| JsonString(t).to_string());
+    let document = |column| row.get(column).map_or(Ok("null"), json::text);
+    let tags: Vec<String> = row
+        .tags()?
+        .texts()?
+        .iter()
+        .map(|t| JsonString(t).to_string())
+        .collect();
+    let version = row
+        .get(Column::StreamVersion)
+        .map_or("null".to_owned(), |d| (d.value() as i64).to_string());
+    let id = row.get(Column::Id).map_or(String::new(), uuid_text);
+    for (name, value) in [
+        ("position", row.position().to_string()),
+        ("id", JsonString(&id).to_string()),
+        ("type", quoted(Some(row.event_type()?))),
+        ("data", document(Column::Data)?.to_owned()),
+        ("meta", document(Column::Meta)?.to_owned()),
+        ("tags", format!("[{}]", tags.join(", "))),
+        ("stream", quoted(text(Column::Stream)?)),
+        ("stream_version", version),
+        ("schema_version", row.schema_version().to_string()),
+        (
+            "occurred_at",
+            JsonString(&timestamp_text(row.occurred_at_us())).to_string(),
+        ),
+        (
+            "recorded_at",
+            JsonString(&timestamp_text(row.recorded_at_us())).to_string(),
+        ),
+        ("partition", quoted(text(Column::Partition)?)),
+    ] {
+        let separator = if out.is_empty() { '{' } else { ',' };
+        out.push(separator);
+        out.push_str(&format!("\"{name}\": {value}"));
+    }
+    out.push('}');
+    Ok(out)
+}
+
+/// A row as the JSON object that the gem's functions show.
+///
+/// # Errors
+/// Those of damaged rows.
+pub fn gem_json(row: &Row) -> Result<String> {
+    let document = |column| row.get(column).map_or(Ok("null"), json::text);
+    let tags: Vec<String> = row
+        .tags()?
+        .texts()?
+        .iter()
+        .map(|t| JsonString(t).to_string())
+        .collect();
+    Ok(format!(
+        "{{\"id\": \"{}\", \"type\": {}, \"data\": {}, \"meta\": {}, \"tags\": [{}]}}",
+        row.get(Column::Id).map_or(String::new(), uuid_text),
+        JsonString(row.event_type()?),
+        document(Column::Data)?,
+        document(Column::Meta)?,
+        tags.join(", "),
+    ))
+}
+
+/// A time as ISO 8601 text, as PostgreSQL's own JSON output writes it.
+fn timestamp_text(us: i64) -> String {
+    // SAFETY: the function writes a NUL-terminated text of at most MAXDATELEN (128) + 1 bytes.
+    unsafe {
+        let mut buffer = [0 as std::ffi::c_char; 160];
+        pg_sys::JsonEncodeDateTime(
+            buffer.as_mut_ptr(),
+            Datum::from(us),
+            pg_sys::TIMESTAMPTZOID,
+            std::ptr::null(),
+        );
+        std::ffi::CStr::from_ptr(buffer.as_ptr())
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
+/// A row's columns as the gem's functions have them: position, id, type, data, meta, tags.
+pub fn gem_columns(row: &Row) -> [Option<Datum>; 6] {
+    [
+        row.get(Column::Position),
+        row.get(Column::Id),
+        row.get(Column::Type),
+        row.get(Column::Data),
+        row.get(Column::Meta),
+        row.get(Column::Tags),
+    ]
+}
+
+/// An event that was handed in as a value, as matching sees it.
+pub struct EventValue {
+    position: i64,
+    event_type: String,
+    tags: Vec<String>,
+    stream: Option<String>,
+    correlation_id: Option<String>,
+    causation_id: Option<String>,
+}
+
+impl Matchable for EventValue {
+    fn position(&self) -> i64 {
+        self.position
+    }
+    fn event_type(&self) -> &str {
+        &self.event_type
+    }
+    fn has_tag(&self, tag: &str) -> bool {
+        self.tags.iter().any(|t| t == tag)
+    }
+    fn stream(&self) -> Option<&str> {
+        self.stream.as_deref()
+    }
+    fn correlation_id(&self) -> Option<&str> {
+        self.correlation_id.as_deref()
+    }
+    fn causation_id(&self) -> Option<&str> {
+        self.causation_id.as_deref()
+    }
+}
+
+/// Takes a composite value apart: its columns, NULL as `None`.
+pub fn columns<const N: usize>(composite: Datum) -> [Option<Datum>; N] {
+    // SAFETY: callers hold a composite datum (the SQL declarations say so); its header names its type,
+    // and the columns live as long as the detoasted value.
+    unsafe {
+        let header = pg_sys::pg_detoast_datum(composite.cast_mut_ptr())
+            .cast::<pg_sys::HeapTupleHeaderData>();
+        let fields = (*header).t_choice.t_datum;
+        let descriptor = pg_sys::lookup_rowtype_tupdesc(fields.datum_typeid, fields.datum_typmod);
+        assert_eq!(
+            (*descriptor).natts as usize,
+            N,
+            "columns of a composite argument"
+        );
+        let mut tuple: pg_sys::HeapTupleData = std::mem::zeroed();
+        tuple.t_len = fields.datum_len_ as u32 >> 2;
+        tuple.t_data = header;
+        let (mut values, mut nulls) = ([Datum::from(0); N], [true; N]);
+        pg_sys::heap_deform_tuple(
+            &mut tuple,
+            descriptor,
+            values.as_mut_ptr(),
+            nulls.as_mut_ptr(),
+        );
+        if (*descriptor).tdrefcount >= 0 {
+            pg_sys::DecrTupleDescRefCount(descriptor);
+        }
+        std::array::from_fn(|i| (!nulls[i]).then_some(values[i]))
+    }
+}
+
+/// An `en57_event` value.
+///
+/// # Errors
+/// 22P02 where a text is not UTF-8, 22023 where tags hold NULL.
+pub fn event_value(composite: Datum) -> Result<EventValue> {
+    let columns: [Option<Datum>; EVENT_COLUMNS] = columns(composite);
+    let text = |d: Option<Datum>| d.map(fmgr::text).transpose().map(|t| t.map(str::to_owned));
+    let tags = columns[5].map_or(Ok(Vec::new()), |d| {
+        TextArray::from_datum(d, "tags ")?.texts()
+    })?;
+    let meta = |name| meta_text(columns[4], name).map(|t| t.map(str::to_owned));
+    Ok(EventValue {
+        position: columns[0].map_or(0, |d| d.value() as i64),
+        event_type: text(columns[2])?.unwrap_or_default(),
+        tags: tags.into_iter().map(str::to_owned).collect(),
+        stream: text(columns[6])?,
+        correlation_id: meta("correlation_id")?,
+        causation_id: meta("causation_id")?,
+    })
+}
+
+/// A label of an enum type.
+pub fn enum_label(enum_type: Oid, label: &std::ffi::CStr) -> Datum {
+    // SAFETY: enum_in takes a cstring and the type's oid; it raises where the label is unknown.
+    unsafe {
+        let args = [
+            Some(Datum::from(label.as_ptr())),
+            Some(Datum::from(enum_type)),
+        ];
+        pgrx::direct_function_call_as_datum(pg_sys::enum_in, &args).unwrap_or(Datum::from(0))
+    }
+}
+
+/// The elements of a one-dimensional array of composite values, or of jsonb.
+///
+/// # Errors
+/// 22004 where one is NULL, with `place` and the element's number.
+pub fn elements(array: Datum, place: &str) -> Result<Vec<Datum>> {
+    // SAFETY: the SQL declaration says it is an array; its element type is in its header.
+    unsafe {
+        let array = pg_sys::pg_detoast_datum(array.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
+        let (mut length, mut by_value, mut align) = (0, false, 0);
+        pg_sys::get_typlenbyvalalign((*array).elemtype, &mut length, &mut by_value, &mut align);
+        let (mut elements, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+        pg_sys::deconstruct_array(
+            array,
+            (*array).elemtype,
+            i32::from(length),
+            by_value,
+            align,
+            &mut elements,
+            &mut nulls,
+            &mut count,
+        );
+        let nulls = std::slice::from_raw_parts(nulls, count as usize);
+        if let Some(n) = nulls.iter().position(|n| *n) {
+            return Err(Error::new(
+                SqlState::NullNotAllowed,
+                format!("{place} {} must not be NULL", n + 1),
+            ));
+        }
+        Ok(std::slice::from_raw_parts(elements, count as usize).to_vec())
+    }
+}

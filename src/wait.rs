@@ -1,0 +1,55 @@
+//! Waiting for the log to move on.
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::query::Query;
+use crate::read::{self, Options, Reading};
+use crate::store::catalog;
+use crate::store::position::{self, Counter};
+
+/// Returns the frontier (the query's, where one is given) as soon as it is beyond `after` and, with a
+/// query, an event after it matches; or as it stands when the time is over.
+///
+/// # Errors
+/// 42501, 42704, 22023; PostgreSQL's own when it is cancelled.
+pub fn wait(
+    after: i64,
+    timeout_ms: u64,
+    query: Option<&Query>,
+    partition: Option<&str>,
+) -> Result<i64> {
+    if after < 0 {
+        return Err(Error::new(
+            SqlState::InvalidParameter,
+            "after must not be negative",
+        ));
+    }
+    let store = catalog::store()?;
+    let place = store.partition(partition)?;
+    place.demand_select()?;
+    let counter = Counter::of(store)?;
+    let everything = Query::everything();
+    let mut frontier = 0;
+    // What was looked at once is settled: each event is looked at once only.
+    let mut seen = after;
+    position::wait_until(Some(timeout_ms), || {
+        frontier = read::current_frontier(&counter, place, query.unwrap_or(&everything));
+        if frontier <= seen {
+            return Ok(false);
+        }
+        let Some(query) = query else { return Ok(true) };
+        let options = Options {
+            after: seen,
+            upto: frontier,
+            max_count: 1,
+            ..Options::default()
+        };
+        let mut found = false;
+        Reading::start(Some(query.clone()), options, partition)?.each(|_| {
+            found = true;
+            Ok(())
+        })?;
+        seen = frontier;
+        Ok(found)
+    })?;
+    Ok(frontier)
+}
