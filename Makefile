@@ -1,0 +1,82 @@
+# en57: an event store inside PostgreSQL. `make help` says what can be done here.
+
+PG ?= 15
+ifdef PG_CONFIG
+  override PG := $(shell $(PG_CONFIG) --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
+endif
+export PG
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+# The script of CREATE EXTENSION is these parts in this order.
+SQL_PARTS := $(addprefix sql/,head.sql types.sql index.sql tables.sql functions.sql gem.sql privileges.sql)
+UPGRADES := $(wildcard sql/en57--*--*.sql)
+SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock
+
+TARGET := target/pg$(PG)
+LIBRARY := $(TARGET)/release/liben57.so
+SCRIPT := $(TARGET)/release/en57--$(VERSION).sql
+CARGO_OPTIONS := --release --no-default-features --features pg$(PG) --target-dir $(TARGET)
+WITH_PG := PGRX_PG_CONFIG_PATH="$$(tests/pg/pg_config.sh)"
+
+.PHONY: help setup build install installcheck test demo psql stop bench lint clean
+.DELETE_ON_ERROR:
+
+help: ## say what can be done here
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "  PG=15|16|17|18   the PostgreSQL to use (default: 15), or"
+	@echo "  PG_CONFIG=FILE   the pg_config of any PostgreSQL of these versions"
+	@echo "  DESTDIR=FOLDER   install below this folder, for packagers"
+
+setup: ## install what building and testing need, where it is missing
+	@tests/pg/setup.sh
+
+build: $(LIBRARY) $(SCRIPT) ## build the library and the script of CREATE EXTENSION
+	@echo "== built: $(LIBRARY) $(SCRIPT)"
+
+$(LIBRARY): $(SOURCES)
+	@tests/pg/setup.sh
+	@echo "== building en57 $(VERSION) for PostgreSQL $(PG) (some minutes the first time)"
+	$(WITH_PG) cargo build --lib $(CARGO_OPTIONS)
+	@touch $@
+
+$(SCRIPT): $(SQL_PARTS) Cargo.toml
+	@mkdir -p $(@D)
+	cat $(SQL_PARTS) > $@
+
+install: build ## install into the PostgreSQL of PG or PG_CONFIG
+	@library="$(DESTDIR)$$(tests/pg/pg_config.sh --pkglibdir)"; \
+	extension="$(DESTDIR)$$(tests/pg/pg_config.sh --sharedir)/extension"; \
+	echo "== installing en57 $(VERSION) into $$library and $$extension"; \
+	mkdir -p "$$library" "$$extension" && test -w "$$library" && test -w "$$extension" || \
+	  { echo "en57: these folders are not yours to write: say sudo make install $(MAKEOVERRIDES)" >&2; exit 1; }; \
+	install -m 755 $(LIBRARY) "$$library/en57.so" && \
+	install -m 644 en57.control $(SCRIPT) $(UPGRADES) "$$extension"
+
+installcheck: ## run pg_regress and the isolation tests on your running server (PGHOST, PGPORT, PGUSER)
+	@tests/pg/regress.sh
+
+test: setup ## run every test, on servers of its own; TESTS="name .." only these of pg_regress
+	@$(if $(filter file,$(origin PG)),ALSO_PG=18) tests/pg/test.sh
+
+demo: setup build ## watch it work on this machine's package log, or FILE=events.jsonl
+	@docs/demo/demo.sh $(if $(FILE),"$(FILE)")
+
+psql: ## open psql on the database of the demo
+	@docs/demo/psql.sh
+
+stop: ## stop the server of the demo, if it runs
+	@docs/demo/stop.sh
+
+bench: setup build ## measure against plain tables (docs/BENCHMARKS.md)
+	@benches/run.sh
+
+lint: setup ## check format, lints, ranks and documentation
+	cargo fmt --check
+	.ci/ranks
+	$(WITH_PG) cargo clippy --all-targets $(CARGO_OPTIONS) -- -D warnings
+	$(WITH_PG) RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items $(CARGO_OPTIONS)
+
+clean: stop ## remove all that was built, and the private PostgreSQL
+	rm -rf target
+	@tests/pg/clean.sh

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Runs pg_regress/sql and pg_regress/specs against the server that PGHOST and PGPORT name, each file in a fresh
+# database. Prints 'ok' or 'not ok' for each, and what differs.
+#
+# TESTS  the names of the only tests to run
+source "$(dirname "$0")/lib.sh"
+
+client=$(client_pg_config "$(source_pg_config)")
+pgxs=$(dirname "$(dirname "$("$client" --pgxs)")")
+results=$base/results/$PG
+failed=0
+
+# run PROGRAM SUITE FILE...
+run() {
+    local program=$1 suite=$2 file name out
+    shift 2
+    rm -rf "${results:?}/$suite"
+    for file; do
+        name=$(basename "${file%.*}")
+        [[ -z ${TESTS:-} || " $TESTS " == *" $name "* ]] || continue
+        out=$results/$suite/$name
+        mkdir -p "$out"
+        if "$program" --bindir="$("$client" --bindir)" --inputdir="$root/pg_regress" --outputdir="$out" \
+            --dbname="en57_$suite" --encoding=UTF8 --load-extension=en57 "$name" >"$out/log" 2>&1; then
+            echo "ok $suite $name"
+        else
+            echo "not ok $suite $name"
+            cat "$out/regression.diffs" 2>/dev/null || cat "$out/log"
+            failed=1
+        fi
+    done
+}
+
+shopt -s nullglob
+run "$pgxs/test/regress/pg_regress" regress "$root"/pg_regress/sql/*.sql
+run "$pgxs/test/isolation/pg_isolation_regress" isolation "$root"/pg_regress/specs/*.spec
+exit "$failed"

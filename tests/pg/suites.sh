@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Builds en57, installs it into the tree of PostgreSQL $PG, and runs pg_regress and the isolation tests on a server there.
+source "$(dirname "$0")/server.sh"
+
+make=(make --no-print-directory -C "$root")
+"${make[@]}" build >&2
+tree=$("$root/tests/pg/tree.sh")
+"${make[@]}" install PG_CONFIG="$tree" >&2
+
+say "pg_regress and isolation tests on $("$tree" --version)"
+data=$base/data/$PG
+trap 'server_stop "$tree" "$data"' EXIT
+server_stop "$tree" "$data"
+server_init "$tree" "$data" 'fsync = off' 'max_prepared_transactions = 4'
+server_start "$tree" "$data"
+PG_CONFIG=$tree "$root/tests/pg/regress.sh"

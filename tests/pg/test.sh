@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# make test: every part runs, whatever became of the ones before it; the last line adds them up.
+#
+# ALSO_PG  a second major for pg_regress and the isolation tests
+# TESTS    only these of pg_regress and the isolation tests, and nothing else
+source "$(dirname "$0")/lib.sh"
+
+passed=0
+failed=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# Runs a command, shows what it prints and adds up what it reports; one that fails without naming a test counts as one.
+part() {
+    local status=0 ok not_ok
+    "$@" | tee "$log" || status=$?
+    read -r ok not_ok < <(awk '
+        /^ok /           { ok++ }
+        /^not ok /       { not_ok++ }
+        /^test result: / { ok += $4; not_ok += $6 }
+        END              { print ok + 0, not_ok + 0 }' "$log")
+    if ((status != 0 && not_ok == 0)); then
+        not_ok=1
+        say "failed: $*"
+    fi
+    passed=$((passed + ok))
+    failed=$((failed + not_ok))
+}
+
+rust_tests() {
+    local tree
+    tree=$("$root/tests/pg/tree.sh") || return
+    say "cargo test on $("$tree" --version)"
+    cd "$root" || return
+    PGRX_PG_CONFIG_PATH=$(source_pg_config) EN57_BINDIR=$("$tree" --bindir) EN57_LIBDIR=$("$tree" --pkglibdir) \
+        cargo test --release --no-fail-fast --no-default-features --features "pg$PG" --target-dir "target/pg$PG"
+}
+
+other_major() {
+    local PG=$1
+    export PG
+    if "$root/tests/pg/setup.sh"; then
+        "$root/tests/pg/suites.sh"
+    elif [[ -z ${CI:-} ]]; then
+        say "PostgreSQL $PG is left out"
+    else
+        return 1
+    fi
+}
+
+part "$root/tests/pg/suites.sh"
+[[ -n ${TESTS:-} ]] || part rust_tests
+[[ -z ${ALSO_PG:-} ]] || part other_major "$ALSO_PG"
+
+echo "$passed passed, $failed failed"
+((failed == 0))
