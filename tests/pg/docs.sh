@@ -1,0 +1,150 @@
+#!/usr/bin/env bash
+# Runs the SQL of README.md and docs/*.md and compares what it prints with what they show.
+#
+# Of each file every ```sql block runs, in order, in one psql session on a fresh database that has the extension. Where a
+# ```text block comes next it must be the block's output, but for spaces at the ends of lines; a block that shows no
+# output must not raise an error. ```python blocks run too, where psycopg 3 is there. Prints 'ok' or 'not ok' for each.
+#
+# docs.sh [--bless] [--running]
+# --bless    write the outputs into the files; read what has changed before you keep it
+# --running  on the server that PGHOST, PGPORT and PGUSER name, which has en57 installed; not on one of our own
+# PYTHON     the Python to run (default: python3)
+source "$(dirname "$0")/server.sh"
+
+bless='' running=''
+for option; do
+    case $option in
+        --bless) bless=1 ;;
+        --running) running=1 ;;
+        *) die "docs.sh has no option $option" ;;
+    esac
+done
+
+failed=0
+work=$(mktemp -d)
+cleanup=("rm -rf '$work'")
+trap 'for c in "${cleanup[@]}"; do eval "$c"; done' EXIT
+
+client=$(client_pg_config "$(source_pg_config)")
+if [[ -z $running ]]; then
+    tree=$("$root/tests/pg/tree.sh")
+    make --no-print-directory -C "$root" install PG_CONFIG="$tree" >&2
+    client=$(client_pg_config "$tree")
+    data=$base/data/docs-$PG
+    server_stop "$tree" "$data"
+    server_init "$tree" "$data" 'fsync = off'
+    server_start "$tree" "$data"
+    cleanup+=('server_stop "$tree" "$data"')
+fi
+psql=("$("$client" --bindir)/psql" -X -q -v VERBOSITY=default)
+# Once for all servers and machines.
+export PGOPTIONS='-c lc_messages=C -c timezone=UTC -c datestyle=ISO -c client_min_messages=warning' PGCLIENTENCODING=UTF8
+export PGTZ=UTC
+
+python=${PYTHON:-python3}
+"$python" -c 'import psycopg' 2>/dev/null || python=''
+
+# split FILE: the code blocks as $work/N.sql and N.python, their outputs as N.want, their lines in $work/lines.
+split() {
+    awk -v work="$work" '
+        function close_block() { close(name); inside = 0 }
+        inside && /^```$/ { close_block(); next }
+        inside { print >name; next }
+        /^```(sql|python)$/ { name = sprintf("%s/%03d.%s", work, ++n, substr($0, 4)); print n, NR, substr($0, 4) >(work "/lines")
+                              printf "" >name; code = 1; inside = 1; next }
+        /^```text$/ && code { name = sprintf("%s/%03d.want", work, n); printf "" >name; code = 0; inside = 1; next }
+        /^```./ { name = "/dev/null"; code = 0; inside = 1; next }
+        /[^[:space:]]/ { code = 0 }' "$1"
+}
+
+trimmed() { sed -E 's/[[:space:]]+$//' | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}' | sed '/./,$!d'; }
+
+# Puts the outputs into the file.
+write_outputs() {
+    awk -v work="$work" '
+        shown && !/^```$/ { next }
+        shown { while ((getline line <shown) > 0) print line; close(shown); shown = "" }
+        inside && /^```$/ { inside = 0; print; next }
+        !inside && /^```(sql|python)$/ { n++; code = 1; inside = 1; print; next }
+        !inside && /^```text$/ && code { print; shown = sprintf("%s/%03d.got", work, n); code = 0; inside = 1; next }
+        !inside && /^```./ { code = 0; inside = 1; print; next }
+        !inside && /[^[:space:]]/ { code = 0 }
+        { print }' "$1" >"$work/new"
+    cat "$work/new" >"$1"
+}
+
+check() {
+    local file=$1 n line kind block database=en57_docs role
+    rm -f "$work"/*
+    split "$root/$file"
+    [[ -f $work/lines ]] || return 0
+
+    "${psql[@]}" -d postgres -c "DROP DATABASE IF EXISTS $database" -c "CREATE DATABASE $database TEMPLATE template0 ENCODING 'UTF8'"
+    export PGDATABASE=$database
+    for role in $(cat "$work"/*.sql | sed -n 's/^CREATE ROLE \([a-z_]*\).*/\1/p'); do
+        "${psql[@]}" -c "DROP ROLE IF EXISTS $role"
+    done
+    grep -qi '^create extension' "$work"/*.sql || "${psql[@]}" -c 'CREATE EXTENSION en57'
+
+    while read -r n line kind; do
+        block=$(printf '%s/%03d' "$work" "$n")
+        printf '\\echo @@@ %d\n' "$n"
+        case $kind in
+            sql) cat "$block.sql" ;;
+            python) [[ -z $python ]] || printf '\\echo `%s %s 2>&1`\n' "$python" "$block.python" ;;
+        esac
+    done <"$work/lines" >"$work/script"
+    "${psql[@]}" <"$work/script" 2>&1 | awk -v work="$work" '
+        /^@@@ [0-9]+$/ { name = sprintf("%s/%03d.raw", work, $2); printf "" >name; next }
+        { print >name }'
+
+    while read -r n line kind; do
+        block=$(printf '%s/%03d' "$work" "$n")
+        [[ $kind == sql || -n $python ]] || { say "docs: $file:$line is left out, there is no psycopg" && continue; }
+        touch "$block.raw" # not there where psql has gone
+        trimmed <"$block.raw" >"$block.got"
+        if [[ -f $block.want ]]; then
+            trimmed <"$block.want" >"$block.shown"
+            if [[ -n $bless ]] || diff -u --label "shown, $file:$line" --label printed "$block.shown" "$block.got" >"$block.diff"; then
+                echo "ok docs $file:$line"
+                continue
+            fi
+        elif ! grep -E '^(ERROR|FATAL|PANIC|invalid command|Traceback)' "$block.got" >"$block.diff"; then
+            echo "ok docs $file:$line"
+            continue
+        fi
+        echo "not ok docs $file:$line"
+        cat "$block.diff"
+        failed=1
+    done <"$work/lines"
+    [[ -z $bless ]] || write_outputs "$root/$file"
+}
+
+# The reference names every function, type and setting that there is.
+complete() {
+    local name
+    while read -r name; do
+        if grep -qF -- "$name" "$root/docs/reference.md"; then
+            echo "ok docs reference $name"
+        else
+            echo "not ok docs reference $name"
+            echo "docs/reference.md does not mention $name"
+            failed=1
+        fi
+    done < <("${psql[@]}" -A -t -c "SELECT DISTINCT regexp_replace(pg_describe_object(classid, objid, 0), '^(function|type) ([^(]*).*', '\2')
+            FROM pg_depend
+           WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+             AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'en57')
+             AND pg_describe_object(classid, objid, 0) ~ '^(function|type) '
+             AND pg_describe_object(classid, objid, 0) !~ '^function (en57\.(keys|guard)|en57_query_)'
+          UNION SELECT name FROM pg_settings WHERE name LIKE 'en57.%' ORDER BY 1" \
+        -d "${PGDATABASE:-postgres}")
+}
+
+cd "$root"
+shopt -s nullglob
+for file in README.md docs/*.md; do
+    check "$file"
+done
+complete
+exit "$failed"
