@@ -10,6 +10,7 @@ use crate::store::heap::Fetcher;
 use crate::store::position::{self, Counter};
 use crate::store::rows::Source;
 use crate::store::scan::{self, Range, Scan};
+use crate::store::snapshot::Leave;
 use crate::store::{key_lock, settings, transaction};
 
 /// Beyond so many keys a query's frontier is the partition's: asking the lock manager for each would
@@ -65,24 +66,23 @@ impl Reading {
     /// # Errors
     /// 42501, 42704, 22023 for numbers out of range, N5706 after waiting for transactions in flight.
     pub fn start(query: Option<Query>, options: Options, partition: Option<&str>) -> Result<Self> {
-        for (name, value) in [
+        let numbers = [
             ("after", options.after),
             ("upto", options.upto),
             ("max_count", options.max_count),
-        ] {
-            if value < 0 {
-                return Err(Error::new(
-                    SqlState::InvalidParameter,
-                    format!("{name} must not be negative"),
-                ));
-            }
+        ];
+        if let Some((name, _)) = numbers.iter().find(|(_, value)| *value < 0) {
+            return Err(Error::new(
+                SqlState::InvalidParameter,
+                format!("{name} must not be negative"),
+            ));
         }
         let store = catalog::store()?;
         let place = store.partition(partition)?;
         place.demand_select()?;
         let query = query.unwrap_or_else(Query::everything);
-        let counter = Counter::of(store)?;
         let frontier = frontier(store, place, &query)?;
+        let counter = Counter::of(store)?;
         let own_upto = if counter.has_own() {
             counter.next() - 1
         } else {
@@ -95,6 +95,18 @@ impl Reading {
             frontier,
             own_upto,
         })
+    }
+
+    /// Reads what is settled up to a frontier that is known already, without rows of the transaction's
+    /// own.
+    pub fn settled(query: Query, options: Options, partition: Option<&str>, frontier: i64) -> Self {
+        Self {
+            query,
+            options,
+            partition: partition.map(str::to_owned),
+            frontier,
+            own_upto: frontier,
+        }
     }
 
     /// Reads all that is left.
@@ -170,7 +182,7 @@ pub fn frontier(store: &'static Store, partition: &Partition, query: &Query) -> 
     let own = own_last(partition, query);
     if result < own && transaction::bounded_next(counter.next()) > own {
         let timeout_ms = Some(settings::wait_timeout_ms()).filter(|ms| *ms > 0);
-        let reached = position::wait_until(timeout_ms, || {
+        let reached = position::wait_until(timeout_ms, Leave::NONE, || {
             result = current_frontier(&counter, partition, query);
             Ok(result >= own)
         })?;

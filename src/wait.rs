@@ -5,6 +5,7 @@ use crate::dcb::query::Query;
 use crate::read::{self, Options, Reading};
 use crate::store::catalog;
 use crate::store::position::{self, Counter};
+use crate::store::snapshot::Leave;
 
 /// Returns the frontier (the query's, where one is given) as soon as it is beyond `after` and, with a
 /// query, an event after it matches; or as it stands when the time is over.
@@ -16,6 +17,7 @@ pub fn wait(
     timeout_ms: u64,
     query: Option<&Query>,
     partition: Option<&str>,
+    leave: Leave,
 ) -> Result<i64> {
     if after < 0 {
         return Err(Error::new(
@@ -31,7 +33,7 @@ pub fn wait(
     let mut frontier = 0;
     // What was looked at once is settled: each event is looked at once only.
     let mut seen = after;
-    position::wait_until(Some(timeout_ms), || {
+    position::wait_until(Some(timeout_ms), leave, || {
         frontier = read::current_frontier(&counter, place, query.unwrap_or(&everything));
         if frontier <= seen {
             return Ok(false);

@@ -5,6 +5,7 @@ use crate::read::{self, Options, Reading};
 use crate::sql_function;
 use crate::store::btree::Direction;
 use crate::store::fmgr::{self, Args};
+use crate::store::snapshot::Leave;
 use crate::store::tuple::{self, RowType};
 use crate::store::{Datum, clock, event::Row, rows};
 use crate::wait;
@@ -101,6 +102,12 @@ sql_function!(en57_wait, |args: &Args| {
         ));
     };
     let (timeout_ms, query) = (clock::interval_ms(timeout)?, args.query(2)?);
-    let frontier = wait::wait(after, timeout_ms, query.as_ref(), args.text(3)?)?;
+    let frontier = wait::wait(
+        after,
+        timeout_ms,
+        query.as_ref(),
+        args.text(3)?,
+        Leave::for_call(args),
+    )?;
     Ok(Some(Datum::from(frontier)))
 });

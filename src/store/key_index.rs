@@ -111,7 +111,7 @@ unsafe extern "C-unwind" fn insert(
                 .map(|k| (k, position, *row))
                 .collect();
             insert_entries(index, heap, info, &entries);
-            Counter::of(catalog::store()?)?.pass(position);
+            Counter::of(catalog::store()?)?.pass((*heap).rd_id, position);
             Ok(())
         });
     }

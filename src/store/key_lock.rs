@@ -156,6 +156,11 @@ fn tag(field2: u32, field3: u32, objsubid: u16) -> LOCKTAG {
     }
 }
 
+/// Takes the lock that stands for writing under any key, unconditionally.
+pub fn write_anything(partition: Oid) {
+    lock(root_tag(partition), pg_sys::ShareLock);
+}
+
 /// Takes one lock until the end of the transaction; whether it was not held before.
 fn lock(mut tag: LOCKTAG, mode: u32) -> bool {
     // SAFETY: a valid tag; the lock belongs to the transaction, whose end releases it.

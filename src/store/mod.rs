@@ -24,6 +24,7 @@ pub mod rows;
 pub mod scan;
 pub mod settings;
 pub mod shmem;
+pub mod snapshot;
 pub mod transaction;
 pub mod triggers;
 pub mod tuple;

@@ -11,6 +11,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
 
 use pgrx::pg_sys::{self, Oid};
 
@@ -19,6 +20,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 use super::btree::{Bound, Direction, Tree};
 use super::catalog::Store;
 use super::shmem::{Log, SEVERAL, Shared, exclusively, my_backend};
+use super::snapshot::Leave;
 use super::{key_lock, transaction};
 
 /// The smallest and the largest step by which the ceiling is raised: a quiet store loses few positions
@@ -81,16 +83,8 @@ impl Counter {
     /// # Errors
     /// 54000 at the end of all positions.
     pub fn allot(&self, partition: Oid, n: i64) -> Result<(i64, i64)> {
-        let slot = self.shared.my_slot();
         let partition = partition.to_u32();
-        if slot.bound.load(SeqCst) == 0 {
-            slot.log
-                .store(self.shared.index_of(self.log) as u32 + 1, SeqCst);
-            slot.partition.store(partition, SeqCst);
-            slot.bound.store(self.next(), SeqCst);
-        } else if slot.partition.load(SeqCst) != partition {
-            slot.partition.store(SEVERAL, SeqCst);
-        }
+        self.cover(partition);
         loop {
             let first = self.next();
             let last = first
@@ -133,12 +127,28 @@ impl Counter {
     }
 
     /// Takes note of a row that came in by other ways than an append (a restore): no position up to it
-    /// will be allotted.
-    pub fn pass(&self, position: i64) {
+    /// will be allotted, and until the transaction ends nobody reads beyond the smallest of them.
+    pub fn pass(&self, partition: Oid, position: i64) {
+        transaction::watch();
+        key_lock::write_anything(partition);
+        self.cover(partition.to_u32());
         if position >= self.log.ceiling.load(SeqCst) {
             self.raise_ceiling(position);
         }
-        self.log.next.fetch_max(position + 1, SeqCst);
+        self.log.next.fetch_max(position.saturating_add(1), SeqCst);
+    }
+
+    /// Makes this backend's slot cover what will be allotted from now on. Must come first.
+    fn cover(&self, partition: u32) {
+        let slot = self.shared.my_slot();
+        if slot.bound.load(SeqCst) == 0 {
+            slot.log
+                .store(self.shared.index_of(self.log) as u32 + 1, SeqCst);
+            slot.partition.store(partition, SeqCst);
+            slot.bound.store(self.next(), SeqCst);
+        } else if slot.partition.load(SeqCst) != partition {
+            slot.partition.store(SEVERAL, SeqCst);
+        }
     }
 
     /// The smaller of `next` and the bounds of the others' transactions in the partition.
@@ -278,14 +288,14 @@ pub fn in_use() -> bool {
 /// Those of `ready`.
 pub fn wait_until(
     timeout_ms: Option<u64>,
+    leave: Leave,
     mut ready: impl FnMut() -> Result<bool>,
 ) -> Result<bool> {
     if ready()? {
         return Ok(true);
     }
     let shared = Shared::get()?;
-    let deadline =
-        timeout_ms.map(|ms| std::time::Instant::now() + std::time::Duration::from_millis(ms));
+    let deadline = timeout_ms.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
     let variable = (&raw const shared.moved).cast_mut();
     let _sleeper = transaction::Sleeper::new(shared);
     loop {
@@ -297,7 +307,7 @@ pub fn wait_until(
             _ if is_ready => 0,
             None => 60_000,
             Some(d) => d
-                .saturating_duration_since(std::time::Instant::now())
+                .saturating_duration_since(Instant::now())
                 .as_millis()
                 .min(60_000) as i64,
         };
@@ -308,8 +318,10 @@ pub fn wait_until(
         }
         // SAFETY: as above.
         unsafe {
+            leave.go();
             pg_sys::ConditionVariableTimedSleep(variable, left_ms as _, pg_sys::PG_WAIT_EXTENSION);
             pg_sys::ConditionVariableCancelSleep();
         }
+        leave.come_back();
     }
 }
