@@ -124,14 +124,14 @@ check() {
 complete() {
     local name
     while read -r name; do
-        if grep -qF -- "$name" "$root/docs/reference.md"; then
+        if grep -qwF -- "$name" "$root/docs/reference.md"; then
             echo "ok docs reference $name"
         else
             echo "not ok docs reference $name"
             echo "docs/reference.md does not mention $name"
             failed=1
         fi
-    done < <("${psql[@]}" -A -t -c "SELECT DISTINCT regexp_replace(pg_describe_object(classid, objid, 0), '^(function|type) ([^(]*).*', '\2')
+    done < <("${psql[@]}" -A -t -c "LOAD 'en57'" -c "SELECT DISTINCT regexp_replace(pg_describe_object(classid, objid, 0), '^(function|type) ([^(]*).*', '\2')
             FROM pg_depend
            WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
              AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'en57')
