@@ -56,24 +56,23 @@ SELECT calls('SELECT en57_append(''{"type": "a"}'', on_conflict => ''ignore'')',
 -- the setting en57.meta
 SELECT calls('SET LOCAL en57.meta = ''x''; SELECT en57_append(''{"type": "a"}'')', 'SET LOCAL en57.meta = ''[]''; SELECT en57_append(''{"type": "a"}'')', 'SET LOCAL en57.meta = ''1''; SELECT en57_append(''{"type": "a"}'')', 'SET LOCAL en57.meta = ''null''; SELECT en57_append(''{"type": "a"}'')',
     'SET LOCAL en57.meta = ''{"correlation_id": 1''; SELECT en57_append(''{"type": "a"}'')', format('SET LOCAL en57.meta = ''{"correlation_id": "%s"}''; SELECT en57_append(''{"type": "a"}'')', repeat('x', 1025)),
-    'SET LOCAL en57.mata = ''{}''', 'SET LOCAL en57.max_conflicts = 0', 'SET LOCAL en57.max_key_locks = ''many''', 'SET LOCAL en57.wait_timeout = -1');
+    'SET LOCAL en57.mata = ''{}''', 'SET LOCAL en57.max_conflicts = 0', 'SET LOCAL en57.max_key_locks = ''many''');
 -- reads
-SELECT calls('SELECT en57_read(after => -1)', 'SELECT en57_read(upto => -1)', 'SELECT en57_read(max_count => -1)', 'SELECT * FROM en57_read(after => -9223372036854775808)', 'SELECT * FROM en57_read(max_count => 9223372036854775808)', 'SELECT * FROM en57_read(partition => ''acme'')', 'SELECT * FROM en57_read(''[]'')',
+SELECT calls('SELECT en57_read(after => -1)', 'SELECT en57_read(upto => -1)', 'SELECT en57_read(max_count => -1)', 'SELECT * FROM en57_read(after => -9223372036854775808)', 'SELECT * FROM en57_read(max_count => -9223372036854775807)', 'SELECT * FROM en57_read(partition => ''acme'')', 'SELECT * FROM en57_read(''[]'')',
     'SELECT * FROM en57_read(''{"types": ["a", 1]}'')', 'SELECT * FROM en57_read(as_of => ''soon'')', 'SELECT en57_head(partition => ''acme'')', 'SELECT en57_head(''x'')', 'SELECT en57_context(partition => ''acme'')', 'SELECT en57_context(''[1]'')',
     'SELECT en57_last(partition => ''acme'')', 'SELECT en57_exists(partition => ''acme'')', 'SELECT en57_count(partition => ''acme'')', 'SELECT en57_get(''x'')', 'SELECT en57_get(''00000000-0000-0000-0000-000000000001'', ''acme'')');
 -- locks and waits
 SELECT calls('SELECT en57_lock(NULL)', 'SELECT en57_lock(''[]'')', 'SELECT en57_lock(''{}'', ''acme'')', 'SELECT en57_wait(NULL)', 'SELECT en57_wait(-1, ''1ms'')', 'SELECT en57_wait(0, NULL)', 'SELECT en57_wait(0, ''-1s'')', 'SELECT en57_wait(0, ''soon'')', 'SELECT en57_wait(0, ''1 month -30 days -1 second'')', 'SELECT en57_wait(0, ''1ms'', ''[]'')', 'SELECT en57_wait(0, ''1ms'', ''{}'', ''acme'')');
 -- the query's constructor and its limits
 SELECT calls('SELECT en57_query(types => ''{}'')', 'SELECT en57_query(tags => ''{}'')', 'SELECT en57_query(types => ''{NULL}'')', 'SELECT en57_query(tags => ''{{a},{b}}'')', 'SELECT en57_query(tags => ''{""}'')', 'SELECT en57_query(after => -1)', 'SELECT en57_query(stream => '''')',
-    format('SELECT en57_query(types => ARRAY[repeat(%L, 256)])', 'x'), format('SELECT en57_query(tags => ARRAY[repeat(%L, 1025)])', 'x'), 'SELECT en57_query(tags => array_agg(i::text)) FROM generate_series(1, 10001) i',
-    'SELECT en57_query(jsonb_build_object(''tags'', jsonb_agg(i::text))) FROM generate_series(1, 10001) i', 'SELECT en57_query(jsonb_agg(jsonb_build_object(''after'', i))) FROM generate_series(1, 10001) i',
-    'SELECT a.q | b.q FROM (SELECT en57_query(jsonb_agg(jsonb_build_object(''after'', i))) AS q FROM generate_series(1, 6000) i) a, (SELECT en57_query(jsonb_agg(jsonb_build_object(''after'', i))) AS q FROM generate_series(10001, 16000) i) b');
+    format('SELECT en57_query(types => ARRAY[repeat(%L, 256)])', 'x'), format('SELECT en57_query(tags => ARRAY[repeat(%L, 1025)])', 'x'),
+    'SELECT en57_query(jsonb_build_object(''tags'', jsonb_agg(i::text))) FROM generate_series(1, 10001) i', 'SELECT en57_query(jsonb_agg(jsonb_build_object(''after'', i))) FROM generate_series(1, 10001) i');
 -- the tables' own functions, called by hand
-SELECT calls('SELECT en57.guard()', 'SELECT en57.keys_handler(NULL)', 'SELECT en57.keys(NULL, NULL, NULL, NULL) / 0', 'SELECT en57.keys(''a'', ''{NULL}'', NULL, NULL)', 'SELECT en57_query_recv(NULL)', 'CREATE TABLE t (k bigint[]); CREATE INDEX ON t USING en57_keys (k)', 'CREATE TABLE t (k bigint[], n bigint); CREATE UNIQUE INDEX ON t USING en57_keys (k, n)');
+SELECT calls('SELECT en57.guard()', 'SELECT en57.keys(''a'', ''{NULL}'', NULL, NULL)', 'CREATE TABLE t (k bigint[], n bigint); CREATE UNIQUE INDEX ON t USING en57_keys (k, n)');
 -- the gem's functions
 SELECT calls('SELECT en57.append_events(NULL)', 'SELECT en57.append_events(ARRAY[NULL]::en57.event[])', 'SELECT en57.append_events(ARRAY[(NULL, NULL, NULL, NULL, NULL)]::en57.event[])', 'SELECT en57.append_events(ARRAY[(NULL, '''', NULL, NULL, NULL)]::en57.event[])', 'SELECT en57.append_events(ARRAY[(NULL, ''a'', NULL, NULL, ''{NULL}'')]::en57.event[])',
-    'SELECT en57.append_events(ARRAY[(NULL, ''a'', NULL, NULL, ''{""}'')]::en57.event[])', 'SELECT en57.append_events(ARRAY[(NULL, ''a'', NULL, ''1'', NULL)]::en57.event[])', 'SELECT en57.append_events(ARRAY[(NULL, ''a'', NULL, NULL, NULL)]::en57.event[], ''[]'')', 'SELECT en57.append_events(ARRAY[(NULL, ''a'', NULL, NULL, NULL)]::en57.event[], ''{"fail_if_events_match": {}}'')',
-    'SELECT en57.append_events(ARRAY[(NULL, ''a'', NULL, NULL, NULL)]::en57.event[], ''{"fail_if_events_match": [1]}'')', 'SELECT en57.append_events(ARRAY[(NULL, ''a'', NULL, NULL, NULL)]::en57.event[], ''{"fail_if_events_match": [{"tag": ["x"]}]}'')', 'SELECT en57.append_events(ARRAY[(NULL, ''a'', NULL, NULL, NULL)]::en57.event[], ''{"fail_if": [{"tags": ["x"]}]}'')',
+    'SELECT en57.append_events(ARRAY[(NULL, ''a'', NULL, NULL, ''{""}'')]::en57.event[])', 'SELECT en57.append_events(ARRAY[(NULL, ''a'', NULL, NULL, NULL)]::en57.event[], ''[]'')', 'SELECT en57.append_events(ARRAY[(NULL, ''a'', NULL, NULL, NULL)]::en57.event[], ''{"fail_if_events_match": {}}'')',
+    'SELECT en57.append_events(ARRAY[(NULL, ''a'', NULL, NULL, NULL)]::en57.event[], ''{"fail_if_events_match": [1]}'')', 'SELECT en57.append_events(ARRAY[(NULL, ''a'', NULL, NULL, NULL)]::en57.event[], ''{"fail_if_events_match": [{"tag": ["x"]}]}'')',
     'SELECT * FROM en57.read_events(ARRAY[NULL]::jsonb[])', 'SELECT * FROM en57.read_events(''{1}''::jsonb[])', 'SELECT * FROM en57.read_events(ARRAY[''{"tag": 1}'']::jsonb[])', 'SELECT * FROM en57.read_events(''{}'', -1)');
 
 -- the store is still empty, and no position was used

@@ -1,0 +1,62 @@
+-- What the extension consists of, that all of it is explained, and that it can be dropped and created elsewhere.
+\dx+ en57
+-- every object that a user can name has a comment (should be empty)
+SELECT o.type, o.identity FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'en57', pg_identify_object(d.classid, d.objid, d.objsubid) o
+WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND NOT EXISTS (SELECT FROM pg_description c WHERE c.classoid = d.classid AND c.objoid = d.objid AND c.objsubid = 0)
+    AND o.type IN ('schema', 'table', 'type', 'function', 'operator', 'access method', 'view', 'sequence')
+ORDER BY 1, 2;
+-- functions that cannot be called with the rights of nobody: none is STRICT by accident, all have a fixed volatility and parallel safety
+SELECT p.oid::regprocedure AS function, provolatile, proisstrict, proparallel FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'en57' JOIN pg_proc p ON p.oid = d.objid AND d.classid = 'pg_proc'::regclass
+WHERE d.deptype = 'e' ORDER BY p.proname COLLATE "C", 1::text;
+-- user data goes into a dump
+SELECT unnest(extconfig)::regclass FROM pg_extension WHERE extname = 'en57';
+-- not relocatable
+ALTER EXTENSION en57 SET SCHEMA pg_catalog;
+-- the settings
+SELECT name, setting, unit, vartype, context, min_val, max_val, short_desc FROM pg_settings WHERE name LIKE 'en57.%' ORDER BY name;
+
+-- dropped and created again: the store is empty, positions begin at 1, in a session that has used the old one
+SELECT position FROM en57_append('[{"type": "a"}, {"type": "b"}]');
+DROP EXTENSION en57;
+SELECT en57_count();
+CREATE EXTENSION en57;
+SELECT en57_count(), en57_head();
+SELECT position FROM en57_append('{"type": "a"}', fail_if => '{}');
+-- within one transaction, and undone
+BEGIN;
+DROP EXTENSION en57;
+CREATE EXTENSION en57;
+SELECT position FROM en57_append('{"type": "new"}', fail_if => '{}');
+ROLLBACK;
+SELECT position, type FROM en57_read();
+SELECT position FROM en57_append('{"type": "b"}', fail_if => '{"types": ["b"]}');
+DROP EXTENSION en57;
+
+-- in a schema of its own, not on the search path
+CREATE SCHEMA store;
+CREATE EXTENSION en57 SCHEMA store;
+SELECT en57_count();
+SELECT outcome, position FROM store.en57_append('{"type": "a", "tags": ["x"]}', fail_if => '{"tags": ["x"]}');
+SELECT outcome, position FROM store.en57_append('{"type": "a", "tags": ["x"]}', fail_if => '{"tags": ["x"]}');
+SELECT position, type, tags FROM store.en57_read('{"tags": ["x"]}');
+SELECT position, cardinality(events) FROM store.en57_context();
+SELECT store.en57_query(tags => '{b,a}') OPERATOR(store.|) '{"types": ["t"]}';
+SELECT (store.en57_last()).type, store.en57_query(types => '{a}') OPERATOR(store.@>) store.en57_last() AS matches;
+SELECT position FROM en57.append_events(ARRAY[ROW(NULL, 'g', NULL, NULL, '{y}')::en57.event], '{"fail_if_events_match": [{"tags": ["y"]}]}');
+SELECT position, type FROM en57.read_events('{}');
+SELECT pg_describe_object(classid, objid, 0) FROM pg_depend WHERE refobjid = 'store'::regnamespace AND classid = 'pg_type'::regclass ORDER BY 1;
+-- the schema goes only with it
+DROP SCHEMA store;
+DROP SCHEMA en57;
+DROP TABLE en57.events;
+DROP TABLE en57.events_default;
+DROP EXTENSION en57;
+SELECT count(*) FROM pg_namespace WHERE nspname = 'en57';
+SELECT count(*) FROM pg_am WHERE amname = 'en57_keys';
+
+-- where the schema en57 is taken by something else, it says so
+CREATE SCHEMA en57;
+CREATE EXTENSION en57;
+DROP SCHEMA en57;
+CREATE EXTENSION en57;
+-- PREPARE TRANSACTION after an append is for the Rust driver: it needs max_prepared_transactions > 0

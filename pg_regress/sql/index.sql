@@ -1,0 +1,154 @@
+-- The key index is PostgreSQL's own in maintenance and en57's alone in reading; what a DBA adds to the table is kept in force.
+-- Fails when ambuild or vacuum is broken, when the planner can choose the index, or when appends pass over added indexes and constraints.
+\pset null NULL
+CREATE FUNCTION found() RETURNS text LANGUAGE sql AS $$
+    SELECT format('type %s, tag %s, both %s, several %s, correlation %s, conflict %s',
+        en57_count('{"types": ["even"]}'), en57_count('{"tags": ["third:0"]}'), en57_count('{"types": ["even"], "tags": ["third:0"]}'), en57_count('{"tags": ["third:0", "all"]}'), en57_count('{"correlation_id": "c:1"}'),
+        (en57_append('{"type": "never"}', fail_if => '{"tags": ["third:2", "all"]}')).position)
+$$;
+SELECT position FROM en57_append((SELECT jsonb_agg(jsonb_build_object('type', CASE WHEN i % 2 = 0 THEN 'even' ELSE 'odd' END, 'tags', jsonb_build_array('all', 'third:' || i % 3, 'i:' || i), 'correlation_id', 'c:' || i % 10) ORDER BY i) FROM generate_series(1, 3000) i));
+SELECT found();
+
+-- REINDEX of every kind
+REINDEX INDEX en57.events_default_keys_position_idx;
+SELECT found();
+REINDEX TABLE en57.events_default;
+SELECT found();
+REINDEX TABLE en57.events;
+SELECT found();
+REINDEX INDEX CONCURRENTLY en57.events_default_keys_position_idx;
+SELECT found();
+REINDEX TABLE CONCURRENTLY en57.events_default;
+SELECT found();
+-- in a transaction that has appended itself, with rows that it rolls back
+BEGIN;
+SELECT outcome FROM en57_append('{"type": "even", "tags": ["third:0"]}');
+REINDEX TABLE en57.events_default;
+SELECT found();
+ROLLBACK;
+SELECT found();
+-- a store built by a restore: rows first, index afterwards
+DROP INDEX en57.events_keys;
+SELECT en57_count('{"types": ["even"]}');
+\echo :SQLSTATE
+SELECT en57_append('{"type": "never"}');
+\echo :SQLSTATE
+ALTER EXTENSION en57 DROP INDEX en57.events_keys;
+DROP INDEX en57.events_keys;
+SELECT en57_count('{"types": ["even"]}');
+\echo :SQLSTATE
+SELECT en57_append('{"type": "never"}');
+\echo :SQLSTATE
+CREATE INDEX events_keys ON en57.events USING en57_keys (en57.keys(type, tags, stream, meta), "position");
+SELECT found();
+-- the other two
+DROP INDEX en57.events_default_position;
+ALTER EXTENSION en57 DROP INDEX en57.events_default_position;
+DROP INDEX en57.events_default_position;
+SELECT en57_append('{"type": "never"}');
+CREATE UNIQUE INDEX events_default_position ON en57.events_default ("position");
+SELECT found();
+
+-- VACUUM after rolled-back appends; other kinds of maintenance
+BEGIN;
+SELECT position - first_position FROM en57_append((SELECT jsonb_agg('{"type": "even", "tags": ["third:0"], "correlation_id": "c:1"}'::jsonb) FROM generate_series(1, 2000)));
+ROLLBACK;
+SELECT found();
+VACUUM en57.events_default;
+SELECT found();
+VACUUM (FREEZE, ANALYZE) en57.events;
+SELECT found();
+VACUUM FULL en57.events_default;
+SELECT found();
+CLUSTER en57.events_default USING events_default_position;
+SELECT found();
+ANALYZE en57.events;
+-- the place of the rolled-back rows is used again
+SELECT position - first_position FROM en57_append((SELECT jsonb_agg('{"type": "odd", "tags": ["again"]}'::jsonb) FROM generate_series(1, 2000)));
+SELECT en57_count('{"tags": ["again"]}'), en57_count('{"tags": ["again"], "types": ["odd"]}');
+SELECT found();
+-- a subtransaction's rollback, too
+BEGIN;
+SAVEPOINT s;
+SELECT outcome FROM en57_append('{"type": "even", "tags": ["third:0"]}');
+ROLLBACK TO s;
+SELECT outcome FROM en57_append('{"type": "odd", "tags": ["kept"]}');
+COMMIT;
+VACUUM en57.events_default;
+SELECT found();
+
+-- the planner never chooses it, whatever else is forbidden
+SET enable_seqscan = off;
+SET enable_bitmapscan = off;
+EXPLAIN (COSTS OFF) SELECT * FROM en57.events_default WHERE en57.keys(type, tags, stream, meta) = '{1}';
+EXPLAIN (COSTS OFF) SELECT * FROM en57.events_default WHERE en57.keys(type, tags, stream, meta) @> '{1}';
+EXPLAIN (COSTS OFF) SELECT * FROM en57.events_default WHERE en57.keys(type, tags, stream, meta) && '{1}' ORDER BY en57.keys(type, tags, stream, meta);
+EXPLAIN (COSTS OFF) SELECT position FROM en57.events_default WHERE position > 10 ORDER BY position;
+DROP INDEX en57.events_default_position;
+BEGIN;
+ALTER EXTENSION en57 DROP INDEX en57.events_default_id;
+DROP INDEX en57.events_default_id;
+EXPLAIN (COSTS OFF) SELECT position FROM en57.events_default WHERE position = 10;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM en57.events_default;
+EXPLAIN (COSTS OFF) SELECT min(position), max(position) FROM en57.events_default;
+SET LOCAL enable_bitmapscan = on; SET LOCAL enable_indexscan = off;
+EXPLAIN (COSTS OFF) SELECT position FROM en57.events_default WHERE position > 10 ORDER BY position;
+ROLLBACK;
+RESET enable_seqscan;
+RESET enable_bitmapscan;
+CREATE UNIQUE INDEX IF NOT EXISTS events_default_position ON en57.events_default ("position");
+
+-- a DBA's own indexes are maintained: plain, expression, partial, covering, GIN, on the parent
+CREATE INDEX mine_type ON en57.events_default (type);
+CREATE INDEX mine_expression ON en57.events_default ((data->>'n'));
+CREATE INDEX mine_partial ON en57.events_default (position) INCLUDE (type) WHERE type = 'mine';
+CREATE INDEX mine_gin ON en57.events USING gin (data);
+SELECT position - first_position FROM en57_append((SELECT jsonb_agg(jsonb_build_object('type', CASE WHEN i % 2 = 0 THEN 'mine' ELSE 'other' END, 'data', jsonb_build_object('n', i)) ORDER BY i) FROM generate_series(1, 200) i));
+SET enable_seqscan = off;
+SELECT count(*) FROM en57.events_default WHERE type = 'mine';
+SELECT type FROM en57.events_default WHERE data->>'n' = '117';
+SELECT count(*), bool_and((data->>'n')::int % 2 = 0) FROM en57.events_default WHERE type = 'mine' AND position > 0;
+SELECT type FROM en57.events WHERE data @> '{"n": 118}';
+EXPLAIN (COSTS OFF) SELECT type FROM en57.events_default WHERE data->>'n' = '117';
+RESET enable_seqscan;
+-- a unique one is enforced, within a batch and against the store, and names what clashed
+CREATE UNIQUE INDEX mine_unique ON en57.events_default ((data->>'invoice')) WHERE type = 'invoiced';
+SELECT outcome FROM en57_append('[{"type": "invoiced", "data": {"invoice": 1}}, {"type": "paid", "data": {"invoice": 1}}]');
+SELECT en57_append('{"type": "invoiced", "data": {"invoice": 1}}');
+\echo :SQLSTATE
+SELECT en57_append('[{"type": "invoiced", "data": {"invoice": 2}}, {"type": "invoiced", "data": {"invoice": 2}}]');
+SELECT en57_count('{"types": ["invoiced"]}');
+-- CHECK and NOT NULL constraints are enforced
+ALTER TABLE en57.events_default ADD CONSTRAINT mine_small CHECK (type <> 'forbidden' AND pg_column_size(data) < 1000);
+SELECT outcome FROM en57_append('{"type": "allowed", "data": {"n": 1}}');
+SELECT en57_append('[{"type": "allowed"}, {"type": "forbidden"}]');
+\echo :SQLSTATE
+SELECT en57_append('{"type": "allowed", "data": [' || (SELECT string_agg(i::text, ', ') FROM generate_series(1, 1000) i) || ']}');
+SELECT en57_append(('{"type": "large", "data": [' || (SELECT string_agg(i::text, ', ') FROM generate_series(1, 1000) i) || ']}')::jsonb) IS NULL;
+ALTER TABLE en57.events_default ALTER COLUMN data SET NOT NULL;
+ALTER TABLE en57.events_default DROP CONSTRAINT mine_small;
+-- what cannot be kept in force is refused
+ALTER TABLE en57.events_default ADD CONSTRAINT mine_deferred UNIQUE (position, type) DEFERRABLE;
+SELECT en57_append('{"type": "never"}');
+\echo :SQLSTATE
+ALTER TABLE en57.events_default DROP CONSTRAINT mine_deferred;
+CREATE FUNCTION trigger_function() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+CREATE TRIGGER mine_before BEFORE INSERT ON en57.events_default FOR EACH ROW EXECUTE FUNCTION trigger_function();
+SELECT en57_append('{"type": "never"}');
+\echo :SQLSTATE
+SELECT en57_count('{"types": ["mine"]}');
+ALTER TABLE en57.events_default DISABLE TRIGGER mine_before;
+SELECT outcome FROM en57_append('{"type": "trigger is off"}');
+ALTER TABLE en57.events_default ENABLE REPLICA TRIGGER mine_before;
+SELECT outcome FROM en57_append('{"type": "trigger is for replicas"}');
+DROP TRIGGER mine_before ON en57.events_default;
+CREATE TRIGGER mine_statement AFTER INSERT ON en57.events_default REFERENCING NEW TABLE AS new FOR EACH STATEMENT EXECUTE FUNCTION trigger_function();
+SELECT en57_append('{"type": "never"}');
+DROP TRIGGER mine_statement ON en57.events_default;
+CREATE TRIGGER mine_on_parent AFTER INSERT ON en57.events FOR EACH ROW EXECUTE FUNCTION trigger_function();
+SELECT en57_append('{"type": "never"}');
+DROP TRIGGER mine_on_parent ON en57.events;
+SELECT outcome FROM en57_append('{"type": "at last"}');
+DROP INDEX en57.mine_type, en57.mine_expression, en57.mine_partial, en57.mine_gin, en57.mine_unique;
+SELECT outcome FROM en57_append('{"type": "plain again"}');
+SELECT en57_exists('{"types": ["never"]}');
