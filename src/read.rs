@@ -138,7 +138,7 @@ impl Source for Reading {
         };
         let mut scan = Scan::new(&table, &self.query, range, self.options.direction)?;
         let mut fetcher = Fetcher::new(&table);
-        while let Some(entry) = scan.next()? {
+        while let Some(entry) = scan.next_entry()? {
             let wanted = fetcher.fetch(entry, entry.position > self.frontier)
                 && self.query.matches(&fetcher.row.matchable()?)
                 && self

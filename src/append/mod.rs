@@ -6,12 +6,13 @@ use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::key::Namespace;
 use crate::dcb::query::{Criterion, Query};
 use crate::store::btree::{Direction, Entry};
-use crate::store::catalog::{self, Opened, Partition};
+use crate::store::catalog::{self, Partition};
 use crate::store::event::{self, Column, NewEvent, Row};
 use crate::store::heap::{Batch, Fetcher, find_id};
 use crate::store::key_lock::Plan;
 use crate::store::position::Counter;
 use crate::store::scan::{self, Range, Scan};
+use crate::store::table::Opened;
 use crate::store::{clock, json, settings, transaction};
 
 /// What became of an append.
@@ -99,7 +100,7 @@ pub fn append(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
         recorded_at_us,
     }
     .insert(events, &keys)?;
-    if counter.everybody_sees(transaction::last_committed(), place.oid) {
+    if stable >= transaction::last_committed() {
         transaction::forget_committed();
     }
     let written = keys
@@ -183,7 +184,9 @@ fn newest_match(table: &Opened, query: &Query, conflicts: &mut Conflicts) -> Res
     let mut newest = None;
     let mut found = 0;
     while found < conflicts.at_most {
-        let Some(entry) = scan.next()? else { break };
+        let Some(entry) = scan.next_entry()? else {
+            break;
+        };
         if fetcher.fetch(entry, false) && query.matches(&fetcher.row.matchable()?) {
             newest.get_or_insert(entry.position);
             (conflicts.sink)(&fetcher.row)?;

@@ -36,16 +36,16 @@ pub fn events(document: Jsonb) -> Result<Vec<NewEvent>> {
             "events must be a JSON object or an array of objects".into(),
         ));
     }
-    if document.len() == 0 {
+    if document.count() == 0 {
         return Err(invalid("events must not be an empty array".into()));
     }
-    if document.len() > limits::EVENTS_PER_APPEND {
+    if document.count() > limits::EVENTS_PER_APPEND {
         return Err(too_much(format!(
             "an append has at most {} events",
             limits::EVENTS_PER_APPEND
         )));
     }
-    let mut events = Vec::with_capacity(document.len());
+    let mut events = Vec::with_capacity(document.count());
     for (i, element) in document.elements().enumerate() {
         let n = i + 1;
         match element? {
@@ -71,14 +71,9 @@ pub fn events(document: Jsonb) -> Result<Vec<NewEvent>> {
 pub fn refuse_repeated_ids(events: &[NewEvent]) -> Result<()> {
     let mut seen = HashSet::new();
     for (i, event) in events.iter().enumerate() {
-        if let Some(id) = event.id {
-            if !seen.insert(id) {
-                return Err(invalid(format!(
-                    "event {}: id {} is given twice",
-                    i + 1,
-                    uuid::Uuid::from_bytes(id)
-                )));
-            }
+        if let Some(id) = event.id.filter(|id| !seen.insert(*id)) {
+            let id = uuid::Uuid::from_bytes(id);
+            return Err(invalid(format!("event {}: id {id} is given twice", i + 1)));
         }
     }
     Ok(())
@@ -216,7 +211,7 @@ fn tags(value: Value<'_>, n: usize) -> Result<Vec<&str>> {
             "event {n}: \"tags\" must be an array of strings, not an object"
         )));
     }
-    let mut tags = Vec::with_capacity(array.len());
+    let mut tags = Vec::with_capacity(array.count());
     for (i, element) in array.elements().enumerate() {
         match element? {
             Value::String(tag) => tags.push(tag),

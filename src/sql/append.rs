@@ -82,7 +82,7 @@ fn condition_failed(position: i64, conflicts: &str) -> Error {
 
 fn result(
     args: &Args,
-    outcome: &std::ffi::CStr,
+    outcome: &'static std::ffi::CStr,
     position: i64,
     first: Option<i64>,
     conflicts: Option<Datum>,

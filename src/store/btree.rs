@@ -16,7 +16,7 @@ use pgrx::pg_sys::{self, Buffer};
 
 use crate::dcb::error::{Error, Result, SqlState};
 
-use super::catalog::{Index, IndexRole, Opened};
+use super::table::{Index, IndexRole, Opened};
 
 /// A place in the order of an index: key, position, and where the row is. An index on position alone
 /// has the key 0 throughout.
@@ -256,32 +256,27 @@ impl Page {
         }
     }
 
-    fn u16_at(&self, offset: usize) -> u16 {
-        // SAFETY: offsets come from the page's own header and line pointers, which PostgreSQL keeps
-        // within the page; the assertion keeps a damaged one there too.
+    /// Bytes of the page. Offsets come from its own header and line pointers, which PostgreSQL keeps
+    /// within it; the assertion keeps those of a damaged page there too.
+    fn bytes<const N: usize>(&self, offset: usize) -> [u8; N] {
         assert!(
-            offset + 2 <= pg_sys::BLCKSZ as usize,
+            offset + N <= pg_sys::BLCKSZ as usize,
             "offset beyond the page"
         );
-        unsafe { self.start.add(offset).cast::<u16>().read_unaligned() }
+        // SAFETY: the page has BLCKSZ bytes, pinned and share-locked as long as self.
+        unsafe { self.start.add(offset).cast::<[u8; N]>().read_unaligned() }
+    }
+
+    fn u16_at(&self, offset: usize) -> u16 {
+        u16::from_ne_bytes(self.bytes(offset))
     }
 
     fn u32_at(&self, offset: usize) -> u32 {
-        assert!(
-            offset + 4 <= pg_sys::BLCKSZ as usize,
-            "offset beyond the page"
-        );
-        // SAFETY: as above.
-        unsafe { self.start.add(offset).cast::<u32>().read_unaligned() }
+        u32::from_ne_bytes(self.bytes(offset))
     }
 
     fn i64_at(&self, offset: usize) -> i64 {
-        assert!(
-            offset + 8 <= pg_sys::BLCKSZ as usize,
-            "offset beyond the page"
-        );
-        // SAFETY: as above.
-        unsafe { self.start.add(offset).cast::<i64>().read_unaligned() }
+        i64::from_ne_bytes(self.bytes(offset))
     }
 
     /// The start of nbtree's own data at the page's end (pd_special).

@@ -5,7 +5,8 @@ use pgrx::pg_sys::{self, Datum, HeapTuple, Oid, Relation};
 
 use crate::dcb::error::{Error, Result, SqlState};
 
-use super::catalog::{IndexRole, Opened, Partition};
+use super::catalog::Partition;
+use super::table::{IndexRole, Opened};
 
 /// The executor's state for one batch.
 pub struct Extras {
@@ -85,7 +86,7 @@ impl Extras {
     ///
     /// # Errors
     /// PostgreSQL's own (23514), by unwinding.
-    pub fn check(&mut self, tuple: HeapTuple) -> Result<()> {
+    pub(super) fn check(&mut self, tuple: HeapTuple) -> Result<()> {
         // SAFETY: the slot borrows the tuple until it is cleared.
         unsafe {
             pg_sys::ExecStoreHeapTuple(tuple, self.slot, false);
@@ -99,7 +100,7 @@ impl Extras {
     ///
     /// # Errors
     /// PostgreSQL's own (23505), by unwinding.
-    pub fn index(&mut self, tuple: HeapTuple) -> Result<()> {
+    pub(super) fn index(&mut self, tuple: HeapTuple) -> Result<()> {
         const MAX_KEYS: usize = pg_sys::INDEX_MAX_KEYS as usize;
         // SAFETY: as above; values and nulls have room for every column that an index can have.
         unsafe {

@@ -27,19 +27,23 @@ macro_rules! sql_function {
             extern "C-unwind" fn entry(
                 fcinfo: ::pgrx::pg_sys::FunctionCallInfo,
             ) -> ::pgrx::pg_sys::Datum {
-                $crate::store::fmgr::enter(fcinfo, $body)
+                let body = $body;
+                // SAFETY: called by PostgreSQL; this frame holds nothing.
+                unsafe { $crate::store::fmgr::enter(fcinfo, body) }
             }
         };
     };
 }
 
 /// Runs the body of a SQL function.
-pub fn enter(
+///
+/// # Safety
+/// `fcinfo` is what PostgreSQL called with, and the caller's frame holds nothing with a destructor.
+pub unsafe fn enter(
     fcinfo: pg_sys::FunctionCallInfo,
     body: impl FnOnce(&Args) -> Result<Option<Datum>>,
 ) -> Datum {
-    // SAFETY: only functions made by `sql_function!` call this, from a frame without destructors, with
-    // the call info that PostgreSQL gave them.
+    // SAFETY: the caller's contract.
     unsafe {
         let result = guard::call(|| body(&Args { fcinfo }));
         match result {
@@ -95,7 +99,7 @@ impl Args {
     /// # Errors
     /// 22P02 where it is not UTF-8.
     pub fn text(&self, n: usize) -> Result<Option<&str>> {
-        self.datum(n).map(|d| text(d)).transpose()
+        self.datum(n).map(text).transpose()
     }
 
     /// A C string, as input functions get it.
@@ -207,7 +211,7 @@ pub fn uuid(datum: Datum) -> [u8; 16] {
 ///
 /// # Errors
 /// 22P02 where it is not UTF-8.
-pub fn message_text<'a>(args: &'a Args) -> Result<&'a str> {
+pub fn message_text(args: &Args) -> Result<&str> {
     let Some(datum) = args.datum(0) else {
         return Ok("");
     };

@@ -11,9 +11,10 @@ use crate::dcb::error::Result;
 
 use super::array;
 use super::btree::Entry;
-use super::catalog::{IndexRole, Opened, Partition};
+use super::catalog::Partition;
 use super::event::{COLUMNS, Column, NewEvent, Row, new_id};
 use super::extras::Extras;
+use super::table::{IndexRole, Opened};
 use super::{fmgr, key_index};
 
 /// Tuples that go into the heap, and its WAL, together.
@@ -256,6 +257,12 @@ impl Drop for IndexInfoBox {
 
 /// A memory context for the rows of one chunk.
 pub struct Scratch(pg_sys::MemoryContext);
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Scratch {
     /// A new one below the current context.

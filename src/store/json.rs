@@ -62,7 +62,7 @@ impl<'a> Jsonb<'a> {
     }
 
     /// How many elements, or pairs, it has.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         (self.word(0) & COUNT_MASK) as usize
     }
 
@@ -106,12 +106,12 @@ impl<'a> Jsonb<'a> {
 
     /// An array's elements, or a scalar document's one.
     pub fn elements(self) -> impl Iterator<Item = Result<Value<'a>>> {
-        self.children(self.len())
+        self.children(self.count())
     }
 
     /// An object's pairs, in PostgreSQL's order of keys.
     pub fn pairs(self) -> impl Iterator<Item = Result<(&'a str, Value<'a>)>> {
-        let n = self.len();
+        let n = self.count();
         let values = self.children(2 * n).skip(n);
         self.children(n * 2)
             .take(n)

@@ -119,7 +119,7 @@ unsafe extern "C-unwind" fn insert(
 }
 
 /// Inserts (key, position, row) entries, which should be in ascending order to touch each page once.
-pub fn insert_entries(
+pub(super) fn insert_entries(
     index: Relation,
     heap: Relation,
     info: *mut IndexInfo,

@@ -162,19 +162,19 @@ pub fn write_anything(partition: Oid) {
 }
 
 /// Takes one lock until the end of the transaction; whether it was not held before.
-fn lock(mut tag: LOCKTAG, mode: u32) -> bool {
+fn lock(tag: LOCKTAG, mode: u32) -> bool {
     // SAFETY: a valid tag; the lock belongs to the transaction, whose end releases it.
-    let outcome = unsafe { pg_sys::LockAcquire(&mut tag, mode as pg_sys::LOCKMODE, false, false) };
+    let outcome = unsafe { pg_sys::LockAcquire(&tag, mode as pg_sys::LOCKMODE, false, false) };
     outcome == pg_sys::LockAcquireResult::LOCKACQUIRE_OK
 }
 
 /// Runs while no other backend does the same for this log. Not until the end of the transaction.
 pub fn while_locked(log: Oid, body: impl FnOnce()) {
-    let mut tag = tag(log.to_u32(), 0, CEILING);
+    let tag = tag(log.to_u32(), 0, CEILING);
     let mode = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
     // SAFETY: a valid tag; an error in between leaves the lock to the transaction's abort.
     unsafe {
-        pg_sys::LockAcquire(&mut tag, mode, false, false);
+        pg_sys::LockAcquire(&tag, mode, false, false);
         body();
         pg_sys::LockRelease(&tag, mode, false);
     }

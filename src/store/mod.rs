@@ -25,6 +25,7 @@ pub mod scan;
 pub mod settings;
 pub mod shmem;
 pub mod snapshot;
+pub mod table;
 pub mod transaction;
 pub mod triggers;
 pub mod tuple;

@@ -47,10 +47,8 @@ impl Counter {
     pub fn of(store: &'static Store) -> Result<Self> {
         let shared = Shared::get()?;
         let relation = store.events.to_u32();
-        if let Some((cached, log)) = CACHED.get() {
-            if cached == relation {
-                return Ok(Self { shared, log, store });
-            }
+        if let Some((_, log)) = CACHED.get().filter(|(cached, _)| *cached == relation) {
+            return Ok(Self { shared, log, store });
         }
         // SAFETY: asks for a flag in shared memory.
         if unsafe { pg_sys::RecoveryInProgress() } {
@@ -145,6 +143,9 @@ impl Counter {
             slot.log
                 .store(self.shared.index_of(self.log) as u32 + 1, SeqCst);
             slot.partition.store(partition, SeqCst);
+            self.shared
+                .used_slots
+                .fetch_max(my_backend() as u32 + 1, SeqCst);
             slot.bound.store(self.next(), SeqCst);
         } else if slot.partition.load(SeqCst) != partition {
             slot.partition.store(SEVERAL, SeqCst);
@@ -166,7 +167,7 @@ impl Counter {
         let log = self.shared.index_of(self.log) as u32 + 1;
         let me = my_backend();
         self.shared
-            .slots()
+            .used_slots()
             .iter()
             .enumerate()
             .filter_map(move |(backend, slot)| {
@@ -181,13 +182,6 @@ impl Counter {
                     };
                 concerns.then_some((backend, bound))
             })
-    }
-
-    /// Whether a position of this backend's, committed, is readable for everybody.
-    pub fn everybody_sees(&self, position: i64, partition: Oid) -> bool {
-        self.in_flight(position + 1, partition.to_u32())
-            .next()
-            .is_none()
     }
 
     /// Whether this transaction has been allotted positions.

@@ -50,8 +50,8 @@ pub fn respond<S: Source + 'static, const N: usize>(
         info
     };
     // SAFETY: `info` is valid for the call.
-    let preferred = pg_sys::SetFunctionReturnMode::SFRM_Materialize_Preferred;
-    if unsafe { (*info).allowedModes } as u32 & preferred as u32 != 0 {
+    let allowed = unsafe { (*info).allowedModes } as u32;
+    if allowed & pg_sys::SetFunctionReturnMode::SFRM_Materialize_Preferred != 0 {
         materialize(info, shape, &mut start()?)?;
         return Ok(None);
     }
@@ -63,7 +63,7 @@ fn materialize<const N: usize>(
     shape: Shape<N>,
     source: &mut impl Source,
 ) -> Result<()> {
-    let random = pg_sys::SetFunctionReturnMode::SFRM_Materialize_Random as u32;
+    let random = pg_sys::SetFunctionReturnMode::SFRM_Materialize_Random;
     // SAFETY: the tuplestore and its descriptor are made in the query's memory, as the protocol for
     // set-returning functions demands, and belong to the executor once they are in `info`.
     let (store, descriptor) = unsafe {

@@ -9,8 +9,8 @@ use crate::dcb::key::Namespace;
 use crate::dcb::query::{Criterion, Query};
 
 use super::btree::{Bound, Direction, Entry, Tree};
-use super::catalog::Opened;
 use super::event;
+use super::table::Opened;
 
 /// The positions that a scan covers: `after` exclusive, `upto` inclusive.
 #[derive(Clone, Copy, Debug)]
@@ -225,7 +225,7 @@ impl<'t> Scan<'t> {
     ///
     /// # Errors
     /// XX001 where an index is damaged.
-    pub fn next(&mut self) -> Result<Option<Entry>> {
+    pub fn next_entry(&mut self) -> Result<Option<Entry>> {
         if let [only] = self.criteria.as_mut_slice() {
             let entry = only.current()?;
             if let Some(entry) = entry {

@@ -54,6 +54,8 @@ pub const SEVERAL: u32 = u32::MAX;
 #[repr(C)]
 pub struct Shared {
     ready: AtomicU64,
+    /// No slot from here on has ever been used: what need not be looked at.
+    pub used_slots: AtomicU32,
     /// How many backends sleep on `moved`, or are about to.
     pub sleepers: AtomicU32,
     /// Broadcast when a slot is cleared, if anybody sleeps.
@@ -128,6 +130,11 @@ impl Shared {
         // SAFETY: attach() made room for slot_count() slots behind the struct, zeroed, and atomics may
         // be shared.
         unsafe { std::slice::from_raw_parts(self.slots.as_ptr(), slot_count()) }
+    }
+
+    /// The slots that have ever been used.
+    pub fn used_slots(&self) -> &[Slot] {
+        &self.slots()[..self.used_slots.load(SeqCst) as usize]
     }
 
     /// This backend's slot.

@@ -117,10 +117,8 @@ unsafe extern "C-unwind" fn on_transaction_event(event: pg_sys::XactEvent::Type,
 /// Runs inside commit and abort: allocates as little as it can and raises nothing.
 fn end(committed: bool) {
     let ended = RUNNING.with(|r| r.try_borrow_mut().map(|mut r| std::mem::take(&mut *r)));
-    if let Ok(ended) = ended {
-        if committed && ended.written.last > 0 {
-            COMMITTED.with(|c| c.borrow_mut().absorb(ended.written));
-        }
+    if let Some(ended) = ended.ok().filter(|e| committed && e.written.last > 0) {
+        COMMITTED.with(|c| c.borrow_mut().absorb(ended.written));
     }
 }
 
@@ -223,9 +221,7 @@ impl Drop for Sleeper {
 }
 
 fn wake_up() {
-    if SLEEPING.replace(false) {
-        if let Some(shared) = Shared::attached() {
-            shared.sleepers.fetch_sub(1, SeqCst);
-        }
+    if let Some(shared) = Shared::attached().filter(|_| SLEEPING.replace(false)) {
+        shared.sleepers.fetch_sub(1, SeqCst);
     }
 }

@@ -331,8 +331,24 @@ pub fn event_value(composite: Datum) -> Result<EventValue> {
     })
 }
 
-/// A label of an enum type.
-pub fn enum_label(enum_type: Oid, label: &std::ffi::CStr) -> Datum {
+/// A label of an enum type; remembered, because every append asks for one.
+pub fn enum_label(enum_type: Oid, label: &'static std::ffi::CStr) -> Datum {
+    thread_local! {
+        static LAST: std::cell::Cell<Option<(Oid, &'static std::ffi::CStr, Datum)>> =
+            const { std::cell::Cell::new(None) };
+    }
+    if let Some((_, _, datum)) = LAST
+        .get()
+        .filter(|(t, l, _)| *t == enum_type && *l == label)
+    {
+        return datum;
+    }
+    let datum = look_up_label(enum_type, label);
+    LAST.set(Some((enum_type, label, datum)));
+    datum
+}
+
+fn look_up_label(enum_type: Oid, label: &std::ffi::CStr) -> Datum {
     // SAFETY: enum_in takes a cstring and the type's oid; it raises where the label is unknown.
     unsafe {
         let args = [

@@ -1,0 +1,218 @@
+//! Open tables and indexes of a partition, locked until the end of the transaction.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys::{self, Oid, Relation};
+
+use crate::dcb::error::{Error, Result, SqlState};
+
+use super::event;
+
+/// What an index is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexRole {
+    /// Unique on position.
+    Position,
+    /// Unique on id.
+    Id,
+    /// The key index.
+    Keys,
+    /// Somebody's own.
+    Other,
+}
+
+/// An open table with the indexes that en57 uses.
+pub struct Opened {
+    relation: Relation,
+    indexes: Vec<(IndexRole, Index)>,
+}
+
+/// An open index.
+pub struct Index {
+    relation: Relation,
+}
+
+impl Opened {
+    /// Opens a table; raises where it is gone.
+    pub fn table(oid: Oid, lock: u32) -> Self {
+        // SAFETY: raises where the table is gone.
+        let relation = unsafe { pg_sys::table_open(oid, lock as _) };
+        Self {
+            relation,
+            indexes: Vec::with_capacity(4),
+        }
+    }
+
+    /// PostgreSQL's own handle.
+    pub fn relation(&self) -> Relation {
+        self.relation
+    }
+
+    /// Takes an index of the table's along.
+    pub fn take(&mut self, role: IndexRole, index: Index) {
+        self.indexes.push((role, index));
+    }
+
+    /// An index by what it is for.
+    ///
+    /// # Errors
+    /// 55000 where it is missing.
+    pub fn index(&self, role: IndexRole) -> Result<&Index> {
+        self.indexes(role).next().ok_or_else(|| {
+            Error::new(
+                SqlState::NotInPrerequisiteState,
+                format!(
+                    "table \"{}\" has lost an index of en57 ({role:?})",
+                    self.name()
+                ),
+            )
+            .hint("Create it again as the extension's script does.")
+        })
+    }
+
+    /// All indexes for one thing: more than one while an index is being rebuilt.
+    pub fn indexes(&self, role: IndexRole) -> impl Iterator<Item = &Index> {
+        self.indexes
+            .iter()
+            .filter(move |(r, _)| *r == role)
+            .map(|(_, index)| index)
+    }
+
+    /// The table's name.
+    pub fn name(&self) -> String {
+        relation_name(self.relation)
+    }
+
+    /// Refuses where row-level security is in force for the caller.
+    ///
+    /// # Errors
+    /// 0A000.
+    pub fn refuse_row_security(&self) -> Result<()> {
+        // SAFETY: the relation is open; check_enable_rls looks in the system caches and raises nothing
+        // with noError set.
+        let in_force = unsafe {
+            (*(*self.relation).rd_rel).relrowsecurity
+                && pg_sys::check_enable_rls((*self.relation).rd_id, pg_sys::InvalidOid, true)
+                    == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
+        };
+        if !in_force {
+            return Ok(());
+        }
+        Err(Error::new(
+            SqlState::NotSupported,
+            format!(
+                "row-level security is in force for this role on table \"{}\"",
+                self.name()
+            ),
+        )
+        .detail("en57 reads and writes the table directly and would bypass its policies.")
+        .hint("Use one partition for each tenant, or a role that bypasses row-level security."))
+    }
+
+    /// Refuses where a trigger of somebody else's would have to fire for an insert.
+    ///
+    /// # Errors
+    /// 0A000.
+    pub fn refuse_triggers(&self) -> Result<()> {
+        // SAFETY: the relation is open; its trigger descriptor lives as long.
+        unsafe {
+            let triggers = (*self.relation).trigdesc;
+            if triggers.is_null() {
+                return Ok(());
+            }
+            for i in 0..(*triggers).numtriggers as usize {
+                let trigger = &*(*triggers).triggers.add(i);
+                let fires = u32::from(trigger.tgtype as u16) & pg_sys::TRIGGER_TYPE_INSERT != 0
+                    && trigger.tgenabled as u8 != pg_sys::TRIGGER_DISABLED;
+                if fires
+                    && !CStr::from_ptr(trigger.tgname)
+                        .to_bytes()
+                        .starts_with(b"en57_")
+                {
+                    let name = CStr::from_ptr(trigger.tgname).to_string_lossy();
+                    return Err(Error::new(
+                        SqlState::NotSupported,
+                        format!(
+                            "trigger \"{name}\" on table \"{}\" would not fire",
+                            self.name()
+                        ),
+                    )
+                    .detail(
+                        "en57 writes the table directly, so INSERT triggers on it have no effect.",
+                    )
+                    .hint("Drop the trigger."));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Index {
+    /// Opens an index; raises where it is gone.
+    pub fn open(oid: Oid, lock: u32) -> Self {
+        // SAFETY: raises where the index is gone.
+        let relation = unsafe { pg_sys::index_open(oid, lock as _) };
+        Self { relation }
+    }
+
+    /// PostgreSQL's own handle.
+    pub fn relation(&self) -> Relation {
+        self.relation
+    }
+
+    /// The index's name.
+    pub fn name(&self) -> String {
+        relation_name(self.relation)
+    }
+
+    /// Its oid, its role, and whether it may be read.
+    pub fn describe(&self, key_index_am: Oid) -> (Oid, IndexRole, bool) {
+        // SAFETY: the index is open, so its relcache entry stays; rd_index ends in an array of as many
+        // attribute numbers as indnatts says.
+        unsafe {
+            let form = (*self.relation).rd_index;
+            let first = *(*form).indkey.values.as_ptr();
+            let plain_unique = (*form).indisunique
+                && (*form).indnatts == 1
+                && (*(*self.relation).rd_rel).relam == pg_sys::BTREE_AM_OID;
+            let role = if (*(*self.relation).rd_rel).relam == key_index_am {
+                IndexRole::Keys
+            } else if plain_unique && first == event::Column::Position.attribute() {
+                IndexRole::Position
+            } else if plain_unique && first == event::Column::Id.attribute() {
+                IndexRole::Id
+            } else {
+                IndexRole::Other
+            };
+            ((*self.relation).rd_id, role, (*form).indisvalid)
+        }
+    }
+}
+
+fn relation_name(relation: Relation) -> String {
+    // SAFETY: an open relation has a NUL-terminated name.
+    unsafe {
+        CStr::from_ptr((*(*relation).rd_rel).relname.data.as_ptr())
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: opened by `table`; closed once; the lock stays until the end of the transaction.
+            unsafe { pg_sys::table_close(self.relation, pg_sys::NoLock as _) };
+        }
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: opened by `open`; closed once; the lock stays until the end of the transaction.
+            unsafe { pg_sys::index_close(self.relation, pg_sys::NoLock as _) };
+        }
+    }
+}
