@@ -2,7 +2,7 @@
 # make test: every part runs, whatever became of the ones before it; the last line adds them up.
 #
 # ALSO_PG  a second major for pg_regress and the isolation tests
-# TESTS    only these of pg_regress and the isolation tests, and nothing else
+# TESTS    only these of pg_regress and the isolation tests
 source "$(dirname "$0")/lib.sh"
 
 passed=0
@@ -49,7 +49,10 @@ other_major() {
 }
 
 part "$root/tests/pg/suites.sh"
-[[ -n ${TESTS:-} ]] || part rust_tests
+if [[ -z ${TESTS:-} ]]; then
+    part rust_tests
+    part "$root/tests/pg/docs.sh"
+fi
 [[ -z ${ALSO_PG:-} ]] || part other_major "$ALSO_PG"
 
 echo "$passed passed, $failed failed"
