@@ -1,18 +1,25 @@
 -- What the extension consists of, that all of it is explained, and that it can be dropped and created elsewhere.
-\dx+ en57
+CREATE VIEW members AS
+SELECT d.classid, d.objid, o.type, o.identity FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'en57', pg_identify_object(d.classid, d.objid, d.objsubid) o
+WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+    -- newer majors list array types and the row types of tables, too
+    AND NOT EXISTS (SELECT FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid WHERE d.classid = 'pg_type'::regclass AND t.oid = d.objid AND (t.typcategory = 'A' OR c.relkind <> 'c'));
+SELECT type, identity FROM members ORDER BY 1, 2 COLLATE "C";
 -- every object that a user can name has a comment (should be empty)
-SELECT o.type, o.identity FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'en57', pg_identify_object(d.classid, d.objid, d.objsubid) o
-WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND NOT EXISTS (SELECT FROM pg_description c WHERE c.classoid = d.classid AND c.objoid = d.objid AND c.objsubid = 0)
-    AND o.type IN ('schema', 'table', 'type', 'function', 'operator', 'access method', 'view', 'sequence')
-ORDER BY 1, 2;
--- functions that cannot be called with the rights of nobody: none is STRICT by accident, all have a fixed volatility and parallel safety
-SELECT p.oid::regprocedure AS function, provolatile, proisstrict, proparallel FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'en57' JOIN pg_proc p ON p.oid = d.objid AND d.classid = 'pg_proc'::regclass
-WHERE d.deptype = 'e' ORDER BY p.proname COLLATE "C", 1::text;
+SELECT type, identity FROM members m
+WHERE NOT EXISTS (SELECT FROM pg_description c WHERE c.classoid = m.classid AND c.objoid = m.objid AND c.objsubid = 0)
+    AND type IN ('schema', 'table', 'type', 'composite type', 'function', 'operator', 'access method', 'view', 'sequence')
+ORDER BY 1, 2 COLLATE "C";
+-- volatility, strictness, parallel safety: what appends or reads is volatile, not STRICT, and never parallel
+SELECT p.oid::regprocedure AS function, provolatile, proisstrict, proparallel FROM members m JOIN pg_proc p ON p.oid = m.objid AND m.classid = 'pg_proc'::regclass
+ORDER BY p.proname COLLATE "C", 1::text;
 -- user data goes into a dump
 SELECT unnest(extconfig)::regclass FROM pg_extension WHERE extname = 'en57';
+DROP VIEW members;
 -- not relocatable
 ALTER EXTENSION en57 SET SCHEMA pg_catalog;
--- the settings
+-- the settings, known once the library is loaded
+SELECT en57_head();
 SELECT name, setting, unit, vartype, context, min_val, max_val, short_desc FROM pg_settings WHERE name LIKE 'en57.%' ORDER BY name;
 
 -- dropped and created again: the store is empty, positions begin at 1, in a session that has used the old one
