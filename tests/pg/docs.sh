@@ -22,8 +22,12 @@ done
 
 failed=0
 work=$(mktemp -d)
-cleanup=("rm -rf '$work'")
-trap 'for c in "${cleanup[@]}"; do eval "$c"; done' EXIT
+data=''
+finish() {
+    rm -rf "$work"
+    [[ -z $data ]] || server_stop "$tree" "$data"
+}
+trap finish EXIT
 
 client=$(client_pg_config "$(source_pg_config)")
 if [[ -z $running ]]; then
@@ -34,12 +38,10 @@ if [[ -z $running ]]; then
     server_stop "$tree" "$data"
     server_init "$tree" "$data" 'fsync = off'
     server_start "$tree" "$data"
-    cleanup+=('server_stop "$tree" "$data"')
 fi
 psql=("$("$client" --bindir)/psql" -X -q -v VERBOSITY=default)
-# Once for all servers and machines.
+# What is shown is the same on all servers and machines.
 export PGOPTIONS='-c lc_messages=C -c timezone=UTC -c datestyle=ISO -c client_min_messages=warning' PGCLIENTENCODING=UTF8
-export PGTZ=UTC
 
 python=${PYTHON:-python3}
 "$python" -c 'import psycopg' 2>/dev/null || python=''
@@ -74,16 +76,14 @@ write_outputs() {
 }
 
 check() {
-    local file=$1 n line kind block database=en57_docs role
+    local file=$1 n line kind block database=en57_docs
     rm -f "$work"/*
     split "$root/$file"
     [[ -f $work/lines ]] || return 0
 
     "${psql[@]}" -d postgres -c "DROP DATABASE IF EXISTS $database" -c "CREATE DATABASE $database TEMPLATE template0 ENCODING 'UTF8'"
     export PGDATABASE=$database
-    for role in $(cat "$work"/*.sql | sed -n 's/^CREATE ROLE \([a-z_]*\).*/\1/p'); do
-        "${psql[@]}" -c "DROP ROLE IF EXISTS $role"
-    done
+    sed -n 's/^CREATE ROLE \([a-z_]*\).*/DROP ROLE IF EXISTS \1;/p' "$work"/*.sql | "${psql[@]}"
     grep -qi '^create extension' "$work"/*.sql || "${psql[@]}" -c 'CREATE EXTENSION en57'
 
     while read -r n line kind; do
@@ -91,12 +91,13 @@ check() {
         printf '\\echo @@@ %d\n' "$n"
         case $kind in
             sql) cat "$block.sql" ;;
+            # shellcheck disable=SC2016 # backticks of psql's
             python) [[ -z $python ]] || printf '\\echo `%s %s 2>&1`\n' "$python" "$block.python" ;;
         esac
     done <"$work/lines" >"$work/script"
     "${psql[@]}" <"$work/script" 2>&1 | awk -v work="$work" '
         /^@@@ [0-9]+$/ { name = sprintf("%s/%03d.raw", work, $2); printf "" >name; next }
-        { print >name }'
+        { print >name }' || true # what is missing then is seen below
 
     while read -r n line kind; do
         block=$(printf '%s/%03d' "$work" "$n")
