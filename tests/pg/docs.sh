@@ -86,12 +86,12 @@ check() {
     sed -n 's/^CREATE ROLE \([a-z_]*\).*/DROP ROLE IF EXISTS \1;/p' "$work"/*.sql | "${psql[@]}"
     grep -qi '^create extension' "$work"/*.sql || "${psql[@]}" -c 'CREATE EXTENSION en57'
 
+    # shellcheck disable=SC2016 # the backticks are psql's
     while read -r n line kind; do
         block=$(printf '%s/%03d' "$work" "$n")
         printf '\\echo @@@ %d\n' "$n"
         case $kind in
             sql) cat "$block.sql" ;;
-            # shellcheck disable=SC2016 # backticks of psql's
             python) [[ -z $python ]] || printf '\\echo `%s %s 2>&1`\n' "$python" "$block.python" ;;
         esac
     done <"$work/lines" >"$work/script"
