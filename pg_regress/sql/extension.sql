@@ -4,15 +4,15 @@ SELECT d.classid, d.objid, o.type, o.identity FROM pg_depend d JOIN pg_extension
 WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
     -- newer majors list array types and the row types of tables, too
     AND NOT EXISTS (SELECT FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid WHERE d.classid = 'pg_type'::regclass AND t.oid = d.objid AND (t.typcategory = 'A' OR c.relkind <> 'c'));
-SELECT type, identity FROM members ORDER BY 1, 2 COLLATE "C";
+SELECT type, identity FROM members ORDER BY type, identity COLLATE "C";
 -- every object that a user can name has a comment (should be empty)
 SELECT type, identity FROM members m
 WHERE NOT EXISTS (SELECT FROM pg_description c WHERE c.classoid = m.classid AND c.objoid = m.objid AND c.objsubid = 0)
     AND type IN ('schema', 'table', 'type', 'composite type', 'function', 'operator', 'access method', 'view', 'sequence')
-ORDER BY 1, 2 COLLATE "C";
+ORDER BY type, identity COLLATE "C";
 -- volatility, strictness, parallel safety: what appends or reads is volatile, not STRICT, and never parallel
 SELECT p.oid::regprocedure AS function, provolatile, proisstrict, proparallel FROM members m JOIN pg_proc p ON p.oid = m.objid AND m.classid = 'pg_proc'::regclass
-ORDER BY p.proname COLLATE "C", 1::text;
+ORDER BY p.proname COLLATE "C", pg_get_function_identity_arguments(p.oid) COLLATE "C";
 -- user data goes into a dump
 SELECT unnest(extconfig)::regclass FROM pg_extension WHERE extname = 'en57';
 DROP VIEW members;
