@@ -36,7 +36,9 @@ CREATE EXTENSION en57;
 SELECT position FROM en57_append('{"type": "new"}', fail_if => '{}');
 ROLLBACK;
 SELECT position, type FROM en57_read();
-SELECT position FROM en57_append('{"type": "b"}', fail_if => '{"types": ["b"]}');
+-- positions may jump, as after a restart: the counter of the log was another one's meanwhile
+SELECT outcome, position > 1 AS grows FROM en57_append('{"type": "b"}', fail_if => '{"types": ["b"]}');
+SELECT type FROM en57_read();
 DROP EXTENSION en57;
 
 -- in a schema of its own, not on the search path
@@ -63,6 +65,7 @@ SELECT count(*) FROM pg_am WHERE amname = 'en57_keys';
 
 -- where the schema en57 is taken by something else, it says so
 CREATE SCHEMA en57;
+\set VERBOSITY terse
 CREATE EXTENSION en57;
 DROP SCHEMA en57;
 CREATE EXTENSION en57;
