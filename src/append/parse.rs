@@ -105,7 +105,7 @@ fn event(object: Jsonb<'_>, n: usize, ambient: Option<Datum>) -> Result<NewEvent
             ("id", value) => event.id = Some(id(value, n)?),
             ("schema_version", value) => event.schema_version = schema_version(value, n)?,
             ("occurred_at", value) => {
-                let place = format!("event {n}, key \"occurred_at\": ");
+                let place = format!("event {n}: \"occurred_at\": ");
                 let text = text(value, n, key, limits::TEXT_BYTES)?;
                 event.occurred_at_us = Some(clock::parse_us(text, &place)?);
             }

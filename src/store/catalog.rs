@@ -221,6 +221,10 @@ impl Partition {
     pub fn open_to_append(&self) -> Result<Opened> {
         let opened = self.open(pg_sys::RowExclusiveLock)?;
         opened.refuse_triggers()?;
+        // A row that is missing from one of them would never be found.
+        for role in [IndexRole::Position, IndexRole::Id, IndexRole::Keys] {
+            opened.index(role)?;
+        }
         Ok(opened)
     }
 
@@ -235,9 +239,10 @@ impl Partition {
     /// Makes sure that the caller may read the partition's events.
     ///
     /// # Errors
-    /// 42501.
+    /// 42501, and 0A000 where row-level security is in force for the caller.
     pub fn demand_select(&self) -> Result<()> {
-        self.demand(pg_sys::ACL_SELECT)
+        self.demand(pg_sys::ACL_SELECT)?;
+        Opened::table(self.oid, pg_sys::AccessShareLock).refuse_row_security()
     }
 
     /// Makes sure that the caller may append to the partition.

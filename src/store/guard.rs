@@ -224,7 +224,11 @@ pub fn retold<T>(state: SqlState, place: &str, body: impl FnOnce() -> T) -> Resu
                 CaughtError::PostgresError(report)
                     if report.sql_error_code() as i32 & 0xFFF == sqlstate("22000") =>
                 {
-                    Err(Error::new(state, format!("{place}{}", report.message())))
+                    let error = Error::new(state, format!("{place}{}", report.message()));
+                    Err(Error {
+                        detail: report.detail().map(str::to_owned),
+                        ..error
+                    })
                 }
                 other => other.rethrow(),
             },

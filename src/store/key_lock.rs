@@ -168,15 +168,18 @@ fn lock(tag: LOCKTAG, mode: u32) -> bool {
     outcome == pg_sys::LockAcquireResult::LOCKACQUIRE_OK
 }
 
-/// Runs while no other backend does the same for this log. Not until the end of the transaction.
-pub fn while_locked(log: Oid, body: impl FnOnce()) {
+/// Runs while no other backend does the same for this log, not until the end of the transaction; where
+/// another one does, waits for its turn, or leaves it at that.
+pub fn while_locked(log: Oid, wait: bool, body: impl FnOnce()) {
     let tag = tag(log.to_u32(), 0, CEILING);
     let mode = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
     // SAFETY: a valid tag; an error in between leaves the lock to the transaction's abort.
     unsafe {
-        pg_sys::LockAcquire(&tag, mode, false, false);
-        body();
-        pg_sys::LockRelease(&tag, mode, false);
+        let outcome = pg_sys::LockAcquire(&tag, mode, false, !wait);
+        if outcome != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL {
+            body();
+            pg_sys::LockRelease(&tag, mode, false);
+        }
     }
 }
 

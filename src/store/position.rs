@@ -21,11 +21,11 @@ use super::btree::{Bound, Direction, Tree};
 use super::catalog::Store;
 use super::shmem::{Log, SEVERAL, Shared, exclusively, my_backend};
 use super::snapshot::Leave;
-use super::{key_lock, transaction};
+use super::{clock, key_lock, transaction};
 
 /// The smallest and the largest step by which the ceiling is raised: a quiet store loses few positions
 /// at a restart, a busy one flushes seldom.
-const CEILING_STEPS: std::ops::RangeInclusive<i64> = 64..=16_384;
+const CEILING_STEPS: std::ops::RangeInclusive<i64> = 64..=65_536;
 
 /// The counter of this database's log.
 #[derive(Clone, Copy)]
@@ -92,30 +92,35 @@ impl Counter {
                     Error::new(SqlState::LimitExceeded, "the log has no positions left")
                 })?
                 - 1;
-            if last > self.log.ceiling.load(SeqCst) {
-                self.raise_ceiling(last);
+            let ceiling = self.log.ceiling.load(SeqCst);
+            if last > ceiling {
+                self.raise_ceiling(last, false);
             } else if self
                 .log
                 .next
                 .compare_exchange(first, last + 1, SeqCst, SeqCst)
                 .is_ok()
             {
+                if ceiling - last < self.log.ceiling_step.load(SeqCst) / 2 {
+                    self.raise_ceiling(last, true);
+                }
                 return Ok((first, self.settled(first, partition) - 1));
             }
         }
     }
 
-    /// Makes a ceiling of at least `needed` durable, then known.
-    fn raise_ceiling(&self, needed: i64) {
-        key_lock::while_locked(self.store.events, || {
-            if self.log.ceiling.load(SeqCst) >= needed {
+    /// Makes a ceiling of at least `needed` durable, then known. Ahead of need, one backend raises it
+    /// while the others go on: nobody waits for its flush.
+    fn raise_ceiling(&self, needed: i64, ahead: bool) {
+        key_lock::while_locked(self.store.events, !ahead, || {
+            let step = self.log.ceiling_step.load(SeqCst);
+            let room = if ahead { step / 2 } else { 0 };
+            if self.log.ceiling.load(SeqCst) >= needed + room {
                 return;
             }
-            // SAFETY: reads a clock.
-            let now_us = unsafe { pg_sys::GetCurrentTimestamp() };
+            let now_us = clock::now_us();
             let busy = now_us - self.log.ceiling_raised_us.load(SeqCst) < 1_000_000;
-            let before = self.log.ceiling_step.load(SeqCst);
-            let step = (if busy { before * 4 } else { before / 2 })
+            let step = (if busy { step * 4 } else { step / 2 })
                 .clamp(*CEILING_STEPS.start(), *CEILING_STEPS.end());
             self.store.write_ceiling(needed + step);
             self.log.ceiling_step.store(step, SeqCst);
@@ -131,7 +136,7 @@ impl Counter {
         key_lock::write_anything(partition);
         self.cover(partition.to_u32());
         if position >= self.log.ceiling.load(SeqCst) {
-            self.raise_ceiling(position);
+            self.raise_ceiling(position, false);
         }
         self.log.next.fetch_max(position.saturating_add(1), SeqCst);
     }
