@@ -10,6 +10,15 @@ pgxs=$(dirname "$(dirname "$("$client" --pgxs)")")
 results=$base/results/$PG
 failed=0
 
+# A server that the test before has brought down is back after its recovery.
+wait_for_server() {
+    local tries
+    for ((tries = 0; tries < 300; tries++)); do
+        ! "$("$client" --bindir)/pg_isready" -q || return 0
+        sleep 0.1
+    done
+}
+
 # run PROGRAM SUITE FILE...
 run() {
     local program=$1 suite=$2 file name out
@@ -20,6 +29,7 @@ run() {
         [[ -z ${TESTS:-} || " $TESTS " == *" $name "* ]] || continue
         out=$results/$suite/$name
         mkdir -p "$out"
+        wait_for_server
         if "$program" --bindir="$("$client" --bindir)" --inputdir="$root/pg_regress" --outputdir="$out" \
             --dbname="en57_$suite" --encoding=UTF8 --load-extension=en57 "$name" >"$out/log" 2>&1; then
             echo "ok $suite $name"

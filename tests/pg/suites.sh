@@ -13,4 +13,13 @@ trap 'server_stop "$tree" "$data"' EXIT
 server_stop "$tree" "$data"
 server_init "$tree" "$data" 'fsync = off' 'max_prepared_transactions = 4'
 server_start "$tree" "$data"
-PG_CONFIG=$tree "$root/tests/pg/regress.sh"
+status=0
+PG_CONFIG=$tree "$root/tests/pg/regress.sh" || status=1
+
+# A crash that no expected output tells of.
+if grep -E 'PANIC:|TRAP:|terminated by signal' "$data/log"; then
+    echo "not ok server"
+    say "a server process crashed, see $data/log"
+    status=1
+fi
+exit "$status"
