@@ -69,4 +69,3 @@ CREATE SCHEMA en57;
 CREATE EXTENSION en57;
 DROP SCHEMA en57;
 CREATE EXTENSION en57;
--- PREPARE TRANSACTION after an append is for the Rust driver: it needs max_prepared_transactions > 0
