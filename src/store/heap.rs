@@ -64,6 +64,7 @@ impl Batch<'_> {
         for group in rows.chunks(EVENTS_AT_ONCE) {
             let mut placed = Vec::with_capacity(group.len());
             for chunk in group.chunks(TUPLES_AT_ONCE) {
+                pgrx::check_for_interrupts!();
                 let tuples: Vec<HeapTuple> = context.run(|| {
                     chunk
                         .iter()
@@ -336,6 +337,7 @@ impl<'t> Fetcher<'t> {
     /// This is PostgreSQL's self snapshot. What makes it exact is that callers either look only below
     /// the frontier, or hold the locks of the keys they look for. It takes no predicate locks.
     pub fn fetch(&mut self, entry: Entry, own_only: bool) -> bool {
+        pgrx::check_for_interrupts!();
         let block = (entry.tid >> 16) as u32;
         let offset = entry.tid as u16;
         let relation = self.table.relation();

@@ -60,6 +60,7 @@ impl<'t> KeyScan<'t> {
                 Direction::Forward => Bound::last(self.key, self.range.upto),
                 Direction::Backward => Bound::first(self.key, self.range.after + 1),
             };
+            pgrx::check_for_interrupts!();
             self.page.clear();
             self.next = 0;
             self.rest = self.tree.page(from, to, self.direction, &mut self.page)?;
