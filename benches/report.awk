@@ -1,0 +1,159 @@
+# Reads the lines that run.sh wrote, prints tables in Markdown. Ratios are medians of the rounds' ratios: what ran side by
+# side is compared.
+
+$1 == "disk"   { disk[$2, $3] = $4; next }
+$1 == "memory" { memory[$2] = $3 " " $4 " " $5; next }
+{
+    group[$1] = 1
+    if ($5 > rounds) rounds = $5
+    for (i = 6; i <= NF; i++) value[$1, $2, $3, $4, $5, i] = $i
+}
+
+function sorted_median(list, n,    i, j, x) {
+    for (i = 2; i <= n; i++) {
+        x = list[i]
+        for (j = i - 1; j > 0 && list[j] > x; j--) list[j + 1] = list[j]
+        list[j + 1] = x
+    }
+    return n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
+}
+function median(g, name, clients, sync, field,    list, n, r) {
+    for (r = 1; r <= rounds; r++)
+        if ((g, name, clients, sync, r, field) in value) list[++n] = value[g, name, clients, sync, r, field]
+    return n ? sorted_median(list, n) : 0
+}
+function ratio(g, name, to, clients, sync, field,    list, n, r, below) {
+    for (r = 1; r <= rounds; r++) {
+        below = value[g, to, clients, sync, r, field]
+        if (below > 0) list[++n] = value[g, name, clients, sync, r, field] / below
+    }
+    return n ? sorted_median(list, n) : 0
+}
+# The ratio, and whether it reaches its target.
+function judged(x, target, less) {
+    if (target == "") return sprintf("%.2f", x)
+    return sprintf("%.2f (%s %s%s)", x, less ? "≤" : "≥", target, (less ? x <= target : x >= target) ? "" : ", missed")
+}
+# 12345 as 12,345
+function big(x,    s) {
+    s = sprintf("%.0f", x)
+    while (match(s, /[0-9][0-9][0-9][0-9]($|,)/)) s = substr(s, 1, RSTART) "," substr(s, RSTART + 1)
+    return s
+}
+function title(text) { printf "\n## %s\n\n", text }
+function head(text,    n, cells) {
+    print "| " text " |"
+    n = split(text, cells, "|")
+    printf "|"
+    while (n--) printf " --- |"
+    print ""
+}
+
+function rates(g, name, label,    line, i) {
+    line = "| " label " |"
+    for (i = 1; i <= 4; i++) line = line " " big(median(g, name, clients_of[i], sync_of[i], 6)) " |"
+    print line
+}
+function ratios(g, name, to, label, targets,    line, i, t) {
+    split(targets, t, " ")
+    line = "| " label " |"
+    for (i = 1; i <= 4; i++) line = line " " judged(ratio(g, name, to, clients_of[i], sync_of[i], 6), t[i] == "-" ? "" : t[i], 0) " |"
+    print line
+}
+function costs(g, name, label,    bytes) {
+    bytes = (g, name) in disk ? big(disk[g, name]) : "-"
+    printf "| %s | %.1f | %.1f | %s | %.2f | %.4f | %.3f | %.3f | %s |\n", label, median(g, name, 1, "off", 8),
+        median(g, name, 16, "off", 8), big(median(g, name, 16, "off", 9)), median(g, name, 16, "off", 10),
+        median(g, name, 16, "off", 11), median(g, name, 1, "on", 12), median(g, name, 16, "on", 12), bytes
+}
+function cost_head() {
+    print ""
+    head("an event | CPU µs, 1 client | CPU µs, 16 | WAL bytes | WAL records | full pages | flushes, on, 1 | flushes, on, 16 | disk bytes")
+}
+function batch(g, size) {
+    title("Batches of " size ", events a second")
+    head("sync, clients | off, 1 | off, 16 | on, 1 | on, 16")
+    rates(g, "plain", "(1) plain, from ready rows")
+    rates(g, "tagged", "(2) tagged, from ready rows")
+    rates(g, "tagged_json", "(2) from the JSON that en57 gets")
+    rates(g, "append", "(3) en57")
+    rates(g, "append_if", "(4) en57 on condition")
+    ratios(g, "append", "plain", "(3) / (1)", "")
+    ratios(g, "append", "tagged", "(3) / (2)", size == 1000 ? "1.2 1.2 - 1.2" : "")
+    ratios(g, "append", "tagged_json", "(3) / (2) from JSON", "")
+    ratios(g, "append_if", "tagged", "(4) / (2)", "")
+    cost_head()
+    costs(g, "plain", "(1)"); costs(g, "tagged", "(2)"); costs(g, "append", "(3)"); costs(g, "append_if", "(4)")
+}
+function reading(what, label, target,    i, line) {
+    line = "| " label " |"
+    for (i = 1; i <= 16; i += 15)
+        line = line sprintf(" %s | %s | %s |", big(median("reads", what "_sql", i, "on", 6)),
+            big(median("reads", what "_en57", i, "on", 6)), judged(ratio("reads", what "_en57", what "_sql", i, "on", 6), target, 0))
+    printf "%s %.2f |\n", line, ratio("reads", what "_sql", what "_en57", 1, "on", 8)
+}
+
+END {
+    split("1 16 1 16", clients_of, " ")
+    split("off off on on", sync_of, " ")
+
+    if ("writes" in group) {
+        title("One event an append, events a second")
+        head("sync, clients | off, 1 | off, 16 | on, 1 | on, 16")
+        rates("writes", "plain", "(1) plain table")
+        rates("writes", "tagged", "(2) and a table of tags")
+        rates("writes", "append", "(3) en57")
+        rates("writes", "append_if", "(4) en57 on condition")
+        ratios("writes", "append", "plain", "(3) / (1)", "0.85 0.80 - 0.85")
+        ratios("writes", "append_if", "plain", "(4) / (1)", "0.75 0.70 - 0.80")
+        ratios("writes", "append", "tagged", "(3) / (2)", "1.25 1.30 - 1.15")
+        ratios("writes", "append_if", "tagged", "(4) / (2)", "1.10 1.15 - 1.10")
+        cost_head()
+        costs("writes", "plain", "(1)"); costs("writes", "tagged", "(2)")
+        costs("writes", "append", "(3)"); costs("writes", "append_if", "(4)")
+        printf "| (3) / (2) | %.2f | %.2f | %s | | | | | %s |\n", ratio("writes", "append", "tagged", 1, "off", 8),
+            ratio("writes", "append", "tagged", 16, "off", 8), judged(ratio("writes", "append", "tagged", 16, "off", 9), 1, 1),
+            judged(disk["writes", "append"] / disk["writes", "tagged"], 1, 1)
+        printf "\nAppends refused by (4): %.2f %% with 16 clients, sync off.\n", 100 * median("writes", "append_if", 16, "off", 7) / \
+            (median("writes", "append_if", 16, "off", 6) + median("writes", "append_if", 16, "off", 7) + 1e-9)
+    }
+    if ("batch100" in group) batch("batch100", 100)
+    if ("batch1000" in group) batch("batch1000", 1000)
+    if ("contended" in group) {
+        title("Contended: 16 clients on 10 tags, a second")
+        head("| stored, sync off | refused or failed | stored, sync on | refused or failed")
+        n = split("locked serializable append_if append_locked", names, " ")
+        label["locked"] = "SQL over (2), advisory lock"
+        label["serializable"] = "SQL over (2), SERIALIZABLE"
+        label["append_if"] = "en57, head of the tag, then append on condition"
+        label["append_locked"] = "en57, en57_lock, then append on condition"
+        for (i = 1; i <= n; i++)
+            printf "| %s | %s | %s | %s | %s |\n", label[names[i]],
+                big(median("contended", names[i], 16, "off", 6)), big(median("contended", names[i], 16, "off", 7)),
+                big(median("contended", names[i], 16, "on", 6)), big(median("contended", names[i], 16, "on", 7))
+    }
+    if ("reads" in group) {
+        title("Reads on a million events, queries a second")
+        head("| SQL, 1 client | en57 | ratio | SQL, 16 | en57 | ratio | CPU, SQL / en57, 1 client")
+        reading("tail", "tail of 1,000, SQL over (1)", 0.9)
+        reading("tag", "a tag's 10 events, SQL over (2)", 0.9)
+        reading("two_tags", "two tags of 100,000 that share 10, SQL over (2)", 5)
+        reading("type", "newest 100 of a type, SQL over (2) and an index for it", "")
+        printf "\nDisk bytes an event, loaded in bulk: (1) %s, (2) %s, en57 %s.\n", big(disk["reads", "plain"]),
+            big(disk["reads", "tagged"]), big(disk["reads", "append"])
+    }
+    if ("batch" in memory) {
+        title("Memory of a backend")
+        split(memory["batch"], m, " ")
+        printf "An append of %s events, %s bytes of JSON: grows by %s bytes, %s times the JSON.\n", big(m[1]), big(m[2]), big(m[3]),
+            judged(m[3] / m[2], 4, 1)
+        split(memory["cursor"], m, " ")
+        printf "A cursor over %s events: grows by %s MB.\n", big(m[1]), judged(m[3] / 1048576, 32, 1)
+    }
+    if ("large" in group) {
+        title("A condition in a store of 10 million")
+        printf "Append on condition, 1 client, sync off: %.1f µs with 10,000 events in the store, %.1f with 10 million: %s times.\n",
+            1e6 / median("large", "append_small", 1, "off", 6), 1e6 / median("large", "append_large", 1, "off", 6),
+            judged(ratio("large", "append_small", "append_large", 1, "off", 6), 1.3, 1)
+    }
+}
