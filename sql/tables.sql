@@ -2,36 +2,36 @@
 -- The log
 ------------------------------------------------------------------------------------------------------
 
--- The library knows the columns' order (src/store/event.rs).
+-- The library knows the columns' order (src/store/event.rs): those of en57_event come first, as there.
 CREATE TABLE en57.events (
     "position" bigint NOT NULL,
-    recorded_at timestamptz NOT NULL,
-    stable bigint NOT NULL,
-    stream_version bigint,
-    occurred_at timestamptz,
     id uuid NOT NULL,
-    schema_version integer,
     type text COLLATE "C" NOT NULL,
-    partition text COLLATE "C" NOT NULL,
-    stream text COLLATE "C",
-    tags text[] COLLATE "C" NOT NULL,
     data jsonb,
-    meta jsonb
+    meta jsonb,
+    tags text[] COLLATE "C" NOT NULL,
+    stream text COLLATE "C",
+    stream_version bigint,
+    schema_version integer NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    partition text COLLATE "C" NOT NULL,
+    stable bigint NOT NULL
 ) PARTITION BY LIST (partition);
 COMMENT ON TABLE en57.events IS 'the log: one row an event; written by en57_append alone';
 COMMENT ON COLUMN en57.events."position" IS 'place in the log, unique in the database';
-COMMENT ON COLUMN en57.events.recorded_at IS 'when the event was appended';
-COMMENT ON COLUMN en57.events.stable IS 'the partition''s frontier when the position was allotted';
-COMMENT ON COLUMN en57.events.stream_version IS 'number of the event in its stream, from 1';
-COMMENT ON COLUMN en57.events.occurred_at IS 'when the event happened; NULL: when it was recorded';
 COMMENT ON COLUMN en57.events.id IS 'the event''s id, unique in its partition';
-COMMENT ON COLUMN en57.events.schema_version IS 'version of the event''s schema; NULL: 1';
 COMMENT ON COLUMN en57.events.type IS 'event type';
-COMMENT ON COLUMN en57.events.partition IS 'name of the partition';
-COMMENT ON COLUMN en57.events.stream IS 'name of the stream, if the event is in one';
-COMMENT ON COLUMN en57.events.tags IS 'tags, sorted and without duplicates';
 COMMENT ON COLUMN en57.events.data IS 'what happened';
 COMMENT ON COLUMN en57.events.meta IS 'circumstances: correlation_id, causation_id and what the client adds';
+COMMENT ON COLUMN en57.events.tags IS 'tags, sorted and without duplicates';
+COMMENT ON COLUMN en57.events.stream IS 'name of the stream, if the event is in one';
+COMMENT ON COLUMN en57.events.stream_version IS 'number of the event in its stream, from 1';
+COMMENT ON COLUMN en57.events.schema_version IS 'version of the event''s schema';
+COMMENT ON COLUMN en57.events.occurred_at IS 'when the event happened';
+COMMENT ON COLUMN en57.events.recorded_at IS 'when the event was appended';
+COMMENT ON COLUMN en57.events.partition IS 'name of the partition';
+COMMENT ON COLUMN en57.events.stable IS 'the partition''s frontier when the position was allotted';
 
 CREATE INDEX events_keys ON en57.events
     USING en57_keys (en57.keys(type, tags, stream, meta), "position");

@@ -140,3 +140,28 @@ CREATE FUNCTION en57_matches(query en57_query, event en57_event) RETURNS boolean
 COMMENT ON FUNCTION en57_matches(en57_query, en57_event) IS 'whether the event matches the query';
 CREATE OPERATOR @> (LEFTARG = en57_query, RIGHTARG = en57_event, FUNCTION = en57_matches);
 COMMENT ON OPERATOR @> (en57_query, en57_event) IS 'whether the event matches the query';
+
+------------------------------------------------------------------------------------------------------
+-- Comments on what the operators and the type stand on
+------------------------------------------------------------------------------------------------------
+
+COMMENT ON FUNCTION en57_query_in(cstring) IS 'input of en57_query';
+COMMENT ON FUNCTION en57_query_out(en57_query) IS 'output of en57_query';
+COMMENT ON FUNCTION en57_query_recv(internal) IS 'binary input of en57_query: its text';
+COMMENT ON FUNCTION en57_query_send(en57_query) IS 'binary output of en57_query: its text';
+COMMENT ON FUNCTION en57_query_union(en57_query, en57_query) IS 'implementation of | operator';
+COMMENT ON FUNCTION en57_query_eq(en57_query, en57_query) IS 'implementation of = operator';
+COMMENT ON FUNCTION en57_query_ne(en57_query, en57_query) IS 'implementation of <> operator';
+COMMENT ON FUNCTION en57_query_lt(en57_query, en57_query) IS 'implementation of < operator';
+COMMENT ON FUNCTION en57_query_le(en57_query, en57_query) IS 'implementation of <= operator';
+COMMENT ON FUNCTION en57_query_gt(en57_query, en57_query) IS 'implementation of > operator';
+COMMENT ON FUNCTION en57_query_ge(en57_query, en57_query) IS 'implementation of >= operator';
+COMMENT ON FUNCTION en57_query_cmp(en57_query, en57_query) IS 'less-equal-greater';
+COMMENT ON FUNCTION en57_query_hash(en57_query) IS 'hash';
+COMMENT ON FUNCTION en57_query_hash_extended(en57_query, bigint) IS 'hash with a seed';
+COMMENT ON OPERATOR = (en57_query, en57_query) IS 'equal';
+COMMENT ON OPERATOR <> (en57_query, en57_query) IS 'not equal';
+COMMENT ON OPERATOR < (en57_query, en57_query) IS 'less than';
+COMMENT ON OPERATOR <= (en57_query, en57_query) IS 'less than or equal';
+COMMENT ON OPERATOR > (en57_query, en57_query) IS 'greater than';
+COMMENT ON OPERATOR >= (en57_query, en57_query) IS 'greater than or equal';

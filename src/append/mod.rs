@@ -137,9 +137,13 @@ fn keys_to_lock(table: &Opened, criterion: &Criterion) -> Result<Option<Vec<i64>
         [] => Ok(Some(scan::type_keys(criterion))),
         [one] => Ok(Some(vec![*one])),
         several => {
+            let after = criterion.after.unwrap_or(0) + 1;
             let mut rarest = (usize::MAX, several[0]);
             for key in several {
-                rarest = rarest.min((scan::frequency(table, *key)?, *key));
+                // None at all: it cannot get rarer.
+                if rarest.0 > 0 {
+                    rarest = rarest.min((scan::frequency(table, *key, after)?, *key));
+                }
             }
             Ok(Some(vec![rarest.1]))
         }
@@ -237,9 +241,12 @@ fn stored_before(
             && fetcher.fetch(entry, false)
             && is_same(new, &fetcher.row)?;
         if !same {
-            return Err(known_already(n, id).hint(
-                "Send a new id with new events, and exactly the same events to repeat an append.",
-            ));
+            let error = known_already(n, id);
+            return Err(if may_repeat {
+                error.hint("Send new events with new ids; to repeat an append, send exactly the same events.")
+            } else {
+                error
+            });
         }
         known = Some((n, entry));
     }

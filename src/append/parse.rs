@@ -86,7 +86,7 @@ fn event(object: Jsonb<'_>, n: usize, ambient: Option<Datum>) -> Result<NewEvent
         tags: Vec::new(),
         data: None,
         meta: None,
-        schema_version: None,
+        schema_version: 1,
         occurred_at_us: None,
         correlation_id: None,
         causation_id: None,
@@ -292,7 +292,7 @@ fn id(value: Value, n: usize) -> Result<[u8; 16]> {
     }
 }
 
-fn schema_version(value: Value, n: usize) -> Result<Option<i32>> {
+fn schema_version(value: Value, n: usize) -> Result<i32> {
     let Value::Number(_) = value else {
         return Err(invalid(format!(
             "event {n}: \"schema_version\" must be a number, not {}",
@@ -300,9 +300,7 @@ fn schema_version(value: Value, n: usize) -> Result<Option<i32>> {
         )));
     };
     match value.as_i64().and_then(|v| i32::try_from(v).ok()) {
-        // Version 1 is what the column's NULL stands for.
-        Some(1) => Ok(None),
-        Some(version) if version > 1 => Ok(Some(version)),
+        Some(version) if version >= 1 => Ok(version),
         _ => Err(invalid(format!(
             "event {n}: \"schema_version\" must be an integer from 1 to {}",
             i32::MAX

@@ -2,6 +2,9 @@
 
 use std::fmt::{self, Write};
 
+use super::error::{Error, Result, SqlState};
+use super::limits;
+
 /// One criterion: every part that is given must hold. The empty criterion matches every event.
 ///
 /// **Invariant:** `types` and `tags` are sorted and free of duplicates; `after` is positive if given.
@@ -92,6 +95,34 @@ impl Query {
     /// The query that every event matches.
     pub fn everything() -> Self {
         Self::new(Vec::new())
+    }
+
+    /// Whether it keeps within the limits, however it was made.
+    ///
+    /// # Errors
+    /// 54000.
+    pub fn check_limits(&self) -> Result<()> {
+        let too_large = |what| {
+            Err(Error::new(
+                SqlState::LimitExceeded,
+                format!("a query has at most {what}"),
+            ))
+        };
+        if self.criteria.len() > limits::CRITERIA_PER_QUERY {
+            return too_large(format!("{} criteria", limits::CRITERIA_PER_QUERY));
+        }
+        let longest = self
+            .criteria
+            .iter()
+            .map(|c| c.types.len().max(c.tags.len()))
+            .max();
+        if longest > Some(limits::NAMES_PER_CRITERION) {
+            return too_large(format!(
+                "{} types or tags in a criterion",
+                limits::NAMES_PER_CRITERION
+            ));
+        }
+        Ok(())
     }
 
     /// Its criteria; at least one.

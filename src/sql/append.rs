@@ -97,5 +97,5 @@ fn result(
         None,
         conflicts,
     ];
-    Ok(Some(row_type.make(&mut columns)))
+    row_type.make(&mut columns).map(Some)
 }

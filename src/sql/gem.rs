@@ -23,7 +23,7 @@ sql_function!(en57_gem_append_events, |args: &Args| {
     };
     let events = events(array)?;
     if events.is_empty() {
-        return Ok(Some(row_type.make(&mut [None, None])));
+        return row_type.make(&mut [None, None]).map(Some);
     }
     let criteria = condition(args.datum(1))?;
     let mut conflict = None;
@@ -54,9 +54,9 @@ sql_function!(en57_gem_append_events, |args: &Args| {
             )?),
         ),
     };
-    Ok(Some(
-        row_type.make(&mut [Some(Datum::from(position)), conflicts]),
-    ))
+    row_type
+        .make(&mut [Some(Datum::from(position)), conflicts])
+        .map(Some)
 });
 
 sql_function!(en57_gem_read_events, |args: &Args| {
@@ -92,6 +92,12 @@ fn condition(document: Option<Datum>) -> Result<Vec<Query>> {
     if !document.is_object() {
         return Err(invalid("append_condition must be a JSON object"));
     }
+    for pair in document.pairs() {
+        if pair?.0 != "fail_if_events_match" {
+            return Err(invalid("append_condition has an unknown key")
+                .hint("The one key is \"fail_if_events_match\"."));
+        }
+    }
     let list = match document.get("fail_if_events_match")? {
         None | Some(Value::Null) => return Ok(Vec::new()),
         Some(Value::Container(list)) if list.is_array() => list,
@@ -111,13 +117,17 @@ fn events<'a>(array: Datum) -> Result<Vec<NewEvent<'a>>> {
     let mut events = Vec::with_capacity(composites.len());
     for (i, composite) in composites.into_iter().enumerate() {
         let n = i + 1;
-        let [id, event_type, data, meta, tags] = tuple::columns(composite);
+        let [id, event_type, data, meta, tags] = tuple::columns(composite)?;
         let Some(event_type) = event_type.map(fmgr::text).transpose()? else {
             return Err(Error::new(
                 SqlState::NullNotAllowed,
                 format!("event {n}: type must not be NULL"),
             ));
         };
+        if meta.is_some_and(|m| !Jsonb::from_datum(m).is_object()) {
+            let message = format!("event {n}: meta must be a JSON object or NULL");
+            return Err(Error::new(SqlState::InvalidParameter, message));
+        }
         let place = format!("event {n}: tags ");
         let tags = tags.map_or(Ok(Vec::new()), |d| {
             TextArray::from_datum(d, &place)?.texts()
@@ -128,7 +138,7 @@ fn events<'a>(array: Datum) -> Result<Vec<NewEvent<'a>>> {
             tags: parse::checked_tags(tags, n)?,
             data: data.map(|d| Value::Container(Jsonb::from_datum(d))),
             meta,
-            schema_version: None,
+            schema_version: 1,
             occurred_at_us: None,
             correlation_id: None,
             causation_id: None,

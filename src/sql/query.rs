@@ -10,6 +10,7 @@ use crate::store::tuple;
 use crate::store::{Datum, json};
 
 fn stored(query: &Query) -> Result<Option<Datum>> {
+    query.check_limits()?;
     let bytes = codec::encode(query);
     if bytes.len() > limits::QUERY_BYTES {
         return Err(Error::new(SqlState::LimitExceeded, "query is too large"));

@@ -35,14 +35,13 @@ sql_function!(en57_context, |args: &Args| {
     let mut events = Vec::new();
     let mut reading = Reading::start(args.query(0)?, Options::default(), args.text(1)?)?;
     reading.each(|row| {
-        events.push(event_type.make(&mut tuple::event_columns(row)));
+        events.push(event_type.make(&mut tuple::event_columns(row))?);
         Ok(())
     })?;
     let position = Some(Datum::from(reading.frontier));
-    Ok(Some(row_type.make(&mut [
-        position,
-        Some(tuple::array_of(element, &mut events)),
-    ])))
+    row_type
+        .make(&mut [position, Some(tuple::array_of(element, &mut events))])
+        .map(Some)
 });
 
 /// The one event that a function returns, as a value of its result type.
@@ -53,7 +52,7 @@ fn one(
     let row_type = RowType::of_result(args)?;
     let mut found = None;
     find(&mut |row| {
-        found = Some(row_type.make(&mut tuple::event_columns(row)));
+        found = Some(row_type.make(&mut tuple::event_columns(row))?);
         Ok(())
     })?;
     Ok(found)

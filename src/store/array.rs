@@ -41,7 +41,7 @@ impl<'a> TextArray<'a> {
                 count: word(FIRST_LENGTH) as usize,
             }),
             1 => Err(Error::new(
-                SqlState::InvalidParameter,
+                SqlState::NullNotAllowed,
                 format!("{place}must not contain NULL"),
             )),
             _ => Err(Error::new(

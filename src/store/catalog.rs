@@ -160,6 +160,7 @@ fn as_owner<T>(relation: Oid, body: impl FnOnce() -> T) -> T {
 impl Partition {
     fn load(oid: Oid, name: &'static str) -> Result<Self> {
         let relation = Opened::table(oid, pg_sys::AccessShareLock);
+        relation.demand_shape()?;
         // SAFETY: the relation is open and locked, so its relcache entry and lists stay.
         unsafe {
             let list = pg_sys::RelationGetIndexList(relation.relation());

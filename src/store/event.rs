@@ -1,6 +1,6 @@
 //! Events as rows: the columns of `en57.events`, new rows, and views of stored ones.
 
-use pgrx::pg_sys::{self, Datum};
+use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::dcb::error::Result;
 use crate::dcb::key::{Namespace, key};
@@ -10,40 +10,60 @@ use super::array::TextArray;
 use super::json::{Jsonb, Value};
 use super::{fmgr, settings};
 
-/// The columns of `en57.events`, in the table's order.
+/// The columns of `en57.events`, in the table's order: first those of `en57_event` as that type has
+/// them, so that a row can be handed out as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Column {
     /// Where the event stands in the log.
     Position,
-    /// When it was appended.
-    RecordedAt,
-    /// The frontier of the partition when the position was allotted.
-    Stable,
-    /// Its number in its stream.
-    StreamVersion,
-    /// When it happened; NULL: when it was recorded.
-    OccurredAt,
     /// Its id.
     Id,
-    /// The version of its schema; NULL: 1.
-    SchemaVersion,
     /// Its type.
     Type,
-    /// Its partition's name.
-    Partition,
-    /// Its stream's name.
-    Stream,
-    /// Its tags, sorted.
-    Tags,
     /// What happened.
     Data,
     /// Circumstances.
     Meta,
+    /// Its tags, sorted.
+    Tags,
+    /// Its stream's name.
+    Stream,
+    /// Its number in its stream.
+    StreamVersion,
+    /// The version of its schema.
+    SchemaVersion,
+    /// When it happened.
+    OccurredAt,
+    /// When it was appended.
+    RecordedAt,
+    /// Its partition's name.
+    Partition,
+    /// The frontier of the partition when the position was allotted.
+    Stable,
 }
 
 /// How many columns there are.
-pub const COLUMNS: usize = Column::Meta as usize + 1;
+pub const COLUMNS: usize = Column::Stable as usize + 1;
+/// How many of them an `en57_event` has.
+pub const EVENT_COLUMNS: usize = Column::Partition as usize + 1;
+
+/// The types of the columns.
+pub const COLUMN_TYPES: [Oid; COLUMNS] = [
+    pg_sys::INT8OID,
+    pg_sys::UUIDOID,
+    pg_sys::TEXTOID,
+    pg_sys::JSONBOID,
+    pg_sys::JSONBOID,
+    pg_sys::TEXTARRAYOID,
+    pg_sys::TEXTOID,
+    pg_sys::INT8OID,
+    pg_sys::INT4OID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::TEXTOID,
+    pg_sys::INT8OID,
+];
 
 impl Column {
     /// PostgreSQL's number of the column, from 1.
@@ -64,8 +84,8 @@ pub struct NewEvent<'a> {
     pub data: Option<Value<'a>>,
     /// A jsonb object.
     pub meta: Option<Datum>,
-    /// The version of its schema, where it is not 1.
-    pub schema_version: Option<i32>,
+    /// The version of its schema.
+    pub schema_version: i32,
     /// PostgreSQL's microseconds, where it is not the time of recording.
     pub occurred_at_us: Option<i64>,
     /// From its metadata.
@@ -139,6 +159,8 @@ pub struct Row {
     pub values: [Datum; COLUMNS],
     /// Which of them are NULL.
     pub nulls: [bool; COLUMNS],
+    /// The row as it is stored, in the pinned page.
+    pub stored: pg_sys::HeapTupleData,
 }
 
 impl Row {
@@ -175,14 +197,12 @@ impl Row {
 
     /// When it happened, in PostgreSQL's microseconds.
     pub fn occurred_at_us(&self) -> i64 {
-        self.get(Column::OccurredAt)
-            .map_or_else(|| self.recorded_at_us(), |d| d.value() as i64)
+        self.values[Column::OccurredAt as usize].value() as i64
     }
 
     /// The version of its schema.
     pub fn schema_version(&self) -> i32 {
-        self.get(Column::SchemaVersion)
-            .map_or(1, |d| d.value() as i32)
+        self.values[Column::SchemaVersion as usize].value() as i32
     }
 
     /// What matching needs to see.

@@ -38,7 +38,7 @@ impl Extras {
             let target: *mut pg_sys::ResultRelInfo =
                 pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast();
             (*target).type_ = pg_sys::NodeTag::T_ResultRelInfo;
-            pg_sys::InitResultRelInfo(target, relation, 1, std::ptr::null_mut(), 0);
+            pg_sys::InitResultRelInfo(target, relation, 0, std::ptr::null_mut(), 0);
             Self {
                 estate: pg_sys::CreateExecutorState(),
                 target,

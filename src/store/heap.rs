@@ -114,12 +114,9 @@ impl Batch<'_> {
             fmgr::make_varlena(self.partition.name.as_bytes()),
         );
         set(Column::Tags, array::make(&event.tags));
-        if let Some(at) = event.occurred_at_us {
-            set(Column::OccurredAt, Datum::from(at));
-        }
-        if let Some(version) = event.schema_version {
-            set(Column::SchemaVersion, Datum::from(version));
-        }
+        let occurred_at_us = event.occurred_at_us.unwrap_or(self.recorded_at_us);
+        set(Column::OccurredAt, Datum::from(occurred_at_us));
+        set(Column::SchemaVersion, Datum::from(event.schema_version));
         if let Some(data) = event.data {
             set(Column::Data, data.to_datum());
         }
@@ -322,6 +319,8 @@ impl<'t> Fetcher<'t> {
         let row = Row {
             values: [Datum::from(0); COLUMNS],
             nulls: [true; COLUMNS],
+            // SAFETY: all zero is PostgreSQL's own way of saying that there is no tuple.
+            stored: unsafe { MaybeUninit::zeroed().assume_init() },
         };
         Self {
             table,
@@ -375,6 +374,7 @@ impl<'t> Fetcher<'t> {
                     self.row.values.as_mut_ptr(),
                     self.row.nulls.as_mut_ptr(),
                 );
+                self.row.stored = tuple;
             }
             // The place may have been given to another row since the entry was read.
             visible && self.row.position() == entry.position

@@ -12,7 +12,7 @@ use pgrx::pg_sys::{
     self, BlockNumber, Datum, IndexAmRoutine, IndexInfo, ItemPointer, Oid, Relation,
 };
 
-use crate::dcb::error::Result;
+use crate::dcb::error::{Error, Result, SqlState};
 
 use super::position::Counter;
 use super::{array, catalog, guard};
@@ -102,6 +102,7 @@ unsafe extern "C-unwind" fn insert(
     // nothing.
     unsafe {
         guard::call(|| {
+            demand_shape(index)?;
             if *nulls || *nulls.add(1) {
                 return Ok(());
             }
@@ -111,7 +112,10 @@ unsafe extern "C-unwind" fn insert(
                 .map(|k| (k, position, *row))
                 .collect();
             insert_entries(index, heap, info, &entries);
-            Counter::of(catalog::store()?)?.pass((*heap).rd_id, position);
+            let store = catalog::store()?;
+            if store.partition.oid == (*heap).rd_id {
+                Counter::of(store)?.pass(store.partition.oid, position);
+            }
             Ok(())
         });
     }
@@ -149,6 +153,26 @@ pub(super) fn insert_entries(
     }
 }
 
+/// Refuses an index of other columns than (keys bigint[], position bigint): anybody may try one on a
+/// table of his own.
+fn demand_shape(index: Relation) -> Result<()> {
+    // SAFETY: the index is open; rd_opcintype has as many elements as it has key columns.
+    let fits = unsafe {
+        let types = (*index).rd_opcintype;
+        (*(*index).rd_index).indnatts == 2
+            && *types == pg_sys::INT8ARRAYOID
+            && *types.add(1) == pg_sys::INT8OID
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(Error::new(
+        SqlState::NotSupported,
+        "an index of access method en57_keys has the columns (bigint[], bigint)",
+    )
+    .hint("The access method is there for the tables of en57 alone."))
+}
+
 /// What a build collects before it sorts and inserts.
 struct Building {
     index: Relation,
@@ -177,6 +201,7 @@ unsafe extern "C-unwind" fn build(
     // SAFETY: PostgreSQL passes open relations, the index locked exclusively; this frame holds nothing.
     unsafe {
         guard::call(|| {
+            demand_shape(index)?;
             write_metapage(index);
             let entry = size_of::<(i64, i64, pg_sys::ItemPointerData)>();
             let mut building = Building {

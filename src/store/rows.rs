@@ -10,7 +10,7 @@ use pgrx::pg_sys::{self, Datum, TupleDesc};
 
 use crate::dcb::error::{Error, Result, SqlState};
 
-use super::event::Row;
+use super::event::{COLUMNS, EVENT_COLUMNS, Row};
 use super::fmgr::Args;
 use super::heap::Scratch;
 
@@ -85,15 +85,19 @@ fn materialize<const N: usize>(
     while more {
         more = scratch.run(|| {
             source.fill(ROWS_AT_ONCE, &mut |row| {
-                let (mut values, mut nulls) = split(shape(row));
-                // SAFETY: as many values as the declared result has columns.
-                unsafe {
-                    pg_sys::tuplestore_putvalues(
-                        store,
-                        descriptor,
-                        values.as_mut_ptr(),
-                        nulls.as_mut_ptr(),
-                    );
+                if N == EVENT_COLUMNS {
+                    put_as_stored(store, row);
+                } else {
+                    let (mut values, mut nulls) = split(shape(row));
+                    // SAFETY: as many values as the declared result has columns.
+                    unsafe {
+                        pg_sys::tuplestore_putvalues(
+                            store,
+                            descriptor,
+                            values.as_mut_ptr(),
+                            nulls.as_mut_ptr(),
+                        );
+                    }
                 }
                 Ok(())
             })
@@ -102,6 +106,30 @@ fn materialize<const N: usize>(
     }
     Ok(())
 }
+
+/// Puts an event as it is stored: the table's first columns are those of `en57_event`, so the row need
+/// not be taken apart and formed again, which took a fifth of a read's time.
+fn put_as_stored(store: *mut pg_sys::Tuplestorestate, row: &Row) {
+    let stored = &row.stored;
+    // SAFETY: the row's page is pinned; the copy is ours to change, and copied by the tuplestore. A
+    // tuple may hold more than its number of attributes says; the bitmap of 12 columns has the same
+    // length as that of 13.
+    unsafe {
+        let length = stored.t_len as usize;
+        let header: pg_sys::HeapTupleHeader = pg_sys::palloc(length).cast();
+        std::ptr::copy_nonoverlapping(stored.t_data.cast::<u8>(), header.cast::<u8>(), length);
+        let flags = (*header).t_infomask2 & !(pg_sys::HEAP_NATTS_MASK as u16);
+        (*header).t_infomask2 = flags | EVENT_COLUMNS as u16;
+        let mut tuple = pg_sys::HeapTupleData {
+            t_data: header,
+            ..*stored
+        };
+        pg_sys::tuplestore_puttuple(store, &mut tuple);
+        pg_sys::pfree(header.cast());
+    }
+}
+
+const _: () = assert!(EVENT_COLUMNS.div_ceil(8) == COLUMNS.div_ceil(8));
 
 fn split<const N: usize>(columns: [Option<Datum>; N]) -> ([Datum; N], [bool; N]) {
     (

@@ -321,16 +321,16 @@ pub fn type_keys(criterion: &Criterion) -> Vec<i64> {
     keys
 }
 
-/// How many entries a key has near the end of the log, as far as one page tells: enough to see which
-/// of several keys is the rarest.
+/// How many entries a key has after a position, near the end of the log, as far as one page tells:
+/// enough to see which of several keys is the rarest.
 ///
 /// # Errors
 /// XX001 where the index is damaged.
-pub fn frequency(table: &Opened, key: i64) -> Result<usize> {
+pub fn frequency(table: &Opened, key: i64, after: i64) -> Result<usize> {
     let mut entries = Vec::new();
     Tree::keys(table)?.page(
         Bound::last(key, i64::MAX),
-        Bound::first(key, i64::MIN),
+        Bound::first(key, after),
         Direction::Backward,
         &mut entries,
     )?;

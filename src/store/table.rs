@@ -21,6 +21,17 @@ pub enum IndexRole {
     Other,
 }
 
+impl IndexRole {
+    fn description(self) -> &'static str {
+        match self {
+            Self::Position => "unique index on position",
+            Self::Id => "unique index on id",
+            Self::Keys => "key index",
+            Self::Other => "index",
+        }
+    }
+}
+
 /// An open table with the indexes that en57 uses.
 pub struct Opened {
     relation: Relation,
@@ -62,8 +73,9 @@ impl Opened {
             Error::new(
                 SqlState::NotInPrerequisiteState,
                 format!(
-                    "table \"{}\" has lost an index of en57 ({role:?})",
-                    self.name()
+                    "table \"{}\" has lost its {}",
+                    self.name(),
+                    role.description()
                 ),
             )
             .hint("Create it again as the extension's script does.")
@@ -81,6 +93,32 @@ impl Opened {
     /// The table's name.
     pub fn name(&self) -> String {
         relation_name(self.relation)
+    }
+
+    /// Makes sure that the table has the columns that rows are written and read by.
+    ///
+    /// # Errors
+    /// 55000.
+    pub fn demand_shape(&self) -> Result<()> {
+        // SAFETY: the relation is open; its descriptor lives as long.
+        let fits = unsafe {
+            let descriptor = (*self.relation).rd_att;
+            let constraints = (*descriptor).constr;
+            let generated = !constraints.is_null() && (*constraints).has_generated_stored;
+            !generated
+                && (*descriptor).natts as usize == event::COLUMN_TYPES.len()
+                && event::COLUMN_TYPES.iter().enumerate().all(|(i, expected)| {
+                    pg_sys::SPI_gettypeid(descriptor, i as i32 + 1) == *expected
+                })
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(Error::new(
+            SqlState::NotInPrerequisiteState,
+            format!("table \"{}\" has other columns than en57 made", self.name()),
+        )
+        .hint("Keep what belongs to events in a table of your own."))
     }
 
     /// Refuses where row-level security is in force for the caller.

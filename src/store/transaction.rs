@@ -24,6 +24,38 @@ struct Running {
     kept_frontiers: HashMap<(u32, Vec<u8>), i64>,
     key_locks: usize,
     written: Written,
+    marks: Vec<Mark>,
+}
+
+/// How far the transaction was when a subtransaction began.
+#[derive(Clone, Copy, Default)]
+struct Mark {
+    subtransaction: pg_sys::SubTransactionId,
+    key_locks: usize,
+    keys: usize,
+    last: i64,
+}
+
+impl Mark {
+    fn of(subtransaction: pg_sys::SubTransactionId, running: &Running) -> Self {
+        let Running {
+            key_locks, written, ..
+        } = running;
+        Self {
+            subtransaction,
+            key_locks: *key_locks,
+            keys: written.keys.len(),
+            last: written.last,
+        }
+    }
+}
+
+impl Running {
+    fn go_back_to(&mut self, mark: Mark) {
+        self.key_locks = mark.key_locks;
+        self.written.last = mark.last;
+        self.written.keys.truncate(mark.keys);
+    }
 }
 
 /// Keys that were written, with the last position under each.
@@ -84,8 +116,11 @@ impl Written {
 /// Makes sure that the end of the running transaction is heard. Cheap.
 pub fn watch() {
     if !REGISTERED.replace(true) {
-        // SAFETY: the callback is a function of this library, which is never unloaded.
-        unsafe { pg_sys::RegisterXactCallback(Some(on_transaction_event), std::ptr::null_mut()) };
+        // SAFETY: the callbacks are functions of this library, which is never unloaded.
+        unsafe {
+            pg_sys::RegisterXactCallback(Some(on_transaction_event), std::ptr::null_mut());
+            pg_sys::RegisterSubXactCallback(Some(on_subtransaction_event), std::ptr::null_mut());
+        }
     }
 }
 
@@ -112,6 +147,40 @@ unsafe extern "C-unwind" fn on_transaction_event(event: pg_sys::XactEvent::Type,
         }
         _ => {}
     }
+}
+
+/// What a subtransaction has to give back when it is rolled back: its writes and its locks.
+unsafe extern "C-unwind" fn on_subtransaction_event(
+    event: pg_sys::SubXactEvent::Type,
+    own: pg_sys::SubTransactionId,
+    _: pg_sys::SubTransactionId,
+    _: *mut c_void,
+) {
+    RUNNING.with(|r| {
+        let Ok(mut running) = r.try_borrow_mut() else {
+            return;
+        };
+        match event {
+            pg_sys::SubXactEvent::SUBXACT_EVENT_START_SUB => {
+                let mark = Mark::of(own, &running);
+                running.marks.push(mark);
+            }
+            pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => {
+                running.marks.retain(|m| m.subtransaction < own);
+            }
+            pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
+                // Without a mark it began before anything was written.
+                let mark = running
+                    .marks
+                    .iter()
+                    .find(|m| m.subtransaction == own)
+                    .copied();
+                running.go_back_to(mark.unwrap_or_default());
+                running.marks.retain(|m| m.subtransaction < own);
+            }
+            _ => {}
+        }
+    });
 }
 
 /// Runs inside commit and abort: allocates as little as it can and raises nothing.

@@ -6,12 +6,9 @@ use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::{JsonString, Matchable};
 
 use super::array::TextArray;
-use super::event::{Column, Row, meta_text};
+use super::event::{Column, EVENT_COLUMNS, Row, meta_text};
 use super::fmgr::Args;
 use super::{fmgr, json};
-
-/// The columns of the type `en57_event`.
-pub const EVENT_COLUMNS: usize = 12;
 
 /// A row type: from PostgreSQL's type cache, where it is released when dropped, or a function's own.
 pub struct RowType(TupleDesc);
@@ -54,12 +51,19 @@ impl RowType {
     }
 
     /// A composite value of these columns, in the current memory context.
-    pub fn make(&self, columns: &mut [Option<Datum>]) -> Datum {
+    ///
+    /// # Errors
+    /// 55000 where the type has other columns than the extension gave it.
+    pub fn make(&self, columns: &mut [Option<Datum>]) -> Result<Datum> {
         // SAFETY: the tuple is formed in the current memory context for this very type.
-        unsafe { pg_sys::HeapTupleHeaderGetDatum((*self.tuple(columns)).t_data) }
+        unsafe {
+            Ok(pg_sys::HeapTupleHeaderGetDatum(
+                (*self.tuple(columns)?).t_data,
+            ))
+        }
     }
 
-    fn tuple(&self, columns: &mut [Option<Datum>]) -> HeapTuple {
+    fn tuple(&self, columns: &mut [Option<Datum>]) -> Result<HeapTuple> {
         let mut values: Vec<Datum> = columns
             .iter()
             .map(|c| c.unwrap_or(Datum::from(0)))
@@ -67,12 +71,14 @@ impl RowType {
         let mut nulls: Vec<bool> = columns.iter().map(Option::is_none).collect();
         // SAFETY: callers give as many columns as the type has (asserted).
         unsafe {
-            assert_eq!(
-                (*self.0).natts as usize,
-                columns.len(),
-                "columns of a result type"
-            );
-            pg_sys::heap_form_tuple(self.0, values.as_mut_ptr(), nulls.as_mut_ptr())
+            if (*self.0).natts as usize != columns.len() {
+                return Err(altered_type());
+            }
+            Ok(pg_sys::heap_form_tuple(
+                self.0,
+                values.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+            ))
         }
     }
 }
@@ -93,20 +99,7 @@ impl Drop for RowType {
 
 /// A row's columns as `en57_event` has them; large values still point where the row does.
 pub fn event_columns(row: &Row) -> [Option<Datum>; EVENT_COLUMNS] {
-    [
-        row.get(Column::Position),
-        row.get(Column::Id),
-        row.get(Column::Type),
-        row.get(Column::Data),
-        row.get(Column::Meta),
-        row.get(Column::Tags),
-        row.get(Column::Stream),
-        row.get(Column::StreamVersion),
-        Some(Datum::from(row.schema_version())),
-        Some(Datum::from(row.occurred_at_us())),
-        row.get(Column::RecordedAt),
-        row.get(Column::Partition),
-    ]
+    std::array::from_fn(|i| (!row.nulls[i]).then_some(row.values[i]))
 }
 
 /// An array of composite values, in the current memory context.
@@ -280,7 +273,10 @@ impl Matchable for EventValue {
 }
 
 /// Takes a composite value apart: its columns, NULL as `None`.
-pub fn columns<const N: usize>(composite: Datum) -> [Option<Datum>; N] {
+///
+/// # Errors
+/// 55000 where the type has other columns than the extension gave it.
+pub fn columns<const N: usize>(composite: Datum) -> Result<[Option<Datum>; N]> {
     // SAFETY: callers hold a composite datum (the SQL declarations say so); its header names its type,
     // and the columns live as long as the detoasted value.
     unsafe {
@@ -288,11 +284,9 @@ pub fn columns<const N: usize>(composite: Datum) -> [Option<Datum>; N] {
             .cast::<pg_sys::HeapTupleHeaderData>();
         let fields = (*header).t_choice.t_datum;
         let descriptor = pg_sys::lookup_rowtype_tupdesc(fields.datum_typeid, fields.datum_typmod);
-        assert_eq!(
-            (*descriptor).natts as usize,
-            N,
-            "columns of a composite argument"
-        );
+        if (*descriptor).natts as usize != N {
+            return Err(altered_type());
+        }
         let mut tuple: pg_sys::HeapTupleData = std::mem::zeroed();
         tuple.t_len = fields.datum_len_ as u32 >> 2;
         tuple.t_data = header;
@@ -306,8 +300,15 @@ pub fn columns<const N: usize>(composite: Datum) -> [Option<Datum>; N] {
         if (*descriptor).tdrefcount >= 0 {
             pg_sys::DecrTupleDescRefCount(descriptor);
         }
-        std::array::from_fn(|i| (!nulls[i]).then_some(values[i]))
+        Ok(std::array::from_fn(|i| (!nulls[i]).then_some(values[i])))
     }
+}
+
+fn altered_type() -> Error {
+    Error::new(
+        SqlState::NotInPrerequisiteState,
+        "a row type of en57 has other columns than en57 made",
+    )
 }
 
 /// An `en57_event` value.
@@ -315,7 +316,7 @@ pub fn columns<const N: usize>(composite: Datum) -> [Option<Datum>; N] {
 /// # Errors
 /// 22P02 where a text is not UTF-8, 22023 where tags hold NULL.
 pub fn event_value(composite: Datum) -> Result<EventValue> {
-    let columns: [Option<Datum>; EVENT_COLUMNS] = columns(composite);
+    let columns: [Option<Datum>; EVENT_COLUMNS] = columns(composite)?;
     let text = |d: Option<Datum>| d.map(fmgr::text).transpose().map(|t| t.map(str::to_owned));
     let tags = columns[5].map_or(Ok(Vec::new()), |d| {
         TextArray::from_datum(d, "tags ")?.texts()
