@@ -1,0 +1,86 @@
+//! Appends that cross.
+//!
+//! Single appends take their locks in one order, and what is both checked and written is locked so at once:
+//! without the ascending order, or with an upgrade from Share, PostgreSQL finds deadlocks here. Transactions
+//! of several appends may deadlock: PostgreSQL ends one of them, and nothing of it stays.
+
+use serde_json::json;
+
+use crate::cluster::{Cluster, await_that};
+use crate::crew::crew;
+use crate::random::{Random, scaled};
+use crate::session::state;
+
+/// Each append checks and writes several of six keys, in any order.
+#[test]
+fn single_appends_queue() {
+    let db = Cluster::shared().database();
+    let each = scaled(150);
+    crew(16, |client| {
+        let mut session = db.connect();
+        session.run("SET deadlock_timeout = '20ms'");
+        let mut random = Random::new(200 + client as u64);
+        for _ in 0..each {
+            let mut keys: Vec<String> = (0..6).map(|k| format!("key:{k}")).collect();
+            random.shuffle(&mut keys);
+            keys.truncate(random.between(2, 4));
+            let events: Vec<_> = keys
+                .iter()
+                .map(|k| json!({"type": "crossed", "tags": [k]}))
+                .collect();
+            // Checks some that it writes, and one that it may not write.
+            let mut checked = keys[1..].to_vec();
+            checked.push(format!("key:{}", random.below(6)));
+            let never: Vec<_> = checked
+                .iter()
+                .map(|k| json!({"tags": [k], "after": 1_000_000_000}))
+                .collect();
+            let answer = session.append(&json!(events), Some(&json!(never).to_string()));
+            assert!(answer.is_appended(), "{answer:?}");
+        }
+    });
+}
+
+#[test]
+fn a_deadlock_of_transactions_leaves_nothing_half_stored() {
+    let db = Cluster::shared().database();
+    let mut watch = db.connect();
+    for round in 0..scaled(10) {
+        let (x, y) = (format!("x:{round}"), format!("y:{round}"));
+        let step = |session: &mut crate::session::Session, tag: &str, by: &str| {
+            let event = json!({"type": "step", "tags": [tag, by]});
+            session.try_append(
+                &event,
+                Some(&json!({"tags": [tag], "after": 1_000_000_000}).to_string()),
+            )
+        };
+        let [mut a, mut b] = [db.connect(), db.connect()];
+        let (by_a, by_b) = (format!("a:{round}"), format!("b:{round}"));
+        for session in [&mut a, &mut b] {
+            session.run("SET deadlock_timeout = '20ms'; BEGIN");
+        }
+        step(&mut a, &x, &by_a).expect("x is free");
+        step(&mut b, &y, &by_b).expect("y is free");
+        let a_pid = a.pid();
+        let (a_ended, b_ended) = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| (step(&mut a, &y, &by_a), a.try_run("COMMIT")).0.err());
+            await_that("a waits for y", || {
+                let sql = "SELECT count(*) FROM pg_locks WHERE pid = $1 AND NOT granted";
+                waiting.is_finished() || watch.row(sql, &[&a_pid]).get::<_, i64>(0) > 0
+            });
+            let b_ended = (step(&mut b, &x, &by_b), b.try_run("COMMIT")).0.err();
+            (waiting.join().expect("a's thread ends"), b_ended)
+        });
+        let ended: Vec<&str> = [&a_ended, &b_ended]
+            .iter()
+            .filter_map(|e| e.as_ref().map(state))
+            .collect();
+        assert_eq!(ended, ["40P01"], "exactly one is ended");
+        let stored = |watch: &mut crate::session::Session, tag: &str| {
+            watch.positions(&json!({"tags": [tag]}).to_string()).len()
+        };
+        let (of_a, of_b) = (stored(&mut watch, &by_a), stored(&mut watch, &by_b));
+        let expected = if a_ended.is_some() { (0, 2) } else { (2, 0) };
+        assert_eq!((of_a, of_b), expected);
+    }
+}

@@ -1,0 +1,30 @@
+//! What only real connections can show: races, crashes, restores, and answers compared with the domain's
+//! own matching. The servers are the driver's own, see `cluster`.
+//!
+//! `EN57_BINDIR`      PostgreSQL's programs; by default what `pg_config --bindir` says
+//! `EN57_TEST_SCALE`  how much longer than usual the tests run, 1 by default
+//! `EN57_TEST_SEED`   the seed of the random data, printed by every run
+
+#[allow(dead_code)]
+#[path = "../../src/dcb/mod.rs"]
+mod dcb;
+
+mod cluster;
+mod crew;
+mod random;
+mod session;
+
+mod checkpoint;
+mod crash;
+mod deadlock;
+mod dump;
+mod escalation;
+mod frontier;
+mod fuzz;
+mod memory;
+mod oracle;
+mod prepare;
+mod race;
+mod repeat;
+mod restart;
+mod wait;
