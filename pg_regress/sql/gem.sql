@@ -87,3 +87,10 @@ SELECT * FROM batches(ARRAY['{"tags": ["third:1"]}', '{"types": ["even"]}']::jso
 SELECT position, data, tags FROM en57_read('{"types": ["even"]}', max_count => 1);
 SELECT outcome FROM en57_append('{"type": "native", "tags": ["z", "a"], "data": {"a": 1}, "meta": {"m": 1}}');
 SELECT type, data, meta, tags FROM en57.read_events(ARRAY['{"types": ["native"]}']::jsonb[]);
+
+-- metadata is an object or NULL, and a condition has no other key: a slip must not make an append
+-- unconditional
+SELECT en57.append_events(ARRAY[ROW(NULL, 'a', NULL, '1', NULL)::en57.event]);
+SELECT en57.append_events(ARRAY[ROW(NULL, 'a', NULL, '[]', NULL)::en57.event]);
+SELECT en57.append_events(ARRAY[ROW(NULL, 'a', NULL, NULL, NULL)::en57.event], '{"fail_if": [{}]}');
+SELECT en57.append_events(ARRAY[ROW(NULL, 'a', NULL, NULL, NULL)::en57.event], '[]');

@@ -33,7 +33,7 @@ SET ROLE regress_en57_writer;
 SELECT try(statement), count(*) FROM statements GROUP BY 1 ORDER BY 1;
 -- inserting past en57_append is for a restore: the owner's
 SELECT try('INSERT INTO en57.events SELECT * FROM en57.events WHERE false');
-SELECT try('INSERT INTO en57.events_default SELECT 100, now(), 0, NULL, NULL, ''00000000-0000-0000-0000-000000000009'', NULL, ''x'', ''default'', NULL, ''{}'', NULL, NULL');
+SELECT try('INSERT INTO en57.events_default SELECT 100, ''00000000-0000-0000-0000-000000000009'', ''x'', NULL, NULL, ''{}'', NULL, NULL, 1, now(), now(), ''default'', 0');
 COPY en57.events FROM stdin;
 \.
 -- nor may it take the guard away

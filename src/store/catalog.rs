@@ -157,6 +157,32 @@ fn as_owner<T>(relation: Oid, body: impl FnOnce() -> T) -> T {
     }
 }
 
+/// Whether a column that en57 leaves NULL may not be.
+fn has_added_not_null(table: Oid) -> bool {
+    use super::event::Column;
+    let nullable = [
+        Column::Data,
+        Column::Meta,
+        Column::Stream,
+        Column::StreamVersion,
+    ];
+    nullable.iter().any(|column| {
+        let (table, number) = (Datum::from(table), Datum::from(column.attribute()));
+        // SAFETY: a lookup in the system caches; the tuple is read before it is released.
+        unsafe {
+            let cache = pg_sys::SysCacheIdentifier::ATTNUM as i32;
+            let tuple = pg_sys::SearchSysCache2(cache, table, number);
+            if tuple.is_null() {
+                return false;
+            }
+            let form: *mut pg_sys::FormData_pg_attribute = pg_sys::GETSTRUCT(tuple).cast();
+            let not_null = (*form).attnotnull;
+            pg_sys::ReleaseSysCache(tuple);
+            not_null
+        }
+    })
+}
+
 impl Partition {
     fn load(oid: Oid, name: &'static str) -> Result<Self> {
         let relation = Opened::table(oid, pg_sys::AccessShareLock);
@@ -186,7 +212,7 @@ impl Partition {
                 oid,
                 name,
                 indexes,
-                needs_extras: has_checks || has_others,
+                needs_extras: has_checks || has_others || has_added_not_null(oid),
             })
         }
     }
