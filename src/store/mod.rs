@@ -19,6 +19,7 @@ pub mod heap;
 pub mod json;
 pub mod key_index;
 pub mod key_lock;
+mod page;
 pub mod position;
 pub mod rows;
 pub mod scan;
