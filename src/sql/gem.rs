@@ -60,7 +60,7 @@ sql_function!(en57_gem_append_events, |args: &Args| {
 });
 
 sql_function!(en57_gem_read_events, |args: &Args| {
-    rows::respond(args, tuple::gem_columns, || {
+    rows::respond(args, rows::GEM_EVENTS, || {
         let documents = args
             .datum(0)
             .map_or(Ok(Vec::new()), |d| tuple::elements(d, "criterion"))?;

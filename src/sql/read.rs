@@ -11,7 +11,7 @@ use crate::store::{Datum, clock, event::Row, rows};
 use crate::wait;
 
 sql_function!(en57_read, |args: &Args| {
-    rows::respond(args, tuple::event_columns, || {
+    rows::respond(args, rows::EVENTS, || {
         let default = Options::default();
         let options = Options {
             after: args.i64(1).unwrap_or(default.after),

@@ -13,6 +13,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 use super::event::{COLUMNS, EVENT_COLUMNS, Row};
 use super::fmgr::Args;
 use super::heap::Scratch;
+use super::tuple;
 
 /// Rows to be returned, some at a time.
 pub trait Source {
@@ -23,8 +24,25 @@ pub trait Source {
     fn fill(&mut self, at_most: usize, sink: &mut dyn FnMut(&Row) -> Result<()>) -> Result<bool>;
 }
 
-/// The columns of a result row.
-pub type Shape<const N: usize> = fn(&Row) -> [Option<Datum>; N];
+/// The form of a result row.
+#[derive(Clone, Copy)]
+pub struct Shape<const N: usize> {
+    /// Its columns.
+    pub columns: fn(&Row) -> [Option<Datum>; N],
+    /// Whether they are the first ones of the row as it is stored.
+    pub as_stored: bool,
+}
+
+/// Rows as `en57_event`.
+pub const EVENTS: Shape<EVENT_COLUMNS> = Shape {
+    columns: tuple::event_columns,
+    as_stored: true,
+};
+/// Rows as the gem's functions return them.
+pub const GEM_EVENTS: Shape<6> = Shape {
+    columns: tuple::gem_columns,
+    as_stored: false,
+};
 
 const ROWS_AT_ONCE: usize = 256;
 
@@ -85,10 +103,10 @@ fn materialize<const N: usize>(
     while more {
         more = scratch.run(|| {
             source.fill(ROWS_AT_ONCE, &mut |row| {
-                if N == EVENT_COLUMNS {
+                if shape.as_stored {
                     put_as_stored(store, row);
                 } else {
-                    let (mut values, mut nulls) = split(shape(row));
+                    let (mut values, mut nulls) = split((shape.columns)(row));
                     // SAFETY: as many values as the declared result has columns.
                     unsafe {
                         pg_sys::tuplestore_putvalues(
@@ -215,7 +233,7 @@ impl<S: Source> State<S> {
             pg_sys::MemoryContextReset(self.scratch);
             let before = pg_sys::MemoryContextSwitchTo(self.scratch);
             self.more = self.source.fill(ROWS_AT_ONCE, &mut |row| {
-                let (mut values, mut nulls) = split(shape(row));
+                let (mut values, mut nulls) = split((shape.columns)(row));
                 let tuple =
                     pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
                 rows.push(pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data));
