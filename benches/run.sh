@@ -14,6 +14,7 @@
 # shellcheck source-path=SCRIPTDIR source=../tests/pg/server.sh
 source "$(dirname "$0")/../tests/pg/server.sh"
 
+# shellcheck disable=SC2154 # root and base come from tests/pg/lib.sh
 benches=$root/benches
 rounds=${ROUNDS:-5}
 seconds=${SECONDS_EACH:-5}
@@ -224,6 +225,7 @@ bin=$("$(client_pg_config "$pg_config")" --bindir)
 [[ -x $bin/pgbench ]] || die "there is no pgbench in $bin"
 
 make_base
+# shellcheck disable=SC2154
 data=$base/bench
 work=$(mktemp -d)
 results=$work/results

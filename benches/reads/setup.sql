@@ -1,12 +1,12 @@
--- A million events in (1), in (2) and in en57. Every customer has 10; the tags region:north and channel:web have 100,000
+-- A million events in (1), in (2) and in en57. Every customer has 10; the tags north and web have 100,000
 -- each, at random places, and share 10; one event in a hundred is a refund.
 SELECT setseed(0.57);
 CREATE UNLOGGED TABLE source AS
 SELECT n, CASE WHEN n % 100 = 0 THEN 'order refunded' ELSE 'order placed' END AS type,
        data(n % 100000, n) AS data,
        ARRAY['customer:' || n % 100000, 'order:' || n]
-       || CASE WHEN place <= 100000 THEN ARRAY['region:north'] ELSE '{}' END
-       || CASE WHEN place BETWEEN 99991 AND 199990 THEN ARRAY['channel:web'] ELSE '{}' END AS tags
+       || CASE WHEN place <= 100000 THEN ARRAY['north'] ELSE '{}' END
+       || CASE WHEN place BETWEEN 99991 AND 199990 THEN ARRAY['web'] ELSE '{}' END AS tags
   FROM (SELECT n, row_number() OVER (ORDER BY random()) AS place FROM generate_series(1, 1000000) AS n) AS r
  ORDER BY n;
 CREATE UNIQUE INDEX ON source (n);
