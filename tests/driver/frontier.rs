@@ -234,3 +234,32 @@ fn only_a_condition_on_its_tag_waits_for_an_idle_appender() {
         );
     });
 }
+
+/// What a reader has seen stays: a transaction that was in flight before, and only now appends what the reader's
+/// query could match, does not take back what others had committed in between.
+#[test]
+fn reads_do_not_go_back() {
+    let db = Cluster::shared().database();
+    let [mut idle, mut writer, mut reader] = [db.connect(), db.connect(), db.connect()];
+    let query = r#"{"tags": ["q"]}"#;
+    idle.run("BEGIN");
+    idle.append(&json!({"type": "ta", "tags": ["a"]}), None);
+    let seen = writer
+        .append(&json!({"type": "tq", "tags": ["q"]}), None)
+        .position;
+    let head = "SELECT en57_head('{\"tags\": [\"q\"]}')";
+    assert_eq!(reader.positions(query), [seen]);
+    let before = reader.number(head);
+    let late = idle
+        .append(&json!({"type": "tq", "tags": ["q"]}), None)
+        .position;
+    assert_eq!(
+        reader.positions(query),
+        [seen],
+        "an event that was read is gone"
+    );
+    assert!(reader.number(head) >= before, "the head goes back");
+    assert!(reader.number(head) < late);
+    idle.run("COMMIT");
+    assert_eq!(reader.positions(query), [seen, late]);
+}
