@@ -273,7 +273,7 @@ fn same_answers(db: &Database, n: u64, logs: usize) {
             }
             if random.chance(15) {
                 // The transaction's own events count, and are gone with it.
-                session.run(*random.pick(&[
+                session.run(random.pick(&[
                     "BEGIN",
                     "BEGIN ISOLATION LEVEL REPEATABLE READ",
                     "BEGIN ISOLATION LEVEL SERIALIZABLE",
