@@ -251,6 +251,12 @@ fn append(session: &mut Session, random: &mut Random, log: &mut Vec<Event>) {
     );
 }
 
+const LEVELS: [&str; 3] = [
+    "BEGIN",
+    "BEGIN ISOLATION LEVEL REPEATABLE READ",
+    "BEGIN ISOLATION LEVEL SERIALIZABLE",
+];
+
 fn same_answers(db: &Database, n: u64, logs: usize) {
     let mut session = db.connect();
     let mut random = Random::new(900 + n);
@@ -273,11 +279,7 @@ fn same_answers(db: &Database, n: u64, logs: usize) {
             }
             if random.chance(15) {
                 // The transaction's own events count, and are gone with it.
-                session.run(random.pick(&[
-                    "BEGIN",
-                    "BEGIN ISOLATION LEVEL REPEATABLE READ",
-                    "BEGIN ISOLATION LEVEL SERIALIZABLE",
-                ]));
+                session.run(LEVELS[random.below(LEVELS.len())]);
                 if random.chance(50) {
                     compare(&mut session, &mut random, &log);
                 }
