@@ -17,7 +17,7 @@ demo_start() {
         export PGHOST=$socket PGPORT=$port PGUSER=postgres
     else
         server_start "$pg_config" "$demo/data"
-        trap demo_stop EXIT
+        trap 'trap "" INT TERM HUP; demo_stop' EXIT
     fi
 }
 

@@ -9,7 +9,7 @@ tree=$("$root/tests/pg/tree.sh")
 
 say "pg_regress and isolation tests on $("$tree" --version)"
 data=$base/data/$PG
-trap 'server_stop "$tree" "$data"' EXIT
+trap 'trap "" INT TERM HUP; server_stop "$tree" "$data"' EXIT
 server_stop "$tree" "$data"
 server_init "$tree" "$data" 'fsync = off' 'max_prepared_transactions = 4'
 server_start "$tree" "$data"
