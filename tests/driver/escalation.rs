@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, await_that};
 use crate::crew::{Gate, crew};
 use crate::random::{Random, scaled};
 
@@ -55,8 +55,9 @@ fn sixteen_batches_of_ten_thousand_tags() {
     assert_eq!(session.positions(r#"{"tags": ["tag:7:7777"]}"#).len(), 1);
 }
 
-/// In each round sixteen clients want one seat: small appends, large batches, conditions of many keys, and
-/// conditions on everything.
+/// In each round sixteen clients want one seat: small appends, large batches, conditions of many keys. And, in
+/// every second round, two who do not ask: a large batch and a small append without a condition. Then nobody
+/// who asked may come after them.
 #[test]
 fn conditions_are_exact_beside_large_batches() {
     let db = Cluster::shared().database();
@@ -83,30 +84,72 @@ fn conditions_are_exact_beside_large_batches() {
                 random.shuffle(&mut criteria);
             }
             let condition = json!(criteria).to_string();
+            let asks = client > 1 || round % 2 == 0;
             gate.pass();
-            let answer = session.append(&json!(events), Some(&condition));
-            if answer.is_appended() {
-                won.push(round);
-            } else {
-                assert!(
-                    answer.is_conflict() && answer.conflicting().len() == 1,
-                    "{answer:?}"
-                );
+            let answer = session.append(&json!(events), asks.then_some(condition.as_str()));
+            if answer.is_appended() && asks {
+                won.push((round, answer.first, answer.position));
+            } else if asks {
+                assert!(answer.is_conflict(), "{answer:?}");
+                assert!((1..=3).contains(&answer.conflicting().len()), "{answer:?}");
             }
         }
         won
     });
-    let mut sold: Vec<usize> = won.into_iter().flatten().collect();
-    sold.sort_unstable();
-    assert_eq!(
-        sold,
-        (0..rounds).collect::<Vec<_>>(),
-        "each seat is sold once"
-    );
-    assert_eq!(
-        db.connect().positions(r#"{"types": ["sold"]}"#).len(),
-        rounds
-    );
+    let won: Vec<_> = won.into_iter().flatten().collect();
+    let mut session = db.connect();
+    for round in 0..rounds {
+        let of_round: Vec<_> = won.iter().filter(|w| w.0 == round).collect();
+        let sold = session.positions(&json!({"tags": [format!("seat:{round}")]}).to_string());
+        if round % 2 == 0 {
+            assert_eq!(
+                (of_round.len(), sold.len()),
+                (1, 1),
+                "seat {round} is sold once"
+            );
+        } else {
+            assert!(of_round.len() <= 1 && sold.len() == 2 + of_round.len());
+            // Who asked and was answered "free" was the first.
+            for (_, first, last) in of_round {
+                assert!(
+                    first.is_some_and(|f| f <= sold[0]) && *last >= sold[0],
+                    "seat {round} was taken"
+                );
+            }
+        }
+    }
+}
+
+/// A large batch that is not committed yet holds no key locks, and is waited for all the same.
+#[test]
+fn conditions_wait_for_a_large_batch_in_flight() {
+    let db = Cluster::shared().database();
+    for (n, condition) in [None, Some(r#"{"tags": ["never"]}"#)]
+        .into_iter()
+        .enumerate()
+    {
+        let [mut large, mut asks, mut watch] = [db.connect(), db.connect(), db.connect()];
+        let seat = format!("seat:{n}");
+        let event = |i: usize| json!({"type": "filler", "tags": [format!("filler:{i}"), seat]});
+        large.run("BEGIN");
+        let batch = Value::Array((0..100).map(event).collect());
+        let stored = large.append(&batch, condition);
+        assert!(stored.is_appended());
+        let pid = asks.pid();
+        std::thread::scope(|scope| {
+            let query = json!({"tags": [seat]}).to_string();
+            let asks = &mut asks;
+            let waiting = scope.spawn(move || asks.append(&json!({"type": "t"}), Some(&query)));
+            await_that("the condition waits", || {
+                let sql = "SELECT count(*) FROM pg_locks WHERE pid = $1 AND NOT granted";
+                waiting.is_finished() || watch.row(sql, &[&pid]).get::<_, i64>(0) > 0
+            });
+            large.run("COMMIT");
+            let answer = waiting.join().expect("it ends");
+            assert!(answer.is_conflict(), "{answer:?}");
+            assert_eq!(answer.position, stored.position);
+        });
+    }
 }
 
 /// `{}` means any event: of sixteen who want to be the first in a log, one is; and with `after` one in a round.
