@@ -11,7 +11,7 @@ use crate::store::position::{self, Counter};
 use crate::store::rows::Source;
 use crate::store::scan::{self, Range, Scan};
 use crate::store::snapshot::Leave;
-use crate::store::{key_lock, settings, transaction};
+use crate::store::{Oid, key_lock, settings, transaction};
 
 /// Beyond so many keys a query's frontier is the partition's: asking the lock manager for each would
 /// cost more than it gains.
@@ -203,50 +203,89 @@ pub fn current_frontier(counter: &Counter, partition: &Partition, query: &Query)
     if in_flight.is_empty() {
         return next - 1;
     }
-    let concerned = |backends: &[usize]| {
-        let bounds = in_flight
-            .iter()
-            .filter(|(b, _)| backends.contains(b))
-            .map(|(_, bound)| *bound);
-        bounds.min().unwrap_or(next)
-    };
-    let criteria = query.criteria();
-    let keys: usize = criteria
+    let keys: usize = query
+        .criteria()
         .iter()
         .map(|c| c.tags.len() + c.types.len() + 3)
         .sum();
     let bound = if query.is_everything() || keys > KEYS_ASKED {
+        in_flight.iter().map(|(_, bound)| *bound).min()
+    } else {
+        let writers = Writers::of(partition, query);
         in_flight
             .iter()
-            .map(|(_, bound)| *bound)
+            .filter_map(|flight| writers.earliest(counter, *flight, next))
             .min()
-            .unwrap_or(next)
-    } else {
-        let mut backends = key_lock::writers_of_anything(partition.oid);
-        criteria
-            .iter()
-            .for_each(|c| backends.extend(possible_writers(partition, c)));
-        concerned(&backends)
     };
-    bound.min(next) - 1
+    bound.unwrap_or(next).min(next) - 1
 }
 
-/// The backends whose transactions hold all the keys that an event of the criterion needs.
-fn possible_writers(partition: &Partition, criterion: &Criterion) -> Vec<usize> {
-    let writers = |key: i64| key_lock::writers_of(partition.oid, key);
-    let mut result: Option<Vec<usize>> = None;
-    let mut narrow = |backends: Vec<usize>| match &mut result {
-        None => result = Some(backends),
-        Some(result) => result.retain(|b| backends.contains(b)),
-    };
-    scan::required_keys(criterion)
-        .into_iter()
-        .for_each(|key| narrow(writers(key)));
-    let types = scan::type_keys(criterion);
-    if !types.is_empty() {
-        narrow(types.into_iter().flat_map(writers).collect());
+/// Who holds the keys of a query as written, asked once.
+struct Writers {
+    partition: Oid,
+    anything: Vec<usize>,
+    criteria: Vec<CriterionWriters>,
+}
+
+/// Keys with the backends that hold them.
+type Held = Vec<(i64, Vec<usize>)>;
+
+struct CriterionWriters {
+    required: Held,
+    /// `None`: any type will do.
+    types: Option<Held>,
+}
+
+impl Writers {
+    fn of(partition: &Partition, query: &Query) -> Self {
+        let held = |keys: Vec<i64>| -> Held {
+            keys.into_iter()
+                .map(|key| (key, key_lock::writers_of(partition.oid, key)))
+                .collect()
+        };
+        let criterion = |c: &Criterion| CriterionWriters {
+            required: held(scan::required_keys(c)),
+            types: (!c.types.is_empty()).then(|| held(scan::type_keys(c))),
+        };
+        Self {
+            partition: partition.oid,
+            anything: key_lock::writers_of_anything(partition.oid),
+            criteria: query.criteria().iter().map(criterion).collect(),
+        }
     }
-    result.unwrap_or_default()
+
+    /// The first position at which a transaction in flight could have an event that matches; `None`
+    /// where it can have none.
+    fn earliest(&self, counter: &Counter, flight: (usize, i64), next: i64) -> Option<i64> {
+        let (backend, bound) = flight;
+        let anything = self.anything.contains(&backend).then(|| {
+            counter.since(flight, next, |stage| {
+                key_lock::is_root_marked(self.partition, stage, backend)
+            })
+        });
+        let of_key = |(key, holders): &(i64, Vec<usize>)| {
+            holders.contains(&backend).then(|| {
+                let marked = |stage| key_lock::is_marked(self.partition, *key, stage, backend);
+                counter.since(flight, next, marked)
+            })
+        };
+        // It must hold all the keys that an event stands under, and has none before it locked the last.
+        let of_criterion = |c: &CriterionWriters| {
+            let required = c
+                .required
+                .iter()
+                .map(of_key)
+                .try_fold(bound, |b, key| Some(b.max(key?)));
+            match &c.types {
+                None => required,
+                Some(types) => Some(required?.max(types.iter().filter_map(of_key).min()?)),
+            }
+        };
+        anything
+            .into_iter()
+            .chain(self.criteria.iter().filter_map(of_criterion))
+            .min()
+    }
 }
 
 /// The last position of the session's own committed appends that the query could match, 0 if none.

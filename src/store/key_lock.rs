@@ -1,7 +1,7 @@
 //! Key locks: what makes the append condition exact without a lock that unrelated writers share.
 //!
 //! PostgreSQL's own lock manager, in the space of advisory locks with an objsubid (57 for keys, 58 for
-//! a partition's root, 59 for the log's ceiling) that `pg_advisory_lock` never uses, so that deadlock
+//! a partition's root, 59 for the log's ceiling, from 60 on for marks beside the first two) that `pg_advisory_lock` never uses, so that deadlock
 //! detection, lock_timeout, cancellation and pg_locks come with it. Locks last until the transaction
 //! ends. Root first, then keys in ascending order.
 
@@ -11,12 +11,13 @@ use pgrx::pg_sys::{self, LOCKTAG, Oid};
 
 use crate::dcb::error::{Error, SqlState};
 
-use super::shmem::backend_of;
-use super::{settings, transaction};
+use super::shmem::{STAGES, backend_of};
+use super::{position, settings, transaction};
 
 const KEY: u16 = 57;
 const ROOT: u16 = 58;
 const CEILING: u16 = 59;
+const MARK: u16 = 60;
 
 /// What a transaction does with a key. A key that is both checked and written is locked as such at
 /// once, never by upgrade: so two such appends queue instead of deadlocking.
@@ -112,7 +113,8 @@ impl Plan {
             (false, false) => pg_sys::ShareLock,
             (true, false) => pg_sys::ShareRowExclusiveLock,
         };
-        lock(root_tag(partition), root);
+        let stage = position::next_stage();
+        lock_in_stage(root_tag(partition), root, ROOT_WRITES, stage);
         let mut keys: Vec<(i64, Use)> = match (all_fit, checks_root) {
             (true, _) => self.keys.into_iter().collect(),
             (false, true) => Vec::new(),
@@ -127,9 +129,7 @@ impl Plan {
             keys.sort_unstable();
         }
         for (key, wanted) in keys {
-            if lock(key_tag(partition, key), wanted.mode()) {
-                transaction::count_key_lock();
-            }
+            lock_in_stage(key_tag(partition, key), wanted.mode(), KEY_WRITES, stage);
         }
     }
 }
@@ -159,6 +159,64 @@ fn tag(field2: u32, field3: u32, objsubid: u16) -> LOCKTAG {
 /// Takes the lock that stands for writing under any key, unconditionally.
 pub fn write_anything(partition: Oid) {
     lock(root_tag(partition), pg_sys::ShareLock);
+}
+
+/// The modes in which a key is held by those who write under it, and a partition's root by those who
+/// write under any key.
+const KEY_WRITES: [u32; 2] = [pg_sys::RowExclusiveLock, pg_sys::ShareRowExclusiveLock];
+const ROOT_WRITES: [u32; 3] = [
+    pg_sys::ShareLock,
+    pg_sys::ShareRowExclusiveLock,
+    pg_sys::ExclusiveLock,
+];
+
+/// Takes one lock; where a later append of the transaction is the first one to write under it, a mark
+/// beside it says which, so that readers of the key do not fall back to the transaction's first position.
+fn lock_in_stage(tag: LOCKTAG, mode: u32, writes: impl AsRef<[u32]>, stage: usize) {
+    let writes = writes.as_ref();
+    let is_new = stage > 0 && writes.contains(&mode) && !writes.iter().any(|m| is_held(&tag, *m));
+    if is_new {
+        transaction::begin_stage();
+        lock(mark_tag(tag, stage), pg_sys::AccessShareLock);
+        transaction::count_key_lock();
+    }
+    if lock(tag, mode) {
+        transaction::count_key_lock();
+    }
+}
+
+fn is_held(tag: &LOCKTAG, mode: u32) -> bool {
+    // SAFETY: looks at this backend's own locks.
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    unsafe {
+        pg_sys::LockHeldByMe(tag, mode as pg_sys::LOCKMODE)
+    }
+    // SAFETY: as above.
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    unsafe {
+        pg_sys::LockHeldByMe(tag, mode as pg_sys::LOCKMODE, false)
+    }
+}
+
+/// The mark beside a key's or root's lock for a stage.
+fn mark_tag(tag: LOCKTAG, stage: usize) -> LOCKTAG {
+    let kind = (tag.locktag_field4 - KEY) * (STAGES as u16 + 1);
+    LOCKTAG {
+        locktag_field4: MARK + kind + stage as u16,
+        ..tag
+    }
+}
+
+/// Whether a backend's transaction came to write under a key at this stage.
+pub fn is_marked(partition: Oid, key: i64, stage: usize, backend: usize) -> bool {
+    let tag = mark_tag(key_tag(partition, key), stage);
+    conflicting(tag, pg_sys::AccessExclusiveLock).contains(&backend)
+}
+
+/// The same of writing under any key.
+pub fn is_root_marked(partition: Oid, stage: usize, backend: usize) -> bool {
+    let tag = mark_tag(root_tag(partition), stage);
+    conflicting(tag, pg_sys::AccessExclusiveLock).contains(&backend)
 }
 
 /// Takes one lock until the end of the transaction; whether it was not held before.

@@ -5,7 +5,7 @@
 //! **Invariant:** nothing here keeps a lock, pin, relation or snapshot that the end of the transaction
 //! would not release by itself: an error may leave any function by unwinding at any call of PostgreSQL.
 
-pub use pgrx::pg_sys::Datum;
+pub use pgrx::pg_sys::{Datum, Oid};
 
 pub mod array;
 pub mod btree;

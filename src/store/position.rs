@@ -19,7 +19,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 
 use super::btree::{Bound, Direction, Tree};
 use super::catalog::Store;
-use super::shmem::{Log, SEVERAL, Shared, exclusively, my_backend};
+use super::shmem::{Log, SEVERAL, STAGES, Shared, exclusively, my_backend};
 use super::snapshot::Leave;
 use super::{clock, key_lock, transaction};
 
@@ -118,6 +118,12 @@ impl Counter {
             if self.log.ceiling.load(SeqCst) >= needed + room {
                 return;
             }
+            // A restore has set it: what it covers may be somebody's checkpoint.
+            let stored = self.store.read_ceiling();
+            if stored > self.log.ceiling_stored.load(SeqCst) {
+                self.log.next.fetch_max(stored + 1, SeqCst);
+            }
+            let needed = needed.max(stored);
             let now_us = clock::now_us();
             let busy = now_us - self.log.ceiling_raised_us.load(SeqCst) < 1_000_000;
             let step = (if busy { step * 4 } else { step / 2 })
@@ -125,6 +131,7 @@ impl Counter {
             self.store.write_ceiling(needed + step);
             self.log.ceiling_step.store(step, SeqCst);
             self.log.ceiling_raised_us.store(now_us, SeqCst);
+            self.log.ceiling_stored.store(needed + step, SeqCst);
             self.log.ceiling.store(needed + step, SeqCst);
         });
     }
@@ -135,10 +142,9 @@ impl Counter {
         transaction::watch();
         key_lock::write_anything(partition);
         self.cover(partition.to_u32());
-        if position >= self.log.ceiling.load(SeqCst) {
-            self.raise_ceiling(position, false);
-        }
         self.log.next.fetch_max(position.saturating_add(1), SeqCst);
+        // The next append looks at the stored ceiling, which the restore may set after its rows.
+        self.log.ceiling.store(0, SeqCst);
     }
 
     /// Makes this backend's slot cover what will be allotted from now on. Must come first.
@@ -152,8 +158,37 @@ impl Counter {
                 .used_slots
                 .fetch_max(my_backend() as u32 + 1, SeqCst);
             slot.bound.store(self.next(), SeqCst);
-        } else if slot.partition.load(SeqCst) != partition {
+            return;
+        }
+        if slot.partition.load(SeqCst) != partition {
             slot.partition.store(SEVERAL, SeqCst);
+        }
+        let free = slot.stages.iter().find(|s| s.load(SeqCst) == 0);
+        if let Some(stage) = free.filter(|_| transaction::take_new_stage()) {
+            stage.store(self.next(), SeqCst);
+        }
+    }
+
+    /// From where on a transaction in flight (its backend and bound) can have rows under a key that it
+    /// holds as written: its bound, or what counts for the stage at which it came to write under it.
+    pub fn since(
+        &self,
+        (backend, bound): (usize, i64),
+        next: i64,
+        is_marked: impl Fn(usize) -> bool,
+    ) -> i64 {
+        let stages = &self.shared.slots()[backend].stages;
+        let used = stages.iter().take_while(|s| s.load(SeqCst) != 0).count();
+        // One more than those with a bound: it may have locked keys and not have a position yet.
+        let last = (used + 1).min(STAGES);
+        match (1..=last)
+            .find(|stage| is_marked(*stage))
+            .map(|s| stages[s - 1].load(SeqCst))
+        {
+            None => bound,
+            // What it will be allotted for it is not below `next`, which was loaded before.
+            Some(0) => next,
+            Some(late) => late,
         }
     }
 
@@ -226,6 +261,7 @@ fn enter(shared: &'static Shared, relation: u32, last: i64) -> Result<&'static L
     log.relation.store(relation, SeqCst);
     log.next.store(last + 1, SeqCst);
     log.ceiling.store(last, SeqCst);
+    log.ceiling_stored.store(last, SeqCst);
     log.ceiling_step.store(0, SeqCst);
     log.ceiling_raised_us.store(0, SeqCst);
     // SAFETY: set at the start of the backend.
@@ -267,11 +303,29 @@ pub fn settle() {
     if slot.bound.load(SeqCst) == 0 {
         return;
     }
+    slot.stages.iter().for_each(|s| s.store(0, SeqCst));
     slot.bound.store(0, SeqCst);
     if shared.sleepers.load(SeqCst) > 0 {
         // SAFETY: the variable lives in shared memory and was initialised; a broadcast raises nothing.
         unsafe { pg_sys::ConditionVariableBroadcast((&raw const shared.moved).cast_mut()) };
     }
+}
+
+/// The number of the stage of the transaction's next append: 0 for its first one, which the slot's bound
+/// stands for.
+pub fn next_stage() -> usize {
+    let Some(slot) = Shared::attached().map(Shared::my_slot) else {
+        return 0;
+    };
+    if slot.bound.load(SeqCst) == 0 {
+        return 0;
+    }
+    let used = slot
+        .stages
+        .iter()
+        .take_while(|s| s.load(SeqCst) != 0)
+        .count();
+    (used + 1).min(STAGES)
 }
 
 /// Whether this backend's running transaction has been allotted positions. Never fails.

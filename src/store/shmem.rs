@@ -17,7 +17,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 /// Logs of one cluster: databases that have the extension, and some room for dropped ones.
 const LOGS: usize = 256;
 /// Changes when the layout does: two builds must never share a segment.
-const NAME: &std::ffi::CStr = c"en57 shared memory 1";
+const NAME: &std::ffi::CStr = c"en57 shared memory 2";
 
 /// What the backends know together about one log.
 #[repr(C, align(64))]
@@ -30,14 +30,19 @@ pub struct Log {
     pub next: AtomicI64,
     /// No position beyond it may be allotted: it is durable.
     pub ceiling: AtomicI64,
+    /// The last ceiling that is known to be stored.
+    pub ceiling_stored: AtomicI64,
     /// By how much the ceiling was raised last.
     pub ceiling_step: AtomicI64,
     /// When that was, in PostgreSQL's microseconds.
     pub ceiling_raised_us: AtomicI64,
 }
 
+/// How many later appends of a transaction have bounds of their own.
+pub const STAGES: usize = 6;
+
 /// What one backend's running transaction may still make visible.
-#[repr(C, align(32))]
+#[repr(C, align(64))]
 pub struct Slot {
     /// The index of the log, plus one.
     pub log: AtomicU32,
@@ -45,13 +50,15 @@ pub struct Slot {
     pub partition: AtomicU32,
     /// No position of the transaction is below it; 0 while it has none.
     pub bound: AtomicI64,
+    /// Of appends after the first one that locked keys anew: no position under those keys is below it.
+    pub stages: [AtomicI64; STAGES],
 }
 
 /// A transaction that has appended to more than one partition.
 pub const SEVERAL: u32 = u32::MAX;
 
 /// The whole; the slots follow it in memory.
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct Shared {
     ready: AtomicU64,
     /// No slot from here on has ever been used: what need not be looked at.
@@ -65,8 +72,8 @@ pub struct Shared {
     slots: [Slot; 0],
 }
 
-const _: () = assert!(size_of::<Log>() == 64 && size_of::<Slot>() == 32);
-const _: () = assert!(offset_of!(Shared, slots) % 32 == 0);
+const _: () = assert!(size_of::<Log>() == 64 && size_of::<Slot>() == 64);
+const _: () = assert!(offset_of!(Shared, slots) % 64 == 0);
 
 thread_local! {
     static ATTACHED: Cell<Option<&'static Shared>> = const { Cell::new(None) };

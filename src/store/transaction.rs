@@ -24,6 +24,8 @@ struct Running {
     kept_frontiers: HashMap<(u32, Vec<u8>), i64>,
     key_locks: usize,
     written: Written,
+    /// Whether keys were locked for a stage that has no bound yet.
+    new_stage: bool,
     marks: Vec<Mark>,
 }
 
@@ -194,6 +196,16 @@ fn end(committed: bool) {
 /// Counts a key lock that was taken.
 pub fn count_key_lock() {
     RUNNING.with(|r| r.borrow_mut().key_locks += 1);
+}
+
+/// Keys were locked for a stage that gets its bound when positions are allotted.
+pub fn begin_stage() {
+    RUNNING.with(|r| r.borrow_mut().new_stage = true);
+}
+
+/// Whether that is so; not any more after this.
+pub fn take_new_stage() -> bool {
+    RUNNING.with(|r| std::mem::take(&mut r.borrow_mut().new_stage))
 }
 
 /// How many key locks the transaction has taken.
