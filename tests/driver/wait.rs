@@ -45,22 +45,21 @@ fn wakes_with_the_commit() {
             let query = (n % 2 == 0).then_some(r#"{"tags": ["a"]}"#);
             thread::scope(|scope| {
                 let sleeping =
-                    scope.spawn(|| (wait(&mut sleeper, after, "20s", query), Instant::now()));
+                    scope.spawn(|| (wait(&mut sleeper, after, "8s", query), Instant::now()));
                 await_sleep(&mut writer, pid);
                 let position = writer.append(&event("a"), None).position;
                 let committed = Instant::now();
                 let (frontier, woken) = sleeping.join().expect("it wakes");
                 assert_eq!(frontier, position);
-                woken.saturating_duration_since(committed)
+                let late = woken.saturating_duration_since(committed);
+                assert!(late < Duration::from_secs(5), "woken after {late:?}");
+                late
             })
         })
         .collect();
     late.sort();
-    let (median, longest) = (late[late.len() / 2], late[late.len() - 1]);
-    assert!(
-        median < Duration::from_millis(50) && longest < Duration::from_secs(5),
-        "{late:?}"
-    );
+    let median = late[late.len() / 2];
+    assert!(median < Duration::from_millis(50), "{late:?}");
 }
 
 #[test]
@@ -89,6 +88,11 @@ fn wakes_only_for_what_matches_and_is_committed() {
             "it holds back vacuum"
         );
         writer.run("COMMIT");
+        let committed = Instant::now();
+        await_that("it wakes", || {
+            sleeping.is_finished() || committed.elapsed() > Duration::from_secs(10)
+        });
+        assert!(sleeping.is_finished(), "not woken by the commit");
         assert!(sleeping.join().expect("it wakes") >= position);
     });
     // What is there already is not waited for.
