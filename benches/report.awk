@@ -22,6 +22,16 @@ function median(g, name, clients, sync, field,    list, n, r) {
         if ((g, name, clients, sync, r, field) in value) list[++n] = value[g, name, clients, sync, r, field]
     return n ? sorted_median(list, n) : 0
 }
+# The least of the rounds: what a scenario costs where the machine disturbs it least.
+function least(g, name, clients, sync, field,    low, r, x) {
+    for (r = 1; r <= rounds; r++)
+        if ((g, name, clients, sync, r, field) in value) {
+            x = value[g, name, clients, sync, r, field]
+            if (low == "" || x < low) low = x
+        }
+    return low + 0
+}
+function over(x, y) { return y ? x / y : 0 }
 function ratio(g, name, to, clients, sync, field,    list, n, r, below) {
     for (r = 1; r <= rounds; r++) {
         below = value[g, to, clients, sync, r, field]
@@ -62,8 +72,8 @@ function ratios(g, name, to, label, targets,    line, i, t) {
 }
 function costs(g, name, label,    bytes) {
     bytes = (g, name) in disk ? big(disk[g, name]) : "-"
-    printf "| %s | %.1f | %.1f | %s | %.2f | %.4f | %.3f | %.3f | %s |\n", label, median(g, name, 1, "off", 8),
-        median(g, name, 16, "off", 8), big(median(g, name, 16, "off", 9)), median(g, name, 16, "off", 10),
+    printf "| %s | %.1f | %.1f | %s | %.2f | %.4f | %.3f | %.3f | %s |\n", label, least(g, name, 1, "off", 8),
+        least(g, name, 16, "off", 8), big(median(g, name, 16, "off", 9)), median(g, name, 16, "off", 10),
         median(g, name, 16, "off", 11), median(g, name, 1, "on", 12), median(g, name, 16, "on", 12), bytes
 }
 function cost_head() {
@@ -90,7 +100,7 @@ function reading(what, label, target,    i, line) {
     for (i = 1; i <= 16; i += 15)
         line = line sprintf(" %s | %s | %s |", big(median("reads", what "_sql", i, "on", 6)),
             big(median("reads", what "_en57", i, "on", 6)), judged(ratio("reads", what "_en57", what "_sql", i, "on", 6), target, 0))
-    printf "%s %.2f |\n", line, ratio("reads", what "_sql", what "_en57", 1, "on", 8)
+    printf "%s %.2f |\n", line, over(least("reads", what "_sql", 1, "on", 8), least("reads", what "_en57", 1, "on", 8))
 }
 
 END {
@@ -111,9 +121,9 @@ END {
         cost_head()
         costs("writes", "plain", "(1)"); costs("writes", "tagged", "(2)")
         costs("writes", "append", "(3)"); costs("writes", "append_if", "(4)")
-        printf "| (3) / (2) | %.2f | %.2f | %s | | | | | %s |\n", ratio("writes", "append", "tagged", 1, "off", 8),
-            ratio("writes", "append", "tagged", 16, "off", 8), judged(ratio("writes", "append", "tagged", 16, "off", 9), 1, 1),
-            judged(disk["writes", "append"] / disk["writes", "tagged"], 1, 1)
+        printf "| (3) / (2) | %.2f | %.2f | %s | | | | | %s |\n", over(least("writes", "append", 1, "off", 8), least("writes", "tagged", 1, "off", 8)),
+            over(least("writes", "append", 16, "off", 8), least("writes", "tagged", 16, "off", 8)), judged(ratio("writes", "append", "tagged", 16, "off", 9), 1, 1),
+            judged(over(disk["writes", "append"], disk["writes", "tagged"]), 1, 1)
         printf "\nAppends refused by (4): %.2f %% with 16 clients, sync off.\n", 100 * median("writes", "append_if", 16, "off", 7) / \
             (median("writes", "append_if", 16, "off", 6) + median("writes", "append_if", 16, "off", 7) + 1e-9)
     }

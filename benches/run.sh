@@ -240,6 +240,7 @@ postmaster=$(head -n 1 "$data/postmaster.pid")
 ask postgres 'CREATE DATABASE start'
 run_sql start setup.sql
 
+load=$(cut -d " " -f 1 /proc/loadavg) # what else goes on here
 say "$rounds rounds, $seconds s each: $only"
 : >"$results"
 for part in writes batches contended reads memory large; do
@@ -247,7 +248,7 @@ for part in writes batches contended reads memory large; do
 done
 
 {
-    echo "Machine: $(nproc) × $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(awk '/^MemTotal/ { printf "%.0f GB", $2 / 1048576 }' /proc/meminfo), $(uname -sr). $("$bin/postgres" --version), $(printf '%s, ' "${settings[@]}")fsync on. Date: $(date +%F). Medians of $rounds rounds of $seconds s."
+    echo "Machine: $(nproc) × $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(awk '/^MemTotal/ { printf "%.0f GB", $2 / 1048576 }' /proc/meminfo), $(uname -sr). $("$bin/postgres" --version), $(printf '%s, ' "${settings[@]}")fsync on. Date: $(date +%F). Medians of $rounds rounds of $seconds s. Load of the machine before it began: $load."
     awk -f "$benches/report.awk" "$results"
 } | tee "$work/report"
 
