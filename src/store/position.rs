@@ -10,6 +10,7 @@
 //! twice, nor one at or below what a reader may have taken for its checkpoint.
 
 use std::cell::Cell;
+use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
@@ -157,7 +158,7 @@ impl Counter {
             self.shared
                 .used_slots
                 .fetch_max(my_backend() as u32 + 1, SeqCst);
-            slot.bound.store(self.next(), SeqCst);
+            self.set_bound(&slot.bound);
             return;
         }
         if slot.partition.load(SeqCst) != partition {
@@ -165,8 +166,15 @@ impl Counter {
         }
         let free = slot.stages.iter().find(|s| s.load(SeqCst) == 0);
         if let Some(stage) = free.filter(|_| transaction::take_new_stage()) {
-            stage.store(self.next(), SeqCst);
+            self.set_bound(stage);
         }
+    }
+
+    /// Sets a bound to `next` as it is while nobody can have looked past it: between the mark and the
+    /// bound readers wait, so that none of them settles a position that the bound then takes back.
+    fn set_bound(&self, bound: &AtomicI64) {
+        bound.store(PENDING, SeqCst);
+        bound.store(self.next(), SeqCst);
     }
 
     /// From where on a transaction in flight (its backend and bound) can have rows under a key that it
@@ -183,7 +191,7 @@ impl Counter {
         let last = (used + 1).min(STAGES);
         match (1..=last)
             .find(|stage| is_marked(*stage))
-            .map(|s| stages[s - 1].load(SeqCst))
+            .map(|s| bound_of(&stages[s - 1]))
         {
             None => bound,
             // What it will be allotted for it is not below `next`, which was loaded before.
@@ -211,7 +219,7 @@ impl Counter {
             .iter()
             .enumerate()
             .filter_map(move |(backend, slot)| {
-                let bound = slot.bound.load(SeqCst);
+                let bound = bound_of(&slot.bound);
                 let concerns = bound != 0
                     && bound < next
                     && backend != me
@@ -232,6 +240,19 @@ impl Counter {
     /// Forgets what this backend knew of the counter, for a store that was dropped.
     pub fn forget() {
         CACHED.set(None);
+    }
+}
+
+/// A bound that is about to be set: a matter of two instructions.
+const PENDING: i64 = -1;
+
+/// A bound, once it is set.
+fn bound_of(bound: &AtomicI64) -> i64 {
+    loop {
+        match bound.load(SeqCst) {
+            PENDING => std::thread::yield_now(),
+            set => return set,
+        }
     }
 }
 
