@@ -196,11 +196,11 @@ memory() {
 
 large() {
     local round name
-    new_database bench_small
     new_database bench_large
-    load bench_small 10000
     load bench_large "$events_large"
     for ((round = 1; round <= rounds; round++)); do
+        new_database bench_small # which grows while it is measured
+        load bench_small 10000
         for name in small large; do
             measure large "append_$name" "bench_$name" writes/append_if.sql 1 1 off "$round"
         done
