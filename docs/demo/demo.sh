@@ -73,7 +73,7 @@ questions() {
 
     title "The history of $tag"
     show "SELECT position, type, data, occurred_at
-  FROM en57_read('{\"tags\": [$tag]}');"
+  FROM en57_read('{\"tags\": [$tag]}', max_count => 12);"
 
     title "Two criteria: what is $type of it, or $rare of anything; the newest five"
     show "SELECT position, type, tags, data
@@ -136,6 +136,7 @@ COMMIT;"
     ((won == seats && refused == buyers - seats)) || die "the race went wrong: see $answers"
 }
 
+[[ -z ${1:-} || -r $1 ]] || die "there is no file $1"
 new_database
 load "$@"
 questions
