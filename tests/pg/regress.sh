@@ -41,6 +41,7 @@ run() {
     done
 }
 
+"$("$client" --bindir)/pg_isready" -q || die "start a server that has en57, and say where in PGHOST, PGPORT and PGUSER"
 shopt -s nullglob
 run "$pgxs/test/regress/pg_regress" regress "$root"/pg_regress/sql/*.sql
 run "$pgxs/test/isolation/pg_isolation_regress" isolation "$root"/pg_regress/specs/*.spec
