@@ -1,9 +1,9 @@
 //! Key locks: what makes the append condition exact without a lock that unrelated writers share.
 //!
 //! PostgreSQL's own lock manager, in the space of advisory locks with an objsubid (57 for keys, 58 for
-//! a partition's root, 59 for the log's ceiling, from 60 on for marks beside the first two) that `pg_advisory_lock` never uses, so that deadlock
-//! detection, lock_timeout, cancellation and pg_locks come with it. Locks last until the transaction
-//! ends. Root first, then keys in ascending order.
+//! a partition's root, 59 for the log's ceiling, from 60 on for marks beside the first two) that
+//! `pg_advisory_lock` never uses, so that deadlock detection, lock_timeout, cancellation and pg_locks
+//! come with it. Locks last until the transaction ends. Root first, then keys in ascending order.
 
 use std::collections::BTreeMap;
 

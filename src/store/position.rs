@@ -186,10 +186,8 @@ impl Counter {
         is_marked: impl Fn(usize) -> bool,
     ) -> i64 {
         let stages = &self.shared.slots()[backend].stages;
-        let used = stages.iter().take_while(|s| s.load(SeqCst) != 0).count();
         // One more than those with a bound: it may have locked keys and not have a position yet.
-        let last = (used + 1).min(STAGES);
-        match (1..=last)
+        match (1..=first_free(stages))
             .find(|stage| is_marked(*stage))
             .map(|s| bound_of(&stages[s - 1]))
         {
@@ -341,11 +339,12 @@ pub fn next_stage() -> usize {
     if slot.bound.load(SeqCst) == 0 {
         return 0;
     }
-    let used = slot
-        .stages
-        .iter()
-        .take_while(|s| s.load(SeqCst) != 0)
-        .count();
+    first_free(&slot.stages)
+}
+
+/// The number of the first stage without a bound, or the last one where all have theirs.
+fn first_free(stages: &[AtomicI64; STAGES]) -> usize {
+    let used = stages.iter().take_while(|s| s.load(SeqCst) != 0).count();
     (used + 1).min(STAGES)
 }
 
