@@ -12,9 +12,12 @@
 //! A deleted page can be reused only when no running transaction's snapshot could still lead a scan to
 //! it (nbtree's safexid); the statement that reads here holds such a snapshot.
 
+use pgrx::pg_sys::{self, Buffer};
+
 use crate::dcb::error::{Error, Result, SqlState};
 
-use super::page::Page;
+use super::descent::{Descent, Lock, descend};
+use super::page::View;
 use super::table::{Index, IndexRole, Opened};
 
 /// A place in the order of an index: key, position, and where the row is. An index on position alone
@@ -96,15 +99,25 @@ pub enum Direction {
     Backward,
 }
 
-/// An open index.
-#[derive(Clone, Copy)]
-pub struct Tree<'r> {
-    index: &'r Index,
-    /// Whether entries have a key before the position.
-    pub(super) has_key: bool,
+/// What an index of nbtree's holds, and so how its tuples are read. Every entry is a [`Bound`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tree {
+    /// The key index: key and position.
+    Keys,
+    /// The index on position; the key is 0 throughout.
+    Positions,
+    /// The index on id: key and position are the halves of the uuid, as numbers of the same order.
+    Ids,
 }
 
-impl<'r> Tree<'r> {
+/// An open index, to be read.
+#[derive(Clone, Copy)]
+pub struct Reader<'r> {
+    index: &'r Index,
+    tree: Tree,
+}
+
+impl<'r> Reader<'r> {
     /// The partition's index on position.
     ///
     /// # Errors
@@ -112,7 +125,7 @@ impl<'r> Tree<'r> {
     pub fn positions(partition: &'r Opened) -> Result<Self> {
         Ok(Self {
             index: partition.index(IndexRole::Position)?,
-            has_key: false,
+            tree: Tree::Positions,
         })
     }
 
@@ -123,7 +136,7 @@ impl<'r> Tree<'r> {
     pub fn keys(partition: &'r Opened) -> Result<Self> {
         Ok(Self {
             index: partition.index(IndexRole::Keys)?,
-            has_key: true,
+            tree: Tree::Keys,
         })
     }
 
@@ -145,14 +158,17 @@ impl<'r> Tree<'r> {
         while let Some(leaf) = self.leaf(target)? {
             let next = match direction {
                 Direction::Forward => {
-                    leaf.page.copy_forward(self, target, to, out);
+                    leaf.page.copy_forward(self.tree, target, to, out);
                     leaf.high.filter(|h| *h <= to)
                 }
                 Direction::Backward => {
-                    leaf.page.copy_backward(self, target, to, out);
+                    leaf.page.copy_backward(self.tree, target, to, out);
                     Some(leaf.low).filter(|l| *l > to).map(Bound::before)
                 }
             };
+            if leaf.page.is_damaged() {
+                return Err(self.damaged(leaf.block));
+            }
             match next {
                 Some(next) if out.len() == start => target = next,
                 next => return Ok(next),
@@ -163,59 +179,29 @@ impl<'r> Tree<'r> {
 
     /// The leaf page whose range includes `target`, locked, with its bounds.
     fn leaf(&self, target: Bound) -> Result<Option<Leaf>> {
-        let Some((mut block, root)) = self.root()? else {
-            return Ok(None);
+        // SAFETY: the index is open and locked; `descend` holds nothing with a destructor. The leaf
+        // comes pinned and locked, and stays so as long as the value made of it.
+        let ended = unsafe {
+            let index = self.index.relation();
+            pg_sys::ffi::pg_guard_ffi_boundary(|| descend(index, self.tree, target, Lock::Share))
         };
-        let mut low = Bound::MIN;
-        let mut visited = Some(root);
-        loop {
-            let mut page = visited
-                .take()
-                .unwrap_or_else(|| Page::read(self.index, block));
-            // Move right past pages that were split or deleted meanwhile.
-            let high = loop {
-                let ignored = page.is_ignored();
-                let high = page.high_key(self);
-                match (ignored, high) {
-                    (false, Some(h)) if target >= h => low = low.max(h),
-                    (false, high) => break high,
-                    (true, _) if page.next() == 0 => return Err(self.damaged(block)),
-                    (true, _) => {}
-                }
-                block = page.next();
-                drop(page);
-                page = Page::read(self.index, block);
-            };
-            if page.is_leaf() {
-                return Ok(Some(Leaf { page, low, high }));
-            }
-            let (child, child_low) = page
-                .child(self, target)
-                .ok_or_else(|| self.damaged(block))?;
-            low = low.max(child_low);
-            block = child;
+        match ended {
+            Descent::Empty => Ok(None),
+            Descent::Damaged(block) => Err(self.damaged(block)),
+            Descent::Leaf {
+                block,
+                buffer,
+                low,
+                high,
+            } => Ok(Some(Leaf {
+                block,
+                buffer,
+                // SAFETY: as above.
+                page: unsafe { View::of(buffer) },
+                low,
+                high,
+            })),
         }
-    }
-
-    /// The page to descend from, with its number: the fast root, below which every level has one page
-    /// at the least. nbtree keeps what it read of the metapage; a page found that way must still be
-    /// alone on its level, as nbtree itself demands.
-    fn root(&self) -> Result<Option<(u32, Page)>> {
-        if let Some((block, level)) = self.index.cached_root() {
-            let page = Page::read(self.index, block);
-            let alone = page.previous() == 0 && page.next() == 0 && page.level() == level;
-            if alone && !page.is_ignored() {
-                return Ok(Some((block, page)));
-            }
-        }
-        let block = {
-            let meta = Page::read(self.index, 0);
-            if !meta.is_meta() {
-                return Err(self.damaged(0));
-            }
-            meta.meta_fast_root()
-        };
-        Ok((block != 0).then(|| (block, Page::read(self.index, block))))
     }
 
     fn damaged(&self, block: u32) -> Error {
@@ -227,8 +213,21 @@ impl<'r> Tree<'r> {
     }
 }
 
+/// A leaf that is pinned and locked for reading.
 struct Leaf {
-    page: Page,
+    block: u32,
+    buffer: Buffer,
+    page: View,
     low: Bound,
     high: Option<Bound>,
+}
+
+impl Drop for Leaf {
+    fn drop(&mut self) {
+        // While unwinding from an error of PostgreSQL's, its abort releases lock and pin.
+        if !std::thread::panicking() {
+            // SAFETY: pinned and locked by `Reader::leaf`, released once.
+            unsafe { pg_sys::UnlockReleaseBuffer(self.buffer) };
+        }
+    }
 }

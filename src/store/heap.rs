@@ -10,12 +10,13 @@ use pgrx::pg_sys::{self, Buffer, Datum, HeapTuple, ItemPointerData};
 use crate::dcb::error::Result;
 
 use super::array;
-use super::btree::Entry;
+use super::btree::{Entry, Tree};
 use super::catalog::Partition;
 use super::event::{COLUMNS, Column, NewEvent, Row, new_id};
 use super::extras::Extras;
+use super::leaf::{self, New};
 use super::table::{IndexRole, Opened};
-use super::{fmgr, key_index};
+use super::fmgr;
 
 /// Tuples that go into the heap, and its WAL, together.
 const TUPLES_AT_ONCE: usize = 128;
@@ -169,59 +170,87 @@ impl Batch<'_> {
         self.index_keys(placed);
     }
 
-    /// Enters the rows into the indexes on position and id.
+    /// Enters the rows into the indexes on position and id. An id that was made here cannot be known yet.
     fn index_unique(&self, placed: &[Placed], tuples: &[HeapTuple]) {
-        let heap = self.table.relation();
-        for (role, column) in [
-            (IndexRole::Position, Column::Position),
-            (IndexRole::Id, Column::Id),
-        ] {
-            for index in self.table.indexes(role) {
-                let info = IndexInfoBox::new();
-                for ((_, has_given_id, _, tid), tuple) in placed.iter().zip(tuples) {
-                    // An id that was made here cannot be known yet.
-                    let check = if role == IndexRole::Position || *has_given_id {
-                        pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES
-                    } else {
-                        pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO
-                    };
-                    let mut tid = *tid;
-                    let mut null = false;
-                    // SAFETY: heap and index are open and locked for writing; the tuple has the
-                    // table's columns.
-                    unsafe {
-                        let mut value = pg_sys::htup::heap_getattr(
-                            *tuple,
-                            i32::from(column.attribute()),
-                            (*heap).rd_att,
-                            &mut null,
-                        );
-                        pg_sys::index_insert(
-                            index.relation(),
-                            &mut value,
-                            &mut null,
-                            &mut tid,
-                            heap,
-                            check,
-                            false,
-                            info.0,
-                        );
-                    }
+        let rows = placed.iter().zip(tuples);
+        let positions: Vec<_> = placed
+            .iter()
+            .map(|(i, _, _, row)| New::of_position(self.first + *i as i64, *row))
+            .collect();
+        self.enter(IndexRole::Position, Tree::Positions, &positions);
+        let mut ids: Vec<_> = rows
+            .clone()
+            .filter(|((_, is_given, ..), _)| !is_given)
+            .map(|((.., row), tuple)| New::of_id(&self.id_of(*tuple), *row))
+            .collect();
+        ids.sort_unstable_by_key(|e| e.at);
+        self.enter(IndexRole::Id, Tree::Ids, &ids);
+        let info = IndexInfoBox::new();
+        for ((_, is_given, _, row), tuple) in rows {
+            if *is_given {
+                for index in self.table.indexes(IndexRole::Id) {
+                    let id = fmgr::make_uuid(&self.id_of(*tuple));
+                    self.enter_unique(index.relation(), id, *row, &info);
                 }
             }
         }
     }
 
+    fn id_of(&self, tuple: HeapTuple) -> [u8; 16] {
+        let mut null = false;
+        // SAFETY: the tuple has the table's columns, the id among them; a uuid is 16 bytes by reference.
+        unsafe {
+            let value = pg_sys::htup::heap_getattr(
+                tuple,
+                i32::from(Column::Id.attribute()),
+                (*self.table.relation()).rd_att,
+                &mut null,
+            );
+            *value.cast_mut_ptr::<[u8; 16]>()
+        }
+    }
+
+    /// Enters one row into a unique index.
+    fn enter_unique(
+        &self,
+        index: pg_sys::Relation,
+        mut value: Datum,
+        mut row: ItemPointerData,
+        info: &IndexInfoBox,
+    ) {
+        // SAFETY: heap and index are open and locked for writing; the index has one column.
+        unsafe {
+            pg_sys::index_insert(
+                index,
+                &mut value,
+                &mut false,
+                &mut row,
+                self.table.relation(),
+                pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES,
+                false,
+                info.0,
+            );
+        }
+    }
+
     /// Enters the rows into the key index.
     fn index_keys(&self, placed: &[Placed]) {
-        let mut entries: Vec<(i64, i64, ItemPointerData)> = placed
+        let mut entries: Vec<New> = placed
             .iter()
-            .flat_map(|(i, _, keys, tid)| keys.iter().map(|k| (*k, self.first + *i as i64, *tid)))
+            .flat_map(|(i, _, keys, row)| {
+                let position = self.first + *i as i64;
+                keys.iter().map(move |k| New::of_key(*k, position, *row))
+            })
             .collect();
-        entries.sort_unstable_by_key(|e| (e.0, e.1));
-        for index in self.table.indexes(IndexRole::Keys) {
+        entries.sort_unstable_by_key(|e| e.at);
+        self.enter(IndexRole::Keys, Tree::Keys, &entries);
+    }
+
+    /// Enters sorted entries into the indexes for one thing.
+    fn enter(&self, role: IndexRole, tree: Tree, entries: &[New]) {
+        for index in self.table.indexes(role) {
             let info = IndexInfoBox::new();
-            key_index::insert_entries(index.relation(), self.table.relation(), info.0, &entries);
+            leaf::insert_all(index.relation(), self.table.relation(), info.0, tree, entries);
         }
     }
 }

@@ -15,6 +15,8 @@ use pgrx::pg_sys::{
 use crate::dcb::error::{Error, Result, SqlState};
 
 use super::position::Counter;
+use super::btree::Tree;
+use super::leaf::{self, New};
 use super::{array, catalog, guard};
 
 unsafe extern "C-unwind" {
@@ -22,24 +24,7 @@ unsafe extern "C-unwind" {
     fn _bt_initmetapage(page: pg_sys::Page, root: BlockNumber, level: u32, all_equal_image: bool);
 }
 
-const BTREE_HANDLER: u32 = 330;
-
-/// nbtree's own insert function.
-fn btree_insert() -> pg_sys::aminsert_function {
-    use std::cell::Cell;
-    thread_local! {
-        static CACHED: Cell<pg_sys::aminsert_function> = const { Cell::new(None) };
-    }
-    if CACHED.get().is_none() {
-        // SAFETY: calls bthandler, which returns a new routine in the current memory context.
-        unsafe {
-            let routine = pg_sys::GetIndexAmRoutine(Oid::from(BTREE_HANDLER));
-            CACHED.set((*routine).aminsert);
-            pg_sys::pfree(routine.cast());
-        }
-    }
-    CACHED.get()
-}
+pub(super) const BTREE_HANDLER: u32 = 330;
 
 /// The access method's routine: nbtree's, changed as the module's text says.
 pub fn routine() -> *mut IndexAmRoutine {
@@ -109,9 +94,9 @@ unsafe extern "C-unwind" fn insert(
             let position = (*values.add(1)).value() as i64;
             let entries: Vec<_> = array::bigints(*values)?
                 .into_iter()
-                .map(|k| (k, position, *row))
+                .map(|k| New::of_key(k, position, *row))
                 .collect();
-            insert_entries(index, heap, info, &entries);
+            leaf::insert_all(index, heap, info, Tree::Keys, &entries);
             let store = catalog::store()?;
             if store.partition.oid == (*heap).rd_id {
                 Counter::of(store)?.pass(store.partition.oid, position);
@@ -120,37 +105,6 @@ unsafe extern "C-unwind" fn insert(
         });
     }
     false
-}
-
-/// Inserts (key, position, row) entries, which should be in ascending order to touch each page once.
-pub(super) fn insert_entries(
-    index: Relation,
-    heap: Relation,
-    info: *mut IndexInfo,
-    entries: &[(i64, i64, pg_sys::ItemPointerData)],
-) {
-    let Some(insert) = btree_insert() else { return };
-    // SAFETY: index and heap are open and locked for writing. The closure holds nothing with a
-    // destructor, so an error may leave it by longjmp; one guard serves the whole batch.
-    unsafe {
-        pg_sys::ffi::pg_guard_ffi_boundary(|| {
-            let mut nulls = [false, false];
-            for (key, position, row) in entries {
-                let mut values = [Datum::from(*key), Datum::from(*position)];
-                let mut row = *row;
-                insert(
-                    index,
-                    values.as_mut_ptr(),
-                    nulls.as_mut_ptr(),
-                    &mut row,
-                    heap,
-                    pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,
-                    false,
-                    info,
-                );
-            }
-        });
-    }
 }
 
 /// Refuses an index of other columns than (keys bigint[], position bigint): anybody may try one on a
@@ -178,7 +132,7 @@ struct Building {
     index: Relation,
     heap: Relation,
     info: *mut IndexInfo,
-    entries: Vec<(i64, i64, pg_sys::ItemPointerData)>,
+    entries: Vec<New>,
     room: usize,
     inserted: f64,
 }
@@ -186,8 +140,14 @@ struct Building {
 impl Building {
     /// Sorted runs insert into neighbouring pages, several times as fast as in the rows' order.
     fn flush(&mut self) {
-        self.entries.sort_unstable_by_key(|e| (e.0, e.1));
-        insert_entries(self.index, self.heap, self.info, &self.entries);
+        self.entries.sort_unstable_by_key(|e| e.at);
+        leaf::insert_all(
+            self.index,
+            self.heap,
+            self.info,
+            Tree::Keys,
+            &self.entries,
+        );
         self.inserted += self.entries.len() as f64;
         self.entries.clear();
     }
@@ -203,7 +163,7 @@ unsafe extern "C-unwind" fn build(
         guard::call(|| {
             demand_shape(index)?;
             write_metapage(index);
-            let entry = size_of::<(i64, i64, pg_sys::ItemPointerData)>();
+            let entry = size_of::<New>();
             let mut building = Building {
                 index,
                 heap,
@@ -250,7 +210,7 @@ unsafe extern "C-unwind" fn collect(
             let building = &mut *state.cast::<Building>();
             let position = (*values.add(1)).value() as i64;
             for key in array::bigints(*values)? {
-                building.entries.push((key, position, *row));
+                building.entries.push(New::of_key(key, position, *row));
             }
             if building.entries.len() >= building.room {
                 building.flush();

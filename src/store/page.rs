@@ -1,57 +1,62 @@
 //! One page of an nbtree index: where things are on it (nbtree.h, bufpage.h, itup.h; the same from
 //! PostgreSQL 13 on), for indexes on (bigint, bigint) and on (bigint).
 
+use std::cell::Cell;
+
 use pgrx::pg_sys::{self, Buffer};
 
 use super::btree::{Bound, Entry, Tree};
-use super::table::Index;
+
+const PAGE: usize = pg_sys::BLCKSZ as usize;
+/// Bytes of nbtree's own data at the end of each page, and where they start.
+const SPECIAL: usize = 16;
+const SPECIAL_START: usize = PAGE - SPECIAL;
 
 const META: u16 = 1 << 3;
 const LEAF: u16 = 1 << 0;
+const INCOMPLETE_SPLIT: u16 = 1 << 7;
 const IGNORED: u16 = (1 << 2) | (1 << 4);
 const ALT_TID: u16 = 0x2000;
 const IS_POSTING: u16 = 0x2000;
 const HEAP_TID_ATTRIBUTE: u16 = 0x1000;
 const COUNT_MASK: u16 = 0x0FFF;
 
-/// A page, pinned and locked for reading until it is dropped.
-pub(super) struct Page {
-    buffer: Buffer,
+/// What is on a page that stays pinned and locked while this is used.
+///
+/// Nothing here raises or panics, so it may be used where no Rust frame may be unwound: what lies beyond
+/// the page reads as zero, and the page counts as damaged from then on.
+pub(super) struct View {
     start: *const u8,
+    is_damaged: Cell<bool>,
 }
 
-impl Drop for Page {
-    fn drop(&mut self) {
-        // While unwinding from an error of PostgreSQL's, its abort releases lock and pin.
-        if !std::thread::panicking() {
-            // SAFETY: the buffer was pinned and locked by `read`, and is released once.
-            unsafe { pg_sys::UnlockReleaseBuffer(self.buffer) };
-        }
-    }
-}
-
-impl Page {
-    pub(super) fn read(index: &Index, block: u32) -> Self {
-        // SAFETY: the relation is open; an error (a block beyond the end, say) is raised by
-        // PostgreSQL. The page's memory stays as long as the pin.
-        unsafe {
-            let buffer = pg_sys::ReadBuffer(index.relation(), block);
-            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as _);
-            Self {
-                buffer,
-                start: pg_sys::BufferGetPage(buffer).cast(),
-            }
-        }
+impl View {
+    /// # Safety
+    /// The buffer is pinned, and locked at least for reading, as long as the view is used.
+    pub(super) unsafe fn of(buffer: Buffer) -> Self {
+        // SAFETY: the caller's contract; the page stays where it is as long as the pin.
+        let start = unsafe { pg_sys::BufferGetPage(buffer).cast::<u8>() };
+        let view = Self {
+            start,
+            is_damaged: Cell::new(false),
+        };
+        let (lower, upper, special) = (view.lower(), view.upper(), view.special());
+        let in_order = 24 <= lower && lower <= upper && upper <= special;
+        view.is_damaged.set(!in_order || special != PAGE - SPECIAL);
+        view
     }
 
-    /// Bytes of the page. Offsets come from its own header and line pointers, which PostgreSQL keeps
-    /// within it; the assertion keeps those of a damaged page there too.
+    /// Whether something was found that no page of nbtree's holds.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.is_damaged.get()
+    }
+
     fn bytes<const N: usize>(&self, offset: usize) -> [u8; N] {
-        assert!(
-            offset + N <= pg_sys::BLCKSZ as usize,
-            "offset beyond the page"
-        );
-        // SAFETY: the page has BLCKSZ bytes, pinned and share-locked as long as self.
+        if offset + N > PAGE {
+            self.is_damaged.set(true);
+            return [0; N];
+        }
+        // SAFETY: within the page, which `of` demands to be pinned and locked.
         unsafe { self.start.add(offset).cast::<[u8; N]>().read_unaligned() }
     }
 
@@ -67,21 +72,34 @@ impl Page {
         i64::from_ne_bytes(self.bytes(offset))
     }
 
+    fn lower(&self) -> usize {
+        usize::from(self.u16_at(12))
+    }
+
+    fn upper(&self) -> usize {
+        usize::from(self.u16_at(14))
+    }
+
     /// The start of nbtree's own data at the page's end (pd_special).
     fn special(&self) -> usize {
         usize::from(self.u16_at(16))
     }
 
+    /// How many more tuples of a size fit, each with its line pointer.
+    pub(super) fn room_for(&self, tuple_bytes: usize) -> usize {
+        self.upper().saturating_sub(self.lower()) / (tuple_bytes + 4)
+    }
+
     pub(super) fn previous(&self) -> u32 {
-        self.u32_at(self.special())
+        self.u32_at(SPECIAL_START)
     }
 
     pub(super) fn level(&self) -> u32 {
-        self.u32_at(self.special() + 8)
+        self.u32_at(SPECIAL_START + 8)
     }
 
     pub(super) fn next(&self) -> u32 {
-        self.u32_at(self.special() + 4)
+        self.u32_at(SPECIAL_START + 4)
     }
 
     pub(super) fn is_meta(&self) -> bool {
@@ -97,18 +115,24 @@ impl Page {
         self.flags() & IGNORED != 0
     }
 
-    fn flags(&self) -> u16 {
-        self.u16_at(self.special() + 12)
+    /// Whether its right sibling has no downlink yet.
+    pub(super) fn is_half_split(&self) -> bool {
+        self.flags() & INCOMPLETE_SPLIT != 0
     }
 
-    pub(super) fn meta_fast_root(&self) -> u32 {
-        // BTMetaPageData behind the header: magic, version, root, level, fastroot.
-        self.u32_at(24 + 16)
+    fn flags(&self) -> u16 {
+        self.u16_at(SPECIAL_START + 12)
+    }
+
+    /// Of the metapage: the fast root's number, 0 in an empty tree, and its level.
+    pub(super) fn fast_root(&self) -> (u32, u32) {
+        // BTMetaPageData behind the header: magic, version, root, level, fastroot, fastlevel.
+        (self.u32_at(24 + 16), self.u32_at(24 + 20))
     }
 
     /// How many line pointers there are (pd_lower counts their bytes).
     fn count(&self) -> usize {
-        (usize::from(self.u16_at(12)).max(24) - 24) / 4
+        (self.lower().max(24) - 24) / 4
     }
 
     /// Where the n-th tuple (from 1) starts; `None` if its pointer is dead.
@@ -128,58 +152,52 @@ impl Page {
     }
 
     /// A pivot's place: attributes that were cut off count as before everything.
-    fn pivot(&self, tree: &Tree, at: usize) -> Bound {
+    fn pivot(&self, tree: Tree, at: usize) -> Bound {
         let info = self.u16_at(at + 6);
         if info & ALT_TID == 0 {
             return self.entry(tree, at);
         }
         let status = self.u16_at(at + 4);
-        let attributes = usize::from(status & COUNT_MASK);
-        let mut values = [i64::MIN; 2];
-        for (i, value) in values.iter_mut().take(attributes).enumerate() {
-            *value = self.i64_at(at + 8 + i * 8);
-        }
         let tid = if status & HEAP_TID_ATTRIBUTE == 0 {
             0
         } else {
             self.tid(at + usize::from(info & 0x1FFF) - 6)
         };
-        if tree.has_key {
-            Bound {
-                key: values[0],
-                position: values[1],
+        match (tree, usize::from(status & COUNT_MASK)) {
+            (_, 0) => Bound::MIN,
+            (Tree::Keys, 1) => Bound {
+                key: self.i64_at(at + 8),
+                position: i64::MIN,
                 tid,
-            }
-        } else if attributes == 0 {
-            Bound::MIN
-        } else {
-            Bound {
-                key: 0,
-                position: values[0],
+            },
+            _ => Bound {
                 tid,
-            }
+                ..self.entry(tree, at)
+            },
         }
     }
 
-    fn entry(&self, tree: &Tree, at: usize) -> Entry {
-        let first = self.i64_at(at + 8);
-        let tid = self.tid(at);
-        if tree.has_key {
-            Bound {
-                key: first,
-                position: self.i64_at(at + 16),
-                tid,
-            }
-        } else {
-            Bound {
-                key: 0,
-                position: first,
-                tid,
-            }
+    fn entry(&self, tree: Tree, at: usize) -> Entry {
+        Bound {
+            key: self.key(tree, at),
+            position: match tree {
+                Tree::Keys => self.i64_at(at + 16),
+                Tree::Positions => self.i64_at(at + 8),
+                Tree::Ids => id_half(self.bytes(at + 16)),
+            },
+            tid: self.tid(at),
         }
     }
 
-    pub(super) fn high_key(&self, tree: &Tree) -> Option<Bound> {
+    fn key(&self, tree: Tree, at: usize) -> i64 {
+        match tree {
+            Tree::Keys => self.i64_at(at + 8),
+            Tree::Positions => 0,
+            Tree::Ids => id_half(self.bytes(at + 8)),
+        }
+    }
+
+    pub(super) fn high_key(&self, tree: Tree) -> Option<Bound> {
         if self.next() == 0 || self.count() == 0 {
             None
         } else {
@@ -188,7 +206,7 @@ impl Page {
     }
 
     /// Of an inner page: the child whose range includes `target`, and that range's lower bound.
-    pub(super) fn child(&self, tree: &Tree, target: Bound) -> Option<(u32, Bound)> {
+    pub(super) fn child(&self, tree: Tree, target: Bound) -> Option<(u32, Bound)> {
         let first = self.first_data();
         // The first downlink is before everything, whatever it holds.
         let (mut low, mut high) = (first, self.count() + 1);
@@ -212,12 +230,15 @@ impl Page {
 
     /// The number of the first tuple of a leaf that is not before the target; a posting list stands
     /// at its first row. Dead entries keep their tuples, so they still guide the search.
-    fn lower_bound(&self, tree: &Tree, target: Bound) -> usize {
-        let (mut low, mut high) = (self.first_data(), self.count() + 1);
+    fn lower_bound(&self, tree: Tree, target: Bound) -> usize {
+        self.search(tree, target, self.first_data())
+    }
+
+    fn search(&self, tree: Tree, target: Bound, from: usize) -> usize {
+        let (mut low, mut high) = (from, self.count() + 1);
         while low < high {
             let middle = low + (high - low) / 2;
-            let at = (self.u32_at(24 + (middle - 1) * 4) & 0x7FFF) as usize;
-            if self.first_of(tree, at) < target {
+            if self.is_before(tree, middle, target) {
                 low = middle + 1
             } else {
                 high = middle
@@ -226,7 +247,42 @@ impl Page {
         low
     }
 
-    pub(super) fn copy_forward(&self, tree: &Tree, from: Bound, to: Bound, out: &mut Vec<Entry>) {
+    /// Whether the n-th tuple of a leaf is before the target. Mostly the key alone tells.
+    fn is_before(&self, tree: Tree, n: usize, target: Bound) -> bool {
+        let at = self.start_of(n);
+        let key = self.key(tree, at);
+        key < target.key || key == target.key && self.first_of(tree, at) < target
+    }
+
+    /// Where on a leaf a new entry belongs, not before the `from`-th place: mostly just there, if others
+    /// were put before it.
+    pub(super) fn place_of(&self, tree: Tree, entry: Entry, from: usize) -> usize {
+        let from = from.max(self.first_data());
+        if from > self.count() || !self.is_before(tree, from, entry) {
+            from
+        } else {
+            self.search(tree, entry, from + 1)
+        }
+    }
+
+    /// Whether a new entry at this place would stand behind all others of a leaf.
+    pub(super) fn is_end(&self, place: usize) -> bool {
+        place > self.count()
+    }
+
+    /// The first row of the n-th tuple, if there is one.
+    pub(super) fn nth(&self, tree: Tree, n: usize) -> Option<Entry> {
+        (self.first_data()..=self.count())
+            .contains(&n)
+            .then(|| self.first_of(tree, self.start_of(n)))
+    }
+
+    /// Where the n-th tuple (from 1) starts, dead or not.
+    fn start_of(&self, n: usize) -> usize {
+        (self.u32_at(24 + (n - 1) * 4) & 0x7FFF) as usize
+    }
+
+    pub(super) fn copy_forward(&self, tree: Tree, from: Bound, to: Bound, out: &mut Vec<Entry>) {
         // A posting list before the first may reach beyond `from`.
         let first = (self.lower_bound(tree, from) - 1).max(self.first_data());
         for n in first..=self.count() {
@@ -242,7 +298,7 @@ impl Page {
         }
     }
 
-    pub(super) fn copy_backward(&self, tree: &Tree, from: Bound, to: Bound, out: &mut Vec<Entry>) {
+    pub(super) fn copy_backward(&self, tree: Tree, from: Bound, to: Bound, out: &mut Vec<Entry>) {
         let last = self.lower_bound(tree, from).min(self.count());
         for n in (self.first_data()..=last).rev() {
             let start = out.len();
@@ -259,20 +315,21 @@ impl Page {
         }
     }
 
-    fn first_of(&self, tree: &Tree, at: usize) -> Bound {
-        if self.is_posting(at) {
+    fn first_of(&self, tree: Tree, at: usize) -> Bound {
+        let entry = self.entry(tree, at);
+        if self.is_posting(tree, at) {
             let tid = self.tid(at + self.posting_offset(at));
-            Bound {
-                tid,
-                ..self.entry(tree, at)
-            }
+            Bound { tid, ..entry }
         } else {
-            self.entry(tree, at)
+            entry
         }
     }
 
-    fn is_posting(&self, at: usize) -> bool {
-        self.u16_at(at + 6) & ALT_TID != 0 && self.u16_at(at + 4) & IS_POSTING != 0
+    /// Key indexes have no posting lists: they say of themselves that equal images are not all equal.
+    fn is_posting(&self, tree: Tree, at: usize) -> bool {
+        tree != Tree::Keys
+            && self.u16_at(at + 6) & ALT_TID != 0
+            && self.u16_at(at + 4) & IS_POSTING != 0
     }
 
     fn posting_offset(&self, at: usize) -> usize {
@@ -280,19 +337,23 @@ impl Page {
     }
 
     /// The entries of one tuple: one, or those of a posting list; none of a dead one.
-    fn each(&self, tree: &Tree, n: usize, mut use_entry: impl FnMut(Entry)) {
+    fn each(&self, tree: Tree, n: usize, mut use_entry: impl FnMut(Entry)) {
         let Some(at) = self.tuple(n) else { return };
-        if self.is_posting(at) {
+        let entry = self.entry(tree, at);
+        if self.is_posting(tree, at) {
             let rows = usize::from(self.u16_at(at + 4) & COUNT_MASK);
             let list = at + self.posting_offset(at);
             for i in 0..rows {
-                use_entry(Bound {
-                    tid: self.tid(list + i * 6),
-                    ..self.entry(tree, at)
-                });
+                let tid = self.tid(list + i * 6);
+                use_entry(Bound { tid, ..entry });
             }
         } else {
-            use_entry(self.entry(tree, at));
+            use_entry(entry);
         }
     }
+}
+
+/// Half of a uuid as a number of the same order: uuids are ordered as bytes.
+pub(super) fn id_half(bytes: [u8; 8]) -> i64 {
+    (u64::from_be_bytes(bytes) ^ (1 << 63)) as i64
 }

@@ -18,7 +18,7 @@ use pgrx::pg_sys::{self, Oid};
 
 use crate::dcb::error::{Error, Result, SqlState};
 
-use super::btree::{Bound, Direction, Tree};
+use super::btree::{Bound, Direction, Reader};
 use super::catalog::Store;
 use super::shmem::{Log, SEVERAL, STAGES, Shared, exclusively, my_backend};
 use super::snapshot::Leave;
@@ -306,7 +306,7 @@ fn is_abandoned(log: &Log) -> bool {
 fn largest_stored(store: &Store) -> Result<i64> {
     let partition = &store.partition;
     let relation = partition.open(pg_sys::AccessShareLock)?;
-    let tree = Tree::positions(&relation)?;
+    let tree = Reader::positions(&relation)?;
     let mut entries = Vec::new();
     tree.page(Bound::MAX, Bound::MIN, Direction::Backward, &mut entries)?;
     Ok(entries.first().map_or(0, |e| e.position))

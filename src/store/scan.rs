@@ -8,7 +8,7 @@ use crate::dcb::error::Result;
 use crate::dcb::key::Namespace;
 use crate::dcb::query::{Criterion, Query};
 
-use super::btree::{Bound, Direction, Entry, Tree};
+use super::btree::{Bound, Direction, Entry, Reader};
 use super::event;
 use super::table::Opened;
 
@@ -23,7 +23,7 @@ pub struct Range {
 
 /// One range of an index in position order.
 struct KeyScan<'t> {
-    tree: Tree<'t>,
+    tree: Reader<'t>,
     key: i64,
     range: Range,
     direction: Direction,
@@ -34,7 +34,7 @@ struct KeyScan<'t> {
 }
 
 impl<'t> KeyScan<'t> {
-    fn new(tree: Tree<'t>, key: i64, range: Range, direction: Direction) -> Self {
+    fn new(tree: Reader<'t>, key: i64, range: Range, direction: Direction) -> Self {
         let rest = (range.after < range.upto).then(|| match direction {
             Direction::Forward => Bound::first(key, range.after + 1),
             Direction::Backward => Bound::last(key, range.upto),
@@ -263,13 +263,13 @@ fn intersection<'t>(
     };
     let mut members = Vec::new();
     if criterion.is_everything() {
-        let all = KeyScan::new(Tree::positions(table)?, 0, range, direction);
+        let all = KeyScan::new(Reader::positions(table)?, 0, range, direction);
         members.push(Union {
             members: vec![all],
             direction,
         });
     } else {
-        let tree = Tree::keys(table)?;
+        let tree = Reader::keys(table)?;
         let scan = |key| KeyScan::new(tree, key, range, direction);
         for key in required_keys(criterion) {
             members.push(Union {
@@ -328,7 +328,7 @@ pub fn type_keys(criterion: &Criterion) -> Vec<i64> {
 /// XX001 where the index is damaged.
 pub fn frequency(table: &Opened, key: i64, after: i64) -> Result<usize> {
     let mut entries = Vec::new();
-    Tree::keys(table)?.page(
+    Reader::keys(table)?.page(
         Bound::last(key, i64::MAX),
         Bound::first(key, after),
         Direction::Backward,

@@ -199,17 +199,6 @@ impl Index {
         self.relation
     }
 
-    /// What nbtree remembers of the metapage in this backend, if anything: the fast root's number and
-    /// level.
-    pub fn cached_root(&self) -> Option<(u32, u32)> {
-        // SAFETY: nbtree keeps a copy of its BTMetaPageData there: magic, version, root, level,
-        // fastroot, fastlevel; freed by relcache invalidation, which sets the pointer to null.
-        unsafe {
-            let copy = (*self.relation).rd_amcache.cast::<u32>();
-            (!copy.is_null()).then(|| (*copy.add(4), *copy.add(5)))
-        }
-    }
-
     /// The index's name.
     pub fn name(&self) -> String {
         relation_name(self.relation)

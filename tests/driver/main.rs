@@ -21,6 +21,7 @@ mod dump;
 mod escalation;
 mod frontier;
 mod fuzz;
+mod leaves;
 mod memory;
 mod oracle;
 mod prepare;

@@ -1,0 +1,82 @@
+//! Entries that en57 puts on the leaves of B-trees itself are as good as nbtree's own.
+//!
+//! Many writers fill the same leaves, one entry and hundreds at a time, with and without given ids, some rolling
+//! back. Then the server crashes. With `wal_consistency_checking` recovery compares each page that it replays with
+//! the image that was logged of it, and stops where they differ. amcheck looks at the two indexes that it knows;
+//! each event must be found under each of its keys.
+//!
+//! Without the record of `leaf::write` entries are lost; with an entry in a wrong place (`View::place_of`) amcheck
+//! or the counts tell; where the end of the page is not looked at (`high` in `leaf::insert`), entries stand on
+//! pages where nobody looks for them.
+
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, OwnCluster};
+use crate::crew::crew;
+use crate::random::{Random, scaled};
+
+const WRITERS: usize = 6;
+
+#[test]
+fn leaves_are_nbtrees_own() {
+    let cluster: OwnCluster = Cluster::own(&[
+        "wal_consistency_checking = 'btree'",
+        "max_wal_size = 4GB",
+        "checkpoint_timeout = 1h",
+    ]);
+    let db = cluster.database();
+    let mut session = db.connect();
+    session.run("CREATE EXTENSION amcheck");
+    let stored: usize = crew(WRITERS, |n| {
+        let mut session = db.connect();
+        let mut random = Random::new(4_200 + n as u64);
+        let mut stored = 0;
+        for _ in 0..scaled(60) {
+            // A page takes some 290 entries: batches of more fill pages, those of fewer share them.
+            let size = *random.pick(&[1, 1, 1, 2, 40, 130, 400]);
+            let events: Vec<Value> = (0..size).map(|_| event(&mut random)).collect();
+            session.run("BEGIN");
+            assert!(session.append(&json!(events), None).is_appended());
+            if random.chance(15) {
+                session.run("ROLLBACK");
+            } else {
+                session.run("COMMIT");
+                stored += size;
+            }
+        }
+        stored
+    })
+    .into_iter()
+    .sum();
+
+    cluster.stop("immediate");
+    cluster.start();
+    let mut session = db.connect();
+    assert_eq!(session.number("SELECT count(*) FROM en57.events"), stored as i64);
+    assert_eq!(session.number("SELECT count(*) FROM en57_read()"), stored as i64);
+    for index in ["events_default_position", "events_default_id"] {
+        session.run(&format!("SELECT bt_index_check('en57.{index}', true)"));
+    }
+    let lost = "SELECT coalesce(string_agg(format('%s: %s of %s', k, found, n), ', '), '')
+        FROM (SELECT k, n, en57_count(CASE WHEN is_tag THEN en57_query(tags => ARRAY[k]) ELSE en57_query(types => ARRAY[k]) END) AS found
+              FROM (SELECT unnest(tags) AS k, true AS is_tag, count(*) AS n FROM en57.events GROUP BY 1
+                    UNION ALL SELECT type, false, count(*) FROM en57.events GROUP BY 1) AS keys) AS counted
+        WHERE found <> n";
+    assert_eq!(session.text(lost), "", "key: found of stored");
+    // A given id is found by the index, one that was made here too.
+    let unknown = "SELECT count(*) FROM en57.events AS e WHERE (en57_get(e.id)).position IS DISTINCT FROM e.position";
+    assert_eq!(session.number(unknown), 0);
+}
+
+/// Half of the tags are shared by many events, half are their own.
+fn event(random: &mut Random) -> Value {
+    let mut event = json!({
+        "type": format!("type {}", random.below(3)),
+        "tags": [format!("shared:{}", random.below(20)), format!("own:{}", random.next())],
+    });
+    if random.chance(10) {
+        let id = u128::from(random.next()) << 64 | u128::from(random.next());
+        event["id"] = json!(uuid::Uuid::from_u128(id).to_string());
+    }
+    event
+}
