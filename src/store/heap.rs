@@ -14,9 +14,9 @@ use super::btree::{Entry, Tree};
 use super::catalog::Partition;
 use super::event::{COLUMNS, Column, NewEvent, Row, new_id};
 use super::extras::Extras;
+use super::fmgr;
 use super::leaf::{self, New};
 use super::table::{IndexRole, Opened};
-use super::fmgr;
 
 /// Tuples that go into the heap, and its WAL, together.
 const TUPLES_AT_ONCE: usize = 128;
@@ -250,7 +250,13 @@ impl Batch<'_> {
     fn enter(&self, role: IndexRole, tree: Tree, entries: &[New]) {
         for index in self.table.indexes(role) {
             let info = IndexInfoBox::new();
-            leaf::insert_all(index.relation(), self.table.relation(), info.0, tree, entries);
+            leaf::insert_all(
+                index.relation(),
+                self.table.relation(),
+                info.0,
+                tree,
+                entries,
+            );
         }
     }
 }

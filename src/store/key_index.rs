@@ -14,9 +14,9 @@ use pgrx::pg_sys::{
 
 use crate::dcb::error::{Error, Result, SqlState};
 
-use super::position::Counter;
 use super::btree::Tree;
 use super::leaf::{self, New};
+use super::position::Counter;
 use super::{array, catalog, guard};
 
 unsafe extern "C-unwind" {
@@ -141,13 +141,7 @@ impl Building {
     /// Sorted runs insert into neighbouring pages, several times as fast as in the rows' order.
     fn flush(&mut self) {
         self.entries.sort_unstable_by_key(|e| e.at);
-        leaf::insert_all(
-            self.index,
-            self.heap,
-            self.info,
-            Tree::Keys,
-            &self.entries,
-        );
+        leaf::insert_all(self.index, self.heap, self.info, Tree::Keys, &self.entries);
         self.inserted += self.entries.len() as f64;
         self.entries.clear();
     }

@@ -285,6 +285,7 @@ impl View {
     pub(super) fn copy_forward(&self, tree: Tree, from: Bound, to: Bound, out: &mut Vec<Entry>) {
         // A posting list before the first may reach beyond `from`.
         let first = (self.lower_bound(tree, from) - 1).max(self.first_data());
+        out.reserve(self.count() + 1 - first);
         for n in first..=self.count() {
             let mut beyond = false;
             self.each(tree, n, |e| match e {

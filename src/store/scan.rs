@@ -51,7 +51,15 @@ impl<'t> KeyScan<'t> {
     }
 
     /// The entry it stands at.
+    #[inline]
     fn current(&mut self) -> Result<Option<Entry>> {
+        match self.page.get(self.next) {
+            Some(entry) => Ok(Some(*entry)),
+            None => self.next_page(),
+        }
+    }
+
+    fn next_page(&mut self) -> Result<Option<Entry>> {
         while self.next >= self.page.len() {
             let Some(from) = self.rest else {
                 return Ok(None);
@@ -68,39 +76,46 @@ impl<'t> KeyScan<'t> {
         Ok(Some(self.page[self.next]))
     }
 
-    /// Goes on to the first entry at or beyond a position, in the scan's direction: within the page
-    /// that was read where it reaches so far, by a new descent otherwise.
+    /// Goes on to the first entry at or beyond a position, in the scan's direction.
+    #[inline]
     fn seek(&mut self, position: i64) -> Result<Option<Entry>> {
-        let forward = self.direction == Direction::Forward;
-        let is_before = |e: &Entry| {
-            if forward {
-                e.position < position
-            } else {
-                e.position > position
+        // Mostly it is one of the next few: two lists of like density take turns.
+        const NEAR: usize = 6;
+        let left = self.page.get(self.next..).unwrap_or_default();
+        for (i, entry) in left.iter().take(NEAR).enumerate() {
+            if !self.is_before(entry, position) {
+                self.next += i;
+                return Ok(Some(*entry));
             }
-        };
-        let left = &self.page[self.next.min(self.page.len())..];
-        if left.last().is_some_and(|last| !is_before(last)) {
-            // Gallop: what is sought is mostly near.
+        }
+        self.seek_far(position)
+    }
+
+    fn is_before(&self, entry: &Entry, position: i64) -> bool {
+        match self.direction {
+            Direction::Forward => entry.position < position,
+            Direction::Backward => entry.position > position,
+        }
+    }
+
+    /// Within the page that was read where it reaches so far, by a new descent otherwise.
+    fn seek_far(&mut self, position: i64) -> Result<Option<Entry>> {
+        let left = self.page.get(self.next..).unwrap_or_default();
+        if left.last().is_some_and(|l| !self.is_before(l, position)) {
+            // Gallop: it is rather near than far.
             let mut step = 1;
-            while step < left.len() && is_before(&left[step]) {
+            while step < left.len() && self.is_before(&left[step], position) {
                 step *= 2;
             }
             let from = step / 2;
-            self.next += from + left[from..left.len().min(step + 1)].partition_point(is_before);
+            let among = &left[from..left.len().min(step + 1)];
+            self.next += from + among.partition_point(|e| self.is_before(e, position));
         } else {
             self.next = self.page.len();
-            let target = match self.direction {
-                Direction::Forward => Bound::first(self.key, position),
-                Direction::Backward => Bound::last(self.key, position),
+            self.rest = match self.direction {
+                Direction::Forward => self.rest.map(|r| r.max(Bound::first(self.key, position))),
+                Direction::Backward => self.rest.map(|r| r.min(Bound::last(self.key, position))),
             };
-            self.rest = self.rest.map(|r| {
-                if forward {
-                    r.max(target)
-                } else {
-                    r.min(target)
-                }
-            });
         }
         self.current()
     }
@@ -118,6 +133,9 @@ struct Union<'t> {
 
 impl Union<'_> {
     fn current(&mut self) -> Result<Option<Entry>> {
+        if let [only] = self.members.as_mut_slice() {
+            return only.current();
+        }
         let mut best: Option<Entry> = None;
         for member in &mut self.members {
             if let Some(entry) = member.current()? {
@@ -127,7 +145,11 @@ impl Union<'_> {
         Ok(best)
     }
 
+    #[inline]
     fn seek(&mut self, position: i64) -> Result<Option<Entry>> {
+        if let [only] = self.members.as_mut_slice() {
+            return only.seek(position);
+        }
         for member in &mut self.members {
             member.seek(position)?;
         }
@@ -165,28 +187,32 @@ struct Intersection<'t> {
 
 impl Intersection<'_> {
     fn current(&mut self) -> Result<Option<Entry>> {
-        let Some(mut candidate) = self.members[0].current()? else {
+        let Some((leader, others)) = self.members.split_first_mut() else {
             return Ok(None);
         };
-        loop {
-            let mut agreed = true;
-            for i in 1..self.members.len() {
-                let Some(found) = self.members[i].seek(candidate.position)? else {
+        let Some(mut candidate) = leader.current()? else {
+            return Ok(None);
+        };
+        // How many of the others, in a row, stand at the candidate.
+        let mut agreed = 0;
+        let mut next = 0;
+        while agreed < others.len() {
+            let Some(found) = others[next].seek(candidate.position)? else {
+                return Ok(None);
+            };
+            if found.position == candidate.position {
+                agreed += 1;
+            } else {
+                let Some(beyond) = leader.seek(found.position)? else {
                     return Ok(None);
                 };
-                if found.position != candidate.position {
-                    let Some(next) = self.members[0].seek(found.position)? else {
-                        return Ok(None);
-                    };
-                    candidate = next;
-                    agreed = false;
-                    break;
-                }
+                // The one that led beyond agrees, if the leader stands there too.
+                agreed = usize::from(beyond.position == found.position);
+                candidate = beyond;
             }
-            if agreed {
-                return Ok(Some(candidate));
-            }
+            next = (next + 1) % others.len();
         }
+        Ok(Some(candidate))
     }
 
     fn pass(&mut self, entry: Entry) -> Result<()> {

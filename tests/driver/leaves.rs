@@ -52,8 +52,14 @@ fn leaves_are_nbtrees_own() {
     cluster.stop("immediate");
     cluster.start();
     let mut session = db.connect();
-    assert_eq!(session.number("SELECT count(*) FROM en57.events"), stored as i64);
-    assert_eq!(session.number("SELECT count(*) FROM en57_read()"), stored as i64);
+    assert_eq!(
+        session.number("SELECT count(*) FROM en57.events"),
+        stored as i64
+    );
+    assert_eq!(
+        session.number("SELECT count(*) FROM en57_read()"),
+        stored as i64
+    );
     for index in ["events_default_position", "events_default_id"] {
         session.run(&format!("SELECT bt_index_check('en57.{index}', true)"));
     }
