@@ -57,7 +57,9 @@ impl Batch<'_> {
                     0,
                     std::ptr::null_mut(),
                 );
-                self.index(&[(0, event.id.is_some(), keys, (*tuple).t_self)], &[tuple]);
+                let placed = [(0, event.id.is_some(), keys, (*tuple).t_self)];
+                self.index_unique(&placed, &[tuple]);
+                self.index_keys(&placed);
             }
             return Ok(());
         }
@@ -163,11 +165,6 @@ impl Batch<'_> {
                 pg_sys::ExecDropSingleTupleTableSlot(*slot);
             }
         }
-    }
-
-    fn index(&self, placed: &[Placed], tuples: &[HeapTuple]) {
-        self.index_unique(placed, tuples);
-        self.index_keys(placed);
     }
 
     /// Enters the rows into the indexes on position and id. An id that was made here cannot be known yet.
