@@ -57,7 +57,7 @@ impl Batch<'_> {
                     0,
                     std::ptr::null_mut(),
                 );
-                let placed = [(0, event.id.is_some(), keys, (*tuple).t_self)];
+                let placed = [(0, keys, (*tuple).t_self)];
                 self.index_unique(&placed, &[tuple]);
                 self.index_keys(&placed);
             }
@@ -78,10 +78,10 @@ impl Batch<'_> {
                     tuples.iter().try_for_each(|t| extras.check(*t))?;
                 }
                 self.insert_tuples(&tuples);
-                for ((i, (event, keys)), tuple) in chunk.iter().zip(&tuples) {
+                for ((i, (_, keys)), tuple) in chunk.iter().zip(&tuples) {
                     // SAFETY: formed above in the scratch context, which is reset below.
                     let tid = unsafe { (**tuple).t_self };
-                    placed.push((*i, event.id.is_some(), *keys, tid));
+                    placed.push((*i, *keys, tid));
                 }
                 let from = placed.len() - chunk.len();
                 self.index_unique(&placed[from..], &tuples);
@@ -167,30 +167,20 @@ impl Batch<'_> {
         }
     }
 
-    /// Enters the rows into the indexes on position and id. An id that was made here cannot be known yet.
+    /// Enters the rows into the indexes on position and id.
     fn index_unique(&self, placed: &[Placed], tuples: &[HeapTuple]) {
-        let rows = placed.iter().zip(tuples);
         let positions: Vec<_> = placed
             .iter()
-            .map(|(i, _, _, row)| New::of_position(self.first + *i as i64, *row))
+            .map(|(i, _, row)| New::of_position(self.first + *i as i64, *row))
             .collect();
         self.enter(IndexRole::Position, Tree::Positions, &positions);
-        let mut ids: Vec<_> = rows
-            .clone()
-            .filter(|((_, is_given, ..), _)| !is_given)
+        let mut ids: Vec<_> = placed
+            .iter()
+            .zip(tuples)
             .map(|((.., row), tuple)| New::of_id(&self.id_of(*tuple), *row))
             .collect();
         ids.sort_unstable_by_key(|e| e.at);
         self.enter(IndexRole::Id, Tree::Ids, &ids);
-        let info = IndexInfoBox::new();
-        for ((_, is_given, _, row), tuple) in rows {
-            if *is_given {
-                for index in self.table.indexes(IndexRole::Id) {
-                    let id = fmgr::make_uuid(&self.id_of(*tuple));
-                    self.enter_unique(index.relation(), id, *row, &info);
-                }
-            }
-        }
     }
 
     fn id_of(&self, tuple: HeapTuple) -> [u8; 16] {
@@ -207,34 +197,11 @@ impl Batch<'_> {
         }
     }
 
-    /// Enters one row into a unique index.
-    fn enter_unique(
-        &self,
-        index: pg_sys::Relation,
-        mut value: Datum,
-        mut row: ItemPointerData,
-        info: &IndexInfoBox,
-    ) {
-        // SAFETY: heap and index are open and locked for writing; the index has one column.
-        unsafe {
-            pg_sys::index_insert(
-                index,
-                &mut value,
-                &mut false,
-                &mut row,
-                self.table.relation(),
-                pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES,
-                false,
-                info.0,
-            );
-        }
-    }
-
     /// Enters the rows into the key index.
     fn index_keys(&self, placed: &[Placed]) {
         let mut entries: Vec<New> = placed
             .iter()
-            .flat_map(|(i, _, keys, row)| {
+            .flat_map(|(i, keys, row)| {
                 let position = self.first + *i as i64;
                 keys.iter().map(move |k| New::of_key(*k, position, *row))
             })
@@ -258,8 +225,8 @@ impl Batch<'_> {
     }
 }
 
-/// An event's number in the batch, whether its id was given, its keys, and where its row is.
-type Placed<'a> = (usize, bool, &'a Vec<i64>, ItemPointerData);
+/// An event's number in the batch, its keys, and where its row is.
+type Placed<'a> = (usize, &'a Vec<i64>, ItemPointerData);
 
 /// What nbtree wants to be told about an index while it inserts: nothing, but it wants a place.
 struct IndexInfoBox(*mut pg_sys::IndexInfo);

@@ -131,7 +131,7 @@ unsafe fn insert_by_nbtree(
         ),
         Tree::Ids => (
             [Datum::from(&raw const tuple.attributes), Datum::from(0)],
-            pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,
+            pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES,
         ),
     };
     let mut nulls = [false, false];
@@ -154,8 +154,9 @@ unsafe fn insert_by_nbtree(
 /// Inserts as many of the entries as go to the leaf of the first one; they should be in ascending order.
 /// Returns how many: none where nbtree has to do it.
 ///
-/// Of the unique indexes, that on position is looked after here: nbtree gets what may be there already.
-/// Into that on id only ids go this way that were just made.
+/// What has an equal in a unique index is left to nbtree, which knows whether that is alive. An equal one
+/// stands next to where the entry belongs, on the same leaf: what separates two leaves lies between
+/// different values, or between two equal ones with the entry on the one side or the other.
 ///
 /// # Safety
 /// The index is open and locked for writing; the caller is inside a guard.
@@ -185,10 +186,10 @@ unsafe fn insert(index: Relation, tree: Tree, entries: &[New]) -> usize {
         }
         let page = View::of(buffer);
         let place = page.place_of(tree, first.at, 0);
-        let is_there = tree == Tree::Positions
+        let is_there = tree != Tree::Keys
             && [place, place - 1].iter().any(|n| {
-                page.nth(tree, *n)
-                    .is_some_and(|e| e.position == first.at.position)
+                let neighbour = page.nth(tree, *n);
+                neighbour.is_some_and(|e| (e.key, e.position) == (first.at.key, first.at.position))
             });
         let mut count = 0;
         if !page.is_half_split() && !page.is_damaged() && !is_there {

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, OwnCluster};
 use crate::crew::crew;
 use crate::random::{Random, scaled};
+use crate::session::state;
 
 const WRITERS: usize = 6;
 
@@ -85,4 +86,41 @@ fn event(random: &mut Random) -> Value {
         event["id"] = json!(uuid::Uuid::from_u128(id).to_string());
     }
     event
+}
+
+/// An id is stored once, whoever comes with it at the same time, and again after a rollback. Without `is_there` in
+/// `leaf::insert` nobody would look.
+#[test]
+fn ids_are_unique() {
+    let db = Cluster::shared().database();
+    let ids: Vec<_> = (0..60u128)
+        .map(|n| uuid::Uuid::from_u128(0xfeed << 96 | n * 0x1_0000_0000_0001))
+        .collect();
+    let won: usize = crew(WRITERS, |n| {
+        let mut session = db.connect();
+        let mut random = Random::new(4_300 + n as u64);
+        let mut won = 0;
+        for _ in 0..scaled(150) {
+            // Behind an event without an id: the lock of the first id plays no part.
+            let batch =
+                json!([{"type": "new"}, {"type": "known", "id": random.pick(&ids).to_string()}]);
+            session.run("BEGIN");
+            let answer = session.try_append(&batch, None);
+            let undone = random.chance(30);
+            session.run(if undone { "ROLLBACK" } else { "COMMIT" });
+            match answer {
+                Ok(_) => won += usize::from(!undone),
+                Err(error) => assert_eq!(state(&error), "23505"),
+            }
+        }
+        won
+    })
+    .into_iter()
+    .sum();
+    let mut session = db.connect();
+    let stored = "SELECT count(*) FROM en57.events WHERE type = 'known'";
+    assert_eq!(session.number(stored), won as i64);
+    let twice = "SELECT count(*) - count(DISTINCT id) FROM en57.events";
+    assert_eq!(session.number(twice), 0);
+    assert!(won > 0 && won <= ids.len(), "{won}");
 }
