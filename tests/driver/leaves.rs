@@ -12,7 +12,7 @@
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, OwnCluster};
-use crate::crew::crew;
+use crate::crew::{Gate, crew};
 use crate::random::{Random, scaled};
 use crate::session::state;
 
@@ -88,22 +88,21 @@ fn event(random: &mut Random) -> Value {
     event
 }
 
-/// An id is stored once, whoever comes with it at the same time, and again after a rollback. Without `is_there` in
-/// `leaf::insert` nobody would look.
+/// An id is stored once, whoever comes with it at the same time, and by the next one after a rollback. Without
+/// `is_there` in `leaf::insert` all store it.
 #[test]
 fn ids_are_unique() {
     let db = Cluster::shared().database();
-    let ids: Vec<_> = (0..60u128)
-        .map(|n| uuid::Uuid::from_u128(0xfeed << 96 | n * 0x1_0000_0000_0001))
-        .collect();
+    let gate = Gate::new(WRITERS);
     let won: usize = crew(WRITERS, |n| {
         let mut session = db.connect();
         let mut random = Random::new(4_300 + n as u64);
         let mut won = 0;
-        for _ in 0..scaled(150) {
+        for round in 0..scaled(100) {
+            gate.pass();
+            let id = uuid::Uuid::from_u128(0xfeed << 96 | round as u128).to_string();
             // Behind an event without an id: the lock of the first id plays no part.
-            let batch =
-                json!([{"type": "new"}, {"type": "known", "id": random.pick(&ids).to_string()}]);
+            let batch = json!([{"type": "new"}, {"type": "known", "id": id}]);
             session.run("BEGIN");
             let answer = session.try_append(&batch, None);
             let undone = random.chance(30);
@@ -122,5 +121,5 @@ fn ids_are_unique() {
     assert_eq!(session.number(stored), won as i64);
     let twice = "SELECT count(*) - count(DISTINCT id) FROM en57.events";
     assert_eq!(session.number(twice), 0);
-    assert!(won > 0 && won <= ids.len(), "{won}");
+    assert!(won > 0, "nobody stored any");
 }
