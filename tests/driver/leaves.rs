@@ -100,9 +100,10 @@ fn ids_are_unique() {
         let mut won = 0;
         for round in 0..scaled(100) {
             gate.pass();
-            let id = uuid::Uuid::from_u128(0xfeed << 96 | round as u128).to_string();
-            // Behind an event without an id: the lock of the first id plays no part.
-            let batch = json!([{"type": "new"}, {"type": "known", "id": id}]);
+            let id =
+                |n: usize| uuid::Uuid::from_u128((n as u128) << 96 | round as u128).to_string();
+            // Behind another id, which is each one's own: the lock of the first id plays no part.
+            let batch = json!([{"type": "own", "id": id(n)}, {"type": "known", "id": id(WRITERS)}]);
             session.run("BEGIN");
             let answer = session.try_append(&batch, None);
             let undone = random.chance(30);
