@@ -5,12 +5,14 @@
 CREATE FUNCTION en57_append(
     events jsonb,
     fail_if en57_query DEFAULT NULL,
+    stream text DEFAULT NULL,
+    expected_version bigint DEFAULT NULL,
     partition text DEFAULT NULL,
     on_conflict text DEFAULT NULL
 ) RETURNS en57_append_result
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_append(jsonb, en57_query, text, text) IS
-    'appends an event or an array of them, unless fail_if matches an event that is there';
+COMMENT ON FUNCTION en57_append(jsonb, en57_query, text, bigint, text, text) IS
+    'appends an event or an array of them, unless fail_if matches an event that is there or the stream is not at the expected version';
 
 CREATE FUNCTION en57_lock(query en57_query, partition text DEFAULT NULL) RETURNS bigint
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
@@ -66,6 +68,65 @@ COMMENT ON FUNCTION en57_count(en57_query, text) IS 'how many events match';
 CREATE FUNCTION en57_get(id uuid, partition text DEFAULT NULL) RETURNS en57_event
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_get(uuid, text) IS 'the event with this id, or NULL';
+
+------------------------------------------------------------------------------------------------------
+-- Streams
+------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION en57_read_stream(
+    stream text,
+    from_version bigint DEFAULT NULL,
+    to_version bigint DEFAULT NULL,
+    max_count bigint DEFAULT NULL,
+    backwards boolean DEFAULT false,
+    partition text DEFAULT NULL
+) RETURNS SETOF en57_event
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION en57_read_stream(text, bigint, bigint, bigint, boolean, text) IS
+    'the events of a stream in the order of their versions, from one version to another, both inclusive';
+
+CREATE FUNCTION en57_stream(stream text, partition text DEFAULT NULL) RETURNS en57_stream_info
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_stream(text, text) IS 'version, positions and times of a stream, or NULL where there is none';
+
+CREATE FUNCTION en57_streams(
+    prefix text DEFAULT NULL,
+    after text DEFAULT NULL,
+    max_count bigint DEFAULT NULL,
+    partition text DEFAULT NULL
+) RETURNS SETOF en57_stream_info
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION en57_streams(text, text, bigint, text) IS
+    'the streams whose names begin with prefix and follow after, in the order of their names'' bytes';
+
+CREATE VIEW en57_streams AS SELECT * FROM en57_streams();
+COMMENT ON VIEW en57_streams IS 'the streams of the partition default';
+
+------------------------------------------------------------------------------------------------------
+-- Causes and effects
+------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION en57_trace(
+    id uuid,
+    partition text DEFAULT NULL,
+    OUT depth integer,
+    OUT parent uuid,
+    OUT event en57_event
+) RETURNS SETOF record
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION en57_trace(uuid, text) IS
+    'the first cause of an event and all its effects: a tree by causation_id, depth first, in position order';
+
+CREATE FUNCTION en57_trace_text(id uuid, partition text DEFAULT NULL) RETURNS text
+    LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+    SELECT string_agg(
+        format('%s%s  %s  %s', repeat('  ', t.depth), (t.event).type, (t.event)."position", (t.event).recorded_at),
+        E'\n' ORDER BY t.n)
+    FROM en57_trace(id, partition) WITH ORDINALITY AS t (depth, parent, event, n);
+END;
+COMMENT ON FUNCTION en57_trace_text(uuid, text) IS
+    'en57_trace as an indented text: type, position and time of each event';
 
 ------------------------------------------------------------------------------------------------------
 -- Waiting

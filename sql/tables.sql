@@ -40,6 +40,8 @@ CREATE TABLE en57.events_default PARTITION OF en57.events FOR VALUES IN ('defaul
 COMMENT ON TABLE en57.events_default IS 'events of the partition default';
 CREATE UNIQUE INDEX events_default_position ON en57.events_default ("position");
 CREATE UNIQUE INDEX events_default_id ON en57.events_default (id);
+-- The list of streams; an entry for each stream, not for each event.
+CREATE UNIQUE INDEX events_default_stream ON en57.events_default (stream) WHERE stream_version = 1;
 
 -- An append-only table has no dead rows but those of rolled-back appends: vacuum it for its visibility
 -- map and hint bits, after inserts.

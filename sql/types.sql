@@ -135,6 +135,17 @@ CREATE TYPE en57_append_result AS (
 COMMENT ON TYPE en57_append_result IS
     'what en57_append returns: the last and first position appended, or the newest conflict and the conflicting events';
 
+-- Sorted as the streams are listed, so that the last name of a page is the next one's after.
+CREATE TYPE en57_stream_info AS (
+    stream text COLLATE "C",
+    version bigint,
+    first_position bigint,
+    last_position bigint,
+    first_recorded_at timestamptz,
+    last_recorded_at timestamptz
+);
+COMMENT ON TYPE en57_stream_info IS 'a stream: its version, and its first and last event''s position and time';
+
 CREATE FUNCTION en57_matches(query en57_query, event en57_event) RETURNS boolean
     AS 'MODULE_PATHNAME' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION en57_matches(en57_query, en57_event) IS 'whether the event matches the query';

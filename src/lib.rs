@@ -1,13 +1,15 @@
 //! en57: the event store inside PostgreSQL. See docs/ARCHITECTURE.md for the map.
 //!
-//! Four ranks, `use` points downwards only: `sql` (the surface) → the engine (`append`, `read`, `wait`)
-//! → `store` (PostgreSQL's internals, all `unsafe`) → `dcb` (the pure domain).
+//! Four ranks, `use` points downwards only: `sql` (the surface) → the engine (`append`, `read`, `stream`,
+//! `trace`, `wait`) → `store` (PostgreSQL's internals, all `unsafe`) → `dcb` (the pure domain).
 
 pub mod append;
 pub mod dcb;
 pub mod read;
 pub mod sql;
 pub mod store;
+pub mod stream;
+pub mod trace;
 pub mod wait;
 
 ::pgrx::pg_module_magic!(name, version);

@@ -8,10 +8,10 @@ use crate::store::catalog::{self, Partition, Store};
 use crate::store::event::Row;
 use crate::store::heap::Fetcher;
 use crate::store::position::{self, Counter};
-use crate::store::rows::Source;
+use crate::store::rows::{Sink, Source};
 use crate::store::scan::{self, Range, Scan};
 use crate::store::snapshot::Leave;
-use crate::store::{Oid, key_lock, settings, transaction};
+use crate::store::{Oid, key_lock, lookup, settings, transaction};
 
 /// Beyond so many keys a query's frontier is the partition's: asking the lock manager for each would
 /// cost more than it gains.
@@ -34,6 +34,57 @@ pub struct Options {
     pub as_of_us: Option<i64>,
     /// Happened at the latest then.
     pub occurred_until_us: Option<i64>,
+    /// Of a stream: the first and the last version, both inclusive.
+    pub versions: Option<(i64, i64)>,
+}
+
+impl Options {
+    /// Whether an event that matches is one to be returned.
+    fn takes(&self, row: &Row) -> bool {
+        let within = |(from, to)| (from..=to).contains(&row.stream_version().unwrap_or(0));
+        self.as_of_us.is_none_or(|at| row.recorded_at_us() <= at)
+            && self
+                .occurred_until_us
+                .is_none_or(|at| row.occurred_at_us() <= at)
+            && self.versions.is_none_or(within)
+    }
+
+    /// Whether nothing that is to be returned can follow an event of the stream.
+    fn is_behind(&self, row: &Row) -> bool {
+        let version = row.stream_version().unwrap_or(0);
+        self.versions
+            .is_some_and(|(from, to)| match self.direction {
+                Direction::Forward => version >= to,
+                Direction::Backward => version <= from,
+            })
+    }
+}
+
+/// Up to where a reader sees what.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    /// All that is committed, up to here.
+    frontier: i64,
+    /// The transaction's own, up to here.
+    own_upto: i64,
+}
+
+impl View {
+    /// All that is committed by now, and the transaction's own: for those who hold the keys' locks.
+    pub const ALL: Self = Self {
+        frontier: LAST,
+        own_upto: LAST,
+    };
+
+    /// The last position at which there can be anything to see.
+    pub fn upto(&self) -> i64 {
+        self.frontier.max(self.own_upto)
+    }
+
+    /// Whether only the transaction's own event can be seen at a position.
+    pub fn is_beyond(&self, position: i64) -> bool {
+        position > self.frontier
+    }
 }
 
 impl Default for Options {
@@ -45,6 +96,7 @@ impl Default for Options {
             direction: Direction::Forward,
             as_of_us: None,
             occurred_until_us: None,
+            versions: None,
         }
     }
 }
@@ -54,10 +106,7 @@ pub struct Reading {
     query: Query,
     options: Options,
     partition: Option<String>,
-    /// The position as of which nothing that matches is missing.
-    pub frontier: i64,
-    /// The transaction's own rows are read up to here.
-    own_upto: i64,
+    view: View,
 }
 
 impl Reading {
@@ -92,8 +141,7 @@ impl Reading {
             query,
             options,
             partition: partition.map(str::to_owned),
-            frontier,
-            own_upto,
+            view: View { frontier, own_upto },
         })
     }
 
@@ -104,9 +152,34 @@ impl Reading {
             query,
             options,
             partition: partition.map(str::to_owned),
-            frontier,
-            own_upto: frontier,
+            view: View {
+                frontier,
+                own_upto: frontier,
+            },
         }
+    }
+
+    /// The position as of which nothing that matches is missing.
+    pub fn frontier(&self) -> i64 {
+        self.view.frontier
+    }
+
+    /// What this reader sees.
+    pub fn view(&self) -> View {
+        self.view
+    }
+
+    /// Leaves out what comes before a position, in the reading's direction.
+    pub fn begin_at(&mut self, position: i64) {
+        match self.options.direction {
+            Direction::Forward => self.options.after = position - 1,
+            Direction::Backward => self.options.upto = position,
+        }
+    }
+
+    /// Reads nothing more.
+    pub fn end(&mut self) {
+        self.options.max_count = 0;
     }
 
     /// Reads all that is left.
@@ -120,8 +193,10 @@ impl Reading {
 }
 
 impl Source for Reading {
-    fn fill(&mut self, at_most: usize, sink: &mut dyn FnMut(&Row) -> Result<()>) -> Result<bool> {
-        let upto = self.options.upto.min(self.frontier.max(self.own_upto));
+    type Item = Row;
+
+    fn fill(&mut self, at_most: usize, sink: &mut Sink<Row>) -> Result<bool> {
+        let upto = self.options.upto.min(self.view.upto());
         let mut left = self
             .options
             .max_count
@@ -139,22 +214,19 @@ impl Source for Reading {
         let mut scan = Scan::new(&table, &self.query, range, self.options.direction)?;
         let mut fetcher = Fetcher::new(&table);
         while let Some(entry) = scan.next_entry()? {
-            let wanted = fetcher.fetch(entry, entry.position > self.frontier)
-                && self.query.matches(&fetcher.row.matchable()?)
-                && self
-                    .options
-                    .as_of_us
-                    .is_none_or(|at| fetcher.row.recorded_at_us() <= at)
-                && self
-                    .options
-                    .occurred_until_us
-                    .is_none_or(|at| fetcher.row.occurred_at_us() <= at);
-            if !wanted {
+            let matches = fetcher.fetch(entry, self.view.is_beyond(entry.position))
+                && self.query.matches(&fetcher.row.matchable()?);
+            if !matches {
                 continue;
             }
-            sink(&fetcher.row)?;
-            self.options.max_count -= 1;
-            left -= 1;
+            if self.options.takes(&fetcher.row) {
+                sink(&fetcher.row)?;
+                self.options.max_count -= 1;
+                left -= 1;
+            }
+            if self.options.is_behind(&fetcher.row) {
+                break;
+            }
             match self.options.direction {
                 Direction::Forward => self.options.after = entry.position,
                 Direction::Backward => self.options.upto = entry.position - 1,
@@ -163,7 +235,7 @@ impl Source for Reading {
                 return Ok(self.options.max_count > 0);
             }
         }
-        self.options.max_count = 0;
+        self.end();
         Ok(false)
     }
 }
@@ -354,7 +426,7 @@ pub fn by_id(
     let place = catalog::store()?.partition(partition)?;
     place.demand_select()?;
     let table = place.open_to_read()?;
-    if let Some(entry) = crate::store::heap::find_id(&table, id)? {
+    if let Some(entry) = lookup::find_id(&table, id)? {
         let mut fetcher = Fetcher::new(&table);
         if fetcher.fetch(entry, false) {
             sink(&fetcher.row)?;

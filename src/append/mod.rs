@@ -8,12 +8,14 @@ use crate::dcb::query::{Criterion, Query};
 use crate::store::btree::{Direction, Entry};
 use crate::store::catalog::{self, Partition};
 use crate::store::event::{self, Column, NewEvent, Row};
-use crate::store::heap::{Batch, Fetcher, find_id};
+use crate::store::heap::{Batch, Fetcher};
 use crate::store::key_lock::Plan;
+use crate::store::lookup::find_id;
 use crate::store::position::Counter;
 use crate::store::scan::{self, Range, Scan};
 use crate::store::table::Opened;
 use crate::store::{clock, json, settings, transaction};
+use crate::stream::{self, Expected, Target};
 
 /// What became of an append.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub enum Outcome {
         first: i64,
         /// The last event's.
         last: i64,
+        /// Its version, where the events went to a stream.
+        version: Option<i64>,
     },
     /// Exactly these events were stored before.
     Repeated {
@@ -31,12 +35,27 @@ pub enum Outcome {
         first: i64,
         /// The last event's.
         last: i64,
+        /// Its version, where the events went to a stream.
+        version: Option<i64>,
     },
-    /// The condition did not hold; nothing was stored.
+    /// Something stood against it; nothing was stored.
     Conflict {
-        /// The newest match's position.
-        position: i64,
+        /// What.
+        cause: Cause,
+        /// The position of the newest event that did; `None` where a stream has none.
+        position: Option<i64>,
+        /// The stream's version, where one was named: 0 where it has no event.
+        version: Option<i64>,
     },
+}
+
+/// What stands against an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// An event matches `fail_if`.
+    Condition,
+    /// The stream is not at the expected version.
+    Version,
 }
 
 /// What a caller wants to be told of conflicting events.
@@ -54,6 +73,8 @@ pub struct Request<'a> {
     /// The append fails if one of them matches an event that is there. They are asked in order; the
     /// first one that matches at all tells the conflicts.
     pub fail_if: &'a [Query],
+    /// The stream that the events go to. Its version is checked first, and told alone where both fail.
+    pub stream: Option<Target<'a>>,
     /// The partition's name, where it is not the default one.
     pub partition: Option<&'a str>,
     /// Whether sending stored events again is answered like the first time, or refused.
@@ -71,21 +92,40 @@ pub fn append(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
     let store = catalog::store()?;
     let place = store.partition(request.partition)?;
     place.demand_insert()?;
-    if !request.fail_if.is_empty() {
+    if request.is_conditional() {
         // A refused append shows events.
         place.demand_select()?;
     }
     let counter = Counter::of(store)?;
     let table = place.open_to_append()?;
-    let keys: Vec<Vec<i64>> = events.iter().map(NewEvent::keys).collect();
+    let name = request.stream.map(|s| s.name);
+    let keys: Vec<Vec<i64>> = events.iter().map(|e| e.keys(name)).collect();
     lock(place, &table, request, &keys)?;
 
-    if let Some((first, last)) = stored_before(&table, events, request.may_repeat)? {
-        return Ok(Outcome::Repeated { first, last });
+    if let Some(repeated) = stored_before(&table, request)? {
+        return Ok(repeated);
+    }
+    let mut version = None;
+    if let Some(target) = request.stream {
+        let (current, position) = stream::head(&table, target.name)?;
+        if !target.expected.holds(current) {
+            let (known, at_most) = (target.expected.known(), conflicts.at_most);
+            stream::newer(&table, target.name, known, at_most, conflicts.sink)?;
+            return Ok(Outcome::Conflict {
+                cause: Cause::Version,
+                position,
+                version: Some(current),
+            });
+        }
+        version = Some(current);
     }
     for query in request.fail_if {
         if let Some(position) = newest_match(&table, query, conflicts)? {
-            return Ok(Outcome::Conflict { position });
+            return Ok(Outcome::Conflict {
+                cause: Cause::Condition,
+                position: Some(position),
+                version,
+            });
         }
     }
 
@@ -98,6 +138,7 @@ pub fn append(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
         first,
         stable,
         recorded_at_us,
+        stream: name.zip(version.map(|v| v + 1)),
     }
     .insert(events, &keys)?;
     if stable >= transaction::last_committed() {
@@ -108,13 +149,29 @@ pub fn append(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
         .zip(first..)
         .flat_map(|(keys, p)| keys.iter().map(move |k| (*k, p)));
     transaction::wrote(place.oid, written, last);
-    Ok(Outcome::Appended { first, last })
+    Ok(Outcome::Appended {
+        first,
+        last,
+        version: version.map(|v| v + events.len() as i64),
+    })
+}
+
+impl Request<'_> {
+    /// Whether something may stand against the append that its caller is then told.
+    fn is_conditional(&self) -> bool {
+        let expects = self.stream.is_some_and(|s| s.expected != Expected::Any);
+        expects || !self.fail_if.is_empty()
+    }
 }
 
 /// Takes the locks that make the condition exact.
 fn lock(place: &Partition, table: &Opened, request: &Request, keys: &[Vec<i64>]) -> Result<()> {
     let mut plan = Plan::default();
     keys.iter().flatten().for_each(|key| plan.write(*key));
+    if let Some(target) = request.stream {
+        // Alone, whatever is expected: versions have no gaps.
+        plan.check(event::effective(Namespace::Stream, target.name.as_bytes()));
+    }
     for criterion in request.fail_if.iter().flat_map(Query::criteria) {
         match keys_to_lock(table, criterion)? {
             Some(keys) => keys.into_iter().for_each(|key| plan.check(key)),
@@ -128,9 +185,16 @@ fn lock(place: &Partition, table: &Opened, request: &Request, keys: &[Vec<i64>])
     Ok(())
 }
 
-/// The keys whose locks keep out every event of a criterion: one that they all stand under, the rarest;
-/// otherwise those of its types. `None`: any event could be one.
+/// The keys whose locks keep out every event of a criterion: one that they all stand under, the stream's or
+/// the rarest; otherwise those of its types. `None`: any event could be one.
+///
+/// The stream's key because an append to it excludes others there anyway: who locks a stream, and then
+/// appends to it, has what it needs.
 fn keys_to_lock(table: &Opened, criterion: &Criterion) -> Result<Option<Vec<i64>>> {
+    if let Some(stream) = &criterion.stream {
+        let key = event::effective(Namespace::Stream, stream.as_bytes());
+        return Ok(Some(vec![key]));
+    }
     let required = scan::required_keys(criterion);
     match required.as_slice() {
         [] if criterion.types.is_empty() => Ok(None),
@@ -200,13 +264,11 @@ fn newest_match(table: &Opened, query: &Query, conflicts: &mut Conflicts) -> Res
     Ok(newest)
 }
 
-/// The positions of these very events, where they are all stored already.
-fn stored_before(
-    table: &Opened,
-    events: &[NewEvent],
-    may_repeat: bool,
-) -> Result<Option<(i64, i64)>> {
+/// What became of these very events the first time, where they are all stored already.
+fn stored_before(table: &Opened, request: &Request) -> Result<Option<Outcome>> {
+    let (events, may_repeat) = (request.events, request.may_repeat);
     let mut known: Option<(usize, Entry)> = None;
+    let mut version = None;
     let mut first = None;
     let mut fetcher = Fetcher::new(table);
     let known_already = |n: usize, id: &[u8; 16]| {
@@ -239,7 +301,7 @@ fn stored_before(
             && n as i64 == entry.position - first
             && (n == 0 || known.is_some())
             && fetcher.fetch(entry, false)
-            && is_same(new, &fetcher.row)?;
+            && is_same(new, request.stream, &fetcher.row)?;
         if !same {
             let error = known_already(n, id);
             return Err(if may_repeat {
@@ -249,19 +311,30 @@ fn stored_before(
             });
         }
         known = Some((n, entry));
+        version = fetcher.row.stream_version();
     }
-    Ok(known.and_then(|(_, entry)| first.map(|first| (first, entry.position))))
+    Ok(known
+        .zip(first)
+        .map(|((_, entry), first)| Outcome::Repeated {
+            first,
+            last: entry.position,
+            version,
+        }))
 }
 
-/// Whether a stored event is what is to be appended: type, tags and data; its id is the same already.
-fn is_same(new: &NewEvent, row: &Row) -> Result<bool> {
+/// Whether a stored event is what is to be appended: type, tags, data and stream; its id is the same
+/// already.
+fn is_same(new: &NewEvent, stream: Option<Target>, row: &Row) -> Result<bool> {
     let same_data = match (new.data, row.get(Column::Data)) {
         (None, None) => true,
         (Some(new), Some(stored)) => json::equal(new.to_datum(), stored),
         _ => false,
     };
     let tags = row.tags()?.texts()?;
-    Ok(same_data && row.event_type()? == new.event_type && tags == new.tags)
+    Ok(same_data
+        && row.event_type()? == new.event_type
+        && tags == new.tags
+        && row.stream()? == stream.map(|s| s.name))
 }
 
 /// `en57.max_conflicts`.

@@ -13,6 +13,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum SqlState {
     /// N5701: an append condition failed and the caller asked for an error.
     ConditionFailed,
+    /// N5702: a stream is not at the expected version, and the caller asked for an error.
+    WrongVersion,
     /// N5706: a wait for transactions in flight took too long.
     WaitTimeout,
     /// 22P02: a text is not of its type's form.
@@ -46,6 +48,7 @@ impl SqlState {
     pub const fn code(self) -> &'static str {
         match self {
             Self::ConditionFailed => "N5701",
+            Self::WrongVersion => "N5702",
             Self::WaitTimeout => "N5706",
             Self::InvalidText => "22P02",
             Self::InvalidParameter => "22023",

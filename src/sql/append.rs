@@ -1,11 +1,15 @@
 //! `en57_append` and `en57_lock`.
 
-use crate::append::{self, Conflicts, Outcome, Request};
+use std::ffi::CStr;
+
+use crate::append::{self, Cause, Conflicts, Outcome, Request};
 use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::query::JsonString;
 use crate::sql_function;
 use crate::store::fmgr::Args;
 use crate::store::tuple::{self, RowType};
 use crate::store::{Datum, json};
+use crate::stream::Target;
 
 sql_function!(en57_append, |args: &Args| {
     let Some(document) = args.jsonb(0) else {
@@ -15,7 +19,8 @@ sql_function!(en57_append, |args: &Args| {
         ));
     };
     let fail_if = args.query(1)?;
-    let raise = on_conflict(args.text(3)?)?;
+    let stream = Target::new(args.text(2)?, args.i64(3))?;
+    let raise = on_conflict(args.text(5)?)?;
     let events = append::parse::events(document)?;
     let mut found = Vec::new();
     let mut sink = |row: &_| {
@@ -29,23 +34,23 @@ sql_function!(en57_append, |args: &Args| {
     let request = Request {
         events: &events,
         fail_if: fail_if.as_slice(),
-        partition: args.text(2)?,
+        stream,
+        partition: args.text(4)?,
         may_repeat: true,
     };
     let outcome = append::append(&request, &mut conflicts)?;
     found.reverse();
-    let conflicts = format!("[{}]", found.join(", "));
+    let answer = Answer::new(&outcome, format!("[{}]", found.join(", ")));
     match outcome {
-        Outcome::Appended { first, last } => result(args, c"appended", last, Some(first), None),
-        Outcome::Repeated { first, last } => result(args, c"repeated", last, Some(first), None),
-        Outcome::Conflict { position } if raise => Err(condition_failed(position, &conflicts)),
-        Outcome::Conflict { position } => result(
-            args,
-            c"conflict",
-            position,
-            None,
-            Some(json::parse(&conflicts, "")?),
-        ),
+        Outcome::Conflict { cause, .. } if raise => Err(match cause {
+            Cause::Condition => {
+                answer.as_error(SqlState::ConditionFailed, "append condition failed".into())
+            }
+            Cause::Version => {
+                answer.as_error(SqlState::WrongVersion, wrong_version(args, &answer)?)
+            }
+        }),
+        _ => answer.as_row(args),
     }
 });
 
@@ -74,28 +79,79 @@ fn on_conflict(argument: Option<&str>) -> Result<bool> {
     }
 }
 
-fn condition_failed(position: i64, conflicts: &str) -> Error {
-    Error::new(SqlState::ConditionFailed, "append condition failed").detail(format!(
-        "{{\"outcome\": \"conflict\", \"position\": {position}, \"conflicts\": {conflicts}}}"
+fn wrong_version(args: &Args, answer: &Answer) -> Result<String> {
+    Ok(format!(
+        "wrong version of stream {}: expected {}, actual {}",
+        JsonString(args.text(2)?.unwrap_or_default()),
+        args.i64(3).unwrap_or_default(),
+        answer.version.unwrap_or_default(),
     ))
 }
 
-fn result(
-    args: &Args,
-    outcome: &'static std::ffi::CStr,
-    position: i64,
+/// The columns of `en57_append_result`.
+struct Answer {
+    outcome: &'static CStr,
+    position: Option<i64>,
     first: Option<i64>,
-    conflicts: Option<Datum>,
-) -> Result<Option<Datum>> {
-    let row_type = RowType::of_result(args)?;
-    let label = tuple::enum_label(tuple::column_type(&row_type, 0), outcome);
-    let first = first.map(Datum::from);
-    let mut columns = [
-        Some(label),
-        Some(Datum::from(position)),
-        first,
-        None,
-        conflicts,
-    ];
-    row_type.make(&mut columns).map(Some)
+    version: Option<i64>,
+    /// Of a conflict: the events, as JSON.
+    conflicts: Option<String>,
+}
+
+impl Answer {
+    fn new(outcome: &Outcome, found: String) -> Self {
+        let stored = |outcome, first, last, version| Self {
+            outcome,
+            position: Some(last),
+            first: Some(first),
+            version,
+            conflicts: None,
+        };
+        let refused = |position, version| Self {
+            outcome: c"conflict",
+            position,
+            first: None,
+            version,
+            conflicts: Some(found),
+        };
+        match *outcome {
+            Outcome::Appended {
+                first,
+                last,
+                version,
+            } => stored(c"appended", first, last, version),
+            Outcome::Repeated {
+                first,
+                last,
+                version,
+            } => stored(c"repeated", first, last, version),
+            Outcome::Conflict {
+                position, version, ..
+            } => refused(position, version),
+        }
+    }
+
+    fn as_row(&self, args: &Args) -> Result<Option<Datum>> {
+        let row_type = RowType::of_result(args)?;
+        let label = tuple::enum_label(tuple::column_type(&row_type, 0), self.outcome);
+        let conflicts = self.conflicts.as_deref().map(|c| json::parse(c, ""));
+        let mut columns = [
+            Some(label),
+            self.position.map(Datum::from),
+            self.first.map(Datum::from),
+            self.version.map(Datum::from),
+            conflicts.transpose()?,
+        ];
+        row_type.make(&mut columns).map(Some)
+    }
+
+    fn as_error(&self, state: SqlState, message: String) -> Error {
+        let number = |n: Option<i64>| n.map_or("null".to_owned(), |n| n.to_string());
+        Error::new(state, message).detail(format!(
+            "{{\"outcome\": \"conflict\", \"position\": {}, \"stream_version\": {}, \"conflicts\": {}}}",
+            number(self.position),
+            number(self.version),
+            self.conflicts.as_deref().unwrap_or("[]"),
+        ))
+    }
 }

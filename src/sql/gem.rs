@@ -34,6 +34,7 @@ sql_function!(en57_gem_append_events, |args: &Args| {
     let request = Request {
         events: &events,
         fail_if: &criteria,
+        stream: None,
         partition: None,
         may_repeat: false,
     };
@@ -45,8 +46,8 @@ sql_function!(en57_gem_append_events, |args: &Args| {
         },
     )?;
     let (position, conflicts) = match outcome {
-        Outcome::Appended { last, .. } | Outcome::Repeated { last, .. } => (last, None),
-        Outcome::Conflict { position } => (
+        Outcome::Appended { last, .. } | Outcome::Repeated { last, .. } => (Some(last), None),
+        Outcome::Conflict { position, .. } => (
             position,
             Some(json::parse(
                 &format!("[{}]", conflict.unwrap_or_default()),
@@ -55,12 +56,12 @@ sql_function!(en57_gem_append_events, |args: &Args| {
         ),
     };
     row_type
-        .make(&mut [Some(Datum::from(position)), conflicts])
+        .make(&mut [position.map(Datum::from), conflicts])
         .map(Some)
 });
 
 sql_function!(en57_gem_read_events, |args: &Args| {
-    rows::respond(args, rows::GEM_EVENTS, || {
+    rows::respond(args, &rows::GEM_EVENTS, || {
         let documents = args
             .datum(0)
             .map_or(Ok(Vec::new()), |d| tuple::elements(d, "criterion"))?;

@@ -6,3 +6,4 @@ mod gem;
 mod internals;
 mod query;
 mod read;
+mod stream;

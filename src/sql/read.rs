@@ -11,7 +11,7 @@ use crate::store::{Datum, clock, event::Row, rows};
 use crate::wait;
 
 sql_function!(en57_read, |args: &Args| {
-    rows::respond(args, rows::EVENTS, || {
+    rows::respond(args, &rows::EVENTS, || {
         let default = Options::default();
         let options = Options {
             after: args.i64(1).unwrap_or(default.after),
@@ -23,6 +23,7 @@ sql_function!(en57_read, |args: &Args| {
             },
             as_of_us: args.i64(5),
             occurred_until_us: args.i64(6),
+            ..default
         };
         Reading::start(args.query(0)?, options, args.text(7)?)
     })
@@ -38,7 +39,7 @@ sql_function!(en57_context, |args: &Args| {
         events.push(event_type.make(&mut tuple::event_columns(row))?);
         Ok(())
     })?;
-    let position = Some(Datum::from(reading.frontier));
+    let position = Some(Datum::from(reading.frontier()));
     row_type
         .make(&mut [position, Some(tuple::array_of(element, &mut events))])
         .map(Some)

@@ -249,7 +249,12 @@ impl Partition {
         let opened = self.open(pg_sys::RowExclusiveLock)?;
         opened.refuse_triggers()?;
         // A row that is missing from one of them would never be found.
-        for role in [IndexRole::Position, IndexRole::Id, IndexRole::Keys] {
+        for role in [
+            IndexRole::Position,
+            IndexRole::Id,
+            IndexRole::Keys,
+            IndexRole::Stream,
+        ] {
             opened.index(role)?;
         }
         Ok(opened)

@@ -95,12 +95,12 @@ pub struct NewEvent<'a> {
 }
 
 impl NewEvent<'_> {
-    /// The distinct keys under which the event is indexed and locked.
-    pub fn keys(&self) -> Vec<i64> {
+    /// The distinct keys under which the event is indexed and locked, in the stream that it goes to.
+    pub fn keys(&self, stream: Option<&str>) -> Vec<i64> {
         keys(
             self.event_type,
             self.tags.iter().map(|t| t.as_bytes()),
-            None,
+            stream,
             self.correlation_id.as_deref(),
             self.causation_id.as_deref(),
         )
@@ -190,6 +190,19 @@ impl Row {
         TextArray::from_datum(self.values[Column::Tags as usize], "tags ")
     }
 
+    /// The stream that the event is in.
+    ///
+    /// # Errors
+    /// 22P02 where it is not UTF-8.
+    pub fn stream(&self) -> Result<Option<&str>> {
+        self.get(Column::Stream).map(fmgr::text).transpose()
+    }
+
+    /// Its number in the stream.
+    pub fn stream_version(&self) -> Option<i64> {
+        self.get(Column::StreamVersion).map(|d| d.value() as i64)
+    }
+
     /// When it was recorded, in PostgreSQL's microseconds.
     pub fn recorded_at_us(&self) -> i64 {
         self.values[Column::RecordedAt as usize].value() as i64
@@ -236,9 +249,7 @@ impl Matchable for RowView<'_> {
         self.tags.iter().any(|t| t == tag.as_bytes())
     }
     fn stream(&self) -> Option<&str> {
-        self.row
-            .get(Column::Stream)
-            .and_then(|d| fmgr::text(d).ok())
+        self.row.stream().ok().flatten()
     }
     fn correlation_id(&self) -> Option<&str> {
         meta_text(self.row.get(Column::Meta), "correlation_id")

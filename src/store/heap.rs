@@ -35,6 +35,8 @@ pub struct Batch<'a> {
     pub stable: i64,
     /// PostgreSQL's microseconds.
     pub recorded_at_us: i64,
+    /// The stream that the events go to, and the first one's version there.
+    pub stream: Option<(&'a str, i64)>,
 }
 
 impl Batch<'_> {
@@ -120,6 +122,10 @@ impl Batch<'_> {
         let occurred_at_us = event.occurred_at_us.unwrap_or(self.recorded_at_us);
         set(Column::OccurredAt, Datum::from(occurred_at_us));
         set(Column::SchemaVersion, Datum::from(event.schema_version));
+        if let Some((name, first)) = self.stream {
+            set(Column::Stream, fmgr::make_varlena(name.as_bytes()));
+            set(Column::StreamVersion, Datum::from(first + i as i64));
+        }
         if let Some(data) = event.data {
             set(Column::Data, data.to_datum());
         }
@@ -167,7 +173,8 @@ impl Batch<'_> {
         }
     }
 
-    /// Enters the rows into the indexes on position and id.
+    /// Enters the rows into the indexes on position and id, and the first of a new stream into the list of
+    /// streams.
     fn index_unique(&self, placed: &[Placed], tuples: &[HeapTuple]) {
         let positions: Vec<_> = placed
             .iter()
@@ -181,6 +188,30 @@ impl Batch<'_> {
             .collect();
         ids.sort_unstable_by_key(|e| e.at);
         self.enter(IndexRole::Id, Tree::Ids, &ids);
+        if let (Some((name, 1)), Some((0, _, row))) = (self.stream, placed.first()) {
+            self.index_stream(name, *row);
+        }
+    }
+
+    /// Enters a stream into the list of streams. It cannot be there yet; should it be, that is an error.
+    fn index_stream(&self, name: &str, mut row: ItemPointerData) {
+        for index in self.table.indexes(IndexRole::Stream) {
+            let info = IndexInfoBox::new();
+            let mut value = fmgr::make_varlena(name.as_bytes());
+            // SAFETY: heap and index are open and locked for writing; the index has one column, a text.
+            unsafe {
+                pg_sys::index_insert(
+                    index.relation(),
+                    &mut value,
+                    &mut false,
+                    &mut row,
+                    self.table.relation(),
+                    pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES,
+                    false,
+                    info.0,
+                );
+            }
+        }
     }
 
     fn id_of(&self, tuple: HeapTuple) -> [u8; 16] {
@@ -415,51 +446,4 @@ fn item_pointer(block: u32, offset: u16) -> ItemPointerData {
 pub fn tid_number(tid: &ItemPointerData) -> u64 {
     let block = u64::from(tid.ip_blkid.bi_hi) << 16 | u64::from(tid.ip_blkid.bi_lo);
     block << 16 | u64::from(tid.ip_posid)
-}
-
-/// The row with an id, through the index on id: (position, place), if it is there.
-///
-/// # Errors
-/// 55000 where the index is missing.
-pub fn find_id(table: &Opened, id: &[u8; 16]) -> Result<Option<Entry>> {
-    let index = table.index(IndexRole::Id)?;
-    // SAFETY: table and index are open and locked; scan, slot and key live within this function and
-    // are ended in it; an error leaves them to the transaction's abort. The self snapshot is static.
-    unsafe {
-        let mut key: pg_sys::ScanKeyData = MaybeUninit::zeroed().assume_init();
-        pg_sys::ScanKeyInit(
-            &mut key,
-            1,
-            pg_sys::BTEqualStrategyNumber as _,
-            pg_sys::Oid::from(pg_sys::F_UUID_EQ),
-            fmgr::make_uuid(id),
-        );
-        let snapshot = &raw mut pg_sys::SnapshotSelfData;
-        #[cfg(not(feature = "pg18"))]
-        let scan = pg_sys::index_beginscan(table.relation(), index.relation(), snapshot, 1, 0);
-        #[cfg(feature = "pg18")]
-        let scan = pg_sys::index_beginscan(
-            table.relation(),
-            index.relation(),
-            snapshot,
-            std::ptr::null_mut(),
-            1,
-            0,
-        );
-        pg_sys::index_rescan(scan, &mut key, 1, std::ptr::null_mut(), 0);
-        let slot = pg_sys::table_slot_create(table.relation(), std::ptr::null_mut());
-        let mut found = None;
-        if pg_sys::index_getnext_slot(scan, pg_sys::ScanDirection::ForwardScanDirection, slot) {
-            let mut null = false;
-            let position = pg_sys::slot_getattr(slot, 1, &mut null).value() as i64;
-            found = Some(Entry {
-                key: 0,
-                position,
-                tid: tid_number(&(*slot).tts_tid),
-            });
-        }
-        pg_sys::ExecDropSingleTupleTableSlot(slot);
-        pg_sys::index_endscan(scan);
-        Ok(found)
-    }
 }

@@ -21,6 +21,7 @@ pub mod json;
 pub mod key_index;
 pub mod key_lock;
 mod leaf;
+pub mod lookup;
 mod page;
 pub mod position;
 pub mod rows;

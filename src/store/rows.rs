@@ -13,35 +13,50 @@ use crate::dcb::error::{Error, Result, SqlState};
 use super::event::{COLUMNS, EVENT_COLUMNS, Row};
 use super::fmgr::Args;
 use super::heap::Scratch;
-use super::tuple;
+use super::tuple::{self, StreamInfo, Traced};
 
 /// Rows to be returned, some at a time.
 pub trait Source {
+    /// What becomes a row.
+    type Item;
+
     /// Hands at most so many rows to `sink`; returns whether more may follow.
     ///
     /// # Errors
     /// Those of reading, and of the sink.
-    fn fill(&mut self, at_most: usize, sink: &mut dyn FnMut(&Row) -> Result<()>) -> Result<bool>;
+    fn fill(&mut self, at_most: usize, sink: &mut Sink<Self::Item>) -> Result<bool>;
 }
 
+/// Takes what a source finds.
+pub type Sink<'a, T> = dyn FnMut(&T) -> Result<()> + 'a;
+
 /// The form of a result row.
-#[derive(Clone, Copy)]
-pub struct Shape<const N: usize> {
+pub struct Shape<T, const N: usize> {
     /// Its columns.
-    pub columns: fn(&Row) -> [Option<Datum>; N],
-    /// Whether they are the first ones of the row as it is stored.
-    pub as_stored: bool,
+    pub columns: fn(&T) -> [Option<Datum>; N],
+    /// The stored row whose first columns they are, if there is one.
+    pub as_stored: Option<fn(&T) -> &pg_sys::HeapTupleData>,
 }
 
 /// Rows as `en57_event`.
-pub const EVENTS: Shape<EVENT_COLUMNS> = Shape {
+pub const EVENTS: Shape<Row, EVENT_COLUMNS> = Shape {
     columns: tuple::event_columns,
-    as_stored: true,
+    as_stored: Some(|row| &row.stored),
 };
 /// Rows as the gem's functions return them.
-pub const GEM_EVENTS: Shape<6> = Shape {
+pub const GEM_EVENTS: Shape<Row, 6> = Shape {
     columns: tuple::gem_columns,
-    as_stored: false,
+    as_stored: None,
+};
+/// Streams as `en57_stream_info`.
+pub const STREAMS: Shape<StreamInfo, 6> = Shape {
+    columns: tuple::stream_columns,
+    as_stored: None,
+};
+/// Rows of `en57_trace`.
+pub const TRACE: Shape<Traced, 3> = Shape {
+    columns: tuple::traced_columns,
+    as_stored: None,
 };
 
 const ROWS_AT_ONCE: usize = 256;
@@ -52,7 +67,7 @@ const ROWS_AT_ONCE: usize = 256;
 /// Those of the source; 0A000 where the caller cannot take a set.
 pub fn respond<S: Source + 'static, const N: usize>(
     args: &Args,
-    shape: Shape<N>,
+    shape: &Shape<S::Item, N>,
     start: impl FnOnce() -> Result<S>,
 ) -> Result<Option<Datum>> {
     let fcinfo = args.raw();
@@ -76,10 +91,10 @@ pub fn respond<S: Source + 'static, const N: usize>(
     one_by_one(fcinfo, info, shape, start)
 }
 
-fn materialize<const N: usize>(
+fn materialize<S: Source, const N: usize>(
     info: *mut pg_sys::ReturnSetInfo,
-    shape: Shape<N>,
-    source: &mut impl Source,
+    shape: &Shape<S::Item, N>,
+    source: &mut S,
 ) -> Result<()> {
     let random = pg_sys::SetFunctionReturnMode::SFRM_Materialize_Random;
     // SAFETY: the tuplestore and its descriptor are made in the query's memory, as the protocol for
@@ -103,8 +118,8 @@ fn materialize<const N: usize>(
     while more {
         more = scratch.run(|| {
             source.fill(ROWS_AT_ONCE, &mut |row| {
-                if shape.as_stored {
-                    put_as_stored(store, row);
+                if let Some(stored) = shape.as_stored {
+                    put_as_stored(store, stored(row));
                 } else {
                     let (mut values, mut nulls) = split((shape.columns)(row));
                     // SAFETY: as many values as the declared result has columns.
@@ -127,8 +142,7 @@ fn materialize<const N: usize>(
 
 /// Puts an event as it is stored: the table's first columns are those of `en57_event`, so the row need
 /// not be taken apart and formed again, which took two fifths of what `en57_read` takes.
-fn put_as_stored(store: *mut pg_sys::Tuplestorestate, row: &Row) {
-    let stored = &row.stored;
+fn put_as_stored(store: *mut pg_sys::Tuplestorestate, stored: &pg_sys::HeapTupleData) {
     // SAFETY: the row's page is pinned; the copy is ours to change, and copied by the tuplestore. A
     // tuple may hold more than its number of attributes says; the bitmap of 12 columns has the same
     // length as that of 13.
@@ -169,7 +183,7 @@ struct State<S> {
 fn one_by_one<S: Source + 'static, const N: usize>(
     fcinfo: pg_sys::FunctionCallInfo,
     info: *mut pg_sys::ReturnSetInfo,
-    shape: Shape<N>,
+    shape: &Shape<S::Item, N>,
     start: impl FnOnce() -> Result<S>,
 ) -> Result<Option<Datum>> {
     // SAFETY: the FuncCallContext protocol: made at the first call, kept by PostgreSQL in the function's
@@ -223,7 +237,7 @@ fn one_by_one<S: Source + 'static, const N: usize>(
 }
 
 impl<S: Source> State<S> {
-    fn refill<const N: usize>(&mut self, shape: Shape<N>) -> Result<()> {
+    fn refill<const N: usize>(&mut self, shape: &Shape<S::Item, N>) -> Result<()> {
         let (descriptor, rows) = (self.descriptor, &mut self.rows);
         rows.clear();
         self.next = 0;

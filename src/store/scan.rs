@@ -123,6 +123,54 @@ impl<'t> KeyScan<'t> {
     fn advance(&mut self) {
         self.next += 1;
     }
+
+    /// Beyond so many entries, without looking at their rows.
+    fn skip(&mut self, mut n: usize) -> Result<()> {
+        while n > 0 && self.current()?.is_some() {
+            let step = n.min(self.page.len() - self.next);
+            self.next += step;
+            n -= step;
+        }
+        Ok(())
+    }
+}
+
+/// The entries under a stream's key: candidates for its events, as of [`Scan`].
+pub struct StreamScan<'t>(KeyScan<'t>);
+
+impl<'t> StreamScan<'t> {
+    /// A scan of a stream over a range of positions.
+    ///
+    /// # Errors
+    /// 55000 where the key index is missing.
+    pub fn new(
+        table: &'t Opened,
+        stream: &str,
+        range: Range,
+        direction: Direction,
+    ) -> Result<Self> {
+        let key = event::effective(Namespace::Stream, stream.as_bytes());
+        let tree = Reader::keys(table)?;
+        Ok(Self(KeyScan::new(tree, key, range, direction)))
+    }
+
+    /// The next entry.
+    ///
+    /// # Errors
+    /// XX001 where the index is damaged.
+    pub fn next_entry(&mut self) -> Result<Option<Entry>> {
+        let entry = self.0.current()?;
+        self.0.advance();
+        Ok(entry)
+    }
+
+    /// Leaves out so many entries.
+    ///
+    /// # Errors
+    /// XX001 where the index is damaged.
+    pub fn skip(&mut self, n: usize) -> Result<()> {
+        self.0.skip(n)
+    }
 }
 
 /// Ranges as one: the entries of any of them.

@@ -2,11 +2,14 @@
 
 use std::ffi::CStr;
 
-use pgrx::pg_sys::{self, Oid, Relation};
+use pgrx::pg_sys::{self, Datum, Oid, Relation};
 
 use crate::dcb::error::{Error, Result, SqlState};
 
-use super::event;
+use super::{event, fmgr};
+
+/// The predicate of the index that lists the streams, as PostgreSQL writes it.
+const FIRST_OF_STREAM: &str = "(stream_version = 1)";
 
 /// What an index is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub enum IndexRole {
     Id,
     /// The key index.
     Keys,
+    /// Unique on stream, of the first events of streams: the list of them.
+    Stream,
     /// Somebody's own.
     Other,
 }
@@ -27,6 +32,7 @@ impl IndexRole {
             Self::Position => "unique index on position",
             Self::Id => "unique index on id",
             Self::Keys => "key index",
+            Self::Stream => "unique index on stream",
             Self::Other => "index",
         }
     }
@@ -211,19 +217,51 @@ impl Index {
         unsafe {
             let form = (*self.relation).rd_index;
             let first = *(*form).indkey.values.as_ptr();
-            let plain_unique = (*form).indisunique
+            let unique = (*form).indisunique
                 && (*form).indnatts == 1
                 && (*(*self.relation).rd_rel).relam == pg_sys::BTREE_AM_OID;
+            let predicate = self.predicate();
             let role = if (*(*self.relation).rd_rel).relam == key_index_am {
                 IndexRole::Keys
-            } else if plain_unique && first == event::Column::Position.attribute() {
+            } else if !unique {
+                IndexRole::Other
+            } else if first == event::Column::Position.attribute() && predicate.is_none() {
                 IndexRole::Position
-            } else if plain_unique && first == event::Column::Id.attribute() {
+            } else if first == event::Column::Id.attribute() && predicate.is_none() {
                 IndexRole::Id
+            } else if first == event::Column::Stream.attribute()
+                && *(*self.relation).rd_indcollation == pg_sys::C_COLLATION_OID
+                && predicate.as_deref() == Some(FIRST_OF_STREAM)
+            {
+                IndexRole::Stream
             } else {
                 IndexRole::Other
             };
             ((*self.relation).rd_id, role, (*form).indisvalid)
+        }
+    }
+
+    /// What restricts the rows of a partial index, as PostgreSQL writes it.
+    fn predicate(&self) -> Option<String> {
+        // SAFETY: the index is open; its row of pg_index stays as long, and pg_get_expr takes the stored
+        // form and the table that it is about.
+        unsafe {
+            let mut whole = false;
+            let stored = pg_sys::SysCacheGetAttr(
+                pg_sys::SysCacheIdentifier::INDEXRELID as i32,
+                (*self.relation).rd_indextuple,
+                pg_sys::Anum_pg_index_indpred as _,
+                &mut whole,
+            );
+            if whole {
+                return None;
+            }
+            let table = Datum::from((*(*self.relation).rd_index).indrelid);
+            let text = pgrx::direct_function_call_as_datum(
+                pg_sys::pg_get_expr,
+                &[Some(stored), Some(table)],
+            )?;
+            fmgr::text(text).ok().map(str::to_owned)
         }
     }
 }

@@ -102,6 +102,49 @@ pub fn event_columns(row: &Row) -> [Option<Datum>; EVENT_COLUMNS] {
     std::array::from_fn(|i| (!row.nulls[i]).then_some(row.values[i]))
 }
 
+/// A stream, as `en57_stream_info` shows it.
+pub struct StreamInfo {
+    /// Its name.
+    pub name: String,
+    /// The version of its last event.
+    pub version: i64,
+    /// Its first event's position and the time of its recording, in PostgreSQL's microseconds.
+    pub first: (i64, i64),
+    /// The same of its last event.
+    pub last: (i64, i64),
+}
+
+/// A stream's columns, in the current memory context.
+pub fn stream_columns(info: &StreamInfo) -> [Option<Datum>; 6] {
+    [
+        Some(fmgr::make_varlena(info.name.as_bytes())),
+        Some(Datum::from(info.version)),
+        Some(Datum::from(info.first.0)),
+        Some(Datum::from(info.last.0)),
+        Some(Datum::from(info.first.1)),
+        Some(Datum::from(info.last.1)),
+    ]
+}
+
+/// An event in a tree of causes and effects.
+pub struct Traced {
+    /// How many causes it has in the tree.
+    pub depth: i32,
+    /// The id of the event that caused it, NULL at the root.
+    pub parent: Option<[u8; 16]>,
+    /// The event as a value of `en57_event`.
+    pub event: Datum,
+}
+
+/// Its columns, in the current memory context.
+pub fn traced_columns(traced: &Traced) -> [Option<Datum>; 3] {
+    [
+        Some(Datum::from(traced.depth)),
+        traced.parent.as_ref().map(fmgr::make_uuid),
+        Some(traced.event),
+    ]
+}
+
 /// An array of composite values, in the current memory context.
 pub fn array_of(element: Oid, values: &mut [Datum]) -> Datum {
     let (mut length, mut by_value, mut align) = (0, false, 0);
