@@ -121,7 +121,8 @@ CREATE FUNCTION en57_trace_text(id uuid, partition text DEFAULT NULL) RETURNS te
     LANGUAGE sql VOLATILE PARALLEL UNSAFE
 BEGIN ATOMIC
     SELECT string_agg(
-        format('%s%s  %s  %s', repeat('  ', t.depth), (t.event).type, (t.event)."position", (t.event).recorded_at),
+        format('%s%s  %s  %s', repeat('  ', t.depth), translate((t.event).type, E'\n\r', '  '), (t.event)."position",
+            to_char((t.event).recorded_at, 'YYYY-MM-DD HH24:MI:SS.MSOF')),
         E'\n' ORDER BY t.n)
     FROM en57_trace(id, partition) WITH ORDINALITY AS t (depth, parent, event, n);
 END;

@@ -18,12 +18,13 @@ SELECT * FROM tree(7);
 SELECT * FROM tree(8);
 SELECT * FROM en57_trace(NULL);
 SELECT en57_trace_text(NULL) IS NULL AS of_null, en57_trace_text('00000000-0000-0000-0000-000000000008') IS NULL AS unknown;
-SELECT regexp_replace(en57_trace_text('00000000-0000-0000-0000-000000000005'), '\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[.0-9]*\+00', '<time>', 'g') AS text;
+SELECT regexp_replace(en57_trace_text('00000000-0000-0000-0000-000000000005'), '\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\+00', '<time>', 'g') AS text;
+SET datestyle = 'SQL, DMY'; SET timezone = 'Asia/Kolkata';
+SELECT en57_trace_text('00000000-0000-0000-0000-000000000007') ~ '^unrelated  7  \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\+05:30$' AS same_form_everywhere;
+RESET datestyle; SET timezone = 'UTC';
 SELECT count(*) FROM en57_trace('00000000-0000-0000-0000-000000000005', partition => 'default');
 -- in a select list
 SELECT ((t).event).position, (t).depth FROM (SELECT en57_trace('00000000-0000-0000-0000-000000000003') AS t) s;
--- the index by causation finds them: no rows but these are touched
-SELECT position FROM en57_append((SELECT jsonb_agg(event(i, 'noise', i - 1) ORDER BY i) FROM generate_series(1001, 3000, 2) i));
 
 -- a cause that is no event, or no uuid, or not in PostgreSQL's form: the event is a root
 SELECT position > 0 FROM en57_append('[{"type": "dangling", "id": "00000000-0000-0000-0000-000000000201", "causation_id": "00000000-0000-0000-0000-00000000dead"},
@@ -41,7 +42,7 @@ SELECT tree, parent FROM tree(302);
 -- circles: of itself, of two, and a tail that leads out of one
 SELECT position > 0 FROM en57_append(jsonb_build_array(event(401, 'self', 401), event(412, 'second', 411), event(411, 'first', 412), event(413, 'tail', 411), event(414, 'end', 413)));
 SELECT n, tree, parent FROM unnest('{401,411,412,413,414}'::int[]) n, tree(n);
--- a chain of 3,000, and 3,000 effects of one cause
+-- a chain of 3,000, and 1,000 effects of one cause
 SELECT position > 0 FROM en57_append((SELECT jsonb_agg(event(i, 'link', nullif(i - 1, 5000)) ORDER BY i) FROM generate_series(5001, 8000) i));
 SELECT count(*), max(depth), bool_and(n((event).id)::int = 5001 + depth) FROM en57_trace('00000000-0000-0000-0000-000000008000');
 SELECT position > 0 FROM en57_append((SELECT jsonb_agg(event(i, 'effect', nullif(9000, i)) ORDER BY i) FROM generate_series(9000, 9999) i));
@@ -60,7 +61,7 @@ SELECT outcome FROM en57_append(event(25, 'mailed'), fail_if => '{"causation_id"
 -- the session's metadata is traced, too
 BEGIN;
 SET LOCAL en57.meta = '{"causation_id": "00000000-0000-0000-0000-000000000007", "correlation_id": "by session", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "user": "ada"}';
-SELECT outcome FROM en57_append('{"type": "followed", "stream_": null}'::jsonb - 'stream_', stream => 'orders');
+SELECT outcome FROM en57_append('{"type": "followed"}', stream => 'orders');
 SELECT outcome FROM en57_append('{"type": "own cause", "causation_id": "00000000-0000-0000-0000-000000000006"}');
 COMMIT;
 SELECT tree, parent FROM tree(7) WHERE tree NOT LIKE '%followed%';

@@ -28,4 +28,5 @@ mod prepare;
 mod race;
 mod repeat;
 mod restart;
+mod streams;
 mod wait;

@@ -1,5 +1,5 @@
 //! The engine against the domain's own matching (`dcb`, compiled into this program): random logs, random
-//! queries, every option, and conditions.
+//! queries, every option, conditions, streams and times.
 //!
 //! Without the recheck of rows (type and tags after a hit of the key index) the server with keys of 6 bits,
 //! where nearly all keys collide, answers wrongly; so do merge and leapfrog scans with any slip in them.
@@ -19,6 +19,11 @@ struct Event {
     tags: Vec<String>,
     correlation_id: Option<String>,
     causation_id: Option<String>,
+    stream: Option<String>,
+    version: i64,
+    /// Microseconds since 1970; the bounds of the type stand for infinity.
+    occurred_at: Option<i64>,
+    recorded_at: i64,
 }
 
 impl Matchable for Event {
@@ -32,7 +37,7 @@ impl Matchable for Event {
         self.tags.iter().any(|t| t == tag)
     }
     fn stream(&self) -> Option<&str> {
-        None
+        self.stream.as_deref()
     }
     fn correlation_id(&self) -> Option<&str> {
         self.correlation_id.as_deref()
@@ -53,11 +58,22 @@ impl Event {
             tags,
             correlation_id: named(random),
             causation_id: named(random),
+            stream: None,
+            version: 0,
+            occurred_at: random.chance(60).then(|| time(random)),
+            recorded_at: 0,
         }
+    }
+
+    fn occurred(&self) -> i64 {
+        self.occurred_at.unwrap_or(self.recorded_at)
     }
 
     fn document(&self, random: &mut Random) -> Value {
         let mut document = json!({"type": self.event_type, "tags": self.tags});
+        if let Some(at) = self.occurred_at {
+            document["occurred_at"] = json!(in_some_zone(at, random));
+        }
         for (key, value) in [
             ("correlation_id", &self.correlation_id),
             ("causation_id", &self.causation_id),
@@ -86,6 +102,37 @@ fn tag(random: &mut Random) -> String {
     }
 }
 
+const MINUTE: i64 = 60_000_000;
+/// The second of January 2020.
+const DAY: i64 = 1_577_923_200_000_000;
+
+/// A time of that day, to the minute, or an end of all time.
+fn time(random: &mut Random) -> i64 {
+    match random.below(20) {
+        0 => i64::MAX,
+        1 => i64::MIN,
+        _ => DAY + random.below(60) as i64 * MINUTE,
+    }
+}
+
+/// The time as a text in one of many zones.
+fn in_some_zone(at: i64, random: &mut Random) -> String {
+    if at == i64::MAX || at == i64::MIN {
+        let sign = if at < 0 { "-" } else { "" };
+        return format!("{sign}infinity");
+    }
+    let offset = random.between(0, 56) as i64 * 30 - 14 * 60;
+    let minutes = (at - DAY) / MINUTE + offset + 24 * 60;
+    let (day, hour, minute) = (1 + minutes / 1440, minutes / 60 % 24, minutes % 60);
+    let sign = if offset < 0 { '-' } else { '+' };
+    let (hours, rest) = (offset.abs() / 60, offset.abs() % 60);
+    format!("2020-01-{day:02} {hour:02}:{minute:02}:00{sign}{hours:02}:{rest:02}")
+}
+
+fn stream(random: &mut Random) -> String {
+    format!("n{}", random.below(5))
+}
+
 fn criterion(random: &mut Random, head: i64) -> Value {
     let mut criterion = json!({});
     if random.chance(45) {
@@ -103,8 +150,8 @@ fn criterion(random: &mut Random, head: i64) -> Value {
             criterion[key] = json!(format!("n{}", random.below(5)));
         }
     }
-    if random.chance(1) {
-        criterion["stream"] = json!("n0");
+    if random.chance(12) {
+        criterion["stream"] = json!(stream(random));
     }
     if random.chance(25) {
         criterion["after"] = json!(random.below(head as usize + 3));
@@ -123,7 +170,8 @@ fn query(random: &mut Random, head: i64) -> Value {
 }
 
 /// A read with its options, as the server gets it.
-fn request(random: &mut Random, head: i64) -> Value {
+fn request(random: &mut Random, log: &[Event]) -> Value {
+    let head = log.last().map_or(0, |e| e.position);
     let mut request =
         json!({"query": query(random, head).to_string(), "backwards": random.chance(50)});
     for (key, chance) in [("after", 30), ("upto", 30)] {
@@ -133,6 +181,18 @@ fn request(random: &mut Random, head: i64) -> Value {
     }
     if random.chance(40) {
         request["max_count"] = json!(random.below(12));
+    }
+    if random.chance(25) {
+        // At a time of recording, or just beside it.
+        let at = match random.below(log.len() + 2) {
+            0 => i64::MAX,
+            1 => i64::MIN,
+            n => log[n - 2].recorded_at + random.between(0, 2) as i64 - 1,
+        };
+        request["as_of"] = json!(at);
+    }
+    if random.chance(25) {
+        request["occurred_until"] = json!(time(random));
     }
     request
 }
@@ -151,10 +211,13 @@ fn expected(log: &[Event], request: &Value) -> (Vec<i64>, i64, bool, Option<i64>
         .collect();
     let after = request["after"].as_i64().unwrap_or(0);
     let upto = request["upto"].as_i64().unwrap_or(i64::MAX);
-    let mut read: Vec<i64> = all
+    let as_of = request["as_of"].as_i64().unwrap_or(i64::MAX);
+    let until = request["occurred_until"].as_i64().unwrap_or(i64::MAX);
+    let mut read: Vec<i64> = log
         .iter()
-        .copied()
-        .filter(|p| *p > after && *p <= upto)
+        .filter(|e| query.matches(*e) && e.position > after && e.position <= upto)
+        .filter(|e| e.recorded_at <= as_of && e.occurred() <= until)
+        .map(|e| e.position)
         .collect();
     if request["backwards"] == json!(true) {
         read.reverse();
@@ -173,18 +236,24 @@ fn expected(log: &[Event], request: &Value) -> (Vec<i64>, i64, bool, Option<i64>
 
 const ASK: &str = "
     SELECT ARRAY(SELECT position FROM en57_read(q.query, after => r.after, upto => r.upto,
-                    max_count => r.max_count, backwards => r.backwards)),
+                    max_count => r.max_count, backwards => r.backwards,
+                    as_of => pg_temp.at(r.as_of), occurred_until => pg_temp.at(r.occurred_until))),
            en57_count(q.query), en57_exists(q.query), (SELECT position FROM en57_last(q.query)),
            (SELECT count(*) FROM en57_read() e WHERE q.query @> e)
     FROM ROWS FROM (jsonb_to_recordset($1)
-            AS (query text, after bigint, upto bigint, max_count bigint, backwards boolean)) WITH ORDINALITY
-            AS r (query, after, upto, max_count, backwards, n)
+            AS (query text, after bigint, upto bigint, max_count bigint, backwards boolean, as_of bigint, occurred_until bigint))
+            WITH ORDINALITY AS r (query, after, upto, max_count, backwards, as_of, occurred_until, n)
         CROSS JOIN LATERAL (SELECT r.query::en57_query AS query OFFSET 0) q
     ORDER BY r.n";
 
+/// From microseconds since 1970 to a time, with its ends.
+const AT: &str = "CREATE FUNCTION pg_temp.at(us bigint) RETURNS timestamptz IMMUTABLE LANGUAGE sql AS $$
+    SELECT CASE us WHEN 9223372036854775807 THEN 'infinity' WHEN -9223372036854775808 THEN '-infinity'
+        ELSE timestamptz '1970-01-01 00:00:00+00' + us / 1000000 * interval '1 second' + us % 1000000 * interval '1 microsecond' END $$";
+
 fn compare(session: &mut Session, random: &mut Random, log: &[Event]) {
-    let head = log.last().map_or(0, |e| e.position);
-    let requests: Vec<Value> = (0..40).map(|_| request(random, head)).collect();
+    compare_streams(session, random, log);
+    let requests: Vec<Value> = (0..40).map(|_| request(random, log)).collect();
     let rows = session.rows(ASK, &[&json!(requests)]);
     assert_eq!(rows.len(), requests.len());
     for (row, request) in rows.iter().zip(&requests) {
@@ -196,6 +265,185 @@ fn compare(session: &mut Session, random: &mut Random, log: &[Event]) {
             log.len()
         );
     }
+}
+
+const ASK_STREAM: &str = "
+    SELECT ARRAY(SELECT position FROM en57_read_stream(r.stream, from_version => r.from, to_version => r.to,
+                    max_count => r.max_count, backwards => r.backwards)),
+           s.version, s.first_position, s.last_position
+    FROM ROWS FROM (jsonb_to_recordset($1)
+            AS (stream text, \"from\" bigint, \"to\" bigint, max_count bigint, backwards boolean)) WITH ORDINALITY
+            AS r (stream, \"from\", \"to\", max_count, backwards, n)
+        LEFT JOIN LATERAL en57_stream(r.stream) s ON true
+    ORDER BY r.n";
+
+/// Windows of streams, what the streams say of themselves, and their list.
+fn compare_streams(session: &mut Session, random: &mut Random, log: &[Event]) {
+    let of = |name: &str| -> Vec<&Event> {
+        let events = log.iter().filter(|e| e.stream.as_deref() == Some(name));
+        events.collect()
+    };
+    let mut requests = Vec::new();
+    for _ in 0..10 {
+        let mut request = json!({"stream": stream(random), "backwards": random.chance(50)});
+        let versions = of(request["stream"].as_str().expect("a name")).len();
+        for (key, chance) in [("from", 60), ("to", 60), ("max_count", 30)] {
+            if random.chance(chance) {
+                request[key] = json!(random.below(versions + 3));
+            }
+        }
+        requests.push(request);
+    }
+    let rows = session.rows(ASK_STREAM, &[&json!(requests)]);
+    for (row, request) in rows.iter().zip(&requests) {
+        let events = of(request["stream"].as_str().expect("a name"));
+        let from = request["from"].as_i64().unwrap_or(0);
+        let to = request["to"].as_i64().unwrap_or(i64::MAX);
+        let window = events.iter().filter(|e| (from..=to).contains(&e.version));
+        let mut read: Vec<i64> = window.map(|e| e.position).collect();
+        if request["backwards"] == json!(true) {
+            read.reverse();
+        }
+        read.truncate(request["max_count"].as_u64().unwrap_or(u64::MAX) as usize);
+        assert_eq!(row.get::<_, Vec<i64>>(0), read, "{request}");
+        let info = (row.get(1), row.get(2), row.get(3));
+        let ends = events.first().zip(events.last());
+        let expected = ends.map(|(first, last)| (last.version, first.position, last.position));
+        assert_eq!(
+            info,
+            (
+                expected.map(|e| e.0),
+                expected.map(|e| e.1),
+                expected.map(|e| e.2)
+            ),
+            "{request}"
+        );
+    }
+    let listed = session.rows("SELECT stream, version FROM en57_streams", &[]);
+    let listed: Vec<(String, i64)> = listed.iter().map(|r| (r.get(0), r.get(1))).collect();
+    let names = (0..5).map(|n| format!("n{n}"));
+    let expected = names.map(|name| (of(&name).len() as i64, name));
+    let expected: Vec<_> = expected
+        .filter(|e| e.0 > 0)
+        .map(|(n, name)| (name, n))
+        .collect();
+    assert_eq!(listed, expected);
+}
+
+/// What an append to a stream answers.
+struct OfStream {
+    outcome: String,
+    version: Option<i64>,
+    position: Option<i64>,
+    conflicting: Vec<i64>,
+}
+
+fn append_to(
+    session: &mut Session,
+    documents: &Value,
+    condition: Option<&str>,
+    stream: &str,
+    expected: Option<i64>,
+) -> OfStream {
+    let sql = "SELECT outcome::text, stream_version, position,
+            ARRAY(SELECT (c->>'position')::bigint FROM jsonb_array_elements(COALESCE(conflicts, '[]')) c)
+        FROM en57_append($1, $2::text::en57_query, stream => $3, expected_version => $4)";
+    let row = session.row(sql, &[documents, &condition, &stream, &expected]);
+    OfStream {
+        outcome: row.get(0),
+        version: row.get(1),
+        position: row.get(2),
+        conflicting: row.get(3),
+    }
+}
+
+/// Appends a batch to a stream at a random version, on a random condition, and compares what becomes of it.
+fn append_to_stream(
+    session: &mut Session,
+    random: &mut Random,
+    log: &mut Vec<Event>,
+    at_most: usize,
+) {
+    let mut events: Vec<Event> = (0..random.between(1, 12))
+        .map(|_| Event::random(random))
+        .collect();
+    let documents: Vec<Value> = events.iter().map(|e| e.document(random)).collect();
+    let head = log.last().map_or(0, |e| e.position);
+    let condition = random.chance(20).then(|| query(random, head).to_string());
+    let name = stream(random);
+    let own = |log: &[Event]| -> Vec<(i64, i64)> {
+        let of = log.iter().filter(|e| e.stream.as_ref() == Some(&name));
+        of.map(|e| (e.version, e.position)).collect()
+    };
+    let before = own(log);
+    let version = before.len() as i64;
+    let expected = match random.below(4) {
+        0 => None,
+        1 => Some(-1),
+        2 => Some((version + random.below(5) as i64 - 3).max(0)),
+        _ => Some(version),
+    };
+    let answer = append_to(
+        session,
+        &json!(documents),
+        condition.as_deref(),
+        &name,
+        expected,
+    );
+    let newest = |mut list: Vec<i64>| list.split_off(list.len().saturating_sub(at_most));
+    let holds = match expected {
+        None => true,
+        Some(-1) => version > 0,
+        Some(n) => n == version,
+    };
+    let matching: Vec<i64> = condition.as_deref().map_or_else(Vec::new, |text| {
+        let query = parsed(text);
+        log.iter()
+            .filter(|e| query.matches(*e))
+            .map(|e| e.position)
+            .collect()
+    });
+    if !holds || !matching.is_empty() {
+        let (position, told) = if holds {
+            (matching.last().copied(), newest(matching))
+        } else {
+            let known = expected.filter(|e| *e >= 0).unwrap_or(i64::MAX);
+            let beyond = before.iter().filter(|e| e.0 > known).map(|e| e.1);
+            (before.last().map(|e| e.1), newest(beyond.collect()))
+        };
+        assert_eq!(
+            (
+                answer.outcome.as_str(),
+                answer.version,
+                answer.position,
+                answer.conflicting
+            ),
+            ("conflict", Some(version), position, told),
+            "{name} at {version}, {expected:?} expected, {condition:?}"
+        );
+        return;
+    }
+    assert_eq!(answer.outcome, "appended");
+    assert_eq!(answer.version, Some(version + events.len() as i64));
+    let first = answer.position.expect("a position") - events.len() as i64 + 1;
+    for (i, event) in (0i64..).zip(&mut events) {
+        event.position = first + i;
+        event.stream = Some(name.clone());
+        event.version = version + i + 1;
+    }
+    recorded(session, &mut events);
+    log.append(&mut events);
+}
+
+/// Fills in when the events were recorded: the server's clock, within the time of the test.
+fn recorded(session: &mut Session, events: &mut [Event]) {
+    let sql =
+        "SELECT DISTINCT extract(epoch FROM date_trunc('second', recorded_at))::bigint * 1000000
+            + extract(microseconds FROM recorded_at)::bigint % 1000000
+        FROM en57_read(after => $1::bigint - 1, upto => $2)";
+    let (first, last) = (events[0].position, events[events.len() - 1].position);
+    let at: i64 = session.row(sql, &[&first, &last]).get(0);
+    events.iter_mut().for_each(|e| e.recorded_at = at);
 }
 
 /// Appends a batch on a random condition and compares what becomes of it.
@@ -219,6 +467,9 @@ fn append(session: &mut Session, random: &mut Random, log: &mut Vec<Event>) {
     });
     let at_most = random.between(1, 5);
     session.run(&format!("SET en57.max_conflicts = {at_most}"));
+    if random.chance(40) {
+        return append_to_stream(session, random, log, at_most);
+    }
     let answer = session.append(&json!(documents), condition.as_deref());
     let matching: Vec<i64> = condition.as_deref().map_or_else(Vec::new, |text| {
         let query = parsed(text);
@@ -236,6 +487,7 @@ fn append(session: &mut Session, random: &mut Random, log: &mut Vec<Event>) {
             .iter_mut()
             .zip(first..)
             .for_each(|(e, p)| e.position = p);
+        recorded(session, &mut events);
         log.append(&mut events);
         return;
     };
@@ -260,6 +512,7 @@ const LEVELS: [&str; 3] = [
 fn same_answers(db: &Database, n: u64, logs: usize) {
     let mut session = db.connect();
     let mut random = Random::new(900 + n);
+    session.run(AT);
     for number in 0..logs {
         if number > 0 {
             session.run("DROP EXTENSION en57; CREATE EXTENSION en57");
