@@ -132,13 +132,23 @@ SELECT en57_append('[{"type": "r", "id": "00000000-0000-0000-0000-000000000002"}
 SELECT version FROM en57_stream('r');
 
 -- a large batch: versions in the order of the events; then every window, from both ends, against the plain rows
-SELECT outcome, position - first_position AS n, stream_version FROM en57_append((SELECT jsonb_agg(jsonb_build_object('type', 'big', 'data', i, 'tags', jsonb_build_array('i:' || i)) ORDER BY i) FROM generate_series(1, 3000) i), stream => 'big', expected_version => 0);
+SELECT outcome, position - first_position AS n, stream_version FROM en57_append((SELECT jsonb_agg(jsonb_build_object('type', 'big', 'data', i, 'meta', jsonb_build_object('pad', repeat('x', 500)), 'tags', jsonb_build_array('i:' || i)) ORDER BY i) FROM generate_series(1, 3000) i), stream => 'big', expected_version => 0);
 SELECT count(*), bool_and(data::int = stream_version AND position = first + stream_version) FROM (SELECT *, min(position) OVER () - 1 AS first FROM en57_read_stream('big')) e;
 SELECT count(*) AS wrong FROM (VALUES (NULL::bigint), (0), (1), (2), (3), (700), (1500), (1501), (2999), (3000), (3001), (9223372036854775807)) f (f),
     (VALUES (NULL::bigint), (0), (1), (2), (699), (1500), (2999), (3000), (3001), (9223372036854775807)) t (t), (VALUES (NULL::bigint), (0), (1), (5), (400), (9223372036854775807)) m (m), (VALUES (false), (true), (NULL)) b (b),
     LATERAL (SELECT array(SELECT stream_version FROM en57_read_stream('big', f, t, m, b)) AS versions) r,
     LATERAL (SELECT array(SELECT v FROM generate_series(GREATEST(COALESCE(f, 1), 1), LEAST(COALESCE(t, 3000), 3000)) v ORDER BY CASE WHEN b THEN -v ELSE v END LIMIT m) AS versions) e
     WHERE r.versions IS DISTINCT FROM e.versions;
+-- versions are skipped in the index, from the nearer end, and the head is one probe: few of the table's 200 pages and more are touched
+CREATE FUNCTION pages(statement text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE plan json;
+BEGIN
+    EXECUTE 'EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ' || statement INTO plan;
+    RETURN (plan->0->'Plan'->>'Shared Hit Blocks')::bigint + (plan->0->'Plan'->>'Shared Read Blocks')::bigint;
+END $$;
+SELECT pages('SELECT * FROM en57_read_stream(''big'')') > 200 AS all_of_it, pages('SELECT * FROM en57_read_stream(''big'', 1400, 1404)') < 60 AS middle, pages('SELECT * FROM en57_read_stream(''big'', 1600, 1604)') < 60 AS beyond_the_middle,
+    pages('SELECT * FROM en57_read_stream(''big'', to_version => 1604, max_count => 5, backwards => true)') < 60 AS backwards, pages('SELECT * FROM en57_read_stream(''big'', 2990)') < 40 AS newest, pages('SELECT * FROM en57_read_stream(''big'', 3001)') < 20 AS nothing_new,
+    pages('SELECT en57_stream(''big'')') < 20 AS head, pages('SELECT en57_append(''{"type": "x"}'', stream => ''big'', expected_version => 0)') < 60 AS conflict;
 SELECT array(SELECT stream_version FROM en57_read_stream('a', 2, 3)) AS window, array(SELECT type FROM en57_read_stream('a', backwards => true, max_count => 2)) AS newest, array(SELECT stream_version FROM en57_read_stream('a', to_version => 1)) AS first,
     array(SELECT stream_version FROM en57_read_stream('a', from_version => 4, partition => 'default')) AS last, array(SELECT stream_version FROM en57_read_stream('unknown')) AS unknown, array(SELECT stream_version FROM en57_read_stream('a', 3, 2)) AS empty,
     array(SELECT stream_version FROM en57_read_stream('a', from_version => 6)) AS past_the_end, array(SELECT stream_version FROM en57_read_stream('a', from_version => 2, max_count => 2)) AS no_more_than_asked;
