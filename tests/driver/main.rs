@@ -11,6 +11,7 @@ mod dcb;
 
 mod cluster;
 mod crew;
+mod model;
 mod random;
 mod session;
 
