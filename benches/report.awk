@@ -95,12 +95,12 @@ function batch(g, size) {
     cost_head()
     costs(g, "plain", "(1)"); costs(g, "tagged", "(2)"); costs(g, "append", "(3)"); costs(g, "append_if", "(4)")
 }
-function reading(what, label, target,    i, line) {
+function reading(g, what, label, target,    i, line) {
     line = "| " label " |"
     for (i = 1; i <= 16; i += 15)
-        line = line sprintf(" %s | %s | %s |", big(median("reads", what "_sql", i, "on", 6)),
-            big(median("reads", what "_en57", i, "on", 6)), judged(ratio("reads", what "_en57", what "_sql", i, "on", 6), target, 0))
-    printf "%s %.2f |\n", line, over(least("reads", what "_sql", 1, "on", 8), least("reads", what "_en57", 1, "on", 8))
+        line = line sprintf(" %s | %s | %s |", big(median(g, what "_sql", i, "on", 6)),
+            big(median(g, what "_en57", i, "on", 6)), judged(ratio(g, what "_en57", what "_sql", i, "on", 6), target, 0))
+    printf "%s %.2f |\n", line, over(least(g, what "_sql", 1, "on", 8), least(g, what "_en57", 1, "on", 8))
 }
 
 END {
@@ -127,6 +127,21 @@ END {
         printf "\nAppends refused by (4): %.2f %% with 16 clients, sync off.\n", 100 * median("writes", "append_if", 16, "off", 7) / \
             (median("writes", "append_if", 16, "off", 6) + median("writes", "append_if", 16, "off", 7) + 1e-9)
     }
+    if ("streams" in group) {
+        title("Streams: one event at an exact version, events a second")
+        head("sync, clients | off, 1 | off, 16 | on, 1 | on, 16")
+        rates("streams", "plain", "(5) table, unique (stream, version)")
+        rates("streams", "append", "(6) en57, `expected_version`")
+        ratios("streams", "append", "plain", "(6) / (5)", "")
+        cost_head()
+        costs("streams", "plain", "(5)"); costs("streams", "append", "(6)")
+        printf "\nAppends refused by (6): %.2f %% with 16 clients, sync off.\n", 100 * median("streams", "append", 16, "off", 7) / \
+            (median("streams", "append", 16, "off", 6) + median("streams", "append", 16, "off", 7) + 1e-9)
+        title("Streams: reading, queries a second")
+        head("| SQL, 1 client | en57 | ratio | SQL, 16 | en57 | ratio | CPU, SQL / en57, 1 client")
+        reading("streams", "all", "a stream's 1,000 events, SQL over (5)", "")
+        reading("streams", "window", "ten events in the midst of it, SQL over (5)", "")
+    }
     if ("batch100" in group) batch("batch100", 100)
     if ("batch1000" in group) batch("batch1000", 1000)
     if ("contended" in group) {
@@ -145,10 +160,10 @@ END {
     if ("reads" in group) {
         title("Reads on a million events, queries a second")
         head("| SQL, 1 client | en57 | ratio | SQL, 16 | en57 | ratio | CPU, SQL / en57, 1 client")
-        reading("tail", "tail of 1,000, SQL over (1)", 0.9)
-        reading("tag", "a tag's 10 events, SQL over (2)", 0.9)
-        reading("two_tags", "two tags of 100,000 that share 10, SQL over (2)", 5)
-        reading("type", "newest 100 of a type, SQL over (2) and an index for it", "")
+        reading("reads", "tail", "tail of 1,000, SQL over (1)", 0.9)
+        reading("reads", "tag", "a tag's 10 events, SQL over (2)", 0.9)
+        reading("reads", "two_tags", "two tags of 100,000 that share 10, SQL over (2)", 5)
+        reading("reads", "type", "newest 100 of a type, SQL over (2) and an index for it", "")
         printf "\nDisk bytes an event, loaded in bulk: (1) %s, (2) %s, en57 %s.\n", big(disk["reads", "plain"]),
             big(disk["reads", "tagged"]), big(disk["reads", "append"])
     }

@@ -5,7 +5,7 @@
 # run.sh quick    one round of a second each: shows that everything runs, not how fast
 # ROUNDS          5
 # SECONDS_EACH    5, of one scenario in one round
-# ONLY            of: writes batches contended reads memory large; default: all but large
+# ONLY            of: writes streams batches contended reads memory large; default: all but large
 # LARGE=1         large too: a condition's price with 10 million events in the store
 # RECORD=1        puts the result into docs/BENCHMARKS.md
 # INSTALLED=1     measures the en57 that is installed in PG or PG_CONFIG, instead of installing into a copy
@@ -18,7 +18,7 @@ source "$(dirname "$0")/../tests/pg/server.sh"
 benches=$root/benches
 rounds=${ROUNDS:-5}
 seconds=${SECONDS_EACH:-5}
-only=${ONLY:-writes batches contended reads memory}
+only=${ONLY:-writes streams batches contended reads memory}
 [[ -z ${LARGE:-} ]] || only+=' large'
 events_read=1000000
 events_large=10000000
@@ -93,6 +93,32 @@ writes() {
     disk writes tagged bench_tagged tagged tagged_tags
     disk writes append bench_append en57.events_default
     disk writes append_if bench_append_if en57.events_default
+}
+
+# Each client appends to a stream of its own, new in every round, at versions that it counts itself: so the check is made each
+# time and never fails. Both stores are in one database; what one writes does not slow the other.
+streams() {
+    local name what store round clients sync
+    new_database bench_streams
+    run_sql bench_streams streams/setup.sql
+    for ((round = 1; round <= rounds; round++)); do
+        for clients in 1 16; do
+            for what in all window; do
+                for store in sql en57; do
+                    measure streams "${what}_$store" bench_streams "streams/${what}_$store.sql" 1 $clients on "$round"
+                done
+            done
+        done
+    done
+    for ((round = 1; round <= rounds; round++)); do
+        for sync in off on; do
+            for clients in 1 16; do
+                for name in append plain; do
+                    measure streams $name bench_streams "streams/$name.sql" 1 $clients $sync "$round" -D version=0
+                done
+            done
+        done
+    done
 }
 
 batches() {
@@ -243,7 +269,7 @@ run_sql start setup.sql
 load=$(cut -d " " -f 1 /proc/loadavg) # what else goes on here
 say "$rounds rounds, $seconds s each: $only"
 : >"$results"
-for part in writes batches contended reads memory large; do
+for part in writes streams batches contended reads memory large; do
     if wants "$part"; then "$part"; fi
 done
 
