@@ -9,13 +9,14 @@ use crate::cluster::{Cluster, Database};
 use crate::random::Random;
 use crate::session::{Session, state};
 
-const QUERIES: [&str; 6] = [
+const QUERIES: [&str; 7] = [
     "{}",
     r#"{"tags": ["t:1"]}"#,
     r#"{"tags": ["t:1", "u:0"]}"#,
     r#"{"types": ["y1", "y2"], "after": 50}"#,
     r#"[{"types": ["y0"]}, {"tags": ["t:3", "u:1"]}]"#,
     r#"{"correlation_id": "c1"}"#,
+    r#"{"stream": "s:1"}"#,
 ];
 
 fn fill(session: &mut Session) {
@@ -44,6 +45,10 @@ fn fill(session: &mut Session) {
             session.append(&json!(events), None);
         }
     }
+    session.run(
+        "SELECT en57_append('[{\"type\": \"of a stream\"}, {\"type\": \"of a stream\"}]', stream => 's:' || n % 3)
+        FROM generate_series(1, 20) n",
+    );
     // The last thing is a gap, and the last event but one a large one.
     let large: String = (0..20_000)
         .map(|_| char::from(b'a' + random.below(26) as u8))
@@ -77,6 +82,8 @@ fn same(from: &Database, to: &Database) {
         assert!(!expected.is_empty());
         assert_eq!(everything(&mut b, query), expected, "{query}");
     }
+    let streams = "SELECT string_agg(s::text, ' ') FROM en57_streams s";
+    assert_eq!(a.text(streams), b.text(streams));
     let members = "SELECT string_agg(pg_describe_object(classid, objid, objsubid), ', ' ORDER BY 1)
         FROM (SELECT classid, objid, objsubid FROM pg_depend WHERE deptype = 'e' AND refobjid =
             (SELECT oid FROM pg_extension WHERE extname = 'en57')
@@ -106,6 +113,10 @@ fn goes_on(db: &Database) {
         session.positions(r#"{"tags": ["t:1"]}"#).last(),
         Some(&next.position)
     );
+    // Streams go on at their versions, and are not begun again.
+    let outcomes = "SELECT string_agg(outcome::text, ' ' ORDER BY expected) FROM en57_stream('s:1') s,
+        unnest(ARRAY[0, version]) expected, en57_append('{\"type\": \"next\"}', stream => 's:1', expected_version => expected)";
+    assert_eq!(session.text(outcomes), "conflict appended");
     let twice =
         "SELECT count(*) FROM (SELECT 1 FROM en57.events GROUP BY position HAVING count(*) > 1) t";
     assert_eq!(session.number(twice), 0);
