@@ -364,8 +364,8 @@ impl Listing {
         })
     }
 
-    /// Names from where the listing is, with whether more may follow.
-    fn names(&mut self, table: &Opened) -> Result<(Vec<String>, bool)> {
+    /// Names from where the listing is, at most so many, with whether more may follow.
+    fn names(&mut self, table: &Opened, at_most: usize) -> Result<(Vec<String>, bool)> {
         let mut names = Vec::new();
         let mut fetcher = Fetcher::new(table);
         let mut looked_at = 0;
@@ -386,7 +386,7 @@ impl Listing {
             {
                 names.push(name.to_owned());
             }
-            Ok(looked_at < NAMES_AT_ONCE && (names.len() as i64) < self.left)
+            Ok(looked_at < at_most)
         })?;
         self.after = last.or(self.after.take());
         Ok((names, looked_at > 0))
@@ -398,10 +398,12 @@ impl Source for Listing {
 
     fn fill(&mut self, at_most: usize, sink: &mut Sink<StreamInfo>) -> Result<bool> {
         let store = catalog::store()?;
-        let table = store.partition(self.partition.as_deref())?.open_to_read()?;
+        let table = store.partition(self.partition.as_deref())?.open_to_list()?;
         let mut given = 0;
         while given < at_most && self.left > 0 {
-            let (names, more) = self.names(&table)?;
+            let wanted = usize::try_from(self.left).unwrap_or(usize::MAX);
+            let room = NAMES_AT_ONCE.min(at_most - given).min(wanted);
+            let (names, more) = self.names(&table, room)?;
             for name in &names {
                 if let Some(info) = about(&table, name, self.view)? {
                     sink(&info)?;

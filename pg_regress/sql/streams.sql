@@ -221,10 +221,15 @@ SET enable_seqscan = off;
 SELECT count(*) FROM en57.events_default WHERE stream_version = 2 AND stream = 'after reindex';
 RESET enable_seqscan;
 DROP INDEX en57.mine, en57.also_mine;
--- without it nothing is appended, rather than lost from the list
+-- without it no stream goes on, rather than be lost from the list
 BEGIN;
 DROP INDEX en57.events_default_stream;
+SAVEPOINT s;
 SELECT en57_append('{"type": "s"}', stream => 'lost');
+ROLLBACK TO s;
+SELECT * FROM en57_streams;
+ROLLBACK TO s;
+SELECT outcome FROM en57_append('{"type": "in no stream"}');
 ROLLBACK;
 
 -- other roles: reading and expecting need SELECT, appending to a stream INSERT alone

@@ -97,7 +97,7 @@ pub fn append(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
         place.demand_select()?;
     }
     let counter = Counter::of(store)?;
-    let table = place.open_to_append()?;
+    let table = place.open_to_append(request.stream.is_some())?;
     let name = request.stream.map(|s| s.name);
     let keys: Vec<Vec<i64>> = events.iter().map(|e| e.keys(name)).collect();
     lock(place, &table, request, &keys)?;

@@ -224,12 +224,36 @@ impl Partition {
     pub fn open(&self, lock: u32) -> Result<Opened> {
         let mut opened = Opened::table(self.oid, lock);
         opened.refuse_row_security()?;
-        for (oid, role, ready) in &self.indexes {
-            if *role != IndexRole::Other && (*ready || lock != pg_sys::AccessShareLock) {
-                let index = Index::open(*oid, lock);
-                opened.take(*role, index);
+        for role in [IndexRole::Position, IndexRole::Id, IndexRole::Keys] {
+            self.take(&mut opened, role, lock);
+        }
+        Ok(opened)
+    }
+
+    fn take(&self, opened: &mut Opened, role: IndexRole, lock: u32) {
+        for (oid, is, ready) in &self.indexes {
+            if *is == role && (*ready || lock != pg_sys::AccessShareLock) {
+                opened.take(role, Index::open(*oid, lock));
             }
         }
+    }
+
+    /// Opens the list of streams beside the table, which few need.
+    ///
+    /// # Errors
+    /// 55000 where it is missing.
+    fn open_streams(&self, opened: &mut Opened, lock: u32) -> Result<()> {
+        self.take(opened, IndexRole::Stream, lock);
+        opened.index(IndexRole::Stream).map(|_| ())
+    }
+
+    /// Opens it for reading, with the list of streams.
+    ///
+    /// # Errors
+    /// As [`Self::open`] and [`Self::open_streams`].
+    pub fn open_to_list(&self) -> Result<Opened> {
+        let mut opened = self.open_to_read()?;
+        self.open_streams(&mut opened, pg_sys::AccessShareLock)?;
         Ok(opened)
     }
 
@@ -241,21 +265,19 @@ impl Partition {
         self.open(pg_sys::AccessShareLock)
     }
 
-    /// Opens it for appending.
+    /// Opens it for appending, to a stream or not.
     ///
     /// # Errors
-    /// As [`Self::open`], and 0A000 where somebody's INSERT trigger would have to fire.
-    pub fn open_to_append(&self) -> Result<Opened> {
-        let opened = self.open(pg_sys::RowExclusiveLock)?;
+    /// As [`Self::open`], 55000 where an index is missing, and 0A000 where somebody's INSERT trigger would have to fire.
+    pub fn open_to_append(&self, to_stream: bool) -> Result<Opened> {
+        let mut opened = self.open(pg_sys::RowExclusiveLock)?;
         opened.refuse_triggers()?;
         // A row that is missing from one of them would never be found.
-        for role in [
-            IndexRole::Position,
-            IndexRole::Id,
-            IndexRole::Keys,
-            IndexRole::Stream,
-        ] {
+        for role in [IndexRole::Position, IndexRole::Id, IndexRole::Keys] {
             opened.index(role)?;
+        }
+        if to_stream {
+            self.open_streams(&mut opened, pg_sys::RowExclusiveLock)?;
         }
         Ok(opened)
     }
