@@ -114,6 +114,13 @@ SELECT outcome, stream_version FROM en57_append('{"type": "again"}', stream => '
 SELECT mode, count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 57 AND pid = pg_backend_pid() GROUP BY mode ORDER BY mode;
 COMMIT;
 
+-- nor where a tag beside the stream is rarer: who has locked the stream appends without another lock that somebody could hold
+BEGIN;
+SELECT en57_lock('{"stream": "n", "tags": ["rare"]}') > 0 AS locked;
+SELECT outcome, stream_version FROM en57_append('{"type": "again"}', '{"stream": "n", "tags": ["rare"]}', stream => 'n', expected_version => 4);
+SELECT mode, count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 57 AND pid = pg_backend_pid() GROUP BY mode ORDER BY mode;
+COMMIT;
+
 -- repeated sends: the same answer whatever is expected now; for another stream it is other content
 SELECT outcome, first_position - position AS n, stream_version FROM en57_append('[{"type": "r", "id": "00000000-0000-0000-0000-000000000001"}, {"type": "r", "id": "00000000-0000-0000-0000-000000000002"}]', stream => 'r', expected_version => 0);
 SELECT outcome, stream_version FROM en57_append('{"type": "r"}', stream => 'r');
