@@ -367,29 +367,21 @@ impl Listing {
     /// Names from where the listing is, at most so many, with whether more may follow.
     fn names(&mut self, table: &Opened, at_most: usize) -> Result<(Vec<String>, bool)> {
         let mut names = Vec::new();
-        let mut fetcher = Fetcher::new(table);
-        let mut looked_at = 0;
-        let mut last = None;
+        let mut more = true;
         let from = match &self.after {
             Some(after) if *after >= self.prefix => From::Beyond(after),
             _ => From::At(&self.prefix),
         };
-        lookup::streams(table, from, |name, first| {
-            if !name.starts_with(&self.prefix) {
-                looked_at = 0;
-                return Ok(false);
-            }
-            looked_at += 1;
-            last = Some(name.to_owned());
-            if first.position <= self.view.upto()
-                && fetcher.fetch(first, self.view.is_beyond(first.position))
-            {
+        lookup::streams(table, from, |name| {
+            more = name.starts_with(&self.prefix);
+            if more {
                 names.push(name.to_owned());
             }
-            Ok(looked_at < at_most)
+            Ok(more && names.len() < at_most)
         })?;
-        self.after = last.or(self.after.take());
-        Ok((names, looked_at > 0))
+        self.after = names.last().cloned().or(self.after.take());
+        more &= names.len() == at_most;
+        Ok((names, more))
     }
 }
 

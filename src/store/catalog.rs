@@ -250,7 +250,7 @@ impl Partition {
     /// Opens it for reading, with the list of streams.
     ///
     /// # Errors
-    /// As [`Self::open`] and [`Self::open_streams`].
+    /// As [`Self::open`], 55000 where the list is missing.
     pub fn open_to_list(&self) -> Result<Opened> {
         let mut opened = self.open_to_read()?;
         self.open_streams(&mut opened, pg_sys::AccessShareLock)?;

@@ -42,15 +42,15 @@ pub enum From<'a> {
     Beyond(&'a str),
 }
 
-/// Hands the streams' names in the order of their bytes to `found`, with the place of each one's first
-/// event, until it says that this is enough.
+/// Hands the names of streams whose first event is committed by now, or the transaction's own, to `found`
+/// in the order of their bytes, until it says that this is enough.
 ///
 /// # Errors
 /// 55000 where the index is missing; 22P02 where a name is not UTF-8; those of `found`.
 pub fn streams(
     table: &Opened,
     from: From,
-    mut found: impl FnMut(&str, Entry) -> Result<bool>,
+    mut found: impl FnMut(&str) -> Result<bool>,
 ) -> Result<()> {
     let (strategy, function, name) = match from {
         From::At(name) => (
@@ -65,12 +65,12 @@ pub fn streams(
         function,
         value: fmgr::make_varlena(name.as_bytes()),
     };
-    each(table, IndexRole::Stream, key, |entry, slot| {
+    each(table, IndexRole::Stream, key, |_, slot| {
         let mut null = false;
         // SAFETY: the slot holds a row of the table; the index has no rows without a stream.
         let name =
             unsafe { pg_sys::slot_getattr(slot, i32::from(Column::Stream.attribute()), &mut null) };
-        found(fmgr::text(name)?, entry)
+        found(fmgr::text(name)?)
     })
 }
 
