@@ -8,7 +8,7 @@ use crate::dcb::query::{Criterion, Query};
 use crate::store::btree::{Direction, Entry};
 use crate::store::catalog::{self, Partition};
 use crate::store::event::{self, Column, NewEvent, Row};
-use crate::store::heap::{Batch, Fetcher};
+use crate::store::heap::{Batch, Fetcher, Place};
 use crate::store::key_lock::Plan;
 use crate::store::lookup::find_id;
 use crate::store::position::Counter;
@@ -132,15 +132,19 @@ pub fn append(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
     let (first, stable) = counter.allot(place.oid, events.len() as i64)?;
     let last = first + events.len() as i64 - 1;
     let recorded_at_us = clock::now_us();
+    let place_of = |i: usize| Place {
+        position: first + i as i64,
+        recorded_at_us,
+        stream: name.zip(version.map(|v| v + 1 + i as i64)),
+    };
+    let new: Vec<&NewEvent> = events.iter().collect();
     Batch {
         partition: place,
         table: &table,
-        first,
         stable,
-        recorded_at_us,
-        stream: name.zip(version.map(|v| v + 1)),
+        place: &place_of,
     }
-    .insert(events, &keys)?;
+    .insert(&new, &keys)?;
     if stable >= transaction::last_committed() {
         transaction::forget_committed();
     }

@@ -29,7 +29,7 @@ const KEYS: [&str; 10] = [
 pub fn events(document: Jsonb) -> Result<Vec<NewEvent>> {
     let ambient = ambient_meta()?;
     if document.is_object() {
-        return Ok(vec![event(document, 1, ambient)?]);
+        return Ok(vec![event(document, 1, ambient, &mut |_, _| Ok(false))?]);
     }
     if !document.is_array() {
         return Err(invalid(
@@ -50,7 +50,7 @@ pub fn events(document: Jsonb) -> Result<Vec<NewEvent>> {
         let n = i + 1;
         match element? {
             Value::Container(object) if object.is_object() => {
-                events.push(event(object, n, ambient)?)
+                events.push(event(object, n, ambient, &mut |_, _| Ok(false))?)
             }
             other => {
                 return Err(invalid(format!(
@@ -79,7 +79,17 @@ pub fn refuse_repeated_ids(events: &[NewEvent]) -> Result<()> {
     Ok(())
 }
 
-fn event(object: Jsonb<'_>, n: usize, ambient: Option<Datum>) -> Result<NewEvent<'_>> {
+/// Reads the n-th event, with `ambient` metadata below its own; `other` is asked whether it takes a key that
+/// an append does not know.
+///
+/// # Errors
+/// As [`events`].
+pub fn event<'a>(
+    object: Jsonb<'a>,
+    n: usize,
+    ambient: Option<Datum>,
+    other: &mut dyn FnMut(&str, Value<'a>) -> Result<bool>,
+) -> Result<NewEvent<'a>> {
     let mut event = NewEvent {
         id: None,
         event_type: "",
@@ -112,7 +122,11 @@ fn event(object: Jsonb<'_>, n: usize, ambient: Option<Datum>) -> Result<NewEvent
             ("correlation_id" | "causation_id" | "trace_id", value) => {
                 named.push((key, text(value, n, key, limits::TEXT_BYTES)?));
             }
-            _ => return Err(unknown_key(key, n)),
+            (key, value) => {
+                if !other(key, value)? {
+                    return Err(unknown_key(key, n));
+                }
+            }
         }
     }
     if event.event_type.is_empty() {

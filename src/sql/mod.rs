@@ -3,6 +3,7 @@
 
 mod append;
 mod gem;
+mod import;
 mod internals;
 mod query;
 mod read;

@@ -29,13 +29,20 @@ pub struct Batch<'a> {
     pub partition: &'a Partition,
     /// Its table, open for writing.
     pub table: &'a Opened,
-    /// The position of the first event.
-    pub first: i64,
     /// The frontier when the positions were allotted.
     pub stable: i64,
-    /// PostgreSQL's microseconds.
+    /// Where the i-th event stands.
+    pub place: &'a dyn Fn(usize) -> Place<'a>,
+}
+
+/// Where an event stands in the log.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// Its position.
+    pub position: i64,
+    /// When it was recorded, in PostgreSQL's microseconds.
     pub recorded_at_us: i64,
-    /// The stream that the events go to, and the first one's version there.
+    /// Its stream and its version there.
     pub stream: Option<(&'a str, i64)>,
 }
 
@@ -44,7 +51,7 @@ impl Batch<'_> {
     ///
     /// # Errors
     /// PostgreSQL's own, by unwinding: 23505 where an id is known already.
-    pub fn insert(&self, events: &[NewEvent], keys: &[Vec<i64>]) -> Result<()> {
+    pub fn insert(&self, events: &[&NewEvent], keys: &[Vec<i64>]) -> Result<()> {
         let mut extras = Extras::where_needed(self.partition, self.table)?;
         let rows: Vec<_> = events.iter().zip(keys).enumerate().collect();
         if let ([event], [keys], None) = (events, keys, &extras) {
@@ -59,7 +66,7 @@ impl Batch<'_> {
                     0,
                     std::ptr::null_mut(),
                 );
-                let placed = [(0, keys, (*tuple).t_self)];
+                let placed = [((self.place)(0), keys, (*tuple).t_self)];
                 self.index_unique(&placed, &[tuple]);
                 self.index_keys(&placed);
             }
@@ -83,7 +90,7 @@ impl Batch<'_> {
                 for ((i, (_, keys)), tuple) in chunk.iter().zip(&tuples) {
                     // SAFETY: formed above in the scratch context, which is reset below.
                     let tid = unsafe { (**tuple).t_self };
-                    placed.push((*i, *keys, tid));
+                    placed.push(((self.place)(*i), *keys, tid));
                 }
                 let from = placed.len() - chunk.len();
                 self.index_unique(&placed[from..], &tuples);
@@ -105,9 +112,14 @@ impl Batch<'_> {
             values[column as usize] = value;
             nulls[column as usize] = false;
         };
-        let id = event.id.unwrap_or_else(|| new_id(self.recorded_at_us));
-        set(Column::Position, Datum::from(self.first + i as i64));
-        set(Column::RecordedAt, Datum::from(self.recorded_at_us));
+        let Place {
+            position,
+            recorded_at_us,
+            stream,
+        } = (self.place)(i);
+        let id = event.id.unwrap_or_else(|| new_id(recorded_at_us));
+        set(Column::Position, Datum::from(position));
+        set(Column::RecordedAt, Datum::from(recorded_at_us));
         set(Column::Stable, Datum::from(self.stable));
         set(Column::Id, fmgr::make_uuid(&id));
         set(
@@ -119,12 +131,12 @@ impl Batch<'_> {
             fmgr::make_varlena(self.partition.name.as_bytes()),
         );
         set(Column::Tags, array::make(&event.tags));
-        let occurred_at_us = event.occurred_at_us.unwrap_or(self.recorded_at_us);
+        let occurred_at_us = event.occurred_at_us.unwrap_or(recorded_at_us);
         set(Column::OccurredAt, Datum::from(occurred_at_us));
         set(Column::SchemaVersion, Datum::from(event.schema_version));
-        if let Some((name, first)) = self.stream {
+        if let Some((name, version)) = stream {
             set(Column::Stream, fmgr::make_varlena(name.as_bytes()));
-            set(Column::StreamVersion, Datum::from(first + i as i64));
+            set(Column::StreamVersion, Datum::from(version));
         }
         if let Some(data) = event.data {
             set(Column::Data, data.to_datum());
@@ -178,7 +190,7 @@ impl Batch<'_> {
     fn index_unique(&self, placed: &[Placed], tuples: &[HeapTuple]) {
         let positions: Vec<_> = placed
             .iter()
-            .map(|(i, _, row)| New::of_position(self.first + *i as i64, *row))
+            .map(|(place, _, row)| New::of_position(place.position, *row))
             .collect();
         self.enter(IndexRole::Position, Tree::Positions, &positions);
         let mut ids: Vec<_> = placed
@@ -188,8 +200,10 @@ impl Batch<'_> {
             .collect();
         ids.sort_unstable_by_key(|e| e.at);
         self.enter(IndexRole::Id, Tree::Ids, &ids);
-        if let (Some((name, 1)), Some((0, _, row))) = (self.stream, placed.first()) {
-            self.index_stream(name, *row);
+        for (place, _, row) in placed {
+            if let Some((name, 1)) = place.stream {
+                self.index_stream(name, *row);
+            }
         }
     }
 
@@ -232,8 +246,8 @@ impl Batch<'_> {
     fn index_keys(&self, placed: &[Placed]) {
         let mut entries: Vec<New> = placed
             .iter()
-            .flat_map(|(i, keys, row)| {
-                let position = self.first + *i as i64;
+            .flat_map(|(place, keys, row)| {
+                let position = place.position;
                 keys.iter().map(move |k| New::of_key(*k, position, *row))
             })
             .collect();
@@ -256,8 +270,8 @@ impl Batch<'_> {
     }
 }
 
-/// An event's number in the batch, its keys, and where its row is.
-type Placed<'a> = (usize, &'a Vec<i64>, ItemPointerData);
+/// Where an event stands, its keys, and where its row is.
+type Placed<'a> = (Place<'a>, &'a Vec<i64>, ItemPointerData);
 
 /// What nbtree wants to be told about an index while it inserts: nothing, but it wants a place.
 struct IndexInfoBox(*mut pg_sys::IndexInfo);

@@ -28,6 +28,13 @@ use super::{clock, key_lock, transaction};
 /// at a restart, a busy one flushes seldom.
 const CEILING_STEPS: std::ops::RangeInclusive<i64> = 64..=65_536;
 
+/// Sums with positions stay numbers.
+const LAST_POSITION: i64 = i64::MAX - 1_000_000;
+
+fn no_positions_left() -> Error {
+    Error::new(SqlState::LimitExceeded, "the log has no positions left")
+}
+
 /// The counter of this database's log.
 #[derive(Clone, Copy)]
 pub struct Counter {
@@ -88,10 +95,8 @@ impl Counter {
             let first = self.next();
             let last = first
                 .checked_add(n)
-                .filter(|l| *l < i64::MAX - 1_000_000)
-                .ok_or_else(|| {
-                    Error::new(SqlState::LimitExceeded, "the log has no positions left")
-                })?
+                .filter(|l| *l < LAST_POSITION)
+                .ok_or_else(no_positions_left)?
                 - 1;
             let ceiling = self.log.ceiling.load(SeqCst);
             if last > ceiling {
@@ -106,6 +111,41 @@ impl Counter {
                     self.raise_ceiling(last, true);
                 }
                 return Ok((first, self.settled(first, partition) - 1));
+            }
+        }
+    }
+
+    /// Takes the positions from `first` to `last` for this transaction, which must be beyond all that were
+    /// allotted: what is at or below them may be somebody's checkpoint. Returns the partition's frontier.
+    ///
+    /// # Errors
+    /// 22023 where they are not, 54000 beyond the end of all positions.
+    pub fn allot_own(&self, partition: Oid, first: i64, last: i64) -> Result<i64> {
+        let partition = partition.to_u32();
+        self.cover(partition);
+        loop {
+            let next = self.next();
+            if first < next {
+                let message = format!(
+                    "position {first} is not beyond the last one of the log, {}",
+                    next - 1
+                );
+                return Err(Error::new(SqlState::InvalidParameter, message).hint(
+                    "Events keep their positions in an empty log, or behind all others of it.",
+                ));
+            }
+            if last >= LAST_POSITION {
+                return Err(no_positions_left());
+            }
+            if last > self.log.ceiling.load(SeqCst) {
+                self.raise_ceiling(last, false);
+            } else if self
+                .log
+                .next
+                .compare_exchange(next, last + 1, SeqCst, SeqCst)
+                .is_ok()
+            {
+                return Ok(self.settled(next, partition) - 1);
             }
         }
     }

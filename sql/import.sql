@@ -1,0 +1,156 @@
+------------------------------------------------------------------------------------------------------
+-- Import: events that were recorded elsewhere, with their ids, times and versions
+------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION en57_import(events jsonb, partition text DEFAULT NULL, keep_positions boolean DEFAULT false)
+    RETURNS bigint
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_import(jsonb, text, boolean) IS
+    'stores an array of events with what they have of id, times, stream and version; returns how many';
+
+CREATE FUNCTION en57.import_rows(events en57_event[], partition text, keep_positions boolean)
+    RETURNS bigint
+    AS 'MODULE_PATHNAME', 'en57_import_rows' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57.import_rows(en57_event[], text, boolean) IS 'en57_import of rows';
+
+CREATE TABLE en57.imports (
+    name text COLLATE "C" PRIMARY KEY,
+    source text NOT NULL,
+    partition text COLLATE "C" NOT NULL,
+    "position" bigint,
+    events bigint NOT NULL DEFAULT 0,
+    started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    updated_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    finished boolean NOT NULL DEFAULT false
+);
+COMMENT ON TABLE en57.imports IS 'imports in batches, and how far each has come';
+SELECT pg_catalog.pg_extension_config_dump('en57.imports', '');
+
+CREATE VIEW en57_imports AS
+    SELECT name, source, partition, "position", events,
+           round(events / greatest(extract(epoch FROM updated_at - started_at), 0.001)) AS events_per_second,
+           started_at, updated_at, finished
+      FROM en57.imports;
+COMMENT ON VIEW en57_imports IS 'imports in batches: the last position of the source that was taken, and how fast it goes';
+
+-- The columns of a source that an event has, each cast to its type, as the fields of an en57_event.
+CREATE FUNCTION en57.import_columns(source regclass) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    fields text;
+    unknown text;
+BEGIN
+    IF source IS NULL THEN
+        RAISE EXCEPTION 'source must not be NULL' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    SELECT string_agg(CASE WHEN s.attname IS NULL THEN format('NULL::%s', format_type(e.atttypid, e.atttypmod))
+                           ELSE format('s.%I::%s', e.attname, format_type(e.atttypid, e.atttypmod)) END, ', ' ORDER BY e.attnum)
+      INTO fields
+      FROM pg_attribute AS e
+      LEFT JOIN pg_attribute AS s ON s.attrelid = source AND s.attname = e.attname AND s.attnum > 0 AND NOT s.attisdropped
+     WHERE e.attrelid = (SELECT typrelid FROM pg_type WHERE oid = '@extschema@.en57_event'::regtype);
+    SELECT string_agg(format('%I', s.attname), ', ' ORDER BY s.attnum)
+      INTO unknown
+      FROM pg_attribute AS s
+     WHERE s.attrelid = source AND s.attnum > 0 AND NOT s.attisdropped
+       AND s.attname NOT IN (SELECT e.attname FROM pg_attribute AS e
+                              WHERE e.attrelid = (SELECT typrelid FROM pg_type WHERE oid = '@extschema@.en57_event'::regtype));
+    IF unknown IS NOT NULL THEN
+        RAISE EXCEPTION 'source % has columns that no event has: %', source, unknown
+            USING ERRCODE = 'undefined_column', HINT = 'Make a view of it with the columns of en57_event.';
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = source AND attname = 'position' AND atttypid = 'bigint'::regtype AND NOT attisdropped) THEN
+        RAISE EXCEPTION 'source % has no column "position" of type bigint', source
+            USING ERRCODE = 'undefined_column', HINT = 'It gives the order, and says where a resumed import goes on.';
+    END IF;
+    RETURN fields;
+END
+$$;
+COMMENT ON FUNCTION en57.import_columns(regclass) IS 'the columns of a source as the fields of an en57_event';
+
+-- The next events of a source, stored; how many, and the last position taken.
+CREATE FUNCTION en57.import_batch(
+    source regclass, after bigint, batch_size integer, partition text, keep_positions boolean,
+    OUT events bigint, OUT "position" bigint
+)
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    rows @extschema@.en57_event[];
+BEGIN
+    EXECUTE format('SELECT array_agg(ROW(%s)::@extschema@.en57_event ORDER BY s."position"), max(s."position")
+                      FROM (SELECT * FROM %s AS source WHERE $1 IS NULL OR "position" > $1 ORDER BY "position" LIMIT $2) AS s',
+                   en57.import_columns(source), source)
+       INTO rows, "position" USING after, batch_size;
+    events := CASE WHEN rows IS NULL THEN 0 ELSE en57.import_rows(rows, partition, keep_positions) END;
+END
+$$;
+COMMENT ON FUNCTION en57.import_batch(regclass, bigint, integer, text, boolean) IS 'the next events of a source, stored';
+
+CREATE FUNCTION en57_import_from(source regclass, partition text DEFAULT NULL, keep_positions boolean DEFAULT false)
+    RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    taken record;
+    after bigint;
+    total bigint := 0;
+BEGIN
+    LOOP
+        taken := en57.import_batch(source, after, 10000, partition, keep_positions);
+        EXIT WHEN coalesce(taken.events, 0) = 0;
+        after := taken."position";
+        total := total + taken.events;
+    END LOOP;
+    RETURN total;
+END
+$$;
+COMMENT ON FUNCTION en57_import_from(regclass, text, boolean) IS
+    'imports the rows of a table or view with columns of en57_event, in one transaction; returns how many';
+
+CREATE PROCEDURE en57_import_in_batches(
+    name text,
+    source regclass,
+    partition text DEFAULT NULL,
+    keep_positions boolean DEFAULT false,
+    batch_size integer DEFAULT 10000
+)
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    taken record;
+    known en57.imports;
+    target text := coalesce(partition, 'default');
+BEGIN
+    IF en57_import_in_batches.name IS NULL OR source IS NULL OR coalesce(batch_size, 0) NOT BETWEEN 1 AND 100000 THEN
+        RAISE EXCEPTION 'an import needs a name, a source, and a batch_size from 1 to 100000'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    INSERT INTO en57.imports (name, source, partition)
+    VALUES (en57_import_in_batches.name, source::text, target)
+    ON CONFLICT DO NOTHING;
+    COMMIT;
+    LOOP
+        -- Whoever else runs the same import waits here for this batch.
+        SELECT * INTO STRICT known FROM en57.imports AS i WHERE i.name = en57_import_in_batches.name FOR UPDATE;
+        IF (known.source, known.partition) IS DISTINCT FROM (source::text, target) THEN
+            RAISE EXCEPTION 'import % takes % into partition %', known.name, known.source, known.partition
+                USING ERRCODE = 'invalid_parameter_value', HINT = 'Choose another name, or delete its row from en57.imports.';
+        END IF;
+        taken := en57.import_batch(source, known."position", batch_size, partition, keep_positions);
+        UPDATE en57.imports AS i
+           SET "position" = coalesce(taken."position", i."position"), events = i.events + taken.events,
+               updated_at = pg_catalog.clock_timestamp(), finished = taken.events = 0
+         WHERE i.name = known.name;
+        COMMIT;
+        EXIT WHEN taken.events = 0;
+        RAISE NOTICE 'import %: % events', known.name, known.events + taken.events;
+    END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE en57_import_in_batches(text, regclass, text, boolean, integer) IS
+    'imports like en57_import_from, committing each batch; called again it goes on where it stopped';

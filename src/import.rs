@@ -1,0 +1,336 @@
+//! Importing: events that happened elsewhere, with their ids, times, versions and, where they fit, their
+//! positions. Nothing is checked against a condition; nobody appends meanwhile.
+
+use std::collections::HashMap;
+
+use crate::append::parse;
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::limits;
+use crate::store::array::TextArray;
+use crate::store::event::{EVENT_COLUMNS, NewEvent};
+use crate::store::heap::{Batch, Place};
+use crate::store::json::{Jsonb, Value};
+use crate::store::key_lock::Plan;
+use crate::store::position::Counter;
+use crate::store::table::Opened;
+use crate::store::{Datum, catalog, clock, fmgr, transaction, tuple};
+use crate::stream;
+
+/// An event that was recorded elsewhere.
+pub struct Recorded<'a> {
+    event: NewEvent<'a>,
+    position: Option<i64>,
+    recorded_at_us: Option<i64>,
+    stream: Option<&'a str>,
+    stream_version: Option<i64>,
+}
+
+/// What is to be imported.
+pub struct Import<'a> {
+    /// In the order in which they are to stand.
+    pub events: Vec<Recorded<'a>>,
+    /// The partition's name, where it is not the default one.
+    pub partition: Option<&'a str>,
+    /// Whether the events keep their positions.
+    pub keep_positions: bool,
+}
+
+/// Imports the events; returns how many.
+///
+/// # Errors
+/// As an append; 22023 where a position or a stream's version does not follow.
+pub fn import(import: &Import) -> Result<i64> {
+    catalog::demand_writable("en57_import()");
+    let events = &import.events;
+    if events.is_empty() {
+        return Ok(0);
+    }
+    let store = catalog::store()?;
+    let place = store.partition(import.partition)?;
+    place.demand_insert()?;
+    let counter = Counter::of(store)?;
+    let table = place.open_to_append()?;
+    let keys: Vec<Vec<i64>> = events.iter().map(|e| e.event.keys(e.stream)).collect();
+    // It may write under any key and to any stream: it is alone.
+    let mut plan = Plan::default();
+    plan.check_all();
+    plan.acquire(place.oid);
+
+    let versions = versions(&table, events)?;
+    let (positions, stable) = positions(&counter, place.oid, import)?;
+    let now_us = clock::now_us();
+    let place_of = |i: usize| {
+        let event = &events[i];
+        Place {
+            position: positions[i],
+            recorded_at_us: event.recorded_at_us.unwrap_or(now_us),
+            stream: event.stream.zip(versions[i]),
+        }
+    };
+    let new: Vec<&NewEvent> = events.iter().map(|e| &e.event).collect();
+    Batch {
+        partition: place,
+        table: &table,
+        stable,
+        place: &place_of,
+    }
+    .insert(&new, &keys)?;
+    let last = positions.last().copied().unwrap_or_default();
+    let written = keys
+        .iter()
+        .zip(&positions)
+        .flat_map(|(keys, p)| keys.iter().map(move |k| (*k, *p)));
+    transaction::wrote(place.oid, written, last);
+    Ok(events.len() as i64)
+}
+
+/// The version of each event in its stream: given or not, one more than that of the event before it.
+fn versions(table: &Opened, events: &[Recorded]) -> Result<Vec<Option<i64>>> {
+    let mut heads: HashMap<&str, i64> = HashMap::new();
+    let mut versions = Vec::with_capacity(events.len());
+    for (i, event) in events.iter().enumerate() {
+        let Some(name) = event.stream else {
+            versions.push(None);
+            continue;
+        };
+        let head = match heads.get_mut(name) {
+            Some(head) => head,
+            None => {
+                let (head, _) = stream::head(table, name)?;
+                heads.entry(name).or_insert(head)
+            }
+        };
+        let next = *head + 1;
+        if let Some(given) = event.stream_version.filter(|given| *given != next) {
+            return Err(invalid(
+                i,
+                format!("stream_version {given} of stream \"{name}\" does not follow {head}"),
+            )
+            .hint(
+                "Versions count from 1 without gaps; leave them out to have them counted anew.",
+            ));
+        }
+        *head = next;
+        versions.push(Some(next));
+    }
+    Ok(versions)
+}
+
+/// The events' positions: their own, beyond all that the log has given, or new ones.
+fn positions(
+    counter: &Counter,
+    partition: crate::store::Oid,
+    import: &Import,
+) -> Result<(Vec<i64>, i64)> {
+    let n = import.events.len() as i64;
+    if !import.keep_positions {
+        let (first, stable) = counter.allot(partition, n)?;
+        return Ok(((first..first + n).collect(), stable));
+    }
+    let mut positions: Vec<i64> = Vec::with_capacity(import.events.len());
+    for (i, event) in import.events.iter().enumerate() {
+        let Some(position) = event.position.filter(|p| *p > 0) else {
+            return Err(invalid(i, "has no position to keep".into())
+                .hint("Give every event a position from 1, or leave keep_positions out."));
+        };
+        if positions.last().is_some_and(|before| *before >= position) {
+            return Err(invalid(
+                i,
+                format!("position {position} does not follow the one before it"),
+            )
+            .hint("Order the events by position."));
+        }
+        positions.push(position);
+    }
+    let (first, last) = (positions[0], positions[positions.len() - 1]);
+    let stable = counter.allot_own(partition, first, last)?;
+    Ok((positions, stable))
+}
+
+/// Reads events from JSON: those of an append, with what en57_event has besides.
+///
+/// # Errors
+/// As [`parse::events`].
+pub fn from_json(document: Jsonb) -> Result<Vec<Recorded>> {
+    if !document.is_array() {
+        return Err(Error::new(
+            SqlState::InvalidParameter,
+            "events must be a JSON array of objects",
+        ));
+    }
+    let mut events = Vec::with_capacity(document.count());
+    for (i, element) in document.elements().enumerate() {
+        let object = match element? {
+            Value::Container(object) if object.is_object() => object,
+            other => {
+                return Err(invalid(
+                    i,
+                    format!("must be an object, not {}", other.kind()),
+                ));
+            }
+        };
+        events.push(recorded(object, i)?);
+    }
+    Ok(events)
+}
+
+fn recorded(object: Jsonb<'_>, i: usize) -> Result<Recorded<'_>> {
+    let (mut position, mut recorded_at_us, mut stream, mut stream_version) =
+        (None, None, None, None);
+    let mut other = |key: &str, value| {
+        match (key, value) {
+            (
+                "position" | "recorded_at" | "stream" | "stream_version" | "partition",
+                Value::Null,
+            ) => {}
+            ("position", value) => position = Some(number(value, i, key)?),
+            ("stream_version", value) => stream_version = Some(number(value, i, key)?),
+            ("stream", Value::String(name)) => stream = Some(checked_stream(name, i)?),
+            ("recorded_at", Value::String(text)) => {
+                recorded_at_us = Some(clock::parse_us(
+                    text,
+                    &format!("event {}: \"recorded_at\": ", i + 1),
+                )?);
+            }
+            // Where the events came from; where they go is an argument.
+            ("partition", Value::String(_)) => {}
+            ("stream" | "recorded_at" | "partition", value) => {
+                return Err(invalid(
+                    i,
+                    format!("\"{key}\" must be a string, not {}", value.kind()),
+                ));
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    };
+    let event = parse::event(object, i + 1, None, &mut other)?;
+    if stream_version.is_some() && stream.is_none() {
+        return Err(invalid(i, "\"stream_version\" needs \"stream\"".into()));
+    }
+    Ok(Recorded {
+        event,
+        position,
+        recorded_at_us,
+        stream,
+        stream_version,
+    })
+}
+
+/// Reads events from an array of `en57_event`; NULL stands for what en57 fills in.
+///
+/// # Errors
+/// 22004 where an element or its type is NULL, otherwise as an append.
+pub fn from_rows<'a>(array: Datum) -> Result<Vec<Recorded<'a>>> {
+    let composites = tuple::elements(array, "event")?;
+    let mut events = Vec::with_capacity(composites.len());
+    for (i, composite) in composites.into_iter().enumerate() {
+        let columns = tuple::columns(composite)?;
+        let position = columns[0].map(|d: Datum| d.value() as i64);
+        // In a source of millions the number within a batch tells little.
+        let told = |e: Error| match position {
+            Some(p) if e.detail.is_none() => {
+                e.detail(format!("Its position in the source is {p}."))
+            }
+            _ => e,
+        };
+        events.push(from_row(columns, i).map_err(told)?);
+    }
+    Ok(events)
+}
+
+fn from_row<'a>(columns: [Option<Datum>; EVENT_COLUMNS], i: usize) -> Result<Recorded<'a>> {
+    let n = i + 1;
+    let [
+        position,
+        id,
+        event_type,
+        data,
+        meta,
+        tags,
+        stream,
+        stream_version,
+        schema_version,
+        occurred_at,
+        recorded_at,
+        _partition,
+    ] = columns;
+    let Some(event_type) = event_type.map(fmgr::text).transpose()? else {
+        let message = format!("event {n}: type must not be NULL");
+        return Err(Error::new(SqlState::NullNotAllowed, message));
+    };
+    if meta.is_some_and(|m| !Jsonb::from_datum(m).is_object()) {
+        return Err(invalid(i, "meta must be a JSON object or NULL".into()));
+    }
+    let place = format!("event {n}: tags ");
+    let tags = tags.map_or(Ok(Vec::new()), |d| {
+        TextArray::from_datum(d, &place)?.texts()
+    })?;
+    let schema_version = schema_version.map_or(1, |d| d.value() as i32);
+    if schema_version < 1 {
+        return Err(invalid(i, "schema_version must be 1 or greater".into()));
+    }
+    let stream = stream
+        .map(fmgr::text)
+        .transpose()?
+        .map(|s| checked_stream(s, i))
+        .transpose()?;
+    if stream_version.is_some() && stream.is_none() {
+        return Err(invalid(i, "stream_version needs stream".into()));
+    }
+    let number = |d: Option<Datum>| d.map(|d| d.value() as i64);
+    let mut event = NewEvent {
+        id: id.map(fmgr::uuid),
+        event_type: parse::checked_type(event_type, n)?,
+        tags: parse::checked_tags(tags, n)?,
+        data: data.map(|d| Value::Container(Jsonb::from_datum(d))),
+        meta,
+        schema_version,
+        occurred_at_us: number(occurred_at),
+        correlation_id: None,
+        causation_id: None,
+    };
+    parse::finish_meta(&mut event, &[], None, n)?;
+    Ok(Recorded {
+        event,
+        position: number(position),
+        recorded_at_us: number(recorded_at),
+        stream,
+        stream_version: number(stream_version),
+    })
+}
+
+fn checked_stream(name: &str, i: usize) -> Result<&str> {
+    let fault = match name.len() {
+        0 => invalid(i, "stream must not be an empty string".into()),
+        1..=limits::TEXT_BYTES => return Ok(name),
+        _ => Error::new(
+            SqlState::LimitExceeded,
+            format!(
+                "event {}: stream is longer than {} bytes",
+                i + 1,
+                limits::TEXT_BYTES
+            ),
+        ),
+    };
+    Err(fault)
+}
+
+fn number(value: Value, i: usize, key: &str) -> Result<i64> {
+    match value {
+        Value::Number(_) => value
+            .as_i64()
+            .ok_or_else(|| invalid(i, format!("\"{key}\" must be an integer"))),
+        other => Err(invalid(
+            i,
+            format!("\"{key}\" must be a number, not {}", other.kind()),
+        )),
+    }
+}
+
+fn invalid(i: usize, what: String) -> Error {
+    Error::new(
+        SqlState::InvalidParameter,
+        format!("event {}: {what}", i + 1),
+    )
+}

@@ -1,0 +1,34 @@
+//! `en57_import` and what the SQL of the other imports calls.
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::import::{self, Import, Recorded};
+use crate::sql_function;
+use crate::store::Datum;
+use crate::store::fmgr::Args;
+
+sql_function!(en57_import, |args: &Args| {
+    let Some(document) = args.jsonb(0) else {
+        return Err(missing());
+    };
+    run(args, import::from_json(document)?)
+});
+
+sql_function!(en57_import_rows, |args: &Args| {
+    let Some(array) = args.datum(0) else {
+        return Err(missing());
+    };
+    run(args, import::from_rows(array)?)
+});
+
+fn run(args: &Args, events: Vec<Recorded>) -> Result<Option<Datum>> {
+    let stored = import::import(&Import {
+        events,
+        partition: args.text(1)?,
+        keep_positions: args.bool(2).unwrap_or(false),
+    })?;
+    Ok(Some(Datum::from(stored)))
+}
+
+fn missing() -> Error {
+    Error::new(SqlState::NullNotAllowed, "events must not be NULL")
+}
