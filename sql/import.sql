@@ -96,17 +96,22 @@ CREATE FUNCTION en57_import_from(source regclass, partition text DEFAULT NULL, k
     SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
-    taken record;
-    after bigint;
+    event @extschema@.en57_event;
+    batch @extschema@.en57_event[] := '{}';
+    waiting integer := 0;
     total bigint := 0;
 BEGIN
-    LOOP
-        taken := en57.import_batch(source, after, 10000, partition, keep_positions);
-        EXIT WHEN coalesce(taken.events, 0) = 0;
-        after := taken."position";
-        total := total + taken.events;
+    -- One pass in order, whether the source has an index or not.
+    FOR event IN EXECUTE format('SELECT %s FROM %s AS s ORDER BY s."position"', en57.import_columns(source), source) LOOP
+        batch := batch || event;
+        waiting := waiting + 1;
+        IF waiting = 5000 THEN
+            total := total + en57.import_rows(batch, partition, keep_positions);
+            batch := '{}';
+            waiting := 0;
+        END IF;
     END LOOP;
-    RETURN total;
+    RETURN total + en57.import_rows(batch, partition, keep_positions);
 END
 $$;
 COMMENT ON FUNCTION en57_import_from(regclass, text, boolean) IS
