@@ -49,7 +49,7 @@ pub fn import(import: &Import) -> Result<i64> {
     let place = store.partition(import.partition)?;
     place.demand_insert()?;
     let counter = Counter::of(store)?;
-    let table = place.open_to_append()?;
+    let table = place.open_to_append(events.iter().any(|e| e.stream.is_some()))?;
     let keys: Vec<Vec<i64>> = events.iter().map(|e| e.event.keys(e.stream)).collect();
     // It may write under any key and to any stream: it is alone.
     let mut plan = Plan::default();
