@@ -1,10 +1,11 @@
 //! en57: the event store inside PostgreSQL. See docs/ARCHITECTURE.md for the map.
 //!
-//! Four ranks, `use` points downwards only: `sql` (the surface) → the engine (`append`, `read`, `wait`)
+//! Four ranks, `use` points downwards only: `sql` (the surface) → the engine (`append`, `read`, `places`, `partitions`, `wait`)
 //! → `store` (PostgreSQL's internals, all `unsafe`) → `dcb` (the pure domain).
 
 pub mod append;
 pub mod dcb;
+pub mod places;
 pub mod read;
 pub mod sql;
 pub mod store;

@@ -6,10 +6,11 @@ use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::key::Namespace;
 use crate::dcb::query::{Criterion, Query};
 use crate::store::btree::{Direction, Entry};
-use crate::store::catalog::{self, Partition};
+use crate::store::catalog;
 use crate::store::event::{self, Column, NewEvent, Row};
 use crate::store::heap::{Batch, Fetcher, find_id};
 use crate::store::key_lock::Plan;
+use crate::store::partition::{Access, Partition};
 use crate::store::position::Counter;
 use crate::store::scan::{self, Range, Scan};
 use crate::store::table::Opened;
@@ -54,7 +55,7 @@ pub struct Request<'a> {
     /// The append fails if one of them matches an event that is there. They are asked in order; the
     /// first one that matches at all tells the conflicts.
     pub fail_if: &'a [Query],
-    /// The partition's name, where it is not the default one.
+    /// The partition's name, where it is not the session's.
     pub partition: Option<&'a str>,
     /// Whether sending stored events again is answered like the first time, or refused.
     pub may_repeat: bool,
@@ -69,16 +70,16 @@ pub fn append(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
     catalog::demand_writable("en57_append()");
     let events = request.events;
     let store = catalog::store()?;
-    let place = store.partition(request.partition)?;
-    place.demand_insert()?;
-    if !request.fail_if.is_empty() {
-        // A refused append shows events.
-        place.demand_select()?;
-    }
+    let access = if request.fail_if.is_empty() {
+        Access::Append
+    } else {
+        Access::AppendIf
+    };
+    let place = store.partition(request.partition, access)?;
     let counter = Counter::of(store)?;
     let table = place.open_to_append()?;
     let keys: Vec<Vec<i64>> = events.iter().map(NewEvent::keys).collect();
-    lock(place, &table, request, &keys)?;
+    lock(&place, &table, request, &keys)?;
 
     if let Some((first, last)) = stored_before(&table, events, request.may_repeat)? {
         return Ok(Outcome::Repeated { first, last });
@@ -93,16 +94,14 @@ pub fn append(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
     let last = first + events.len() as i64 - 1;
     let recorded_at_us = clock::now_us();
     Batch {
-        partition: place,
+        partition: &place,
         table: &table,
         first,
         stable,
         recorded_at_us,
     }
     .insert(events, &keys)?;
-    if stable >= transaction::last_committed() {
-        transaction::forget_committed();
-    }
+    transaction::forget_committed(place.oid, stable);
     let written = keys
         .iter()
         .zip(first..)
@@ -158,11 +157,9 @@ fn keys_to_lock(table: &Opened, criterion: &Criterion) -> Result<Option<Vec<i64>
 pub fn lock_query(query: &Query, partition: Option<&str>) -> Result<i64> {
     catalog::demand_writable("en57_lock()");
     let store = catalog::store()?;
-    let place = store.partition(partition)?;
-    place.demand_insert()?;
-    place.demand_select()?;
+    let place = store.partition(partition, Access::Lock)?;
     let counter = Counter::of(store)?;
-    let table = place.open_to_read()?;
+    let table = place.open_to_read();
     let mut plan = Plan::default();
     for criterion in query.criteria() {
         match keys_to_lock(&table, criterion)? {
@@ -173,7 +170,7 @@ pub fn lock_query(query: &Query, partition: Option<&str>) -> Result<i64> {
     plan.acquire(place.oid);
     // What was locked is read as of now, also where the transaction's reads repeat.
     transaction::renew_moment();
-    Ok(crate::read::current_frontier(&counter, place, query))
+    Ok(crate::read::current_frontier(&counter, &place, query))
 }
 
 /// The newest event that matches, committed by now or the transaction's own; the newest ones go to

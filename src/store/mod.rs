@@ -8,6 +8,7 @@
 pub use pgrx::pg_sys::{Datum, Oid};
 
 pub mod array;
+mod bound;
 pub mod btree;
 pub mod catalog;
 pub mod clock;
@@ -22,6 +23,7 @@ pub mod key_index;
 pub mod key_lock;
 mod leaf;
 mod page;
+pub mod partition;
 pub mod position;
 pub mod rows;
 pub mod scan;

@@ -22,6 +22,11 @@ pub trait Source {
     /// # Errors
     /// Those of reading, and of the sink.
     fn fill(&mut self, at_most: usize, sink: &mut dyn FnMut(&Row) -> Result<()>) -> Result<bool>;
+
+    /// How many rows are best asked for together.
+    fn at_once(&self) -> usize {
+        ROWS_AT_ONCE
+    }
 }
 
 /// The form of a result row.
@@ -44,7 +49,8 @@ pub const GEM_EVENTS: Shape<6> = Shape {
     as_stored: false,
 };
 
-const ROWS_AT_ONCE: usize = 256;
+/// How many rows are read together, as a rule: so many are in memory at a time.
+pub const ROWS_AT_ONCE: usize = 256;
 
 /// Answers one call of a set-returning function.
 ///
@@ -102,7 +108,7 @@ fn materialize<const N: usize>(
     let mut more = true;
     while more {
         more = scratch.run(|| {
-            source.fill(ROWS_AT_ONCE, &mut |row| {
+            source.fill(source.at_once(), &mut |row| {
                 if shape.as_stored {
                     put_as_stored(store, row);
                 } else {
@@ -232,7 +238,7 @@ impl<S: Source> State<S> {
         unsafe {
             pg_sys::MemoryContextReset(self.scratch);
             let before = pg_sys::MemoryContextSwitchTo(self.scratch);
-            self.more = self.source.fill(ROWS_AT_ONCE, &mut |row| {
+            self.more = self.source.fill(self.source.at_once(), &mut |row| {
                 let (mut values, mut nulls) = split((shape.columns)(row));
                 let tuple =
                     pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
