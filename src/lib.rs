@@ -5,6 +5,7 @@
 
 pub mod append;
 pub mod dcb;
+pub mod partitions;
 pub mod places;
 pub mod read;
 pub mod sql;

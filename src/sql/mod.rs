@@ -4,5 +4,6 @@
 mod append;
 mod gem;
 mod internals;
+mod partitions;
 mod query;
 mod read;

@@ -15,11 +15,21 @@ use crate::dcb::partition::{self as names, shown};
 
 use super::partition::{Access, Partition};
 use super::position::Counter;
+use super::ddl::as_owner;
 use super::{bound, guard, settings};
 
 // Not in pgrx's bindings. The same from PostgreSQL 15 to 18.
 unsafe extern "C-unwind" {
     fn ResetSequence(sequence: Oid);
+}
+
+/// From what others are kept by a lock on the log as a whole, until the end of the transaction.
+#[derive(Clone, Copy)]
+pub enum Exclusion {
+    /// From attaching and detaching partitions; not from appending and reading.
+    OfAttaching,
+    /// From all that goes through the partitioned table.
+    OfAll,
 }
 
 /// The log of this database.
@@ -193,6 +203,39 @@ impl Store {
         Ok(readable)
     }
 
+    /// Makes sure that the caller may do something with a partition, and returns its table; nothing is
+    /// locked.
+    ///
+    /// # Errors
+    /// 42704, 42501.
+    pub fn demand(&self, name: &str, access: Access) -> Result<Oid> {
+        loop {
+            let table = self.table_of(name)?;
+            if access.demand(table)? {
+                return Ok(table);
+            }
+            // SAFETY: takes note of what others have committed: the table is gone.
+            unsafe { pg_sys::AcceptInvalidationMessages() };
+        }
+    }
+
+    /// Locks the log as a whole.
+    pub fn lock(&self, exclusion: Exclusion) {
+        let mode = match exclusion {
+            Exclusion::OfAttaching => pg_sys::ShareUpdateExclusiveLock,
+            Exclusion::OfAll => pg_sys::AccessExclusiveLock,
+        };
+        // SAFETY: a lock of the transaction's.
+        unsafe { pg_sys::LockRelationOid(self.events, mode as _) };
+    }
+
+    /// A table of the schema by name, InvalidOid where there is none.
+    pub(super) fn table_named(&self, table: &str) -> Oid {
+        let table = guard::text(table);
+        // SAFETY: a lookup in the system caches.
+        unsafe { pg_sys::get_relname_relid(table.as_ptr(), self.schema) }
+    }
+
     /// A partition that was found before, as it is now; `None` where it is no more.
     ///
     /// # Errors
@@ -216,7 +259,7 @@ impl Store {
             }
             None => None,
         };
-        if let Some(partition) = entered.as_ref().filter(|_| access != Access::Own) {
+        if let Some(partition) = entered.as_ref().filter(|_| access.sees_rows()) {
             partition.refuse_row_security()?;
         }
         if access == Access::Watch {
@@ -233,9 +276,7 @@ impl Store {
             return Ok(known.oid);
         }
         for table in names::tables(name) {
-            let table = guard::text(&table);
-            // SAFETY: a lookup in the system caches.
-            let table = unsafe { pg_sys::get_relname_relid(table.as_ptr(), self.schema) };
+            let table = self.table_named(&table);
             if table != pg_sys::InvalidOid
                 && bound::name(table, self.events)?.as_deref() == Some(name)
             {
@@ -277,15 +318,9 @@ impl Store {
     /// # Errors
     /// 42710 where all its names are taken.
     pub fn free_table(&self, name: &str) -> Result<String> {
-        let is_free = |table: &String| {
-            let table = guard::text(table);
-            // SAFETY: a lookup in the system caches.
-            unsafe {
-                pg_sys::get_relname_relid(table.as_ptr(), self.schema) == pg_sys::InvalidOid
-            }
-        };
+        let is_free = |table: &&String| self.table_named(table) == pg_sys::InvalidOid;
         let tables = names::tables(name);
-        tables.iter().find(|t| is_free(t)).cloned().ok_or_else(|| {
+        tables.iter().find(is_free).cloned().ok_or_else(|| {
             Error::new(
                 SqlState::DuplicateObject,
                 format!("table en57.{} exists already", tables[0]),
@@ -374,24 +409,6 @@ fn remember(table: Oid, name: &str) -> Result<Rc<Partition>> {
             });
             return Ok(partition);
         }
-    }
-}
-
-/// Runs with the rights of a relation's owner; an error inside gives the caller's back at abort.
-pub(super) fn as_owner<T>(relation: Oid, body: impl FnOnce() -> T) -> T {
-    let (mut user, mut context) = (pg_sys::InvalidOid, 0);
-    // SAFETY: as PostgreSQL's own maintenance commands do it; transaction and subtransaction abort
-    // restore both values.
-    unsafe {
-        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
-        let opened = pg_sys::relation_open(relation, pg_sys::AccessShareLock as _);
-        let owner = (*(*opened).rd_rel).relowner;
-        pg_sys::relation_close(opened, pg_sys::NoLock as _);
-        let restricted = context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
-        pg_sys::SetUserIdAndSecContext(owner, restricted);
-        let result = body();
-        pg_sys::SetUserIdAndSecContext(user, context);
-        result
     }
 }
 

@@ -8,11 +8,12 @@
 pub use pgrx::pg_sys::{Datum, Oid};
 
 pub mod array;
-mod bound;
+pub mod bound;
 pub mod btree;
 pub mod catalog;
 pub mod clock;
 mod descent;
+pub mod ddl;
 pub mod event;
 pub mod extras;
 pub mod fmgr;

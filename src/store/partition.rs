@@ -24,6 +24,8 @@ pub enum Access {
     Lock,
     /// Empty or drop it.
     Manage,
+    /// Keep others from appending to it.
+    Exclude,
     /// en57's own look.
     Own,
 }
@@ -39,8 +41,13 @@ impl Access {
             Self::Append => &[INSERT],
             Self::AppendIf | Self::Lock => &[INSERT, SELECT],
             Self::Manage => &[TRUNCATE],
-            Self::Own => &[],
+            Self::Exclude | Self::Own => &[],
         }
+    }
+
+    /// Whether row-level security would have a say.
+    pub(super) fn sees_rows(self) -> bool {
+        !matches!(self, Self::Manage | Self::Exclude | Self::Own)
     }
 
     /// The lock on its table.
@@ -48,6 +55,7 @@ impl Access {
         match self {
             Self::Read | Self::Watch | Self::Lock | Self::Own => pg_sys::AccessShareLock,
             Self::Append | Self::AppendIf => pg_sys::RowExclusiveLock,
+            Self::Exclude => pg_sys::ShareRowExclusiveLock,
             Self::Manage => pg_sys::AccessExclusiveLock,
         }
     }
@@ -70,9 +78,12 @@ impl Access {
                 SqlState::InsufficientPrivilege,
                 format!("permission denied for table {name}"),
             )
-            .hint(format!(
-                "This needs the {called} privilege on en57.{name}."
-            )));
+            .hint(match self {
+                Self::Manage => format!(
+                    "This needs the {called} privilege on en57.{name}, as en57_grant() gives it to an admin."
+                ),
+                _ => format!("This needs the {called} privilege on en57.{name}."),
+            }));
         }
         Ok(true)
     }
