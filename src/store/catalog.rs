@@ -160,13 +160,6 @@ impl Store {
     /// caller; 55000 where its table is not what en57 made; 22023 for `*`.
     pub fn partition(&self, name: Option<&str>, access: Access) -> Result<Rc<Partition>> {
         let name = effective_name(name)?;
-        if name == names::ALL {
-            return Err(Error::new(
-                SqlState::InvalidParameter,
-                "\"*\" does not name one partition",
-            )
-            .hint("It is for reading by a query."));
-        }
         loop {
             let table = self.table_of(&name)?;
             if let Some(found) = self.enter(&name, table, access)? {
@@ -274,6 +267,13 @@ impl Store {
     fn table_of(&self, name: &str) -> Result<Oid> {
         if let Some(known) = known(name) {
             return Ok(known.oid);
+        }
+        if name == names::ALL {
+            return Err(Error::new(
+                SqlState::InvalidParameter,
+                "\"*\" does not name one partition",
+            )
+            .hint("It is for reading by a query."));
         }
         for table in names::tables(name) {
             let table = self.table_named(&table);
