@@ -3,6 +3,7 @@
 use crate::dcb::error::{Error, Result, SqlState, nearest};
 use crate::dcb::partition::{DEFAULT, check_name, shown};
 use crate::dcb::query::Query;
+use crate::store::Oid;
 use crate::store::btree::Direction;
 use crate::store::catalog::{self, Exclusion, Store};
 use crate::store::ddl::{self, Rights};
@@ -10,7 +11,6 @@ use crate::store::heap::Fetcher;
 use crate::store::partition::{Access, Partition};
 use crate::store::position::Counter;
 use crate::store::scan::{Range, Scan};
-use crate::store::{Oid, bound};
 
 /// Makes a partition and returns its table.
 ///
@@ -126,7 +126,7 @@ fn is_empty(partition: &Partition) -> Result<bool> {
 /// The name of a table's partition; `None` where it is not one.
 pub fn name_of(table: Oid) -> Result<Option<String>> {
     // One that is attached by hand for something else has no name.
-    Ok(bound::name(table, catalog::store()?.events).unwrap_or_default())
+    Ok(catalog::store()?.name_of(table).unwrap_or_default())
 }
 
 /// Gives a role rights on a partition, or on the log and all partitions that there are.
@@ -178,4 +178,3 @@ fn tables(store: &Store, partition: Option<&str>) -> Result<Vec<Oid>> {
     let partitions = all.iter().map(|(_, table)| *table);
     Ok(std::iter::once(store.events).chain(partitions).collect())
 }
-

@@ -48,9 +48,9 @@ impl Places {
 
     /// Looks for all partitions again: there may be new ones.
     ///
-    /// The order matters. A transaction that attaches a partition may have appended to it; while it is in
-    /// flight the partition is not found. Either its lock is seen here, and then its bound counts, or it
-    /// has ended before, and the partition is found below.
+    /// The order matters. A transaction that attaches a partition may have appended to it, and while it is
+    /// in flight the partition is not found. Either it is seen to hold its lock, and then its bound counts,
+    /// which was there before; or it has ended by then, and the partition is found below.
     ///
     /// # Errors
     /// 42501 where the caller may read none.
@@ -61,13 +61,12 @@ impl Places {
         let counter = Counter::of(store)?;
         let next = counter.next();
         let flights: Vec<_> = counter.in_flight(next).collect();
-        let attaching = if flights.is_empty() {
-            Vec::new()
-        } else {
-            key_lock::attachers(store.events)
-        };
-        let attaching = flights.iter().filter(|f| attaching.contains(&f.backend));
-        self.floor = attaching.map(|f| f.bound).min().unwrap_or(next) - 1;
+        let attaching = key_lock::attachers(store.events);
+        let bounds = flights
+            .iter()
+            .filter(|f| attaching.contains(&f.backend))
+            .map(|f| f.bound);
+        self.floor = bounds.min().unwrap_or(next) - 1;
         self.list = store.readable(self.access)?;
         Ok(())
     }

@@ -73,7 +73,9 @@ pub fn name(table: Oid, parent: Oid) -> Result<Option<String>> {
                 relation_name(table)
             ),
         )
-        .detail("Each partition of the log has a table of its own, and none is there for all others.")
+        .detail(
+            "Each partition of the log has a table of its own, and none is there for all others.",
+        )
         .hint("Detach the table.")),
     }
 }

@@ -5,7 +5,7 @@
 //! does: so it holds through dumps, renames and whatever a DBA attaches and detaches.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use pgrx::pg_sys::{self, Datum, Oid};
@@ -13,9 +13,9 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use crate::dcb::error::{self, Error, Result, SqlState};
 use crate::dcb::partition::{self as names, shown};
 
+use super::ddl::as_owner;
 use super::partition::{Access, Partition};
 use super::position::Counter;
-use super::ddl::as_owner;
 use super::{bound, guard, settings};
 
 // Not in pgrx's bindings. The same from PostgreSQL 15 to 18.
@@ -44,9 +44,8 @@ pub struct Store {
 #[derive(Default)]
 struct Known {
     by_name: HashMap<String, Rc<Partition>>,
-    /// All partitions with their tables, once somebody has asked for all.
-    all: Option<Rc<Vec<(String, Oid)>>>,
-    tables: HashSet<Oid>,
+    /// Which partition a table is.
+    names: HashMap<Oid, String>,
 }
 
 thread_local! {
@@ -94,7 +93,7 @@ unsafe extern "C-unwind" fn on_change(_: Datum, relation: Oid) {
             *known = Known::default();
         } else {
             known.by_name.retain(|_, p| p.oid != relation);
-            known.tables.remove(&relation);
+            known.names.remove(&relation);
         }
     });
 }
@@ -135,16 +134,11 @@ pub fn effective_name(argument: Option<&str>) -> Result<String> {
 }
 
 /// Whether a table is one of the log's partitions.
+///
+/// # Errors
+/// 55000 where it is attached for anything else than one name.
 pub fn is_partition(table: Oid) -> Result<bool> {
-    let store = store()?;
-    if KNOWN.with_borrow(|known| known.tables.contains(&table)) {
-        return Ok(true);
-    }
-    let is_one = bound::is_child(table, store.events);
-    if is_one {
-        KNOWN.with_borrow_mut(|known| known.tables.insert(table));
-    }
-    Ok(is_one)
+    Ok(store()?.name_of(table)?.is_some())
 }
 
 fn known(name: &str) -> Option<Rc<Partition>> {
@@ -176,15 +170,12 @@ impl Store {
     /// # Errors
     /// 42501 where he may read none.
     pub fn readable(&self, access: Access) -> Result<Vec<Rc<Partition>>> {
-        // SAFETY: takes note of what others have committed.
-        unsafe { pg_sys::AcceptInvalidationMessages() };
         let mut readable = Vec::new();
-        for (name, table) in self.all()?.iter() {
-            if !access.is_allowed(*table) {
-                continue;
+        for (name, table) in self.all()? {
+            if access.is_allowed(table) {
+                // One that was dropped meanwhile is not there.
+                readable.extend(self.enter(&name, table, access)?);
             }
-            // One that was dropped meanwhile is not there.
-            readable.extend(self.enter(name, *table, access)?);
         }
         if readable.is_empty() {
             return Err(Error::new(
@@ -247,9 +238,7 @@ impl Store {
         unsafe { pg_sys::LockRelationOid(table, access.lock() as _) };
         let entered = match known(name).filter(|p| p.oid == table) {
             Some(known) => Some(known),
-            None if bound::name(table, self.events)?.as_deref() == Some(name) => {
-                Some(remember(table, name)?)
-            }
+            None if self.name_of(table)?.as_deref() == Some(name) => Some(remember(table, name)?),
             None => None,
         };
         if let Some(partition) = entered.as_ref().filter(|_| access.sees_rows()) {
@@ -277,9 +266,7 @@ impl Store {
         }
         for table in names::tables(name) {
             let table = self.table_named(&table);
-            if table != pg_sys::InvalidOid
-                && bound::name(table, self.events)?.as_deref() == Some(name)
-            {
+            if table != pg_sys::InvalidOid && self.name_of(table)?.as_deref() == Some(name) {
                 return Ok(table);
             }
         }
@@ -329,33 +316,48 @@ impl Store {
         })
     }
 
-    /// All partitions by name, with their tables.
+    /// All partitions by name, with their tables, as committed now: which there are is not remembered,
+    /// since others are told of a change after its transaction has ended.
     ///
     /// # Errors
     /// 55000 where a table of the log is not a partition as en57 makes them.
-    pub fn all(&self) -> Result<Rc<Vec<(String, Oid)>>> {
+    pub fn all(&self) -> Result<Vec<(String, Oid)>> {
         loop {
-            if let Some(all) = KNOWN.with_borrow(|known| known.all.clone()) {
+            let children = bound::children(self.events);
+            let mut all = Vec::with_capacity(children.len());
+            for table in &children {
+                all.extend(self.name_of(*table)?.map(|name| (name, *table)));
+            }
+            if all.len() == children.len() {
                 return Ok(all);
             }
-            let changes = CHANGES.get();
-            let mut all = Vec::new();
-            for table in bound::children(self.events) {
-                if let Some(name) = bound::name(table, self.events)? {
-                    all.push((name, table));
-                }
-            }
-            let all = Rc::new(all);
-            if changes == CHANGES.get() {
-                KNOWN.with_borrow_mut(|known| known.all = Some(Rc::clone(&all)));
-                return Ok(all);
-            }
+            // Attached or dropped this very moment: we are about to be told.
+            std::thread::yield_now();
+            // SAFETY: takes note of what others have committed.
+            unsafe { pg_sys::AcceptInvalidationMessages() };
+            pgrx::check_for_interrupts!();
         }
+    }
+
+    /// The name of a table's partition; `None` where it is not one.
+    ///
+    /// # Errors
+    /// 55000 where it is attached for anything else than one name.
+    pub fn name_of(&self, table: Oid) -> Result<Option<String>> {
+        if let Some(name) = KNOWN.with_borrow(|known| known.names.get(&table).cloned()) {
+            return Ok(Some(name));
+        }
+        let changes = CHANGES.get();
+        let name = bound::name(table, self.events)?;
+        if let Some(name) = name.as_ref().filter(|_| changes == CHANGES.get()) {
+            KNOWN.with_borrow_mut(|known| known.names.insert(table, name.clone()));
+        }
+        Ok(name)
     }
 
     /// Its partitions as far as they can be used, locked for reading.
     pub(super) fn usable(&self) -> Vec<Rc<Partition>> {
-        let name = |table: Oid| bound::name(table, self.events).ok().flatten();
+        let name = |table: Oid| self.name_of(table).ok().flatten();
         let enter = |table: Oid| self.enter(&name(table)?, table, Access::Own).ok().flatten();
         let tables = bound::children(self.events);
         tables.into_iter().filter_map(enter).collect()

@@ -64,7 +64,11 @@ fn run(role: Oid, commands: &[String]) -> Vec<String> {
             pg_sys::SPI_execute(guard::text(command).as_ptr(), false, 0);
         }
         let table = pg_sys::SPI_tuptable;
-        for row in 0..if table.is_null() { 0 } else { pg_sys::SPI_processed } {
+        for row in 0..if table.is_null() {
+            0
+        } else {
+            pg_sys::SPI_processed
+        } {
             let tuple = *(*table).vals.add(row as usize);
             let value = pg_sys::SPI_getvalue(tuple, (*table).tupdesc, 1);
             if !value.is_null() {

@@ -8,7 +8,7 @@
 pub use pgrx::pg_sys::{Datum, Oid};
 
 pub mod array;
-pub mod bound;
+mod bound;
 pub mod btree;
 pub mod catalog;
 pub mod clock;

@@ -217,7 +217,11 @@ unsafe extern "C-unwind" fn on_subtransaction_event(
 /// Runs inside commit and abort: allocates as little as it can and raises nothing.
 fn end(committed: bool) {
     let ended = RUNNING.with(|r| r.try_borrow_mut().map(|mut r| std::mem::take(&mut *r)));
-    if let Some(log) = ended.as_ref().ok().and_then(|e| e.restart.filter(|_| committed)) {
+    if let Some(log) = ended
+        .as_ref()
+        .ok()
+        .and_then(|e| e.restart.filter(|_| committed))
+    {
         position::restart(log);
     }
     if let Some(ended) = ended.ok().filter(|e| committed && e.written.last > 0) {
