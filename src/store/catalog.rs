@@ -85,9 +85,10 @@ pub fn store() -> Result<&'static Store> {
 /// a borrow while it calls PostgreSQL.
 unsafe extern "C-unwind" fn on_change(_: Datum, relation: Oid) {
     CHANGES.set(CHANGES.get() + 1);
-    let Some(store) = CACHED.get() else { return };
+    // The last one known, also where it is forgotten already: what is running may still use it.
+    let is_log = LEAKED.get().is_some_and(|store| store.events == relation);
     KNOWN.with_borrow_mut(|known| {
-        if relation == pg_sys::InvalidOid || relation == store.events {
+        if relation == pg_sys::InvalidOid || is_log {
             CACHED.set(None);
             Counter::forget();
             *known = Known::default();

@@ -1,5 +1,5 @@
 //! The engine against the domain's own matching (`dcb`, compiled into this program): random logs, random
-//! queries, every option, and conditions.
+//! queries, every option, and conditions; in one of several partitions, or in all.
 //!
 //! Without the recheck of rows (type and tags after a hit of the key index) the server with keys of 6 bits,
 //! where nearly all keys collide, answers wrongly; so do merge and leapfrog scans with any slip in them.
@@ -19,7 +19,11 @@ struct Event {
     tags: Vec<String>,
     correlation_id: Option<String>,
     causation_id: Option<String>,
+    partition: &'static str,
 }
+
+/// Where events are; the first one is meant where none is named.
+const PARTITIONS: [&str; 3] = ["default", "acme", "A b's \"c\""];
 
 impl Matchable for Event {
     fn position(&self) -> i64 {
@@ -53,6 +57,7 @@ impl Event {
             tags,
             correlation_id: named(random),
             causation_id: named(random),
+            partition: PARTITIONS[0],
         }
     }
 
@@ -134,7 +139,21 @@ fn request(random: &mut Random, head: i64) -> Value {
     if random.chance(40) {
         request["max_count"] = json!(random.below(12));
     }
+    request["partition"] = match random.below(6) {
+        0 | 1 => json!("*"),
+        2 => Value::Null,
+        _ => json!(PARTITIONS[random.below(3)]),
+    };
     request
+}
+
+/// Whether an event is where the request looks.
+fn is_there(event: &Event, request: &Value) -> bool {
+    match request["partition"].as_str() {
+        None => event.partition == PARTITIONS[0],
+        Some("*") => true,
+        Some(partition) => event.partition == partition,
+    }
 }
 
 fn parsed(text: &str) -> Query {
@@ -146,7 +165,7 @@ fn expected(log: &[Event], request: &Value) -> (Vec<i64>, i64, bool, Option<i64>
     let query = parsed(request["query"].as_str().expect("a text"));
     let all: Vec<i64> = log
         .iter()
-        .filter(|e| query.matches(*e))
+        .filter(|e| is_there(e, request) && query.matches(*e))
         .map(|e| e.position)
         .collect();
     let after = request["after"].as_i64().unwrap_or(0);
@@ -173,12 +192,13 @@ fn expected(log: &[Event], request: &Value) -> (Vec<i64>, i64, bool, Option<i64>
 
 const ASK: &str = "
     SELECT ARRAY(SELECT position FROM en57_read(q.query, after => r.after, upto => r.upto,
-                    max_count => r.max_count, backwards => r.backwards)),
-           en57_count(q.query), en57_exists(q.query), (SELECT position FROM en57_last(q.query)),
-           (SELECT count(*) FROM en57_read() e WHERE q.query @> e)
+                    max_count => r.max_count, backwards => r.backwards, partition => r.partition)),
+           en57_count(q.query, r.partition), en57_exists(q.query, r.partition),
+           (SELECT position FROM en57_last(q.query, r.partition)),
+           (SELECT count(*) FROM en57_read(partition => r.partition) e WHERE q.query @> e)
     FROM ROWS FROM (jsonb_to_recordset($1)
-            AS (query text, after bigint, upto bigint, max_count bigint, backwards boolean)) WITH ORDINALITY
-            AS r (query, after, upto, max_count, backwards, n)
+            AS (query text, after bigint, upto bigint, max_count bigint, backwards boolean, partition text))
+            WITH ORDINALITY AS r (query, after, upto, max_count, backwards, partition, n)
         CROSS JOIN LATERAL (SELECT r.query::en57_query AS query OFFSET 0) q
     ORDER BY r.n";
 
@@ -218,12 +238,16 @@ fn append(session: &mut Session, random: &mut Random, log: &mut Vec<Event>) {
         query.to_string()
     });
     let at_most = random.between(1, 5);
+    let place = PARTITIONS[random.below(PARTITIONS.len())];
+    events.iter_mut().for_each(|e| e.partition = place);
+    session.row("SELECT set_config('en57.partition', $1, false)", &[&place]);
     session.run(&format!("SET en57.max_conflicts = {at_most}"));
     let answer = session.append(&json!(documents), condition.as_deref());
+    session.run("RESET en57.partition");
     let matching: Vec<i64> = condition.as_deref().map_or_else(Vec::new, |text| {
         let query = parsed(text);
         log.iter()
-            .filter(|e| query.matches(*e))
+            .filter(|e| e.partition == place && query.matches(*e))
             .map(|e| e.position)
             .collect()
     });
@@ -263,6 +287,9 @@ fn same_answers(db: &Database, n: u64, logs: usize) {
     for number in 0..logs {
         if number > 0 {
             session.run("DROP EXTENSION en57; CREATE EXTENSION en57");
+        }
+        for name in &PARTITIONS[1..] {
+            session.row("SELECT en57_create_partition($1)::text", &[name]);
         }
         // Small logs are where mistakes show, but pages must fill, too.
         let appends = if number % 5 == 4 {
