@@ -11,7 +11,6 @@ use super::fmgr;
 // Not in pgrx's bindings. The same from PostgreSQL 15 to 18.
 unsafe extern "C-unwind" {
     fn find_inheritance_children(parent: Oid, lock: pg_sys::LOCKMODE) -> *mut pg_sys::List;
-    fn get_partition_parent(table: Oid, even_if_detached: bool) -> Oid;
 }
 
 /// The tables that are attached to a partitioned one.
@@ -28,13 +27,42 @@ pub fn children(parent: Oid) -> Vec<Oid> {
     }
 }
 
-/// Whether a table is attached to another one.
-pub fn is_child(table: Oid, parent: Oid) -> bool {
-    // SAFETY: a look into the system caches, then into pg_inherits, where a partition has its row; a
-    // table that is gone is no partition.
+/// Whether a table is attached to another one. PostgreSQL's own function raises where the table is detached
+/// or dropped this very moment.
+fn is_child(table: Oid, parent: Oid) -> bool {
+    // pg_inherits and its index; the columns are inhrelid, inhparent, ..
+    const INHERITS_BY_TABLE: u32 = 2680;
+    const TABLE: pg_sys::AttrNumber = 1;
+    const PARENT: i32 = 2;
+    // SAFETY: a scan of a catalog by its index; all is closed before this returns, or by the abort. Both
+    // columns are never NULL.
     unsafe {
-        pg_sys::get_rel_relispartition(table)
-            && pg_sys::ffi::pg_guard_ffi_boundary(|| get_partition_parent(table, true)) == parent
+        if !pg_sys::get_rel_relispartition(table) {
+            return false;
+        }
+        let inherits = pg_sys::table_open(
+            pg_sys::InheritsRelationId,
+            pg_sys::AccessShareLock as pg_sys::LOCKMODE,
+        );
+        let mut key: pg_sys::ScanKeyData = std::mem::MaybeUninit::zeroed().assume_init();
+        pg_sys::ScanKeyInit(
+            &mut key,
+            TABLE,
+            pg_sys::BTEqualStrategyNumber as _,
+            Oid::from(pg_sys::F_OIDEQ),
+            Datum::from(table),
+        );
+        let index = Oid::from(INHERITS_BY_TABLE);
+        let snapshot = std::ptr::null_mut();
+        let scan = pg_sys::systable_beginscan(inherits, index, true, snapshot, 1, &mut key);
+        let tuple = pg_sys::systable_getnext(scan);
+        let mut is_null = false;
+        let is_child = !tuple.is_null()
+            && pg_sys::htup::heap_getattr(tuple, PARENT, (*inherits).rd_att, &mut is_null)
+                == Datum::from(parent);
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(inherits, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
+        is_child
     }
 }
 
