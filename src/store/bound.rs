@@ -30,7 +30,8 @@ pub fn children(parent: Oid) -> Vec<Oid> {
 /// Whether a table is attached to another one. PostgreSQL's own function raises where the table is detached
 /// or dropped this very moment.
 fn is_child(table: Oid, parent: Oid) -> bool {
-    // pg_inherits and its index; the columns are inhrelid, inhparent, ..
+    // The columns are inhrelid, inhparent, ..
+    const INHERITS: u32 = 2611;
     const INHERITS_BY_TABLE: u32 = 2680;
     const TABLE: pg_sys::AttrNumber = 1;
     const PARENT: i32 = 2;
@@ -40,10 +41,8 @@ fn is_child(table: Oid, parent: Oid) -> bool {
         if !pg_sys::get_rel_relispartition(table) {
             return false;
         }
-        let inherits = pg_sys::table_open(
-            pg_sys::InheritsRelationId,
-            pg_sys::AccessShareLock as pg_sys::LOCKMODE,
-        );
+        let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+        let inherits = pg_sys::table_open(Oid::from(INHERITS), lock);
         let mut key: pg_sys::ScanKeyData = std::mem::MaybeUninit::zeroed().assume_init();
         pg_sys::ScanKeyInit(
             &mut key,
@@ -61,7 +60,7 @@ fn is_child(table: Oid, parent: Oid) -> bool {
             && pg_sys::htup::heap_getattr(tuple, PARENT, (*inherits).rd_att, &mut is_null)
                 == Datum::from(parent);
         pg_sys::systable_endscan(scan);
-        pg_sys::table_close(inherits, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
+        pg_sys::table_close(inherits, lock);
         is_child
     }
 }
