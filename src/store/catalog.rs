@@ -85,18 +85,20 @@ pub fn store() -> Result<&'static Store> {
 /// a borrow while it calls PostgreSQL.
 unsafe extern "C-unwind" fn on_change(_: Datum, relation: Oid) {
     CHANGES.set(CHANGES.get() + 1);
-    // The last one known, also where it is forgotten already: what is running may still use it.
-    let is_log = LEAKED.get().is_some_and(|store| store.events == relation);
+    // What is known of a table changes with the table alone: attaching another one changes the log.
     KNOWN.with_borrow_mut(|known| {
-        if relation == pg_sys::InvalidOid || is_log {
-            CACHED.set(None);
-            Counter::forget();
+        if relation == pg_sys::InvalidOid {
             *known = Known::default();
         } else {
             known.by_name.retain(|_, p| p.oid != relation);
             known.names.remove(&relation);
         }
     });
+    let is_log = CACHED.get().is_some_and(|store| store.events == relation);
+    if relation == pg_sys::InvalidOid || is_log {
+        CACHED.set(None);
+        Counter::forget();
+    }
 }
 
 fn load() -> Result<Store> {
