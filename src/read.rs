@@ -111,7 +111,7 @@ impl Reading {
 impl Source for Reading {
     /// Each batch begins with a descent in each partition.
     fn at_once(&self) -> usize {
-        ROWS_AT_ONCE.max(4 * self.places.len())
+        ROWS_AT_ONCE.max(4 * self.places.count())
     }
 
     fn fill(&mut self, at_most: usize, sink: &mut dyn FnMut(&Row) -> Result<()>) -> Result<bool> {

@@ -116,7 +116,7 @@ fn same(from: &Database, to: &Database) {
     }
     for place in PARTITIONS.into_iter().chain(["*"]) {
         let sql = "SELECT e::text FROM en57_read(partition => $1) e";
-        let mut of = |session: &mut Session| -> Vec<String> {
+        let of = |session: &mut Session| -> Vec<String> {
             let rows = session.rows(sql, &[&place]);
             rows.iter().map(|r| r.get(0)).collect()
         };

@@ -25,7 +25,7 @@ fn append_to(session: &mut Session, partition: &str) -> i64 {
 }
 
 /// The median of what `n` runs take.
-fn median(n: usize, mut run: impl FnMut(usize)) -> Duration {
+fn median<T>(n: usize, mut run: impl FnMut(usize) -> T) -> Duration {
     let mut times: Vec<Duration> = (0..n)
         .map(|i| {
             let start = Instant::now();
@@ -67,12 +67,9 @@ fn work(db: &Database, n: usize) -> Vec<(&'static str, Duration)> {
         ("create", create),
         (
             "first append of a session",
-            median(15, |i| drop(append_to(&mut cold[i], &name(i)))),
+            median(15, |i| append_to(&mut cold[i], &name(i))),
         ),
-        (
-            "append",
-            median(50, |i| drop(append_to(&mut warm, &name(i)))),
-        ),
+        ("append", median(50, |i| append_to(&mut warm, &name(i)))),
         (
             "append on condition",
             median(50, |i| {
