@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, await_that};
 use crate::random::scaled;
-use crate::session::Session;
+use crate::session::{Session, state};
 
 fn batch(tag: &str) -> Value {
     Value::Array(vec![json!({"type": "t", "tags": ["all", tag]}); 5])
@@ -182,4 +182,46 @@ fn sessions_forget_positions_of_before() {
     );
     idle.run("COMMIT");
     assert_eq!(old.number("SELECT en57_count()"), 151);
+}
+
+/// A restart waits for those who append to other partitions, and is refused if they do; who only sleeps until the
+/// log moves on holds up nobody.
+#[test]
+fn waits_for_appenders_and_not_for_sleepers() {
+    let db = Cluster::shared().database();
+    let [mut appender, mut admin, mut watch, mut sleeper] =
+        [db.connect(), db.connect(), db.connect(), db.connect()];
+    admin.run("SELECT en57_create_partition('other')");
+    // The first use after a start looks at all partitions, and keeps its locks until the transaction ends.
+    admin.head();
+    let (pid, asleep) = (admin.pid(), sleeper.pid());
+    let state_of = "SELECT coalesce(wait_event_type, '') FROM pg_stat_activity WHERE pid = $1";
+    thread::scope(|scope| {
+        let sleeping = scope.spawn(|| sleeper.try_run("SELECT en57_wait(1000000, '30s')"));
+        await_that("it sleeps", || {
+            watch.row(state_of, &[&asleep]).get::<_, String>(0) == "Extension"
+        });
+        admin.run("SET lock_timeout = '10s'; SELECT en57_truncate('default', restart => true); RESET lock_timeout");
+
+        appender.run("BEGIN; SET LOCAL en57.partition = 'other'");
+        appender.append(&batch("x"), None);
+        let restarting =
+            scope.spawn(|| admin.try_run("SELECT en57_truncate('default', restart => true)"));
+        await_that("it waits for the appender", || {
+            watch.row(state_of, &[&pid]).get::<_, String>(0) == "Lock"
+        });
+        appender.run("COMMIT");
+        let error = restarting
+            .join()
+            .expect("it ends")
+            .expect_err("there are events");
+        assert_eq!(state(&error), "55000");
+        assert_eq!(appender.append(&batch("y"), None).first, Some(6));
+        watch.run(&format!("SELECT pg_cancel_backend({asleep})"));
+        let cancelled = sleeping
+            .join()
+            .expect("it ends")
+            .expect_err("it was cancelled");
+        assert_eq!(state(&cancelled), "57014");
+    });
 }
