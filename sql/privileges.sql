@@ -9,3 +9,10 @@ GRANT SELECT ON en57_streams TO PUBLIC;
 REVOKE ALL ON FUNCTION en57_import(jsonb, text, boolean), en57.import_rows(en57_event[], text, boolean),
     en57_import_from(regclass, text, boolean), en57.import_batch(regclass, bigint, integer, text, boolean) FROM PUBLIC;
 REVOKE ALL ON PROCEDURE en57_import_in_batches(text, regclass, text, boolean, integer) FROM PUBLIC;
+GRANT SELECT ON en57_partitions TO PUBLIC;
+
+-- en57_grant() gives the right to call these to admins; they check what the caller may do with the partition.
+REVOKE EXECUTE ON FUNCTION
+    en57_create_partition(text), en57_drop_partition(text), en57_detach_partition(text), en57_truncate(text, boolean),
+    en57_grant(regrole, text, text), en57_revoke(regrole, text, text)
+    FROM PUBLIC;

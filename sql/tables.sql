@@ -33,15 +33,17 @@ COMMENT ON COLUMN en57.events.recorded_at IS 'when the event was appended';
 COMMENT ON COLUMN en57.events.partition IS 'name of the partition';
 COMMENT ON COLUMN en57.events.stable IS 'the partition''s frontier when the position was allotted';
 
-CREATE INDEX events_keys ON en57.events
-    USING en57_keys (en57.keys(type, tags, stream, meta), "position");
-
+-- A partition's table and indexes are its own: what en57_create_partition() makes at run time is the same
+-- (src/store/ddl.rs). An index of the partitioned table would be made anew when a dump attaches a partition, before
+-- it makes the partition's own.
 CREATE TABLE en57.events_default PARTITION OF en57.events FOR VALUES IN ('default');
 COMMENT ON TABLE en57.events_default IS 'events of the partition default';
 CREATE UNIQUE INDEX events_default_position ON en57.events_default ("position");
 CREATE UNIQUE INDEX events_default_id ON en57.events_default (id);
 -- The list of streams; an entry for each stream, not for each event.
 CREATE UNIQUE INDEX events_default_stream ON en57.events_default (stream) WHERE stream_version = 1;
+CREATE INDEX events_default_keys ON en57.events_default
+    USING en57_keys (en57.keys(type, tags, stream, meta), "position");
 
 -- An append-only table has no dead rows but those of rolled-back appends: vacuum it for its visibility
 -- map and hint bits, after inserts.

@@ -11,6 +11,7 @@ use crate::store::event::{EVENT_COLUMNS, NewEvent};
 use crate::store::heap::{Batch, Place};
 use crate::store::json::{Jsonb, Value};
 use crate::store::key_lock::Plan;
+use crate::store::partition::Access;
 use crate::store::position::Counter;
 use crate::store::table::Opened;
 use crate::store::{Datum, catalog, clock, fmgr, transaction, tuple};
@@ -29,7 +30,7 @@ pub struct Recorded<'a> {
 pub struct Import<'a> {
     /// In the order in which they are to stand.
     pub events: Vec<Recorded<'a>>,
-    /// The partition's name, where it is not the default one.
+    /// The partition's name, where it is not the session's.
     pub partition: Option<&'a str>,
     /// Whether the events keep their positions.
     pub keep_positions: bool,
@@ -46,8 +47,7 @@ pub fn import(import: &Import) -> Result<i64> {
         return Ok(0);
     }
     let store = catalog::store()?;
-    let place = store.partition(import.partition)?;
-    place.demand_insert()?;
+    let place = store.partition(import.partition, Access::Append)?;
     let counter = Counter::of(store)?;
     let table = place.open_to_append(events.iter().any(|e| e.stream.is_some()))?;
     let keys: Vec<Vec<i64>> = events.iter().map(|e| e.event.keys(e.stream)).collect();
@@ -69,7 +69,7 @@ pub fn import(import: &Import) -> Result<i64> {
     };
     let new: Vec<&NewEvent> = events.iter().map(|e| &e.event).collect();
     Batch {
-        partition: place,
+        partition: &place,
         table: &table,
         stable,
         place: &place_of,

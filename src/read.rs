@@ -3,13 +3,15 @@
 use crate::dcb::codec;
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::{Criterion, Query};
+use crate::places::{Merge, Places};
 use crate::store::btree::Direction;
-use crate::store::catalog::{self, Partition, Store};
+use crate::store::catalog::{self, Store};
 use crate::store::event::Row;
 use crate::store::heap::Fetcher;
+use crate::store::partition::{Access, Partition};
 use crate::store::position::{self, Counter};
-use crate::store::rows::{Sink, Source};
-use crate::store::scan::{self, Range, Scan};
+use crate::store::rows::{ROWS_AT_ONCE, Sink, Source};
+use crate::store::scan::{self, Range};
 use crate::store::snapshot::Leave;
 use crate::store::{Oid, key_lock, lookup, settings, transaction};
 
@@ -105,7 +107,7 @@ impl Default for Options {
 pub struct Reading {
     query: Query,
     options: Options,
-    partition: Option<String>,
+    places: Places,
     view: View,
 }
 
@@ -127,10 +129,9 @@ impl Reading {
             ));
         }
         let store = catalog::store()?;
-        let place = store.partition(partition)?;
-        place.demand_select()?;
+        let mut places = Places::find(store, partition, Access::Read)?;
         let query = query.unwrap_or_else(Query::everything);
-        let frontier = frontier(store, place, &query)?;
+        let frontier = frontier(store, &mut places, &query)?;
         let counter = Counter::of(store)?;
         let own_upto = if counter.has_own() {
             counter.next() - 1
@@ -140,23 +141,9 @@ impl Reading {
         Ok(Self {
             query,
             options,
-            partition: partition.map(str::to_owned),
+            places,
             view: View { frontier, own_upto },
         })
-    }
-
-    /// Reads what is settled up to a frontier that is known already, without rows of the transaction's
-    /// own.
-    pub fn settled(query: Query, options: Options, partition: Option<&str>, frontier: i64) -> Self {
-        Self {
-            query,
-            options,
-            partition: partition.map(str::to_owned),
-            view: View {
-                frontier,
-                own_upto: frontier,
-            },
-        }
     }
 
     /// The position as of which nothing that matches is missing.
@@ -195,6 +182,11 @@ impl Reading {
 impl Source for Reading {
     type Item = Row;
 
+    /// Each batch begins with a descent in each partition.
+    fn at_once(&self) -> usize {
+        ROWS_AT_ONCE.max(4 * self.places.count())
+    }
+
     fn fill(&mut self, at_most: usize, sink: &mut Sink<Row>) -> Result<bool> {
         let upto = self.options.upto.min(self.view.upto());
         let mut left = self
@@ -204,16 +196,13 @@ impl Source for Reading {
         if left == 0 || self.options.after >= upto {
             return Ok(false);
         }
-        let table = catalog::store()?
-            .partition(self.partition.as_deref())?
-            .open_to_read()?;
+        let tables = self.places.open(catalog::store()?, &self.query)?;
         let range = Range {
             after: self.options.after,
             upto,
         };
-        let mut scan = Scan::new(&table, &self.query, range, self.options.direction)?;
-        let mut fetcher = Fetcher::new(&table);
-        while let Some(entry) = scan.next_entry()? {
+        let mut merge = Merge::new(&tables, &self.query, range, self.options.direction)?;
+        while let Some((entry, fetcher)) = merge.next_entry()? {
             let matches = fetcher.fetch(entry, self.view.is_beyond(entry.position))
                 && self.query.matches(&fetcher.row.matchable()?);
             if !matches {
@@ -244,18 +233,19 @@ impl Source for Reading {
 ///
 /// # Errors
 /// N5706 where the session's own newest append stays behind a transaction in flight for too long.
-pub fn frontier(store: &'static Store, partition: &Partition, query: &Query) -> Result<i64> {
+pub fn frontier(store: &'static Store, places: &mut Places, query: &Query) -> Result<i64> {
     let encoded = codec::encode(query);
-    if let Some(kept) = transaction::kept_frontier(partition.oid, &encoded) {
+    if let Some(kept) = transaction::kept_frontier(places.key(), &encoded) {
         return Ok(kept);
     }
     let counter = Counter::of(store)?;
-    let mut result = current_frontier(&counter, partition, query);
-    let own = own_last(partition, query);
+    let mut result = places.current_frontier(&counter, query);
+    let own = places.iter().map(|p| own_last(p, query)).max().unwrap_or(0);
     if result < own && transaction::bounded_next(counter.next()) > own {
         let timeout_ms = Some(settings::wait_timeout_ms()).filter(|ms| *ms > 0);
         let reached = position::wait_until(timeout_ms, Leave::NONE, || {
-            result = current_frontier(&counter, partition, query);
+            places.renew(store)?;
+            result = places.current_frontier(&counter, query);
             Ok(result >= own)
         })?;
         if !reached {
@@ -264,14 +254,14 @@ pub fn frontier(store: &'static Store, partition: &Partition, query: &Query) -> 
             ));
         }
     }
-    transaction::keep_frontier(partition.oid, &encoded, result);
+    transaction::keep_frontier(places.key(), &encoded, result);
     Ok(result)
 }
 
 /// The same without waiting. `next` is read first, then who is in flight: see docs/ARCHITECTURE.md.
 pub fn current_frontier(counter: &Counter, partition: &Partition, query: &Query) -> i64 {
     let next = transaction::bounded_next(counter.next());
-    let in_flight: Vec<(usize, i64)> = counter.in_flight(next, partition.oid.to_u32()).collect();
+    let in_flight = counter.in_flight_in(next, partition.oid);
     if in_flight.is_empty() {
         return next - 1;
     }
@@ -363,10 +353,10 @@ impl Writers {
 /// The last position of the session's own committed appends that the query could match, 0 if none.
 fn own_last(partition: &Partition, query: &Query) -> i64 {
     transaction::with_committed(|written| {
-        let last = |key: i64| written.last_of(partition.oid, key);
+        let last = |key: i64| written.last_of(partition.oid, Some(key));
         let of = |c: &Criterion| {
             if c.is_everything() {
-                return written.last;
+                return written.last_of(partition.oid, None);
             }
             let required = scan::required_keys(c)
                 .into_iter()
@@ -423,9 +413,9 @@ pub fn by_id(
     partition: Option<&str>,
     mut sink: impl FnMut(&Row) -> Result<()>,
 ) -> Result<()> {
-    let place = catalog::store()?.partition(partition)?;
-    place.demand_select()?;
-    let table = place.open_to_read()?;
+    let table = catalog::store()?
+        .partition(partition, Access::Read)?
+        .open_to_read();
     if let Some(entry) = lookup::find_id(&table, id)? {
         let mut fetcher = Fetcher::new(&table);
         if fetcher.fetch(entry, false) {
@@ -441,7 +431,6 @@ pub fn by_id(
 /// As [`frontier`].
 pub fn head(query: Option<Query>, partition: Option<&str>) -> Result<i64> {
     let store = catalog::store()?;
-    let place = store.partition(partition)?;
-    place.demand_select()?;
-    frontier(store, place, &query.unwrap_or_else(Query::everything))
+    let mut places = Places::find(store, partition, Access::Watch)?;
+    frontier(store, &mut places, &query.unwrap_or_else(Query::everything))
 }

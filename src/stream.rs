@@ -14,6 +14,7 @@ use crate::store::catalog;
 use crate::store::event::Row;
 use crate::store::heap::Fetcher;
 use crate::store::lookup::{self, From};
+use crate::store::partition::Access;
 use crate::store::rows::{Sink, Source};
 use crate::store::scan::{Range, StreamScan};
 use crate::store::table::Opened;
@@ -220,13 +221,15 @@ pub fn read(name: &str, window: Window, partition: Option<&str>) -> Result<Readi
         ..Options::default()
     };
     let name = checked_name(name)?;
-    let mut reading = Reading::start(Some(query_of(name)), options, partition)?;
+    // Versions are those of one partition.
+    let place = catalog::store()?.partition(partition, Access::Read)?;
+    let mut reading = Reading::start(Some(query_of(name)), options, Some(&place.name))?;
     let starts_within = match window.direction {
         Direction::Forward => window.from > 1,
         Direction::Backward => window.to < i64::MAX,
     };
     if starts_within {
-        let table = catalog::store()?.partition(partition)?.open_to_read()?;
+        let table = place.open_to_read();
         match start_of(&table, name, window, reading.view())? {
             Start::Nothing => reading.end(),
             Start::Anywhere => {}
@@ -295,7 +298,8 @@ fn start_of(table: &Opened, name: &str, window: Window, view: View) -> Result<St
 /// As [`Reading::start`], and for what is no name of a stream.
 pub fn info(name: &str, partition: Option<&str>) -> Result<Option<StreamInfo>> {
     let reading = read(name, Window::ALL, partition)?;
-    let table = catalog::store()?.partition(partition)?.open_to_read()?;
+    let place = catalog::store()?.partition(partition, Access::Read)?;
+    let table = place.open_to_read();
     about(&table, name, reading.view())
 }
 
@@ -335,7 +339,7 @@ pub struct Listing {
     after: Option<String>,
     left: i64,
     view: View,
-    partition: Option<String>,
+    partition: String,
 }
 
 impl Listing {
@@ -355,12 +359,13 @@ impl Listing {
             ..Options::default()
         };
         let left = options.max_count;
+        let place = catalog::store()?.partition(partition, Access::Read)?;
         Ok(Self {
             prefix: prefix.unwrap_or_default().to_owned(),
             after: after.map(str::to_owned),
             left,
-            view: Reading::start(None, options, partition)?.view(),
-            partition: partition.map(str::to_owned),
+            view: Reading::start(None, options, Some(&place.name))?.view(),
+            partition: place.name.clone(),
         })
     }
 
@@ -390,7 +395,8 @@ impl Source for Listing {
 
     fn fill(&mut self, at_most: usize, sink: &mut Sink<StreamInfo>) -> Result<bool> {
         let store = catalog::store()?;
-        let table = store.partition(self.partition.as_deref())?.open_to_list()?;
+        let place = store.partition(Some(&self.partition), Access::Read)?;
+        let table = place.open_to_list()?;
         let mut given = 0;
         while given < at_most && self.left > 0 {
             let wanted = usize::try_from(self.left).unwrap_or(usize::MAX);

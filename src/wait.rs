@@ -2,8 +2,10 @@
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::Query;
-use crate::read::{self, Options, Reading};
+use crate::places::Places;
+use crate::read::{Options, Reading};
 use crate::store::catalog;
+use crate::store::partition::Access;
 use crate::store::position::{self, Counter};
 use crate::store::snapshot::Leave;
 
@@ -26,15 +28,15 @@ pub fn wait(
         ));
     }
     let store = catalog::store()?;
-    let place = store.partition(partition)?;
-    place.demand_select()?;
+    let mut places = Places::find(store, partition, Access::Watch)?;
     let counter = Counter::of(store)?;
     let everything = Query::everything();
     let mut frontier = 0;
     // What was looked at once is settled: each event is looked at once only.
     let mut seen = after;
     position::wait_until(Some(timeout_ms), leave, || {
-        frontier = read::current_frontier(&counter, place, query.unwrap_or(&everything));
+        places.renew(store)?;
+        frontier = places.current_frontier(&counter, query.unwrap_or(&everything));
         if frontier <= seen {
             return Ok(false);
         }

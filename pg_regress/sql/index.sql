@@ -10,13 +10,13 @@ SELECT position FROM en57_append((SELECT jsonb_agg(jsonb_build_object('type', CA
 SELECT found();
 
 -- REINDEX of every kind
-REINDEX INDEX en57.events_default_keys_position_idx;
+REINDEX INDEX en57.events_default_keys;
 SELECT found();
 REINDEX TABLE en57.events_default;
 SELECT found();
 REINDEX TABLE en57.events;
 SELECT found();
-REINDEX INDEX CONCURRENTLY en57.events_default_keys_position_idx;
+REINDEX INDEX CONCURRENTLY en57.events_default_keys;
 SELECT found();
 REINDEX TABLE CONCURRENTLY en57.events_default;
 SELECT found();
@@ -28,12 +28,12 @@ SELECT found();
 ROLLBACK;
 SELECT found();
 -- a store built by a restore: rows first, index afterwards
-DROP INDEX en57.events_keys;
+DROP INDEX en57.events_default_keys;
 SELECT en57_count('{"types": ["even"]}');
 \echo :SQLSTATE
 SELECT en57_append('{"type": "never"}', fail_if => '{"types": ["even"]}');
 \echo :SQLSTATE
-CREATE INDEX events_keys ON en57.events USING en57_keys (en57.keys(type, tags, stream, meta), "position");
+CREATE INDEX events_default_keys ON en57.events_default USING en57_keys (en57.keys(type, tags, stream, meta), "position");
 SELECT found();
 -- the index on positions
 DROP INDEX en57.events_default_position;

@@ -6,11 +6,12 @@ use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::key::Namespace;
 use crate::dcb::query::{Criterion, Query};
 use crate::store::btree::{Direction, Entry};
-use crate::store::catalog::{self, Partition};
+use crate::store::catalog;
 use crate::store::event::{self, Column, NewEvent, Row};
 use crate::store::heap::{Batch, Fetcher, Place};
 use crate::store::key_lock::Plan;
 use crate::store::lookup::find_id;
+use crate::store::partition::{Access, Partition};
 use crate::store::position::Counter;
 use crate::store::scan::{self, Range, Scan};
 use crate::store::table::Opened;
@@ -75,7 +76,7 @@ pub struct Request<'a> {
     pub fail_if: &'a [Query],
     /// The stream that the events go to. Its version is checked first, and told alone where both fail.
     pub stream: Option<Target<'a>>,
-    /// The partition's name, where it is not the default one.
+    /// The partition's name, where it is not the session's.
     pub partition: Option<&'a str>,
     /// Whether sending stored events again is answered like the first time, or refused.
     pub may_repeat: bool,
@@ -90,17 +91,17 @@ pub fn append(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
     catalog::demand_writable("en57_append()");
     let events = request.events;
     let store = catalog::store()?;
-    let place = store.partition(request.partition)?;
-    place.demand_insert()?;
-    if request.is_conditional() {
-        // A refused append shows events.
-        place.demand_select()?;
-    }
+    let access = if request.is_conditional() {
+        Access::AppendIf
+    } else {
+        Access::Append
+    };
+    let place = store.partition(request.partition, access)?;
     let counter = Counter::of(store)?;
     let table = place.open_to_append(request.stream.is_some())?;
     let name = request.stream.map(|s| s.name);
     let keys: Vec<Vec<i64>> = events.iter().map(|e| e.keys(name)).collect();
-    lock(place, &table, request, &keys)?;
+    lock(&place, &table, request, &keys)?;
 
     if let Some(repeated) = stored_before(&table, request)? {
         return Ok(repeated);
@@ -139,15 +140,13 @@ pub fn append(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
     };
     let new: Vec<&NewEvent> = events.iter().collect();
     Batch {
-        partition: place,
+        partition: &place,
         table: &table,
         stable,
         place: &place_of,
     }
     .insert(&new, &keys)?;
-    if stable >= transaction::last_committed() {
-        transaction::forget_committed();
-    }
+    transaction::forget_committed(place.oid, stable);
     let written = keys
         .iter()
         .zip(first..)
@@ -226,11 +225,9 @@ fn keys_to_lock(table: &Opened, criterion: &Criterion) -> Result<Option<Vec<i64>
 pub fn lock_query(query: &Query, partition: Option<&str>) -> Result<i64> {
     catalog::demand_writable("en57_lock()");
     let store = catalog::store()?;
-    let place = store.partition(partition)?;
-    place.demand_insert()?;
-    place.demand_select()?;
+    let place = store.partition(partition, Access::Lock)?;
     let counter = Counter::of(store)?;
-    let table = place.open_to_read()?;
+    let table = place.open_to_read();
     let mut plan = Plan::default();
     for criterion in query.criteria() {
         match keys_to_lock(&table, criterion)? {
@@ -241,7 +238,7 @@ pub fn lock_query(query: &Query, partition: Option<&str>) -> Result<i64> {
     plan.acquire(place.oid);
     // What was locked is read as of now, also where the transaction's reads repeat.
     transaction::renew_moment();
-    Ok(crate::read::current_frontier(&counter, place, query))
+    Ok(crate::read::current_frontier(&counter, &place, query))
 }
 
 /// The newest event that matches, committed by now or the transaction's own; the newest ones go to

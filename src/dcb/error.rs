@@ -29,6 +29,8 @@ pub enum SqlState {
     InsufficientPrivilege,
     /// 42704: something named does not exist.
     UndefinedObject,
+    /// 42710: something of that name is there already.
+    DuplicateObject,
     /// 54000: a limit of the program is exceeded.
     LimitExceeded,
     /// 55000: the object or server is not in the state that this needs.
@@ -56,6 +58,7 @@ impl SqlState {
             Self::UniqueViolation => "23505",
             Self::InsufficientPrivilege => "42501",
             Self::UndefinedObject => "42704",
+            Self::DuplicateObject => "42710",
             Self::LimitExceeded => "54000",
             Self::NotInPrerequisiteState => "55000",
             Self::NotSupported => "0A000",

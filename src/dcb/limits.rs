@@ -15,3 +15,5 @@ pub const CRITERIA_PER_QUERY: usize = 10_000;
 pub const NAMES_PER_CRITERION: usize = 10_000;
 /// Bytes of a query's stored form.
 pub const QUERY_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes of a partition's name.
+pub const PARTITION_BYTES: usize = 128;

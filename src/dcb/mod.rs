@@ -9,4 +9,5 @@ pub mod error;
 pub mod key;
 pub mod limits;
 pub mod parse;
+pub mod partition;
 pub mod query;

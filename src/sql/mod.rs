@@ -5,6 +5,7 @@ mod append;
 mod gem;
 mod import;
 mod internals;
+mod partitions;
 mod query;
 mod read;
 mod stream;

@@ -1,42 +1,60 @@
-//! Where the log is: the tables and indexes of the extension, looked up once a backend and again after
-//! they have changed.
+//! Where the log is: the tables of the extension and its partitions by name, looked up once a backend and
+//! again after they have changed.
+//!
+//! **Invariant:** the bound of a table says which partition it is (`FOR VALUES IN ('acme')`), nothing else
+//! does: so it holds through dumps, renames and whatever a DBA attaches and detaches.
 
-use std::cell::Cell;
-use std::ffi::CStr;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{self, Error, Result, SqlState};
+use crate::dcb::partition::{self as names, shown};
 
-use super::guard;
+use super::ddl::as_owner;
+use super::partition::{Access, Partition};
 use super::position::Counter;
-use super::table::{Index, IndexRole, Opened};
+use super::{bound, guard, settings};
 
-/// The one partition of this version.
-pub const DEFAULT_PARTITION: &str = "default";
+// Not in pgrx's bindings. The same from PostgreSQL 15 to 18.
+unsafe extern "C-unwind" {
+    fn ResetSequence(sequence: Oid);
+}
+
+/// From what others are kept by a lock on the log as a whole, until the end of the transaction.
+#[derive(Clone, Copy)]
+pub enum Exclusion {
+    /// From attaching and detaching partitions; not from appending and reading.
+    OfAttaching,
+    /// From all that goes through the partitioned table.
+    OfAll,
+}
 
 /// The log of this database.
+#[derive(PartialEq)]
 pub struct Store {
     /// The oid of `en57.events`.
     pub events: Oid,
     ceiling: Oid,
-    /// The partition `default`.
-    pub partition: Partition,
+    schema: Oid,
 }
 
-/// A partition: its table and indexes.
-pub struct Partition {
-    /// The table's oid: what locks and slots are keyed by.
-    pub oid: Oid,
-    /// Its name, as events carry it.
-    pub name: &'static str,
-    indexes: Vec<(Oid, IndexRole, bool)>,
-    /// Whether inserting needs more than the heap and en57's own indexes.
-    pub needs_extras: bool,
+#[derive(Default)]
+struct Known {
+    by_name: HashMap<String, Rc<Partition>>,
+    /// Which partition a table is.
+    names: HashMap<Oid, String>,
 }
 
 thread_local! {
     static CACHED: Cell<Option<&'static Store>> = const { Cell::new(None) };
+    /// What was leaked last, to be used again where nothing has changed.
+    static LEAKED: Cell<Option<&'static Store>> = const { Cell::new(None) };
+    static KNOWN: RefCell<Known> = RefCell::default();
+    /// Counts invalidations, so that what was read while one came in is not kept.
+    static CHANGES: Cell<u64> = const { Cell::new(0) };
     static WATCHED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -52,66 +70,300 @@ pub fn store() -> Result<&'static Store> {
         // SAFETY: the callback is a function of this library, which is never unloaded.
         unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(on_change), Datum::from(0)) };
     }
-    // Leaked: a few hundred bytes for each change of the tables' definition, so that borrows of it
-    // survive an invalidation in the middle of an append.
-    let store: &'static Store = Box::leak(Box::new(load()?));
+    let loaded = load()?;
+    let store = match LEAKED.get().filter(|leaked| **leaked == loaded) {
+        Some(same) => same,
+        // Leaked: a few bytes for each extension that this backend has seen.
+        None => Box::leak(Box::new(loaded)),
+    };
+    LEAKED.set(Some(store));
     CACHED.set(Some(store));
     Ok(store)
 }
 
+/// Called by PostgreSQL when it takes note of a change, at any lock that is acquired: nothing here holds
+/// a borrow while it calls PostgreSQL.
 unsafe extern "C-unwind" fn on_change(_: Datum, relation: Oid) {
-    let Some(store) = CACHED.get() else { return };
-    if relation == pg_sys::InvalidOid || relation == store.events || relation == store.partition.oid
-    {
+    CHANGES.set(CHANGES.get() + 1);
+    // What is known of a table changes with the table alone: attaching another one changes the log.
+    KNOWN.with_borrow_mut(|known| {
+        if relation == pg_sys::InvalidOid {
+            *known = Known::default();
+        } else {
+            known.by_name.retain(|_, p| p.oid != relation);
+            known.names.remove(&relation);
+        }
+    });
+    let is_log = CACHED.get().is_some_and(|store| store.events == relation);
+    if relation == pg_sys::InvalidOid || is_log {
         CACHED.set(None);
         Counter::forget();
     }
 }
 
 fn load() -> Result<Store> {
-    let missing = || {
-        Error::new(
+    // SAFETY: lookups in the system caches by static names.
+    let (schema, events, ceiling) = unsafe {
+        let schema = pg_sys::get_namespace_oid(c"en57".as_ptr(), true);
+        let find = |name: &std::ffi::CStr| pg_sys::get_relname_relid(name.as_ptr(), schema);
+        (schema, find(c"events"), find(c"position_ceiling"))
+    };
+    if [schema, events, ceiling].contains(&pg_sys::InvalidOid) {
+        return Err(Error::new(
             SqlState::NotInPrerequisiteState,
             "the tables of en57 are missing",
         )
-        .hint("Run CREATE EXTENSION en57.")
-    };
-    // SAFETY: lookups in the system caches by static names.
-    let (schema, find) = unsafe {
-        let schema = pg_sys::get_namespace_oid(c"en57".as_ptr(), true);
-        (schema, move |name: &CStr| {
-            pg_sys::get_relname_relid(name.as_ptr(), schema)
-        })
-    };
-    let (events, oid) = (find(c"events"), find(c"events_default"));
-    let ceiling = find(c"position_ceiling");
-    if [schema, events, oid, ceiling].contains(&pg_sys::InvalidOid) {
-        return Err(missing());
+        .hint("Run CREATE EXTENSION en57."));
     }
     Ok(Store {
         events,
         ceiling,
-        partition: Partition::load(oid, DEFAULT_PARTITION)?,
+        schema,
     })
 }
 
+/// The partition that an argument means: where there is none, the session's, or the default one.
+///
+/// # Errors
+/// 22P02 where the setting is not UTF-8.
+pub fn effective_name(argument: Option<&str>) -> Result<String> {
+    if let Some(name) = argument {
+        return Ok(name.to_owned());
+    }
+    match settings::partition() {
+        Some(name) => super::fmgr::utf8(name.as_bytes()).map(str::to_owned),
+        None => Ok(names::DEFAULT.to_owned()),
+    }
+}
+
+/// Whether a table is one of the log's partitions.
+///
+/// # Errors
+/// 55000 where it is attached for anything else than one name.
+pub fn is_partition(table: Oid) -> Result<bool> {
+    Ok(store()?.name_of(table)?.is_some())
+}
+
+fn known(name: &str) -> Option<Rc<Partition>> {
+    KNOWN.with_borrow(|known| known.by_name.get(name).cloned())
+}
+
 impl Store {
-    /// A partition by name.
+    /// A partition by name, for what the caller is about to do: his rights are checked, then the table
+    /// is locked until the end of the transaction, so that it stays what it is.
     ///
     /// # Errors
-    /// 42704 where there is none of that name.
-    pub fn partition(&self, name: Option<&str>) -> Result<&Partition> {
-        match name {
-            None | Some(DEFAULT_PARTITION) => Ok(&self.partition),
-            Some(other) => {
-                let shown: String = other.chars().take(64).collect();
-                Err(Error::new(
-                    SqlState::UndefinedObject,
-                    format!("partition \"{shown}\" does not exist"),
-                )
-                .hint("This version has the partition \"default\" alone."))
+    /// 42704 where there is none of that name; 42501; 0A000 where row-level security is in force for the
+    /// caller; 55000 where its table is not what en57 made; 22023 for `*`.
+    pub fn partition(&self, name: Option<&str>, access: Access) -> Result<Rc<Partition>> {
+        let name = effective_name(name)?;
+        loop {
+            let table = self.table_of(&name)?;
+            if let Some(found) = self.enter(&name, table, access)? {
+                return Ok(found);
+            }
+            // SAFETY: takes note of what others have committed: the partition has gone, or moved.
+            unsafe { pg_sys::AcceptInvalidationMessages() };
+        }
+    }
+
+    /// All partitions that the caller may read, in no particular order, opened for it as by
+    /// [`Self::partition`].
+    ///
+    /// # Errors
+    /// 42501 where he may read none.
+    pub fn readable(&self, access: Access) -> Result<Vec<Rc<Partition>>> {
+        let mut readable = Vec::new();
+        for (name, table) in self.all()? {
+            if access.is_allowed(table) {
+                // One that was dropped meanwhile is not there.
+                readable.extend(self.enter(&name, table, access)?);
             }
         }
+        if readable.is_empty() {
+            return Err(Error::new(
+                SqlState::InsufficientPrivilege,
+                "permission denied for all partitions",
+            )
+            .hint("This needs the SELECT privilege on at least one; see en57_grant()."));
+        }
+        Ok(readable)
+    }
+
+    /// Makes sure that the caller may do something with a partition, and returns its table; nothing is
+    /// locked.
+    ///
+    /// # Errors
+    /// 42704, 42501.
+    pub fn demand(&self, name: &str, access: Access) -> Result<Oid> {
+        loop {
+            let table = self.table_of(name)?;
+            if access.demand(table)? {
+                return Ok(table);
+            }
+            // SAFETY: takes note of what others have committed: the table is gone.
+            unsafe { pg_sys::AcceptInvalidationMessages() };
+        }
+    }
+
+    /// Locks the log as a whole.
+    pub fn lock(&self, exclusion: Exclusion) {
+        let mode = match exclusion {
+            Exclusion::OfAttaching => pg_sys::ShareUpdateExclusiveLock,
+            Exclusion::OfAll => pg_sys::AccessExclusiveLock,
+        };
+        // SAFETY: a lock of the transaction's.
+        unsafe { pg_sys::LockRelationOid(self.events, mode as _) };
+    }
+
+    /// A table of the schema by name, InvalidOid where there is none.
+    pub(super) fn table_named(&self, table: &str) -> Oid {
+        let table = guard::text(table);
+        // SAFETY: a lookup in the system caches.
+        unsafe { pg_sys::get_relname_relid(table.as_ptr(), self.schema) }
+    }
+
+    /// A partition that was found before, as it is now; `None` where it is no more.
+    ///
+    /// # Errors
+    /// 55000 where its table has become something else.
+    pub fn again(&self, partition: &Rc<Partition>) -> Result<Option<Rc<Partition>>> {
+        self.enter(&partition.name, partition.oid, Access::Own)
+    }
+
+    /// Checks the caller's rights, locks the table, and makes sure that it is the partition still; `None`
+    /// where it is not.
+    fn enter(&self, name: &str, table: Oid, access: Access) -> Result<Option<Rc<Partition>>> {
+        if !access.demand(table)? {
+            return Ok(None);
+        }
+        // SAFETY: locking a relation that is gone does no harm, and takes note of it.
+        unsafe { pg_sys::LockRelationOid(table, access.lock() as _) };
+        let entered = match known(name).filter(|p| p.oid == table) {
+            Some(known) => Some(known),
+            None if self.name_of(table)?.as_deref() == Some(name) => Some(remember(table, name)?),
+            None => None,
+        };
+        if let Some(partition) = entered.as_ref().filter(|_| access.sees_rows()) {
+            partition.refuse_row_security()?;
+        }
+        if access == Access::Watch {
+            // SAFETY: acquired above.
+            unsafe { pg_sys::UnlockRelationOid(table, access.lock() as _) };
+        }
+        Ok(entered)
+    }
+
+    /// The table of a partition. It is found under one of the names that it was given, whatever the
+    /// number of partitions; the bounds of all are looked at only where it was renamed.
+    fn table_of(&self, name: &str) -> Result<Oid> {
+        if let Some(known) = known(name) {
+            return Ok(known.oid);
+        }
+        if name == names::ALL {
+            return Err(Error::new(
+                SqlState::InvalidParameter,
+                "\"*\" does not name one partition",
+            )
+            .hint("It is for reading by a query."));
+        }
+        for table in names::tables(name) {
+            let table = self.table_named(&table);
+            if table != pg_sys::InvalidOid && self.name_of(table)?.as_deref() == Some(name) {
+                return Ok(table);
+            }
+        }
+        let all = self.all()?;
+        let found = all.iter().find(|(other, _)| other == name);
+        found.map(|(_, table)| *table).ok_or_else(|| {
+            let others: Vec<&str> = all.iter().map(|(other, _)| other.as_str()).collect();
+            let error = Error::new(
+                SqlState::UndefinedObject,
+                format!("partition \"{}\" does not exist", shown(name)),
+            );
+            error.hint(match error::nearest(name, &others) {
+                Some(near) => format!(
+                    "Did you mean \"{}\"? en57_create_partition() makes a new one.",
+                    shown(near)
+                ),
+                None => "en57_create_partition() makes it.".to_owned(),
+            })
+        })
+    }
+
+    /// Whether there is a partition of this name.
+    ///
+    /// # Errors
+    /// 55000 where a table of the log is not a partition as en57 makes them.
+    pub fn has_partition(&self, name: &str) -> Result<bool> {
+        match self.table_of(name) {
+            Ok(_) => Ok(true),
+            Err(error) if error.state == SqlState::UndefinedObject => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The name in `en57` of the table that a new partition is given.
+    ///
+    /// # Errors
+    /// 42710 where all its names are taken.
+    pub fn free_table(&self, name: &str) -> Result<String> {
+        let is_free = |table: &&String| self.table_named(table) == pg_sys::InvalidOid;
+        let tables = names::tables(name);
+        tables.iter().find(is_free).cloned().ok_or_else(|| {
+            Error::new(
+                SqlState::DuplicateObject,
+                format!("table en57.{} exists already", tables[0]),
+            )
+            .hint("Rename it, or attach it as the partition.")
+        })
+    }
+
+    /// All partitions by name, with their tables, as committed now: which there are is not remembered,
+    /// since others are told of a change after its transaction has ended.
+    ///
+    /// # Errors
+    /// 55000 where a table of the log is not a partition as en57 makes them.
+    pub fn all(&self) -> Result<Vec<(String, Oid)>> {
+        loop {
+            let children = bound::children(self.events);
+            let mut all = Vec::with_capacity(children.len());
+            for table in &children {
+                all.extend(self.name_of(*table)?.map(|name| (name, *table)));
+            }
+            if all.len() == children.len() {
+                return Ok(all);
+            }
+            // Attached or dropped this very moment: we are about to be told.
+            std::thread::yield_now();
+            // SAFETY: takes note of what others have committed.
+            unsafe { pg_sys::AcceptInvalidationMessages() };
+            pgrx::check_for_interrupts!();
+        }
+    }
+
+    /// The name of a table's partition; `None` where it is not one.
+    ///
+    /// # Errors
+    /// 55000 where it is attached for anything else than one name.
+    pub fn name_of(&self, table: Oid) -> Result<Option<String>> {
+        if let Some(name) = KNOWN.with_borrow(|known| known.names.get(&table).cloned()) {
+            return Ok(Some(name));
+        }
+        let changes = CHANGES.get();
+        let name = bound::name(table, self.events)?;
+        if let Some(name) = name.as_ref().filter(|_| changes == CHANGES.get()) {
+            KNOWN.with_borrow_mut(|known| known.names.insert(table, name.clone()));
+        }
+        Ok(name)
+    }
+
+    /// Its partitions as far as they can be used, locked for reading.
+    pub(super) fn usable(&self) -> Vec<Rc<Partition>> {
+        let name = |table: Oid| self.name_of(table).ok().flatten();
+        let enter = |table: Oid| self.enter(&name(table)?, table, Access::Own).ok().flatten();
+        let tables = bound::children(self.events);
+        tables.into_iter().filter_map(enter).collect()
     }
 
     /// The durable ceiling of positions, 0 where none was set yet.
@@ -123,6 +375,16 @@ impl Store {
             pgrx::direct_function_call_as_datum(pg_sys::pg_sequence_last_value, &[oid])
         })
         .map_or(0, |d| d.value() as i64)
+    }
+
+    /// Forgets the ceiling, once the transaction is committed.
+    pub fn reset_ceiling(&self) {
+        // SAFETY: gives the sequence new storage, as TRUNCATE .. RESTART IDENTITY does; the lock keeps
+        // others from its old one.
+        unsafe {
+            pg_sys::LockRelationOid(self.ceiling, pg_sys::AccessExclusiveLock as _);
+            pg_sys::ffi::pg_guard_ffi_boundary(|| ResetSequence(self.ceiling));
+        }
     }
 
     /// Makes a ceiling durable: when this returns, it survives a crash.
@@ -139,192 +401,18 @@ impl Store {
     }
 }
 
-/// Runs with the rights of a relation's owner; an error inside gives the caller's back at abort.
-fn as_owner<T>(relation: Oid, body: impl FnOnce() -> T) -> T {
-    let (mut user, mut context) = (pg_sys::InvalidOid, 0);
-    // SAFETY: as PostgreSQL's own maintenance commands do it; transaction and subtransaction abort
-    // restore both values.
-    unsafe {
-        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
-        let opened = pg_sys::relation_open(relation, pg_sys::AccessShareLock as _);
-        let owner = (*(*opened).rd_rel).relowner;
-        pg_sys::relation_close(opened, pg_sys::NoLock as _);
-        let restricted = context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
-        pg_sys::SetUserIdAndSecContext(owner, restricted);
-        let result = body();
-        pg_sys::SetUserIdAndSecContext(user, context);
-        result
-    }
-}
-
-/// Whether a column that en57 leaves NULL may not be.
-fn has_added_not_null(table: Oid) -> bool {
-    use super::event::Column;
-    let nullable = [
-        Column::Data,
-        Column::Meta,
-        Column::Stream,
-        Column::StreamVersion,
-    ];
-    nullable.iter().any(|column| {
-        let (table, number) = (Datum::from(table), Datum::from(column.attribute()));
-        // SAFETY: a lookup in the system caches; the tuple is read before it is released.
-        unsafe {
-            let cache = pg_sys::SysCacheIdentifier::ATTNUM as i32;
-            let tuple = pg_sys::SearchSysCache2(cache, table, number);
-            if tuple.is_null() {
-                return false;
-            }
-            let form: *mut pg_sys::FormData_pg_attribute = pg_sys::GETSTRUCT(tuple).cast();
-            let not_null = (*form).attnotnull;
-            pg_sys::ReleaseSysCache(tuple);
-            not_null
-        }
-    })
-}
-
-impl Partition {
-    fn load(oid: Oid, name: &'static str) -> Result<Self> {
-        let relation = Opened::table(oid, pg_sys::AccessShareLock);
-        relation.demand_shape()?;
-        // SAFETY: the relation is open and locked, so its relcache entry and lists stay.
-        unsafe {
-            let list = pg_sys::RelationGetIndexList(relation.relation());
-            let am = pg_sys::get_index_am_oid(c"en57_keys".as_ptr(), true);
-            let n = if list.is_null() {
-                0
-            } else {
-                (*list).length as usize
-            };
-            let mut indexes = Vec::with_capacity(n);
-            for i in 0..n {
-                let index = Index::open(
-                    (*(*list).elements.add(i)).oid_value,
-                    pg_sys::AccessShareLock,
-                );
-                indexes.push(index.describe(am));
-            }
-            pg_sys::list_free(list);
-            let constraints = (*(*relation.relation()).rd_att).constr;
-            let has_checks = !constraints.is_null() && (*constraints).num_check > 0;
-            let has_others = indexes.iter().any(|(_, role, _)| *role == IndexRole::Other);
-            Ok(Self {
-                oid,
-                name,
-                indexes,
-                needs_extras: has_checks || has_others || has_added_not_null(oid),
-            })
-        }
-    }
-
-    /// Opens the table and en57's own indexes, locked until the end of the transaction.
-    ///
-    /// # Errors
-    /// 0A000 where row-level security is in force for the caller.
-    pub fn open(&self, lock: u32) -> Result<Opened> {
-        let mut opened = Opened::table(self.oid, lock);
-        opened.refuse_row_security()?;
-        for role in [IndexRole::Position, IndexRole::Id, IndexRole::Keys] {
-            self.take(&mut opened, role, lock);
-        }
-        Ok(opened)
-    }
-
-    fn take(&self, opened: &mut Opened, role: IndexRole, lock: u32) {
-        for (oid, is, ready) in &self.indexes {
-            if *is == role && (*ready || lock != pg_sys::AccessShareLock) {
-                opened.take(role, Index::open(*oid, lock));
-            }
-        }
-    }
-
-    /// Opens the list of streams beside the table, which few need.
-    ///
-    /// # Errors
-    /// 55000 where it is missing.
-    fn open_streams(&self, opened: &mut Opened, lock: u32) -> Result<()> {
-        self.take(opened, IndexRole::Stream, lock);
-        opened.index(IndexRole::Stream).map(|_| ())
-    }
-
-    /// Opens it for reading, with the list of streams.
-    ///
-    /// # Errors
-    /// As [`Self::open`], 55000 where the list is missing.
-    pub fn open_to_list(&self) -> Result<Opened> {
-        let mut opened = self.open_to_read()?;
-        self.open_streams(&mut opened, pg_sys::AccessShareLock)?;
-        Ok(opened)
-    }
-
-    /// Opens it for reading.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub fn open_to_read(&self) -> Result<Opened> {
-        self.open(pg_sys::AccessShareLock)
-    }
-
-    /// Opens it for appending, to a stream or not.
-    ///
-    /// # Errors
-    /// As [`Self::open`], 55000 where an index is missing, and 0A000 where somebody's INSERT trigger would have to fire.
-    pub fn open_to_append(&self, to_stream: bool) -> Result<Opened> {
-        let mut opened = self.open(pg_sys::RowExclusiveLock)?;
-        opened.refuse_triggers()?;
-        // A row that is missing from one of them would never be found.
-        for role in [IndexRole::Position, IndexRole::Id, IndexRole::Keys] {
-            opened.index(role)?;
-        }
-        if to_stream {
-            self.open_streams(&mut opened, pg_sys::RowExclusiveLock)?;
-        }
-        Ok(opened)
-    }
-
-    /// The oids of its indexes for one thing.
-    pub fn indexes_of(&self, role: IndexRole) -> impl Iterator<Item = Oid> {
-        self.indexes
-            .iter()
-            .filter(move |(_, r, _)| *r == role)
-            .map(|(oid, _, _)| *oid)
-    }
-
-    /// Makes sure that the caller may read the partition's events.
-    ///
-    /// # Errors
-    /// 42501, and 0A000 where row-level security is in force for the caller.
-    pub fn demand_select(&self) -> Result<()> {
-        self.demand(pg_sys::ACL_SELECT)?;
-        Opened::table(self.oid, pg_sys::AccessShareLock).refuse_row_security()
-    }
-
-    /// Makes sure that the caller may append to the partition.
-    ///
-    /// # Errors
-    /// 42501.
-    pub fn demand_insert(&self) -> Result<()> {
-        self.demand(pg_sys::ACL_INSERT)
-    }
-
-    fn demand(&self, right: u32) -> Result<()> {
-        // SAFETY: lookups in the system caches.
-        unsafe {
-            let answer = pg_sys::pg_class_aclcheck(self.oid, pg_sys::GetUserId(), right as _);
-            if answer == pg_sys::AclResult::ACLCHECK_OK {
-                return Ok(());
-            }
-            let name = CStr::from_ptr(pg_sys::get_rel_name(self.oid)).to_string_lossy();
-            let what = if right == pg_sys::ACL_INSERT {
-                "INSERT"
-            } else {
-                "SELECT"
-            };
-            Err(Error::new(
-                SqlState::InsufficientPrivilege,
-                format!("permission denied for table {name}"),
-            )
-            .hint(format!("This needs the {what} privilege on en57.{name}.")))
+/// Looks at a partition whose table the caller has locked, and keeps what there is to know of it, unless it
+/// changes meanwhile: an index may.
+fn remember(table: Oid, name: &str) -> Result<Rc<Partition>> {
+    loop {
+        let changes = CHANGES.get();
+        let partition = Rc::new(Partition::load(table, name)?);
+        if changes == CHANGES.get() {
+            KNOWN.with_borrow_mut(|known| {
+                let kept = Rc::clone(&partition);
+                known.by_name.insert(name.to_owned(), kept);
+            });
+            return Ok(partition);
         }
     }
 }

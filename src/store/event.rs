@@ -1,5 +1,7 @@
 //! Events as rows: the columns of `en57.events`, new rows, and views of stored ones.
 
+use std::ffi::CStr;
+
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::dcb::error::Result;
@@ -63,6 +65,23 @@ pub const COLUMN_TYPES: [Oid; COLUMNS] = [
     pg_sys::TIMESTAMPTZOID,
     pg_sys::TEXTOID,
     pg_sys::INT8OID,
+];
+
+/// The names of the columns.
+pub const COLUMN_NAMES: [&CStr; COLUMNS] = [
+    c"position",
+    c"id",
+    c"type",
+    c"data",
+    c"meta",
+    c"tags",
+    c"stream",
+    c"stream_version",
+    c"schema_version",
+    c"occurred_at",
+    c"recorded_at",
+    c"partition",
+    c"stable",
 ];
 
 impl Column {

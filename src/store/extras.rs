@@ -5,7 +5,7 @@ use pgrx::pg_sys::{self, Datum, HeapTuple, Oid, Relation};
 
 use crate::dcb::error::{Error, Result, SqlState};
 
-use super::catalog::Partition;
+use super::partition::Partition;
 use super::table::{IndexRole, Opened};
 
 /// The executor's state for one batch.

@@ -94,6 +94,17 @@ impl Args {
         self.datum(n).map(|d| d.value() & 0xFF != 0)
     }
 
+    /// An object's oid.
+    pub fn oid(&self, n: usize) -> Option<Oid> {
+        self.datum(n).map(|d| Oid::from(d.value() as u32))
+    }
+
+    /// The function that is called.
+    pub fn function(&self) -> Oid {
+        // SAFETY: flinfo is set by whoever calls through the function manager.
+        unsafe { (*(*self.fcinfo).flinfo).fn_oid }
+    }
+
     /// A text; borrowed from memory that lives as long as the call.
     ///
     /// # Errors

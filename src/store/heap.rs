@@ -11,11 +11,11 @@ use crate::dcb::error::Result;
 
 use super::array;
 use super::btree::{Entry, Tree};
-use super::catalog::Partition;
 use super::event::{COLUMNS, Column, NewEvent, Row, new_id};
 use super::extras::Extras;
 use super::fmgr;
 use super::leaf::{self, New};
+use super::partition::Partition;
 use super::table::{IndexRole, Opened};
 
 /// Tuples that go into the heap, and its WAL, together.
@@ -371,6 +371,16 @@ impl<'t> Fetcher<'t> {
             buffer: 0,
             block: pg_sys::InvalidBlockNumber,
             row,
+        }
+    }
+
+    /// Lets go of the page; the row is not to be used any more.
+    pub fn unpin(&mut self) {
+        if self.buffer != 0 {
+            // SAFETY: pinned by `fetch`, released once.
+            unsafe { pg_sys::ReleaseBuffer(self.buffer) };
+            self.buffer = 0;
+            self.block = pg_sys::InvalidBlockNumber;
         }
     }
 

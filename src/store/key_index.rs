@@ -97,9 +97,8 @@ unsafe extern "C-unwind" fn insert(
                 .map(|k| New::of_key(k, position, *row))
                 .collect();
             leaf::insert_all(index, heap, info, Tree::Keys, &entries);
-            let store = catalog::store()?;
-            if store.partition.oid == (*heap).rd_id {
-                Counter::of(store)?.pass(store.partition.oid, position);
+            if (*(*heap).rd_rel).relispartition && catalog::is_partition((*heap).rd_id)? {
+                Counter::of(catalog::store()?)?.pass((*heap).rd_id, position)?;
             }
             Ok(())
         });
@@ -135,6 +134,7 @@ struct Building {
     entries: Vec<New>,
     room: usize,
     inserted: f64,
+    largest: i64,
 }
 
 impl Building {
@@ -165,6 +165,7 @@ unsafe extern "C-unwind" fn build(
                 entries: Vec::new(),
                 room: (pg_sys::maintenance_work_mem as usize * 1024 / entry).max(1000),
                 inserted: 0.0,
+                largest: 0,
             };
             let rows = pg_sys::table_index_build_scan(
                 heap,
@@ -177,6 +178,11 @@ unsafe extern "C-unwind" fn build(
                 ptr::null_mut(),
             );
             building.flush();
+            // A restore makes the index when the rows are there already.
+            let attached = (*(*heap).rd_rel).relispartition;
+            if building.largest > 0 && attached && catalog::is_partition((*heap).rd_id)? {
+                Counter::of(catalog::store()?)?.pass_all((*heap).rd_id, building.largest)?;
+            }
             let result: *mut pg_sys::IndexBuildResult =
                 pg_sys::palloc0(size_of::<pg_sys::IndexBuildResult>()).cast();
             (*result).heap_tuples = rows;
@@ -203,6 +209,7 @@ unsafe extern "C-unwind" fn collect(
             }
             let building = &mut *state.cast::<Building>();
             let position = (*values.add(1)).value() as i64;
+            building.largest = building.largest.max(position);
             for key in array::bigints(*values)? {
                 building.entries.push(New::of_key(key, position, *row));
             }

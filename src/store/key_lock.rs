@@ -114,6 +114,7 @@ impl Plan {
             (true, false) => pg_sys::ShareRowExclusiveLock,
         };
         let stage = position::next_stage();
+        mark_arrival(partition, stage);
         lock_in_stage(root_tag(partition), root, ROOT_WRITES, stage);
         let mut keys: Vec<(i64, Use)> = match (all_fit, checks_root) {
             (true, _) => self.keys.into_iter().collect(),
@@ -170,6 +171,15 @@ const ROOT_WRITES: [u32; 3] = [
     pg_sys::ExclusiveLock,
 ];
 
+/// All modes in which a root is held.
+const ROOT_MODES: [u32; 5] = [
+    pg_sys::RowShareLock,
+    pg_sys::RowExclusiveLock,
+    pg_sys::ShareLock,
+    pg_sys::ShareRowExclusiveLock,
+    pg_sys::ExclusiveLock,
+];
+
 /// Takes one lock; where a later append of the transaction is the first one to write under it, a mark
 /// beside it says which, so that readers of the key do not fall back to the transaction's first position.
 fn lock_in_stage(tag: LOCKTAG, mode: u32, writes: impl AsRef<[u32]>, stage: usize) {
@@ -198,6 +208,16 @@ fn is_held(tag: &LOCKTAG, mode: u32) -> bool {
     }
 }
 
+/// Where a later append of the transaction is its first one in a partition, a mark says which: before it
+/// the transaction has nothing there.
+fn mark_arrival(partition: Oid, stage: usize) {
+    if stage > 0 && !ROOT_MODES.iter().any(|m| is_held(&root_tag(partition), *m)) {
+        transaction::begin_stage();
+        lock(arrival_tag(partition, stage), pg_sys::AccessShareLock);
+        transaction::count_key_lock();
+    }
+}
+
 /// The mark beside a key's or root's lock for a stage.
 fn mark_tag(tag: LOCKTAG, stage: usize) -> LOCKTAG {
     let kind = (tag.locktag_field4 - KEY) * (STAGES as u16 + 1);
@@ -205,6 +225,41 @@ fn mark_tag(tag: LOCKTAG, stage: usize) -> LOCKTAG {
         locktag_field4: MARK + kind + stage as u16,
         ..tag
     }
+}
+
+/// The mark of a transaction that came to a partition at a stage.
+fn arrival_tag(partition: Oid, stage: usize) -> LOCKTAG {
+    let kind = 2 * (STAGES as u16 + 1);
+    LOCKTAG {
+        locktag_field4: MARK + kind + stage as u16,
+        ..root_tag(partition)
+    }
+}
+
+/// Whether a backend's transaction came to the partition at this stage.
+pub fn has_arrived_at(partition: Oid, stage: usize, backend: usize) -> bool {
+    let tag = arrival_tag(partition, stage);
+    conflicting(tag, pg_sys::AccessExclusiveLock).contains(&backend)
+}
+
+/// The other backends whose transactions may have rows in the partition: all that append hold its root.
+pub fn writers_in(partition: Oid) -> Vec<usize> {
+    conflicting(root_tag(partition), pg_sys::AccessExclusiveLock)
+}
+
+/// The other backends whose transactions attach a table to the log, or write to it as a whole.
+pub fn attachers(events: Oid) -> Vec<usize> {
+    let tag = LOCKTAG {
+        // SAFETY: set at the start of the backend.
+        locktag_field1: unsafe { pg_sys::MyDatabaseId }.to_u32(),
+        locktag_field2: events.to_u32(),
+        locktag_field3: 0,
+        locktag_field4: 0,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_RELATION as u8,
+        locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+    };
+    // ATTACH PARTITION holds ShareUpdateExclusive.
+    conflicting(tag, pg_sys::ShareLock)
 }
 
 /// Whether a backend's transaction came to write under a key at this stage.

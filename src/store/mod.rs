@@ -8,9 +8,11 @@
 pub use pgrx::pg_sys::{Datum, Oid};
 
 pub mod array;
+mod bound;
 pub mod btree;
 pub mod catalog;
 pub mod clock;
+pub mod ddl;
 mod descent;
 pub mod event;
 pub mod extras;
@@ -23,6 +25,7 @@ pub mod key_lock;
 mod leaf;
 pub mod lookup;
 mod page;
+pub mod partition;
 pub mod position;
 pub mod rows;
 pub mod scan;

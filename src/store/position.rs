@@ -22,6 +22,7 @@ use super::btree::{Bound, Direction, Reader};
 use super::catalog::Store;
 use super::shmem::{Log, SEVERAL, STAGES, Shared, exclusively, my_backend};
 use super::snapshot::Leave;
+use super::table::IndexRole;
 use super::{clock, key_lock, transaction};
 
 /// The smallest and the largest step by which the ceiling is raised: a quiet store loses few positions
@@ -43,6 +44,15 @@ pub struct Counter {
     store: &'static Store,
 }
 
+/// A transaction in flight that has positions.
+pub struct Flight {
+    /// Whose it is.
+    pub backend: usize,
+    /// No position of it is below.
+    pub bound: i64,
+    partition: u32,
+}
+
 thread_local! {
     static CACHED: Cell<Option<(u32, &'static Log)>> = const { Cell::new(None) };
 }
@@ -56,6 +66,7 @@ impl Counter {
         let shared = Shared::get()?;
         let relation = store.events.to_u32();
         if let Some((_, log)) = CACHED.get().filter(|(cached, _)| *cached == relation) {
+            transaction::note_restarts(log.restarts.load(SeqCst));
             return Ok(Self { shared, log, store });
         }
         // SAFETY: asks for a flag in shared memory.
@@ -75,6 +86,7 @@ impl Counter {
             }
         };
         CACHED.set(Some((relation, log)));
+        transaction::note_restarts(log.restarts.load(SeqCst));
         Ok(Self { shared, log, store })
     }
 
@@ -87,8 +99,9 @@ impl Counter {
     /// partition as others see it.
     ///
     /// # Errors
-    /// 54000 at the end of all positions.
+    /// 54000 at the end of all positions; 55000 where the transaction restarts them.
     pub fn allot(&self, partition: Oid, n: i64) -> Result<(i64, i64)> {
+        transaction::refuse_after_restart()?;
         let partition = partition.to_u32();
         self.cover(partition);
         loop {
@@ -179,19 +192,46 @@ impl Counter {
 
     /// Takes note of a row that came in by other ways than an append (a restore): no position up to it
     /// will be allotted, and until the transaction ends nobody reads beyond the smallest of them.
-    pub fn pass(&self, partition: Oid, position: i64) {
+    ///
+    /// # Errors
+    /// 55000 where the transaction restarts positions.
+    pub fn pass(&self, partition: Oid, position: i64) -> Result<()> {
+        transaction::refuse_after_restart()?;
         transaction::watch();
         key_lock::write_anything(partition);
         self.cover(partition.to_u32());
         self.log.next.fetch_max(position.saturating_add(1), SeqCst);
         // The next append looks at the stored ceiling, which the restore may set after its rows.
         self.log.ceiling.store(0, SeqCst);
+        Ok(())
+    }
+
+    /// The same of a table's rows that are entered into its key index all together.
+    ///
+    /// # Errors
+    /// As [`Self::pass`].
+    pub fn pass_all(&self, partition: Oid, largest: i64) -> Result<()> {
+        if largest < self.next() {
+            return Ok(());
+        }
+        self.pass(partition, largest)
+    }
+
+    /// Positions begin at 1 again when the transaction is committed. The caller has locked everybody out
+    /// of appending, until then.
+    pub fn restart_at_commit(&self) {
+        self.store.reset_ceiling();
+        transaction::restart_at_commit(self.log);
     }
 
     /// Makes this backend's slot cover what will be allotted from now on. Must come first.
     fn cover(&self, partition: u32) {
         let slot = self.shared.my_slot();
-        if slot.bound.load(SeqCst) == 0 {
+        let bound = slot.bound.load(SeqCst);
+        // One beyond `next` is from before a restart, of rows that were undone: a transaction that has
+        // rows keeps it from happening.
+        if bound == 0 || bound > self.next() {
+            slot.stages.iter().for_each(|s| s.store(0, SeqCst));
             slot.log
                 .store(self.shared.index_of(self.log) as u32 + 1, SeqCst);
             slot.partition.store(partition, SeqCst);
@@ -240,16 +280,39 @@ impl Counter {
 
     /// The smaller of `next` and the bounds of the others' transactions in the partition.
     fn settled(&self, next: i64, partition: u32) -> i64 {
-        self.in_flight(next, partition)
-            .map(|(_, bound)| bound)
+        self.in_flight(next)
+            .filter(|f| f.partition == partition || f.partition == SEVERAL)
+            .map(|f| f.bound)
             .min()
             .unwrap_or(next)
             .min(next)
     }
 
-    /// The other backends' transactions that may still add rows of the partition below `next`: the
-    /// backend and the bound.
-    pub fn in_flight(&self, next: i64, partition: u32) -> impl Iterator<Item = (usize, i64)> + '_ {
+    /// The other backends' transactions that may still add rows of a partition below `next`, with the first
+    /// position at which they can have any there. After `next` has been loaded.
+    pub fn in_flight_in(&self, next: i64, partition: Oid) -> Vec<(usize, i64)> {
+        let flights = self.in_flight(next);
+        let flights: Vec<Flight> = flights
+            .filter(|f| f.partition == partition.to_u32() || f.partition == SEVERAL)
+            .collect();
+        if flights.iter().all(|f| f.partition != SEVERAL) {
+            return flights.iter().map(|f| (f.backend, f.bound)).collect();
+        }
+        // Of those that have appended to several partitions the locks tell to which, and since when.
+        let here = key_lock::writers_in(partition);
+        let since = |f: &Flight| {
+            let arrived = |stage| key_lock::has_arrived_at(partition, stage, f.backend);
+            match f.partition {
+                SEVERAL if !here.contains(&f.backend) => None,
+                SEVERAL => Some((f.backend, self.since((f.backend, f.bound), next, arrived))),
+                _ => Some((f.backend, f.bound)),
+            }
+        };
+        flights.iter().filter_map(since).collect()
+    }
+
+    /// The other backends' transactions that have positions of this log below `next`.
+    pub fn in_flight(&self, next: i64) -> impl Iterator<Item = Flight> + '_ {
         let log = self.shared.index_of(self.log) as u32 + 1;
         let me = my_backend();
         self.shared
@@ -258,15 +321,13 @@ impl Counter {
             .enumerate()
             .filter_map(move |(backend, slot)| {
                 let bound = bound_of(&slot.bound);
-                let concerns = bound != 0
-                    && bound < next
-                    && backend != me
-                    && slot.log.load(SeqCst) == log
-                    && {
-                        let theirs = slot.partition.load(SeqCst);
-                        theirs == partition || theirs == SEVERAL
-                    };
-                concerns.then_some((backend, bound))
+                let concerns =
+                    bound != 0 && bound < next && backend != me && slot.log.load(SeqCst) == log;
+                concerns.then(|| Flight {
+                    backend,
+                    bound,
+                    partition: slot.partition.load(SeqCst),
+                })
             })
     }
 
@@ -323,6 +384,7 @@ fn enter(shared: &'static Shared, relation: u32, last: i64) -> Result<&'static L
     log.ceiling_stored.store(last, SeqCst);
     log.ceiling_step.store(0, SeqCst);
     log.ceiling_raised_us.store(0, SeqCst);
+    log.restarts.store(0, SeqCst);
     // SAFETY: set at the start of the backend.
     log.database
         .store(unsafe { pg_sys::MyDatabaseId }.to_u32(), SeqCst);
@@ -342,14 +404,32 @@ fn is_abandoned(log: &Log) -> bool {
     }
 }
 
-/// The largest position in the store, visible or not; 0 where there is none.
+/// The largest position in the store, visible or not; 0 where there is none. A partition that cannot be
+/// used does not keep others from being used: the ceiling covers what was ever allotted.
 fn largest_stored(store: &Store) -> Result<i64> {
-    let partition = &store.partition;
-    let relation = partition.open(pg_sys::AccessShareLock)?;
-    let tree = Reader::positions(&relation)?;
+    let mut largest = 0;
     let mut entries = Vec::new();
-    tree.page(Bound::MAX, Bound::MIN, Direction::Backward, &mut entries)?;
-    Ok(entries.first().map_or(0, |e| e.position))
+    for partition in store.usable() {
+        let relation = partition.open_to_read();
+        if relation.index(IndexRole::Position).is_err() {
+            continue;
+        }
+        let tree = Reader::positions(&relation)?;
+        entries.clear();
+        tree.page(Bound::MAX, Bound::MIN, Direction::Backward, &mut entries)?;
+        largest = entries.first().map_or(largest, |e| largest.max(e.position));
+    }
+    Ok(largest)
+}
+
+/// Called when a transaction that restarts positions has been committed, before it lets others append
+/// again. Never fails.
+pub fn restart(log: &Log) {
+    // The next append finds no room below the ceiling, and raises the stored one.
+    log.ceiling.store(0, SeqCst);
+    log.ceiling_stored.store(0, SeqCst);
+    log.next.store(1, SeqCst);
+    log.restarts.fetch_add(1, SeqCst);
 }
 
 /// Called at the end of a transaction, after it has become visible or was undone: its positions are

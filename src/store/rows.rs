@@ -25,6 +25,11 @@ pub trait Source {
     /// # Errors
     /// Those of reading, and of the sink.
     fn fill(&mut self, at_most: usize, sink: &mut Sink<Self::Item>) -> Result<bool>;
+
+    /// How many rows are best asked for together.
+    fn at_once(&self) -> usize {
+        ROWS_AT_ONCE
+    }
 }
 
 /// Takes what a source finds.
@@ -59,7 +64,8 @@ pub const TRACE: Shape<Traced, 3> = Shape {
     as_stored: None,
 };
 
-const ROWS_AT_ONCE: usize = 256;
+/// How many rows are read together, as a rule: so many are in memory at a time.
+pub const ROWS_AT_ONCE: usize = 256;
 
 /// Answers one call of a set-returning function.
 ///
@@ -117,7 +123,7 @@ fn materialize<S: Source, const N: usize>(
     let mut more = true;
     while more {
         more = scratch.run(|| {
-            source.fill(ROWS_AT_ONCE, &mut |row| {
+            source.fill(source.at_once(), &mut |row| {
                 if let Some(stored) = shape.as_stored {
                     put_as_stored(store, stored(row));
                 } else {
@@ -246,7 +252,7 @@ impl<S: Source> State<S> {
         unsafe {
             pg_sys::MemoryContextReset(self.scratch);
             let before = pg_sys::MemoryContextSwitchTo(self.scratch);
-            self.more = self.source.fill(ROWS_AT_ONCE, &mut |row| {
+            self.more = self.source.fill(self.source.at_once(), &mut |row| {
                 let (mut values, mut nulls) = split((shape.columns)(row));
                 let tuple =
                     pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());

@@ -6,6 +6,7 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_sys;
 
 static META: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+static PARTITION: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static MAX_CONFLICTS: GucSetting<i32> = GucSetting::<i32>::new(100);
 static MAX_KEY_LOCKS: GucSetting<i32> = GucSetting::<i32>::new(64);
 static WAIT_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(5000);
@@ -18,6 +19,14 @@ pub fn init() {
         c"Metadata merged under that of every event that is appended.",
         c"A JSON object, for example {\"correlation_id\": \"..\", \"user\": \"..\"}. Empty: none.",
         &META,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_string_guc(
+        c"en57.partition",
+        c"The partition that is meant where none is named.",
+        c"Empty: the partition default.",
+        &PARTITION,
         GucContext::Userset,
         GucFlags::default(),
     );
@@ -71,6 +80,11 @@ pub fn init() {
 /// `en57.meta`, where it is set to anything.
 pub fn meta() -> Option<CString> {
     META.get().filter(|m| !m.is_empty())
+}
+
+/// `en57.partition`, where it is set to anything.
+pub fn partition() -> Option<CString> {
+    PARTITION.get().filter(|p| !p.is_empty())
 }
 
 /// `en57.max_conflicts`.

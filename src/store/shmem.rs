@@ -17,7 +17,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 /// Logs of one cluster: databases that have the extension, and some room for dropped ones.
 const LOGS: usize = 256;
 /// Changes when the layout does: two builds must never share a segment.
-const NAME: &std::ffi::CStr = c"en57 shared memory 2";
+const NAME: &std::ffi::CStr = c"en57 shared memory 3";
 
 /// What the backends know together about one log.
 #[repr(C, align(64))]
@@ -36,6 +36,8 @@ pub struct Log {
     pub ceiling_step: AtomicI64,
     /// When that was, in PostgreSQL's microseconds.
     pub ceiling_raised_us: AtomicI64,
+    /// How often positions have begun at 1 again.
+    pub restarts: AtomicU64,
 }
 
 /// How many later appends of a transaction have bounds of their own.

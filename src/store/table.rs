@@ -106,6 +106,15 @@ impl Opened {
     /// # Errors
     /// 55000.
     pub fn demand_shape(&self) -> Result<()> {
+        // SAFETY: the relation is open.
+        let is_heap = unsafe { (*(*self.relation).rd_rel).relam == pg_sys::HEAP_TABLE_AM_OID };
+        if !is_heap {
+            return Err(Error::new(
+                SqlState::NotInPrerequisiteState,
+                format!("\"{}\" is not an ordinary table", self.name()),
+            )
+            .hint("A partition of en57.events is a table of access method heap."));
+        }
         // SAFETY: the relation is open; its descriptor lives as long.
         let fits = unsafe {
             let descriptor = (*self.relation).rd_att;
@@ -114,7 +123,9 @@ impl Opened {
             !generated
                 && (*descriptor).natts as usize == event::COLUMN_TYPES.len()
                 && event::COLUMN_TYPES.iter().enumerate().all(|(i, expected)| {
+                    let name = pg_sys::SPI_fname(descriptor, i as i32 + 1);
                     pg_sys::SPI_gettypeid(descriptor, i as i32 + 1) == *expected
+                        && CStr::from_ptr(name) == event::COLUMN_NAMES[i]
                 })
         };
         if fits {
@@ -125,32 +136,6 @@ impl Opened {
             format!("table \"{}\" has other columns than en57 made", self.name()),
         )
         .hint("Keep what belongs to events in a table of your own."))
-    }
-
-    /// Refuses where row-level security is in force for the caller.
-    ///
-    /// # Errors
-    /// 0A000.
-    pub fn refuse_row_security(&self) -> Result<()> {
-        // SAFETY: the relation is open; check_enable_rls looks in the system caches and raises nothing
-        // with noError set.
-        let in_force = unsafe {
-            (*(*self.relation).rd_rel).relrowsecurity
-                && pg_sys::check_enable_rls((*self.relation).rd_id, pg_sys::InvalidOid, true)
-                    == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
-        };
-        if !in_force {
-            return Ok(());
-        }
-        Err(Error::new(
-            SqlState::NotSupported,
-            format!(
-                "row-level security is in force for this role on table \"{}\"",
-                self.name()
-            ),
-        )
-        .detail("en57 reads and writes the table directly and would bypass its policies.")
-        .hint("Use one partition for each tenant, or a role that bypasses row-level security."))
     }
 
     /// Refuses where a trigger of somebody else's would have to fire for an insert.

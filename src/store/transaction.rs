@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use pgrx::pg_sys::{self, Oid};
 
-use crate::dcb::error::{Error, SqlState};
+use crate::dcb::error::{Error, Result, SqlState};
 
-use super::shmem::Shared;
+use super::shmem::{Log, Shared};
 use super::{guard, position};
 
 /// A session remembers its own newest appends key by key up to this many, beyond it as a whole.
@@ -26,6 +26,8 @@ struct Running {
     written: Written,
     /// Whether keys were locked for a stage that has no bound yet.
     new_stage: bool,
+    /// The log whose positions begin at 1 again once the transaction is committed.
+    restart: Option<&'static Log>,
     marks: Vec<Mark>,
 }
 
@@ -36,18 +38,23 @@ struct Mark {
     key_locks: usize,
     keys: usize,
     last: i64,
+    restart: Option<&'static Log>,
 }
 
 impl Mark {
     fn of(subtransaction: pg_sys::SubTransactionId, running: &Running) -> Self {
         let Running {
-            key_locks, written, ..
+            key_locks,
+            written,
+            restart,
+            ..
         } = running;
         Self {
             subtransaction,
             key_locks: *key_locks,
             keys: written.keys.len(),
             last: written.last,
+            restart: *restart,
         }
     }
 }
@@ -55,6 +62,7 @@ impl Mark {
 impl Running {
     fn go_back_to(&mut self, mark: Mark) {
         self.key_locks = mark.key_locks;
+        self.restart = mark.restart;
         self.written.last = mark.last;
         self.written.keys.truncate(mark.keys);
     }
@@ -63,9 +71,11 @@ impl Running {
 /// Keys that were written, with the last position under each.
 #[derive(Default)]
 pub struct Written {
-    keys: Vec<(Oid, i64, i64)>,
-    /// The last position of all; where `keys` is not complete, it stands for every key.
+    /// `None` for the key: the partition as a whole.
+    keys: Vec<(Oid, Option<i64>, i64)>,
+    /// The last position of all.
     pub last: i64,
+    /// Where there were too many keys, each partition stands for all of its own.
     overflow: bool,
 }
 
@@ -74,29 +84,38 @@ thread_local! {
     /// The session's own committed appends that readers may not see yet.
     static COMMITTED: RefCell<Written> = RefCell::default();
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
+    static RESTARTS: Cell<u64> = const { Cell::new(0) };
     static SLEEPING: Cell<bool> = const { Cell::new(false) };
 }
 
 impl Written {
     fn add(&mut self, partition: Oid, keys: impl Iterator<Item = (i64, i64)>, last: i64) {
         self.last = self.last.max(last);
-        for (key, position) in keys {
-            if self.keys.len() >= REMEMBERED_KEYS {
-                self.overflow = true;
-                self.keys.clear();
-            }
-            if self.overflow {
-                return;
-            }
-            self.keys.push((partition, key, position));
+        if !self.overflow {
+            self.keys.extend(keys.map(|(k, p)| (partition, Some(k), p)));
         }
+        self.keys.push((partition, None, last));
+        self.condense();
     }
 
-    /// The last position written under a key, 0 if none.
-    pub fn last_of(&self, partition: Oid, key: i64) -> i64 {
-        if self.overflow {
-            return self.last;
+    /// Keeps one entry for each partition where there are too many.
+    fn condense(&mut self) {
+        if !self.overflow && self.keys.len() <= REMEMBERED_KEYS {
+            return;
         }
+        self.overflow = true;
+        let mut lasts: HashMap<Oid, i64> = HashMap::new();
+        for (partition, _, position) in self.keys.drain(..) {
+            let last = lasts.entry(partition).or_default();
+            *last = position.max(*last);
+        }
+        self.keys
+            .extend(lasts.into_iter().map(|(p, last)| (p, None, last)));
+    }
+
+    /// The last position written under a key, or in the partition; 0 if none.
+    pub fn last_of(&self, partition: Oid, key: Option<i64>) -> i64 {
+        let key = key.filter(|_| !self.overflow);
         let own = self
             .keys
             .iter()
@@ -105,12 +124,18 @@ impl Written {
     }
 
     fn absorb(&mut self, other: Self) {
-        self.overflow |= other.overflow || self.keys.len() + other.keys.len() > REMEMBERED_KEYS;
+        self.overflow |= other.overflow;
         self.last = self.last.max(other.last);
-        if self.overflow {
-            self.keys.clear();
-        } else {
-            self.keys.extend(other.keys);
+        self.keys.extend(other.keys);
+        self.condense();
+    }
+
+    /// Forgets what is not beyond a partition's frontier.
+    fn forget(&mut self, partition: Oid, frontier: i64) {
+        self.keys
+            .retain(|(p, _, position)| *p != partition || *position > frontier);
+        if self.keys.is_empty() {
+            *self = Self::default();
         }
     }
 }
@@ -138,10 +163,14 @@ unsafe extern "C-unwind" fn on_transaction_event(event: pg_sys::XactEvent::Type,
             end(false);
         }
         pg_sys::XactEvent::XACT_EVENT_PREPARE => end(false),
-        pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE if position::in_use() => {
+        pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE if position::in_use() || restarts() => {
             let error = Error::new(
                 SqlState::NotSupported,
-                "cannot PREPARE a transaction that has appended events",
+                if restarts() {
+                    "cannot PREPARE a transaction that restarts positions"
+                } else {
+                    "cannot PREPARE a transaction that has appended events"
+                },
             )
             .hint("Commit it in one phase.");
             // SAFETY: PostgreSQL allows errors before a prepare; this frame holds nothing.
@@ -188,6 +217,13 @@ unsafe extern "C-unwind" fn on_subtransaction_event(
 /// Runs inside commit and abort: allocates as little as it can and raises nothing.
 fn end(committed: bool) {
     let ended = RUNNING.with(|r| r.try_borrow_mut().map(|mut r| std::mem::take(&mut *r)));
+    if let Some(log) = ended
+        .as_ref()
+        .ok()
+        .and_then(|e| e.restart.filter(|_| committed))
+    {
+        position::restart(log);
+    }
     if let Some(ended) = ended.ok().filter(|e| committed && e.written.last > 0) {
         COMMITTED.with(|c| c.borrow_mut().absorb(ended.written));
     }
@@ -223,14 +259,46 @@ pub fn with_committed<T>(body: impl FnOnce(&Written) -> T) -> T {
     COMMITTED.with(|c| body(&c.borrow()))
 }
 
-/// The session's last committed position that readers may not see yet, 0 if there is none.
-pub fn last_committed() -> i64 {
-    COMMITTED.with(|c| c.borrow().last)
+/// Forgets what the session has committed to a partition up to a position at which everybody sees it.
+pub fn forget_committed(partition: Oid, frontier: i64) {
+    COMMITTED.with(|c| {
+        let mut committed = c.borrow_mut();
+        if committed.last > 0 {
+            committed.forget(partition, frontier);
+        }
+    });
 }
 
-/// Forgets the session's committed appends: everybody sees them.
-pub fn forget_committed() {
-    COMMITTED.with(|c| *c.borrow_mut() = Written::default());
+/// Positions begin at 1 again once the transaction is committed.
+pub fn restart_at_commit(log: &'static Log) {
+    watch();
+    RUNNING.with(|r| r.borrow_mut().restart = Some(log));
+}
+
+fn restarts() -> bool {
+    RUNNING.with(|r| r.borrow().restart.is_some())
+}
+
+/// Until then it cannot have new ones.
+///
+/// # Errors
+/// 55000.
+pub fn refuse_after_restart() -> Result<()> {
+    if !restarts() {
+        return Ok(());
+    }
+    Err(Error::new(
+        SqlState::NotInPrerequisiteState,
+        "positions begin at 1 again when this transaction is committed",
+    )
+    .hint("Append in the next transaction."))
+}
+
+/// Takes note of how often positions have begun at 1 again: what the session has committed before is gone.
+pub fn note_restarts(restarts: u64) {
+    if RESTARTS.replace(restarts) != restarts {
+        COMMITTED.with(|c| *c.borrow_mut() = Written::default());
+    }
 }
 
 /// Whether reads of this transaction must repeat.

@@ -1,10 +1,31 @@
 //! What the triggers on the events' tables say.
 
+use std::cell::Cell;
+
 use pgrx::pg_sys;
 
 use crate::dcb::error::{Error, Result, SqlState};
 
 use super::fmgr::Args;
+
+thread_local! {
+    /// The table that en57 itself is about to truncate.
+    static LET: Cell<Option<pg_sys::Oid>> = const { Cell::new(None) };
+}
+
+/// Runs a command that truncates a table, which the guard lets through: this table, and once.
+pub(super) fn letting_truncate<T>(table: pg_sys::Oid, body: impl FnOnce() -> T) -> T {
+    /// Takes the leave back, also where an error unwinds.
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            LET.set(None);
+        }
+    }
+    let _leave = Leave;
+    LET.set(Some(table));
+    body()
+}
 
 /// Refuses the statement that fired the trigger: events are immutable; rows come in by `en57_append`,
 /// or by a restore run by the table's owner.
@@ -22,8 +43,12 @@ pub fn guard(args: &Args) -> Result<()> {
             ));
         }
         let event = (*data).tg_event & pg_sys::TRIGGER_EVENT_OPMASK;
+        let table = (*(*data).tg_relation).rd_id;
+        if event == pg_sys::TRIGGER_EVENT_TRUNCATE && LET.get() == Some(table) {
+            LET.set(None);
+            return Ok(());
+        }
         if event == pg_sys::TRIGGER_EVENT_INSERT {
-            let table = (*(*data).tg_relation).rd_id;
             if pg_sys::superuser() || owns(table) {
                 return Ok(());
             }

@@ -18,7 +18,11 @@ pub struct Event {
     /// Microseconds since 1970; the bounds of the type stand for infinity.
     pub occurred_at: Option<i64>,
     pub recorded_at: i64,
+    pub partition: &'static str,
 }
+
+/// Where events are; the first one is meant where none is named.
+pub const PARTITIONS: [&str; 3] = ["default", "acme", "A b's \"c\""];
 
 impl Matchable for Event {
     fn position(&self) -> i64 {
@@ -56,6 +60,7 @@ impl Event {
             version: 0,
             occurred_at: random.chance(60).then(|| time(random)),
             recorded_at: 0,
+            partition: PARTITIONS[0],
         }
     }
 
@@ -190,5 +195,19 @@ pub fn request(random: &mut Random, log: &[Event]) -> Value {
     if random.chance(25) {
         request["occurred_until"] = json!(time(random));
     }
+    request["partition"] = match random.below(6) {
+        0 | 1 => json!("*"),
+        2 => Value::Null,
+        _ => json!(random.pick(&PARTITIONS)),
+    };
     request
+}
+
+/// Whether an event is where the request looks.
+pub fn is_there(event: &Event, request: &Value) -> bool {
+    match request["partition"].as_str() {
+        None => event.partition == PARTITIONS[0],
+        Some("*") => true,
+        Some(partition) => event.partition == partition,
+    }
 }

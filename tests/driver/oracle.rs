@@ -1,5 +1,5 @@
 //! The engine against the domain's own matching (`dcb`, compiled into this program): random logs, random
-//! queries, every option, conditions, streams and times.
+//! queries, every option, conditions, streams and times; in one of several partitions, or in all.
 //!
 //! Without the recheck of rows (type and tags after a hit of the key index) the server with keys of 6 bits,
 //! where nearly all keys collide, answers wrongly; so do merge and leapfrog scans with any slip in them.
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, Database};
 use crate::dcb::parse;
 use crate::dcb::query::Query;
-use crate::model::{Event, query, request, stream};
+use crate::model::{Event, PARTITIONS, is_there, query, request, stream};
 use crate::random::{Random, scaled};
 use crate::session::Session;
 
@@ -22,7 +22,7 @@ fn expected(log: &[Event], request: &Value) -> (Vec<i64>, i64, bool, Option<i64>
     let query = parsed(request["query"].as_str().expect("a text"));
     let all: Vec<i64> = log
         .iter()
-        .filter(|e| query.matches(*e))
+        .filter(|e| is_there(e, request) && query.matches(*e))
         .map(|e| e.position)
         .collect();
     let after = request["after"].as_i64().unwrap_or(0);
@@ -31,7 +31,8 @@ fn expected(log: &[Event], request: &Value) -> (Vec<i64>, i64, bool, Option<i64>
     let until = request["occurred_until"].as_i64().unwrap_or(i64::MAX);
     let mut read: Vec<i64> = log
         .iter()
-        .filter(|e| query.matches(*e) && e.position > after && e.position <= upto)
+        .filter(|e| is_there(e, request) && query.matches(*e))
+        .filter(|e| e.position > after && e.position <= upto)
         .filter(|e| e.recorded_at <= as_of && e.occurred() <= until)
         .map(|e| e.position)
         .collect();
@@ -52,13 +53,14 @@ fn expected(log: &[Event], request: &Value) -> (Vec<i64>, i64, bool, Option<i64>
 
 const ASK: &str = "
     SELECT ARRAY(SELECT position FROM en57_read(q.query, after => r.after, upto => r.upto,
-                    max_count => r.max_count, backwards => r.backwards,
+                    max_count => r.max_count, backwards => r.backwards, partition => r.partition,
                     as_of => pg_temp.at(r.as_of), occurred_until => pg_temp.at(r.occurred_until))),
-           en57_count(q.query), en57_exists(q.query), (SELECT position FROM en57_last(q.query)),
-           (SELECT count(*) FROM en57_read() e WHERE q.query @> e)
+           en57_count(q.query, r.partition), en57_exists(q.query, r.partition),
+           (SELECT position FROM en57_last(q.query, r.partition)),
+           (SELECT count(*) FROM en57_read(partition => r.partition) e WHERE q.query @> e)
     FROM ROWS FROM (jsonb_to_recordset($1)
-            AS (query text, after bigint, upto bigint, max_count bigint, backwards boolean, as_of bigint, occurred_until bigint))
-            WITH ORDINALITY AS r (query, after, upto, max_count, backwards, as_of, occurred_until, n)
+            AS (query text, after bigint, upto bigint, max_count bigint, backwards boolean, partition text, as_of bigint, occurred_until bigint))
+            WITH ORDINALITY AS r (query, after, upto, max_count, backwards, partition, as_of, occurred_until, n)
         CROSS JOIN LATERAL (SELECT r.query::en57_query AS query OFFSET 0) q
     ORDER BY r.n";
 
@@ -173,7 +175,7 @@ fn append_to(
     }
 }
 
-/// Appends a batch to a stream at a random version, on a random condition, and compares what becomes of it.
+/// Appends a batch to a stream of the default partition at a random version, on a random condition, and compares what becomes of it.
 fn append_to_stream(
     session: &mut Session,
     random: &mut Random,
@@ -215,7 +217,7 @@ fn append_to_stream(
     let matching: Vec<i64> = condition.as_deref().map_or_else(Vec::new, |text| {
         let query = parsed(text);
         log.iter()
-            .filter(|e| query.matches(*e))
+            .filter(|e| e.partition == PARTITIONS[0] && query.matches(*e))
             .map(|e| e.position)
             .collect()
     });
@@ -256,7 +258,7 @@ fn recorded(session: &mut Session, events: &mut [Event]) {
     let sql =
         "SELECT DISTINCT extract(epoch FROM date_trunc('second', recorded_at))::bigint * 1000000
             + extract(microseconds FROM recorded_at)::bigint % 1000000
-        FROM en57_read(after => $1::bigint - 1, upto => $2)";
+        FROM en57_read(after => $1::bigint - 1, upto => $2, partition => '*')";
     let (first, last) = (events[0].position, events[events.len() - 1].position);
     let at: i64 = session.row(sql, &[&first, &last]).get(0);
     events.iter_mut().for_each(|e| e.recorded_at = at);
@@ -286,11 +288,15 @@ fn append(session: &mut Session, random: &mut Random, log: &mut Vec<Event>) {
     if random.chance(40) {
         return append_to_stream(session, random, log, at_most);
     }
+    let place = *random.pick(&PARTITIONS);
+    events.iter_mut().for_each(|e| e.partition = place);
+    session.row("SELECT set_config('en57.partition', $1, false)", &[&place]);
     let answer = session.append(&json!(documents), condition.as_deref());
+    session.run("RESET en57.partition");
     let matching: Vec<i64> = condition.as_deref().map_or_else(Vec::new, |text| {
         let query = parsed(text);
         log.iter()
-            .filter(|e| query.matches(*e))
+            .filter(|e| e.partition == place && query.matches(*e))
             .map(|e| e.position)
             .collect()
     });
@@ -332,6 +338,9 @@ fn same_answers(db: &Database, n: u64, logs: usize) {
     for number in 0..logs {
         if number > 0 {
             session.run("DROP EXTENSION en57; CREATE EXTENSION en57");
+        }
+        for name in &PARTITIONS[1..] {
+            session.row("SELECT en57_create_partition($1)::text", &[name]);
         }
         // Small logs are where mistakes show, but pages must fill, too.
         let appends = if number % 5 == 4 {

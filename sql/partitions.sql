@@ -1,0 +1,54 @@
+------------------------------------------------------------------------------------------------------
+-- Partitions
+------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION en57_create_partition(name text) RETURNS regclass
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_create_partition(text) IS 'makes a partition; returns its table';
+
+CREATE FUNCTION en57_drop_partition(name text) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_drop_partition(text) IS 'drops a partition with its events';
+
+CREATE FUNCTION en57_detach_partition(name text) RETURNS regclass
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_detach_partition(text) IS
+    'takes a partition out of the log; returns its table, which stays with its rows';
+
+CREATE FUNCTION en57_truncate(partition text, restart boolean DEFAULT false) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_truncate(text, boolean) IS
+    'empties a partition; with restart, positions begin at 1 again';
+
+CREATE FUNCTION en57_grant(role regrole, what text, partition text DEFAULT NULL) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_grant(regrole, text, text) IS
+    'makes a role a reader, writer or admin of a partition, or of all that there are and the log';
+
+CREATE FUNCTION en57_revoke(role regrole, what text, partition text DEFAULT NULL) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_revoke(regrole, text, text) IS 'takes from a role what en57_grant gives';
+
+CREATE FUNCTION en57.partition_of("table" regclass) RETURNS text
+    AS 'MODULE_PATHNAME', 'en57_partition_of' LANGUAGE c STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION en57.partition_of(regclass) IS 'the name of the partition that a table is, or NULL';
+
+CREATE VIEW en57_partitions AS
+SELECT p.name,
+       p.oid::pg_catalog.regclass AS "table",
+       pg_catalog.pg_get_userbyid(p.relowner) AS owner,
+       GREATEST(p.reltuples::bigint, pg_catalog.pg_stat_get_live_tuples(p.oid)) AS events,
+       pg_catalog.pg_total_relation_size(p.oid) AS bytes,
+       CASE WHEN p.name IS NOT NULL AND pg_catalog.has_table_privilege(p.oid, 'SELECT')
+                 AND NOT pg_catalog.row_security_active(p.oid)
+            THEN en57_head(NULL, p.name) END AS head
+  FROM (SELECT c.oid, c.relowner, c.reltuples, en57.partition_of(c.oid) AS name
+          FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
+         WHERE i.inhparent = 'en57.events'::pg_catalog.regclass) p;
+COMMENT ON VIEW en57_partitions IS 'the partitions of the log';
+COMMENT ON COLUMN en57_partitions.name IS 'its name; NULL if the table was attached by hand for something else';
+COMMENT ON COLUMN en57_partitions."table" IS 'the table that holds its events';
+COMMENT ON COLUMN en57_partitions.owner IS 'the table''s owner';
+COMMENT ON COLUMN en57_partitions.events IS 'how many events it holds, as estimated';
+COMMENT ON COLUMN en57_partitions.bytes IS 'what it takes on disk, with its indexes';
+COMMENT ON COLUMN en57_partitions.head IS 'its frontier, as en57_head has it; NULL without the SELECT privilege';

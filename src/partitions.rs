@@ -1,0 +1,180 @@
+//! Partitions: making, dropping, detaching and emptying them, and who may do what with them.
+
+use crate::dcb::error::{Error, Result, SqlState, nearest};
+use crate::dcb::partition::{DEFAULT, check_name, shown};
+use crate::dcb::query::Query;
+use crate::store::Oid;
+use crate::store::btree::Direction;
+use crate::store::catalog::{self, Exclusion, Store};
+use crate::store::ddl::{self, Rights};
+use crate::store::heap::Fetcher;
+use crate::store::partition::{Access, Partition};
+use crate::store::position::Counter;
+use crate::store::scan::{Range, Scan};
+
+/// Makes a partition and returns its table.
+///
+/// # Errors
+/// 42501 for others than admins of the whole log; 22023 for a name that cannot be; 42710 where there is one.
+pub fn create(name: &str) -> Result<Oid> {
+    catalog::demand_writable("en57_create_partition()");
+    check_name(name)?;
+    let store = catalog::store()?;
+    Access::Manage.demand(store.events)?;
+    store.lock(Exclusion::OfAttaching);
+    if store.has_partition(name)? {
+        return Err(Error::new(
+            SqlState::DuplicateObject,
+            format!("partition \"{}\" exists already", shown(name)),
+        ));
+    }
+    let table = store.free_table(name)?;
+    Ok(ddl::create_partition(store, name, &table))
+}
+
+/// Drops a partition with its events.
+///
+/// # Errors
+/// 42501 for others than its admins; 42704; 55000 for the default one.
+pub fn drop(name: &str) -> Result<()> {
+    catalog::demand_writable("en57_drop_partition()");
+    let (store, place) = removable(name, "dropped")?;
+    ddl::drop_partition(store, place);
+    Ok(())
+}
+
+/// Takes a partition out of the log and returns its table, which stays.
+///
+/// # Errors
+/// As [`drop`].
+pub fn detach(name: &str) -> Result<Oid> {
+    catalog::demand_writable("en57_detach_partition()");
+    let (store, place) = removable(name, "detached")?;
+    ddl::detach_partition(store, place);
+    Ok(place)
+}
+
+/// The table of a partition that is to go, locked after the log as PostgreSQL's own commands do it.
+fn removable(name: &str, what: &str) -> Result<(&'static Store, Oid)> {
+    if name == DEFAULT {
+        return Err(Error::new(
+            SqlState::NotInPrerequisiteState,
+            format!("partition \"{DEFAULT}\" cannot be {what}"),
+        )
+        .hint("en57_truncate() empties it."));
+    }
+    let store = catalog::store()?;
+    store.demand(name, Access::Manage)?;
+    store.lock(Exclusion::OfAll);
+    let place = store.partition(Some(name), Access::Manage)?;
+    Ok((store, place.oid))
+}
+
+/// Empties a partition; with `restart` positions begin at 1 again once the transaction is committed.
+///
+/// # Errors
+/// 42501 for others than its admins, and with `restart` than admins of the whole log; 55000 where other
+/// partitions hold events.
+pub fn truncate(name: &str, restart: bool) -> Result<()> {
+    catalog::demand_writable("en57_truncate()");
+    let store = catalog::store()?;
+    store.demand(name, Access::Manage)?;
+    if restart {
+        Access::Manage.demand(store.events)?;
+        store.lock(Exclusion::OfAttaching);
+    }
+    let place = store.partition(Some(name), Access::Manage)?;
+    if restart {
+        // Nobody appends anywhere until the transaction ends, so no position is allotted.
+        for (other, _) in store.all()?.iter().filter(|(_, table)| *table != place.oid) {
+            let other = store.partition(Some(other), Access::Exclude)?;
+            if !is_empty(&other)? {
+                return Err(Error::new(
+                    SqlState::NotInPrerequisiteState,
+                    format!("partition \"{}\" holds events", shown(&other.name)),
+                )
+                .detail("Positions are those of all partitions together.")
+                .hint("Truncate it first, or leave restart out."));
+            }
+        }
+    }
+    ddl::truncate(place.oid);
+    if restart {
+        Counter::of(store)?.restart_at_commit();
+    }
+    Ok(())
+}
+
+/// Whether there is no event in a partition to which nobody appends.
+fn is_empty(partition: &Partition) -> Result<bool> {
+    let query = Query::everything();
+    let table = partition.open_to_scan(&query);
+    let range = Range {
+        after: 0,
+        upto: i64::MAX - 1,
+    };
+    let mut scan = Scan::new(&table, &query, range, Direction::Backward)?;
+    let mut fetcher = Fetcher::new(&table);
+    while let Some(entry) = scan.next_entry()? {
+        if fetcher.fetch(entry, false) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The name of a table's partition; `None` where it is not one.
+pub fn name_of(table: Oid) -> Result<Option<String>> {
+    // One that is attached by hand for something else has no name.
+    Ok(catalog::store()?.name_of(table).unwrap_or_default())
+}
+
+/// Gives a role rights on a partition, or on the log and all partitions that there are.
+///
+/// # Errors
+/// 42501 for others than its admins; 42704; 22023.
+pub fn grant(role: Oid, what: &str, partition: Option<&str>, function: Oid) -> Result<()> {
+    catalog::demand_writable("en57_grant()");
+    let (rights, store) = (rights(what)?, catalog::store()?);
+    ddl::grant(role, rights, &tables(store, partition)?, function)
+}
+
+/// Takes from a role the rights that [`grant`] gives.
+///
+/// # Errors
+/// As [`grant`].
+pub fn revoke(role: Oid, what: &str, partition: Option<&str>, function: Oid) -> Result<()> {
+    catalog::demand_writable("en57_revoke()");
+    let (rights, store) = (rights(what)?, catalog::store()?);
+    ddl::revoke(store, role, rights, &tables(store, partition)?, function)
+}
+
+fn rights(what: &str) -> Result<Rights> {
+    const KNOWN: [(&str, Rights); 3] = [
+        ("reader", Rights::Reader),
+        ("writer", Rights::Writer),
+        ("admin", Rights::Admin),
+    ];
+    let known = KNOWN.iter().find(|(name, _)| *name == what);
+    known.map(|(_, rights)| *rights).ok_or_else(|| {
+        let error = Error::new(
+            SqlState::InvalidParameter,
+            "what must be 'reader', 'writer' or 'admin'",
+        );
+        match nearest(what, &KNOWN.map(|(name, _)| name)) {
+            Some(near) => error.hint(format!("Did you mean '{near}'?")),
+            None => error,
+        }
+    })
+}
+
+/// The tables on which the caller, an admin, gives or takes rights.
+fn tables(store: &Store, partition: Option<&str>) -> Result<Vec<Oid>> {
+    if let Some(name) = partition {
+        return Ok(vec![store.demand(name, Access::Manage)?]);
+    }
+    Access::Manage.demand(store.events)?;
+    let all = store.all()?;
+    let partitions = all.iter().map(|(_, table)| *table);
+    Ok(std::iter::once(store.events).chain(partitions).collect())
+}

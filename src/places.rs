@@ -1,0 +1,210 @@
+//! Where a read looks: one partition, or all that the caller may read, merged in position order.
+
+use std::collections::BinaryHeap;
+use std::rc::Rc;
+
+use crate::dcb::error::Result;
+use crate::dcb::partition::ALL;
+use crate::dcb::query::Query;
+use crate::read;
+use crate::store::btree::{Direction, Entry};
+use crate::store::catalog::{self, Store};
+use crate::store::heap::Fetcher;
+use crate::store::partition::{Access, Partition};
+use crate::store::position::Counter;
+use crate::store::scan::{Range, Scan};
+use crate::store::table::Opened;
+use crate::store::{Oid, key_lock};
+
+/// The partitions of a read.
+pub struct Places {
+    access: Access,
+    is_all: bool,
+    list: Vec<Rc<Partition>>,
+    /// Whatever is at or below it is in one of the list, or will never be.
+    floor: i64,
+}
+
+impl Places {
+    /// The partition that an argument means, or all that the caller may read.
+    ///
+    /// # Errors
+    /// 42501, 42704.
+    pub fn find(store: &'static Store, name: Option<&str>, access: Access) -> Result<Self> {
+        let name = catalog::effective_name(name)?;
+        let mut places = Self {
+            access,
+            is_all: name == ALL,
+            list: Vec::new(),
+            floor: i64::MAX,
+        };
+        if places.is_all {
+            places.renew(store)?;
+        } else {
+            places.list.push(store.partition(Some(&name), access)?);
+        }
+        Ok(places)
+    }
+
+    /// Looks for all partitions again: there may be new ones.
+    ///
+    /// The order matters. A transaction that attaches a partition may have appended to it, and while it is
+    /// in flight the partition is not found. Either it is seen to hold its lock, and then its bound counts,
+    /// which was there before; or it has ended by then, and the partition is found below.
+    ///
+    /// # Errors
+    /// 42501 where the caller may read none.
+    pub fn renew(&mut self, store: &'static Store) -> Result<()> {
+        if !self.is_all {
+            return Ok(());
+        }
+        let counter = Counter::of(store)?;
+        let next = counter.next();
+        let flights: Vec<_> = counter.in_flight(next).collect();
+        let attaching = key_lock::attachers(store.events);
+        let bounds = flights
+            .iter()
+            .filter(|f| attaching.contains(&f.backend))
+            .map(|f| f.bound);
+        self.floor = bounds.min().unwrap_or(next) - 1;
+        self.list = store.readable(self.access)?;
+        Ok(())
+    }
+
+    /// The position as of which nothing that matches is missing in any of them, without waiting.
+    pub fn current_frontier(&self, counter: &Counter, query: &Query) -> i64 {
+        let frontiers = self.list.iter();
+        frontiers
+            .map(|place| read::current_frontier(counter, place, query))
+            .min()
+            .unwrap_or(self.floor)
+            .min(self.floor)
+    }
+
+    /// The partitions.
+    pub fn iter(&self) -> impl Iterator<Item = &Partition> {
+        self.list.iter().map(AsRef::as_ref)
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.list.len()
+    }
+
+    /// What frontiers are kept by: the one partition, or none for all.
+    pub fn key(&self) -> Oid {
+        match self.list.as_slice() {
+            [only] if !self.is_all => only.oid,
+            _ => Oid::INVALID,
+        }
+    }
+
+    /// Opens them for a scan of a query. One that the transaction has dropped since is not there.
+    ///
+    /// # Errors
+    /// 55000 where a table has become something else.
+    pub fn open(&self, store: &'static Store, query: &Query) -> Result<Vec<Opened>> {
+        let mut tables = Vec::with_capacity(self.list.len());
+        for place in &self.list {
+            tables.extend(store.again(place)?.map(|p| p.open_to_scan(query)));
+        }
+        Ok(tables)
+    }
+}
+
+/// The entries of a query in several tables, in position order.
+pub struct Merge<'t> {
+    members: Vec<(Scan<'t>, Fetcher<'t>)>,
+    /// Where the members stand that have anything left; the one on top comes next.
+    next: BinaryHeap<Standing>,
+    /// The member whose entry was handed out last.
+    current: Option<usize>,
+    direction: Direction,
+}
+
+/// A member's next entry; the greatest comes first.
+struct Standing {
+    rank: i64,
+    member: usize,
+    entry: Entry,
+}
+
+impl<'t> Merge<'t> {
+    /// Scans the tables for a query over a range of positions.
+    ///
+    /// # Errors
+    /// 55000 where an index is missing; XX001 where one is damaged.
+    pub fn new(
+        tables: &'t [Opened],
+        query: &Query,
+        range: Range,
+        direction: Direction,
+    ) -> Result<Self> {
+        let mut merge = Self {
+            members: Vec::with_capacity(tables.len()),
+            next: BinaryHeap::with_capacity(tables.len()),
+            current: None,
+            direction,
+        };
+        for (member, table) in tables.iter().enumerate() {
+            let scan = Scan::new(table, query, range, direction)?;
+            merge.members.push((scan, Fetcher::new(table)));
+            merge.advance(member)?;
+        }
+        Ok(merge)
+    }
+
+    fn advance(&mut self, member: usize) -> Result<()> {
+        if let Some(entry) = self.members[member].0.next_entry()? {
+            let rank = match self.direction {
+                Direction::Forward => -entry.position,
+                Direction::Backward => entry.position,
+            };
+            self.next.push(Standing {
+                rank,
+                member,
+                entry,
+            });
+        }
+        Ok(())
+    }
+
+    /// The next entry, with what fetches its row.
+    ///
+    /// # Errors
+    /// XX001 where an index is damaged.
+    pub fn next_entry(&mut self) -> Result<Option<(Entry, &mut Fetcher<'t>)>> {
+        if let Some(last) = self.current.take() {
+            self.advance(last)?;
+            if self.next.peek().is_some_and(|top| top.member != last) {
+                // One page is pinned, whatever the number of members.
+                self.members[last].1.unpin();
+            }
+        }
+        let Some(top) = self.next.pop() else {
+            return Ok(None);
+        };
+        self.current = Some(top.member);
+        Ok(Some((top.entry, &mut self.members[top.member].1)))
+    }
+}
+
+impl PartialEq for Standing {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Standing {}
+
+impl PartialOrd for Standing {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Standing {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.rank, other.member).cmp(&(other.rank, self.member))
+    }
+}

@@ -1,0 +1,277 @@
+//! A partition: its table and indexes, what a caller may do with it, and how it is opened.
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::query::{Criterion, Query};
+
+use super::bound::relation_name;
+use super::table::{Index, IndexRole, Opened};
+
+/// What a caller is about to do with a partition: which rights he needs, and which lock keeps others from
+/// what would disturb it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Read its events.
+    Read,
+    /// Look at its frontier; nothing is locked any more when it has been found.
+    Watch,
+    /// Append without a condition.
+    Append,
+    /// Append on a condition: a refused append shows events.
+    AppendIf,
+    /// Lock a query.
+    Lock,
+    /// Empty or drop it.
+    Manage,
+    /// Keep others from appending to it.
+    Exclude,
+    /// en57's own look.
+    Own,
+}
+
+impl Access {
+    /// The privileges on its table.
+    fn rights(self) -> &'static [(u32, &'static str)] {
+        const SELECT: (u32, &str) = (pg_sys::ACL_SELECT, "SELECT");
+        const INSERT: (u32, &str) = (pg_sys::ACL_INSERT, "INSERT");
+        const TRUNCATE: (u32, &str) = (pg_sys::ACL_TRUNCATE, "TRUNCATE");
+        match self {
+            Self::Read | Self::Watch => &[SELECT],
+            Self::Append => &[INSERT],
+            Self::AppendIf | Self::Lock => &[INSERT, SELECT],
+            Self::Manage => &[TRUNCATE],
+            Self::Exclude | Self::Own => &[],
+        }
+    }
+
+    /// Whether row-level security would have a say.
+    pub(super) fn sees_rows(self) -> bool {
+        !matches!(self, Self::Manage | Self::Exclude | Self::Own)
+    }
+
+    /// The lock on its table.
+    pub(super) fn lock(self) -> u32 {
+        match self {
+            Self::Read | Self::Watch | Self::Lock | Self::Own => pg_sys::AccessShareLock,
+            Self::Append | Self::AppendIf => pg_sys::RowExclusiveLock,
+            Self::Exclude => pg_sys::ShareRowExclusiveLock,
+            Self::Manage => pg_sys::AccessExclusiveLock,
+        }
+    }
+
+    /// Makes sure that the caller may do it; `false` where the table is gone.
+    ///
+    /// # Errors
+    /// 42501.
+    pub fn demand(self, table: Oid) -> Result<bool> {
+        for (right, called) in self.rights() {
+            let mut is_missing = false;
+            if has_right(table, *right, &mut is_missing) {
+                continue;
+            }
+            if is_missing {
+                return Ok(false);
+            }
+            let name = relation_name(table);
+            return Err(Error::new(
+                SqlState::InsufficientPrivilege,
+                format!("permission denied for table {name}"),
+            )
+            .hint(match self {
+                Self::Manage => format!(
+                    "This needs the {called} privilege on en57.{name}, as en57_grant() gives it to an admin."
+                ),
+                _ => format!("This needs the {called} privilege on en57.{name}."),
+            }));
+        }
+        Ok(true)
+    }
+
+    /// Whether the caller may do it.
+    pub fn is_allowed(self, table: Oid) -> bool {
+        let rights = self.rights();
+        rights.iter().all(|(r, _)| has_right(table, *r, &mut false))
+    }
+}
+
+fn has_right(table: Oid, right: u32, is_missing: &mut bool) -> bool {
+    // SAFETY: lookups in the system caches.
+    unsafe {
+        let user = pg_sys::GetUserId();
+        pg_sys::pg_class_aclcheck_ext(table, user, right as _, is_missing)
+            == pg_sys::AclResult::ACLCHECK_OK
+    }
+}
+
+/// The indexes that every event is in, and these with the list of streams.
+const OWN: [IndexRole; 3] = [IndexRole::Position, IndexRole::Id, IndexRole::Keys];
+const WITH_STREAMS: [IndexRole; 4] = [
+    IndexRole::Position,
+    IndexRole::Id,
+    IndexRole::Keys,
+    IndexRole::Stream,
+];
+
+/// A partition: its table and indexes.
+pub struct Partition {
+    /// The table's oid: what locks and slots are keyed by.
+    pub oid: Oid,
+    /// Its name, as events carry it.
+    pub name: String,
+    indexes: Vec<(Oid, IndexRole, bool)>,
+    /// Whether inserting needs more than the heap and en57's own indexes.
+    pub needs_extras: bool,
+    has_row_security: bool,
+}
+
+impl Partition {
+    /// Looks at a table that the caller has locked.
+    ///
+    /// # Errors
+    /// 55000 where it is not as en57 makes them.
+    pub(super) fn load(oid: Oid, name: &str) -> Result<Self> {
+        let relation = Opened::table(oid, pg_sys::NoLock);
+        relation.demand_shape()?;
+        // SAFETY: the relation is open and locked, so its relcache entry and lists stay.
+        unsafe {
+            let list = pg_sys::RelationGetIndexList(relation.relation());
+            let am = pg_sys::get_index_am_oid(c"en57_keys".as_ptr(), true);
+            let n = if list.is_null() {
+                0
+            } else {
+                (*list).length as usize
+            };
+            let mut indexes = Vec::with_capacity(n);
+            for i in 0..n {
+                let index = (*(*list).elements.add(i)).oid_value;
+                indexes.push(Index::open(index, pg_sys::AccessShareLock).describe(am));
+                // Those that are used are locked when they are opened for it.
+                pg_sys::UnlockRelationOid(index, pg_sys::AccessShareLock as _);
+            }
+            pg_sys::list_free(list);
+            let constraints = (*(*relation.relation()).rd_att).constr;
+            let has_checks = !constraints.is_null() && (*constraints).num_check > 0;
+            let has_others = indexes.iter().any(|(_, role, _)| *role == IndexRole::Other);
+            Ok(Self {
+                oid,
+                name: name.to_owned(),
+                indexes,
+                needs_extras: has_checks || has_others || has_added_not_null(oid),
+                has_row_security: (*(*relation.relation()).rd_rel).relrowsecurity,
+            })
+        }
+    }
+
+    /// Opens the table and some of its indexes, locked until the end of the transaction.
+    fn open(&self, lock: u32, roles: &[IndexRole]) -> Opened {
+        let mut opened = Opened::table(self.oid, lock);
+        for (oid, role, ready) in &self.indexes {
+            if roles.contains(role) && (*ready || lock != pg_sys::AccessShareLock) {
+                opened.take(*role, Index::open(*oid, lock));
+            }
+        }
+        opened
+    }
+
+    /// Opens it for reading.
+    pub fn open_to_read(&self) -> Opened {
+        self.open(pg_sys::AccessShareLock, &OWN)
+    }
+
+    /// Opens it with what a scan of a query needs: the lock table need not hold more of a thousand
+    /// partitions.
+    pub fn open_to_scan(&self, query: &Query) -> Opened {
+        let mut roles = Vec::with_capacity(2);
+        if query.criteria().iter().any(Criterion::is_everything) {
+            roles.push(IndexRole::Position);
+        }
+        if !query.criteria().iter().all(Criterion::is_everything) {
+            roles.push(IndexRole::Keys);
+        }
+        self.open(pg_sys::AccessShareLock, &roles)
+    }
+
+    /// Opens it for reading, with the list of streams, which few need.
+    ///
+    /// # Errors
+    /// 55000 where the list is missing.
+    pub fn open_to_list(&self) -> Result<Opened> {
+        let opened = self.open(pg_sys::AccessShareLock, &WITH_STREAMS);
+        opened.index(IndexRole::Stream)?;
+        Ok(opened)
+    }
+
+    /// Opens it for appending, to a stream or not.
+    ///
+    /// # Errors
+    /// 0A000 where somebody's INSERT trigger would have to fire; 55000 where an index is missing.
+    pub fn open_to_append(&self, to_stream: bool) -> Result<Opened> {
+        let roles: &[IndexRole] = if to_stream { &WITH_STREAMS } else { &OWN };
+        let opened = self.open(pg_sys::RowExclusiveLock, roles);
+        opened.refuse_triggers()?;
+        // A row that is missing from one of them would never be found.
+        for role in roles {
+            opened.index(*role)?;
+        }
+        Ok(opened)
+    }
+
+    /// The oids of its indexes for one thing.
+    pub fn indexes_of(&self, role: IndexRole) -> impl Iterator<Item = Oid> {
+        self.indexes
+            .iter()
+            .filter(move |(_, r, _)| *r == role)
+            .map(|(oid, _, _)| *oid)
+    }
+
+    /// Refuses where row-level security is in force for the caller.
+    ///
+    /// # Errors
+    /// 0A000.
+    pub(super) fn refuse_row_security(&self) -> Result<()> {
+        // SAFETY: the table is locked; check_enable_rls looks in the system caches and raises nothing
+        // with noError set.
+        let in_force = self.has_row_security
+            && unsafe { pg_sys::check_enable_rls(self.oid, pg_sys::InvalidOid, true) }
+                == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32;
+        if !in_force {
+            return Ok(());
+        }
+        Err(Error::new(
+            SqlState::NotSupported,
+            format!(
+                "row-level security is in force for this role on table \"{}\"",
+                relation_name(self.oid)
+            ),
+        )
+        .detail("en57 reads and writes the table directly and would bypass its policies.")
+        .hint("Use one partition for each tenant, or a role that bypasses row-level security."))
+    }
+}
+
+/// Whether a column that en57 leaves NULL may not be.
+fn has_added_not_null(table: Oid) -> bool {
+    use super::event::Column;
+    let nullable = [
+        Column::Data,
+        Column::Meta,
+        Column::Stream,
+        Column::StreamVersion,
+    ];
+    nullable.iter().any(|column| {
+        let (table, number) = (Datum::from(table), Datum::from(column.attribute()));
+        // SAFETY: a lookup in the system caches; the tuple is read before it is released.
+        unsafe {
+            let cache = pg_sys::SysCacheIdentifier::ATTNUM as i32;
+            let tuple = pg_sys::SearchSysCache2(cache, table, number);
+            if tuple.is_null() {
+                return false;
+            }
+            let form: *mut pg_sys::FormData_pg_attribute = pg_sys::GETSTRUCT(tuple).cast();
+            let not_null = (*form).attnotnull;
+            pg_sys::ReleaseSysCache(tuple);
+            not_null
+        }
+    })
+}

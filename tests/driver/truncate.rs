@@ -1,0 +1,227 @@
+//! `en57_truncate` beside others, and its restart of positions through rollbacks and crashes.
+//!
+//! Without the lock on the other partitions, or with the counter moved before the commit, positions are given
+//! out twice; without the reset of the stored ceiling they do not begin at 1 after a crash.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, await_that};
+use crate::random::scaled;
+use crate::session::{Session, state};
+
+fn batch(tag: &str) -> Value {
+    Value::Array(vec![json!({"type": "t", "tags": ["all", tag]}); 5])
+}
+
+fn restart(session: &mut Session) {
+    // In the order in which a read of all locks them: PostgreSQL would end one of the two otherwise.
+    session.run("SELECT en57_truncate('default'), en57_truncate('other', restart => true)");
+}
+
+/// Readers see whole batches, and no position comes twice.
+#[test]
+fn beside_readers_and_appenders() {
+    let db = Cluster::shared().database();
+    let mut session = db.connect();
+    session.run("SELECT en57_create_partition('other')");
+    let done = AtomicBool::new(false);
+    let (reads, appends) = (AtomicU64::new(0), AtomicU64::new(0));
+    thread::scope(|scope| {
+        for n in 0..4 {
+            let (db, done, appends) = (&db, &done, &appends);
+            scope.spawn(move || {
+                let mut session = db.connect();
+                if n == 3 {
+                    session.run("SET en57.partition = 'other'");
+                }
+                let mut i = 0;
+                while !done.load(Ordering::Relaxed) {
+                    i += 1;
+                    // A rolled-back append of an open transaction meets a restart, too.
+                    if i % 4 == 0 {
+                        session.run("BEGIN; SAVEPOINT s");
+                        session.append(&batch("undone"), None);
+                        session.run("ROLLBACK TO s");
+                    }
+                    let answer =
+                        session.append(&batch(&format!("w:{n}")), Some(r#"{"tags": ["never"]}"#));
+                    assert_eq!(answer.position - answer.first.expect("a position"), 4);
+                    if i % 4 == 0 {
+                        session.run("COMMIT");
+                    }
+                    appends.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for partition in ["default", "*"] {
+            let (db, done, reads) = (&db, &done, &reads);
+            scope.spawn(move || {
+                let mut session = db.connect();
+                let sql = "SELECT count(*), count(DISTINCT position) FROM en57_read('{\"tags\": [\"all\"]}', partition => $1)";
+                while !done.load(Ordering::Relaxed) {
+                    let row = session.row(sql, &[&partition]);
+                    let (all, positions): (i64, i64) = (row.get(0), row.get(1));
+                    assert_eq!(all, positions, "a position came twice");
+                    assert_eq!(all % 5, 0, "half a batch");
+                    reads.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for round in 0..scaled(60) {
+            let before = (
+                reads.load(Ordering::Relaxed),
+                appends.load(Ordering::Relaxed),
+            );
+            await_that("others read and append", || {
+                reads.load(Ordering::Relaxed) > before.0
+                    && appends.load(Ordering::Relaxed) > before.1 + 4
+            });
+            match round % 3 {
+                0 => session.run("SELECT en57_truncate('default')"),
+                _ => restart(&mut session),
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    let twice =
+        "SELECT count(*) FROM (SELECT 1 FROM en57.events GROUP BY position HAVING count(*) > 1) t";
+    assert_eq!(session.number(twice), 0);
+    let last = session.number("SELECT coalesce(max(position), 0) FROM en57.events");
+    assert!(session.append(&batch("last"), None).first > Some(last));
+    assert!(!Cluster::shared().log().contains("terminated by signal"));
+}
+
+#[test]
+fn positions_begin_again_and_survive_crashes() {
+    let cluster = Cluster::own(&[]);
+    let db = cluster.database();
+    let mut session = db.connect();
+    session.run("SELECT en57_create_partition('other')");
+    let many: Value = (0..1000)
+        .map(|n| json!({"type": "t", "tags": [format!("n:{n}")]}))
+        .collect();
+    session.append(&many, None);
+    let crash = |cluster: &'static Cluster| {
+        cluster.stop("immediate");
+        cluster.start();
+        db.connect()
+    };
+    // Undone: positions go on, also after a crash.
+    session.run("BEGIN; SELECT en57_truncate('default', restart => true)");
+    let mut other = db.connect();
+    assert_eq!(other.number("SELECT en57_head(partition => 'other')"), 1000);
+    session.run("ROLLBACK");
+    let next = session.append(&json!({"type": "t"}), None).position;
+    assert_eq!(next, 1001);
+    session.run("BEGIN; SELECT en57_truncate('default', restart => true)");
+    session = crash(&cluster);
+    let next = session.append(&json!({"type": "t"}), None).position;
+    assert!(next > 1001, "{next} was given out before");
+
+    // A crash right after the commit.
+    restart(&mut session);
+    session = crash(&cluster);
+    assert_eq!(session.head(), 0);
+    assert_eq!(session.append(&json!({"type": "t"}), None).position, 1);
+
+    // A crash after some appends: they are there, and the next ones are beyond, but not far.
+    restart(&mut session);
+    for expected in 1..=3 {
+        assert_eq!(
+            session.append(&json!({"type": "t"}), None).position,
+            expected
+        );
+    }
+    assert_eq!(other_head(&cluster, &db.name), 3);
+    session = crash(&cluster);
+    assert_eq!(session.positions("{}"), [1, 2, 3]);
+    let next = session.append(&json!({"type": "t"}), None).position;
+    assert!((4..2000).contains(&next), "{next}");
+
+    // Committed asynchronously: what is appended after it makes it last.
+    session.run("SET synchronous_commit = off");
+    restart(&mut session);
+    assert_eq!(session.append(&json!({"type": "t"}), None).position, 1);
+    session = crash(&cluster);
+    let stored = session.positions("{}");
+    assert!(stored.is_empty() || stored == [1], "{stored:?}");
+    let next = session.append(&json!({"type": "t"}), None).position;
+    assert!(next > 1, "{next} was given out before");
+}
+
+fn other_head(cluster: &Cluster, name: &str) -> i64 {
+    cluster
+        .connect(name)
+        .number("SELECT en57_head(partition => 'other')")
+}
+
+/// A session that has appended before a restart knows nothing of its old positions.
+#[test]
+fn sessions_forget_positions_of_before() {
+    let db = Cluster::shared().database();
+    let [mut old, mut idle, mut admin] = [db.connect(), db.connect(), db.connect()];
+    admin.run("SELECT en57_create_partition('other')");
+    for _ in 0..20 {
+        old.append(&batch("x"), None);
+    }
+    restart(&mut admin);
+    idle.run("BEGIN");
+    idle.append(&json!({"type": "t", "tags": ["y"]}), None);
+    // Beyond what the session has appended before.
+    for _ in 0..30 {
+        admin.append(&batch("z"), None);
+    }
+    old.run("SET en57.wait_timeout = '50ms'");
+    assert_eq!(
+        old.number("SELECT en57_count()"),
+        0,
+        "the idle one holds position 1"
+    );
+    idle.run("COMMIT");
+    assert_eq!(old.number("SELECT en57_count()"), 151);
+}
+
+/// A restart waits for those who append to other partitions, and is refused if they do; who only sleeps until the
+/// log moves on holds up nobody.
+#[test]
+fn waits_for_appenders_and_not_for_sleepers() {
+    let db = Cluster::shared().database();
+    let [mut appender, mut admin, mut watch, mut sleeper] =
+        [db.connect(), db.connect(), db.connect(), db.connect()];
+    admin.run("SELECT en57_create_partition('other')");
+    // The first use after a start looks at all partitions, and keeps its locks until the transaction ends.
+    admin.head();
+    let (pid, asleep) = (admin.pid(), sleeper.pid());
+    let state_of = "SELECT coalesce(wait_event_type, '') FROM pg_stat_activity WHERE pid = $1";
+    thread::scope(|scope| {
+        let sleeping = scope.spawn(|| sleeper.try_run("SELECT en57_wait(1000000, '30s')"));
+        await_that("it sleeps", || {
+            watch.row(state_of, &[&asleep]).get::<_, String>(0) == "Extension"
+        });
+        admin.run("SET lock_timeout = '10s'; SELECT en57_truncate('default', restart => true); RESET lock_timeout");
+
+        appender.run("BEGIN; SET LOCAL en57.partition = 'other'");
+        appender.append(&batch("x"), None);
+        let restarting =
+            scope.spawn(|| admin.try_run("SELECT en57_truncate('default', restart => true)"));
+        await_that("it waits for the appender", || {
+            watch.row(state_of, &[&pid]).get::<_, String>(0) == "Lock"
+        });
+        appender.run("COMMIT");
+        let error = restarting
+            .join()
+            .expect("it ends")
+            .expect_err("there are events");
+        assert_eq!(state(&error), "55000");
+        assert_eq!(appender.append(&batch("y"), None).first, Some(6));
+        watch.run(&format!("SELECT pg_cancel_backend({asleep})"));
+        let cancelled = sleeping
+            .join()
+            .expect("it ends")
+            .expect_err("it was cancelled");
+        assert_eq!(state(&cancelled), "57014");
+    });
+}
