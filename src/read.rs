@@ -11,6 +11,7 @@ use crate::store::position::{self, Counter};
 use crate::store::rows::{Sink, Source};
 use crate::store::scan::{self, Range, Scan};
 use crate::store::snapshot::Leave;
+use crate::store::stat::{self, Counted};
 use crate::store::{Oid, key_lock, lookup, settings, transaction};
 
 /// Beyond so many keys a query's frontier is the partition's: asking the lock manager for each would
@@ -107,6 +108,8 @@ pub struct Reading {
     options: Options,
     partition: Option<String>,
     view: View,
+    /// Whether it is a user's read, which is counted.
+    is_counted: bool,
 }
 
 impl Reading {
@@ -132,6 +135,7 @@ impl Reading {
         let query = query.unwrap_or_else(Query::everything);
         let frontier = frontier(store, place, &query)?;
         let counter = Counter::of(store)?;
+        stat::count(Counted::Reads, 1);
         let own_upto = if counter.has_own() {
             counter.next() - 1
         } else {
@@ -142,6 +146,7 @@ impl Reading {
             options,
             partition: partition.map(str::to_owned),
             view: View { frontier, own_upto },
+            is_counted: true,
         })
     }
 
@@ -156,6 +161,7 @@ impl Reading {
                 frontier,
                 own_upto: frontier,
             },
+            is_counted: false,
         }
     }
 
@@ -221,6 +227,7 @@ impl Source for Reading {
             }
             if self.options.takes(&fetcher.row) {
                 sink(&fetcher.row)?;
+                stat::count(Counted::EventsRead, i64::from(self.is_counted));
                 self.options.max_count -= 1;
                 left -= 1;
             }
@@ -426,10 +433,12 @@ pub fn by_id(
     let place = catalog::store()?.partition(partition)?;
     place.demand_select()?;
     let table = place.open_to_read()?;
+    stat::count(Counted::Reads, 1);
     if let Some(entry) = lookup::find_id(&table, id)? {
         let mut fetcher = Fetcher::new(&table);
         if fetcher.fetch(entry, false) {
             sink(&fetcher.row)?;
+            stat::count(Counted::EventsRead, 1);
         }
     }
     Ok(())

@@ -46,7 +46,7 @@ pub fn wait(
             ..Options::default()
         };
         let mut found = false;
-        Reading::start(Some(query.clone()), options, partition)?.each(|_| {
+        Reading::settled(query.clone(), options, partition, frontier).each(|_| {
             found = true;
             Ok(())
         })?;

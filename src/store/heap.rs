@@ -16,6 +16,7 @@ use super::event::{COLUMNS, Column, NewEvent, Row, new_id};
 use super::extras::Extras;
 use super::fmgr;
 use super::leaf::{self, New};
+use super::stat::{self, Counted};
 use super::table::{IndexRole, Opened};
 
 /// Tuples that go into the heap, and its WAL, together.
@@ -147,7 +148,10 @@ impl Batch<'_> {
         // SAFETY: values and nulls have as many elements as the table has columns.
         unsafe {
             let descriptor = (*self.table.relation()).rd_att;
-            pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr())
+            let tuple =
+                pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
+            stat::count(Counted::Bytes, i64::from((*tuple).t_len));
+            tuple
         }
     }
 

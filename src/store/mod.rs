@@ -29,6 +29,7 @@ pub mod scan;
 pub mod settings;
 pub mod shmem;
 pub mod snapshot;
+pub mod stat;
 pub mod table;
 pub mod transaction;
 pub mod triggers;

@@ -22,7 +22,7 @@ use super::btree::{Bound, Direction, Reader};
 use super::catalog::Store;
 use super::shmem::{Log, SEVERAL, STAGES, Shared, exclusively, my_backend};
 use super::snapshot::Leave;
-use super::{clock, key_lock, transaction};
+use super::{clock, key_lock, stat, transaction};
 
 /// The smallest and the largest step by which the ceiling is raised: a quiet store loses few positions
 /// at a restart, a busy one flushes seldom.
@@ -45,6 +45,9 @@ pub struct Counter {
 
 thread_local! {
     static CACHED: Cell<Option<(u32, &'static Log)>> = const { Cell::new(None) };
+    /// The stored ceiling as of the running transaction's restored rows: looked up and raised once for
+    /// many of them.
+    static PASSED: Cell<i64> = const { Cell::new(0) };
 }
 
 impl Counter {
@@ -75,6 +78,7 @@ impl Counter {
             }
         };
         CACHED.set(Some((relation, log)));
+        stat::count_for(shared, log);
         Ok(Self { shared, log, store })
     }
 
@@ -154,8 +158,11 @@ impl Counter {
     /// while the others go on: nobody waits for its flush.
     fn raise_ceiling(&self, needed: i64, ahead: bool) {
         key_lock::while_locked(self.store.events, !ahead, || {
-            let step = self.log.ceiling_step.load(SeqCst);
-            let room = if ahead { step / 2 } else { 0 };
+            let room = if ahead {
+                self.log.ceiling_step.load(SeqCst) / 2
+            } else {
+                0
+            };
             if self.log.ceiling.load(SeqCst) >= needed + room {
                 return;
             }
@@ -164,17 +171,25 @@ impl Counter {
             if stored > self.log.ceiling_stored.load(SeqCst) {
                 self.log.next.fetch_max(stored + 1, SeqCst);
             }
-            let needed = needed.max(stored);
-            let now_us = clock::now_us();
-            let busy = now_us - self.log.ceiling_raised_us.load(SeqCst) < 1_000_000;
-            let step = (if busy { step * 4 } else { step / 2 })
-                .clamp(*CEILING_STEPS.start(), *CEILING_STEPS.end());
-            self.store.write_ceiling(needed + step);
-            self.log.ceiling_step.store(step, SeqCst);
-            self.log.ceiling_raised_us.store(now_us, SeqCst);
-            self.log.ceiling_stored.store(needed + step, SeqCst);
-            self.log.ceiling.store(needed + step, SeqCst);
+            let ceiling = self.store_ceiling(needed.max(stored));
+            self.log.ceiling_stored.store(ceiling, SeqCst);
+            self.log.ceiling.store(ceiling, SeqCst);
         });
+    }
+
+    /// Makes a ceiling durable that lies a step above a position, and returns it. The caller holds the
+    /// ceiling's lock.
+    fn store_ceiling(&self, position: i64) -> i64 {
+        let step = self.log.ceiling_step.load(SeqCst);
+        let now_us = clock::now_us();
+        let busy = now_us - self.log.ceiling_raised_us.load(SeqCst) < 1_000_000;
+        let step = (if busy { step * 4 } else { step / 2 })
+            .clamp(*CEILING_STEPS.start(), *CEILING_STEPS.end());
+        let ceiling = position.saturating_add(step);
+        self.store.write_ceiling(ceiling);
+        self.log.ceiling_step.store(step, SeqCst);
+        self.log.ceiling_raised_us.store(now_us, SeqCst);
+        ceiling
     }
 
     /// Takes note of a row that came in by other ways than an append (a restore): no position up to it
@@ -182,10 +197,30 @@ impl Counter {
     pub fn pass(&self, partition: Oid, position: i64) {
         transaction::watch();
         key_lock::write_anything(partition);
+        if !self.has_own() {
+            PASSED.set(0);
+        }
         self.cover(partition.to_u32());
+        if position > PASSED.get() {
+            self.raise_ceiling_above(position);
+        }
         self.log.next.fetch_max(position.saturating_add(1), SeqCst);
         // The next append looks at the stored ceiling, which the restore may set after its rows.
         self.log.ceiling.store(0, SeqCst);
+    }
+
+    /// Makes a ceiling durable that covers a row which came in by other ways than an append. What it is
+    /// raised to is nothing that `ceiling_stored` knows: so the next append begins above it, or above
+    /// what the restore has set in its place.
+    fn raise_ceiling_above(&self, position: i64) {
+        key_lock::while_locked(self.store.events, true, || {
+            let stored = self.store.read_ceiling();
+            PASSED.set(if stored < position {
+                self.store_ceiling(position)
+            } else {
+                stored
+            });
+        });
     }
 
     /// Makes this backend's slot cover what will be allotted from now on. Must come first.
@@ -323,6 +358,7 @@ fn enter(shared: &'static Shared, relation: u32, last: i64) -> Result<&'static L
     log.ceiling_stored.store(last, SeqCst);
     log.ceiling_step.store(0, SeqCst);
     log.ceiling_raised_us.store(0, SeqCst);
+    stat::begin(shared, log);
     // SAFETY: set at the start of the backend.
     log.database
         .store(unsafe { pg_sys::MyDatabaseId }.to_u32(), SeqCst);
@@ -421,7 +457,9 @@ pub fn wait_until(
             None => 60_000,
             Some(d) => d
                 .saturating_duration_since(Instant::now())
-                .as_millis()
+                .as_micros()
+                // Up: less than a millisecond that is left is still to be slept.
+                .div_ceil(1000)
                 .min(60_000) as i64,
         };
         if is_ready || left_ms == 0 {
