@@ -112,6 +112,8 @@ fn decide(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
     }
     let counter = Counter::of(store)?;
     let table = place.open_to_append(request.stream.is_some())?;
+    // The table is locked: what is known of it now stays so.
+    let place = catalog::store()?.partition(request.partition)?;
     let name = request.stream.map(|s| s.name);
     let keys: Vec<Vec<i64>> = events.iter().map(|e| e.keys(name)).collect();
     lock(place, &table, request, &keys)?;

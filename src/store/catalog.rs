@@ -30,7 +30,7 @@ pub struct Partition {
     pub oid: Oid,
     /// Its name, as events carry it.
     pub name: &'static str,
-    indexes: Vec<(Oid, IndexRole, bool)>,
+    indexes: Vec<(Oid, IndexRole)>,
     /// Whether inserting needs more than the heap and en57's own indexes.
     pub needs_extras: bool,
 }
@@ -207,7 +207,7 @@ impl Partition {
             pg_sys::list_free(list);
             let constraints = (*(*relation.relation()).rd_att).constr;
             let has_checks = !constraints.is_null() && (*constraints).num_check > 0;
-            let has_others = indexes.iter().any(|(_, role, _)| *role == IndexRole::Other);
+            let has_others = indexes.iter().any(|(_, role)| *role == IndexRole::Other);
             Ok(Self {
                 oid,
                 name,
@@ -224,18 +224,31 @@ impl Partition {
     pub fn open(&self, lock: u32) -> Result<Opened> {
         let mut opened = Opened::table(self.oid, lock);
         opened.refuse_row_security()?;
-        for role in [IndexRole::Position, IndexRole::Id, IndexRole::Keys] {
-            self.take(&mut opened, role, lock);
-        }
+        let roles = [IndexRole::Position, IndexRole::Id, IndexRole::Keys];
+        self.take(&mut opened, &roles, lock)?;
         Ok(opened)
     }
 
-    fn take(&self, opened: &mut Opened, role: IndexRole, lock: u32) {
-        for (oid, is, ready) in &self.indexes {
-            if *is == role && (*ready || lock != pg_sys::AccessShareLock) {
-                opened.take(role, Index::open(*oid, lock));
+    /// Opens some of en57's own indexes of a table that is locked. Whether they may be read, and must be
+    /// written, is asked each time: an index that is being rebuilt becomes so without a change of the table.
+    fn take(&self, opened: &mut Opened, roles: &[IndexRole], lock: u32) -> Result<()> {
+        // What was known of the table before it was locked may be of yesterday.
+        let current = &store()?.partition;
+        let known = if current.oid == self.oid {
+            current
+        } else {
+            self
+        };
+        for role in roles {
+            for oid in known.indexes_of(*role) {
+                let index = Index::open(oid, lock);
+                let (is_valid, is_ready) = index.state();
+                if is_valid || (is_ready && lock != pg_sys::AccessShareLock) {
+                    opened.take(*role, index);
+                }
             }
         }
+        Ok(())
     }
 
     /// Opens the list of streams beside the table, which few need.
@@ -243,7 +256,7 @@ impl Partition {
     /// # Errors
     /// 55000 where it is missing.
     fn open_streams(&self, opened: &mut Opened, lock: u32) -> Result<()> {
-        self.take(opened, IndexRole::Stream, lock);
+        self.take(opened, &[IndexRole::Stream], lock)?;
         opened.index(IndexRole::Stream).map(|_| ())
     }
 
@@ -282,12 +295,36 @@ impl Partition {
         Ok(opened)
     }
 
+    /// Opens the table and en57's own indexes that may be read, for a check: it shows no rows, so policies
+    /// on rows do not matter.
+    ///
+    /// # Errors
+    /// 55000 where the extension's tables are not there.
+    pub fn open_to_check(&self) -> Result<Opened> {
+        let mut opened = Opened::table(self.oid, pg_sys::AccessShareLock);
+        let roles = [
+            IndexRole::Position,
+            IndexRole::Id,
+            IndexRole::Keys,
+            IndexRole::Stream,
+        ];
+        self.take(&mut opened, &roles, pg_sys::AccessShareLock)?;
+        Ok(opened)
+    }
+
+    /// The names of its indexes that may not be read: they are being built, or their build has failed.
+    pub fn invalid_indexes(&self) -> Vec<String> {
+        let open = |(oid, _): &(Oid, IndexRole)| Index::open(*oid, pg_sys::AccessShareLock);
+        let invalid = self.indexes.iter().map(open).filter(|i| !i.state().0);
+        invalid.map(|index| index.name()).collect()
+    }
+
     /// The oids of its indexes for one thing.
     pub fn indexes_of(&self, role: IndexRole) -> impl Iterator<Item = Oid> {
         self.indexes
             .iter()
-            .filter(move |(_, r, _)| *r == role)
-            .map(|(oid, _, _)| *oid)
+            .filter(move |(_, r)| *r == role)
+            .map(|(oid, _)| *oid)
     }
 
     /// Makes sure that the caller may read the partition's events.

@@ -20,7 +20,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 
 use super::btree::{Bound, Direction, Reader};
 use super::catalog::Store;
-use super::shmem::{Log, SEVERAL, STAGES, Shared, exclusively, my_backend};
+use super::shmem::{Log, SEVERAL, STAGES, Shared, Slot, exclusively, my_backend};
 use super::snapshot::Leave;
 use super::{clock, key_lock, stat, transaction};
 
@@ -303,6 +303,36 @@ impl Counter {
                     };
                 concerns.then_some((backend, bound))
             })
+    }
+
+    /// All transactions of the log that have been allotted positions: backend, bound and partition (0 where
+    /// there are several).
+    pub fn all_in_flight(&self) -> Vec<(usize, i64, u32)> {
+        let log = self.shared.index_of(self.log) as u32 + 1;
+        let of = |(backend, slot): (usize, &Slot)| {
+            let bound = bound_of(&slot.bound);
+            let partition = slot.partition.load(SeqCst);
+            let ours = bound != 0 && slot.log.load(SeqCst) == log;
+            ours.then(|| {
+                (
+                    backend,
+                    bound,
+                    if partition == SEVERAL { 0 } else { partition },
+                )
+            })
+        };
+        let slots = self.shared.used_slots().iter().enumerate();
+        slots.filter_map(of).collect()
+    }
+
+    /// What was counted for the log, and since when.
+    pub fn counts(&self) -> (stat::Counts, i64) {
+        stat::counts(self.shared, self.log)
+    }
+
+    /// Counts anew from now on.
+    pub fn reset_counts(&self) {
+        stat::reset(self.shared, self.log);
     }
 
     /// Whether this transaction has been allotted positions.

@@ -86,7 +86,8 @@ thread_local! {
     static ATTACHED: Cell<Option<&'static Shared>> = const { Cell::new(None) };
 }
 
-fn slot_count() -> usize {
+/// How many slots there are.
+pub fn slot_count() -> usize {
     // SAFETY: set before any backend starts. Backend ids count from 1 up to and with MaxBackends.
     unsafe { pg_sys::MaxBackends as usize + 1 }
 }

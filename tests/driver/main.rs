@@ -15,6 +15,7 @@ mod model;
 mod random;
 mod session;
 
+mod check;
 mod checkpoint;
 mod crash;
 mod deadlock;
