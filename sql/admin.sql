@@ -39,7 +39,7 @@ COMMENT ON FUNCTION en57_stat_reset() IS 'lets en57_stat count from zero';
 CREATE FUNCTION en57.shared_state(
     OUT library_version text,
     OUT shared_memory text,
-    OUT connections integer,
+    OUT processes integer,
     OUT next_position bigint,
     OUT head bigint,
     OUT ceiling bigint,
@@ -67,7 +67,7 @@ WITH state AS MATERIALIZED (
            pg_extension AS e LEFT JOIN pg_available_extensions AS a ON a.name = e.extname
      WHERE e.extname = 'en57'
 ), flight AS MATERIALIZED (
-    SELECT f.pid, f.from_position, a.state, a.xact_start,
+    SELECT f.pid, f.from_position, a.state, to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SSOF') AS since,
            -- as long as a reader of its own append would wait
            a.xact_start < clock_timestamp() - coalesce(nullif(current_setting('en57.wait_timeout')::interval, '0'), '5s') AS is_old
       FROM state, en57.in_flight() AS f LEFT JOIN pg_stat_activity AS a ON a.pid = f.pid
@@ -93,13 +93,13 @@ WITH state AS MATERIALIZED (
     SELECT 3, 'update_available', CASE WHEN available_version <> schema_version THEN available_version ELSE 'no' END, NULL
       FROM state
     UNION ALL
-    SELECT 4, 'shared_memory', coalesce(format('%s, with room for %s processes', shared_memory, connections), 'none'), problem
+    SELECT 4, 'shared_memory', coalesce(shared_memory || format(', with room for %s processes', processes), 'none'), NULL
       FROM state
     UNION ALL
     SELECT 5, 'partitions', count(*)::text, NULL
       FROM pg_inherits WHERE inhparent = 'en57.events'::regclass
     UNION ALL
-    SELECT 6, 'next_position', next_position::text, NULL FROM state
+    SELECT 6, 'next_position', next_position::text, problem FROM state
     UNION ALL
     SELECT 7, 'head', head::text, NULL FROM state
     UNION ALL
@@ -108,9 +108,9 @@ WITH state AS MATERIALIZED (
     SELECT 9, 'in_flight', CASE WHEN problem IS NULL THEN (SELECT count(*) FROM flight)::text END, NULL FROM state
     UNION ALL
     SELECT 10, 'oldest_in_flight',
-           (SELECT format('process %s, %s since %s, from position %s', pid, state, xact_start::timestamptz(0), from_position) FROM oldest),
+           (SELECT format('process %s, %s, since %s, from position %s', pid, state, since, from_position) FROM oldest),
            (SELECT format('Process %s %s %s and keeps back readers of what it has appended, from position %s on. Let it end, call pg_terminate_backend(%s), or set idle_in_transaction_session_timeout.',
-                          pid, does, xact_start::timestamptz(0), from_position, pid)
+                          pid, does, since, from_position, pid)
               FROM oldest WHERE is_old AND pid <> pg_backend_pid())
     UNION ALL
     SELECT 11, 'settings',

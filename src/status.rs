@@ -33,7 +33,7 @@ pub fn positions() -> Result<Positions> {
     })
 }
 
-/// How the shared memory was come by, and for how many connections it has room.
+/// How the shared memory is come by, and for how many processes it has room.
 pub fn shared_memory() -> (&'static str, usize) {
     (Shared::origin(), shmem::slot_count() - 1)
 }

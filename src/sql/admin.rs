@@ -1,7 +1,7 @@
 //! What DBAs call: counters, the state of the log, the check.
 
 use crate::check::{self, Severity};
-use crate::dcb::error::Error;
+use crate::dcb::error::{Error, SqlState};
 use crate::sql_function;
 use crate::status;
 use crate::store::fmgr::{self, Args};
@@ -26,8 +26,9 @@ sql_function!(en57_stat_reset, |_: &Args| {
 });
 
 sql_function!(en57_shared_state, |args: &Args| {
-    let (origin, connections) = status::shared_memory();
+    let (origin, processes) = status::shared_memory();
     let positions = status::positions();
+    let has_memory = !matches!(&positions, Err(e) if e.state == SqlState::OutOfMemory);
     let number = |n: i64| Some(Datum::from(n));
     let (next, head, ceiling, problem) = match &positions {
         Ok(p) => (number(p.next), number(p.head), number(p.ceiling), None),
@@ -36,8 +37,8 @@ sql_function!(en57_shared_state, |args: &Args| {
     RowType::of_result(args)?
         .make(&mut [
             text(env!("CARGO_PKG_VERSION")),
-            positions.is_ok().then(|| text(origin)).flatten(),
-            Some(Datum::from(connections as i32)),
+            text(origin).filter(|_| has_memory),
+            Some(Datum::from(processes as i32)),
             next,
             head,
             ceiling,

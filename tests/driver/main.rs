@@ -30,5 +30,6 @@ mod prepare;
 mod race;
 mod repeat;
 mod restart;
+mod status;
 mod streams;
 mod wait;
