@@ -312,14 +312,9 @@ impl Counter {
         let of = |(backend, slot): (usize, &Slot)| {
             let bound = bound_of(&slot.bound);
             let partition = slot.partition.load(SeqCst);
-            let ours = bound != 0 && slot.log.load(SeqCst) == log;
-            ours.then(|| {
-                (
-                    backend,
-                    bound,
-                    if partition == SEVERAL { 0 } else { partition },
-                )
-            })
+            let is_ours = bound != 0 && slot.log.load(SeqCst) == log;
+            let partition = if partition == SEVERAL { 0 } else { partition };
+            is_ours.then_some((backend, bound, partition))
         };
         let slots = self.shared.used_slots().iter().enumerate();
         slots.filter_map(of).collect()

@@ -222,24 +222,35 @@ pub fn backend_of(vxid: &pg_sys::VirtualTransactionId) -> usize {
     n as usize
 }
 
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+unsafe extern "C-unwind" {
+    // Not in pgrx's bindings.
+    fn BackendIdGetProc(backend: std::ffi::c_int) -> *mut pg_sys::PGPROC;
+}
+
 /// The process of a backend number, `None` where it has gone meanwhile.
 pub fn pid_of(backend: usize) -> Option<i32> {
-    // SAFETY: the array of processes is as long as the server lives; what is read may be of yesterday, as
-    // in every view of activity.
-    let pid = unsafe {
-        let all = std::slice::from_raw_parts(
-            (*pg_sys::ProcGlobal).allProcs,
-            (*pg_sys::ProcGlobal).allProcCount as usize,
-        );
-        #[cfg(any(feature = "pg15", feature = "pg16"))]
-        let process = all
-            .iter()
-            .find(|p| p.pid != 0 && p.backendId as usize == backend);
-        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
-        let process = all.get(backend);
-        process.map(|p| p.pid)
+    // SAFETY: looks in PostgreSQL's table of backends; null where there is none.
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    let process = unsafe {
+        pg_sys::ffi::pg_guard_ffi_boundary(|| BackendIdGetProc(backend as std::ffi::c_int))
     };
-    pid.filter(|pid| *pid != 0)
+    // SAFETY: the array of processes has allProcCount elements.
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    let process = unsafe {
+        let all = pg_sys::ProcGlobal;
+        if backend < (*all).allProcCount as usize {
+            (*all).allProcs.add(backend)
+        } else {
+            std::ptr::null_mut()
+        }
+    };
+    if process.is_null() {
+        return None;
+    }
+    // SAFETY: entries of processes live as long as the server, and are read by others at any time. The
+    // number may have been given up since: the pid is 0 then, or that of a process that has ended.
+    Some(unsafe { (&raw const (*process).pid).read_volatile() }).filter(|pid| *pid != 0)
 }
 
 /// Runs with PostgreSQL's lock for the making of shared structures held.

@@ -18,6 +18,7 @@ mod session;
 mod check;
 mod checkpoint;
 mod crash;
+mod damage;
 mod deadlock;
 mod dump;
 mod escalation;

@@ -107,9 +107,10 @@ fn counts_locks_that_had_to_wait() {
         await_that("it waits", || {
             watch.number("SELECT count(*) FROM pg_locks WHERE NOT granted AND objsubid = 57 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())") == 1
         });
-        assert_eq!(counts(&mut watch)[4], 1);
+        let counted = counts(&mut watch)[4];
         first.run("COMMIT");
         assert!(waiting.join().expect("it ends").is_conflict());
+        assert_eq!(counted, 1, "as soon as it waits");
     });
     assert_eq!(counts(&mut watch), [1, 0, 1, 1, 1, 0, 0]);
 }
