@@ -162,7 +162,12 @@ impl<'a, 's> Check<'a, 's> {
 
     /// Whether the indexes are there.
     fn check_indexes(&mut self) -> Result<()> {
-        for role in [IndexRole::Keys, IndexRole::Position, IndexRole::Id] {
+        for role in [
+            IndexRole::Keys,
+            IndexRole::Position,
+            IndexRole::Id,
+            IndexRole::Stream,
+        ] {
             if let Err(lost) = self.table.index(role) {
                 let problem = lost.message.rsplit(" has ").next().unwrap_or("").to_owned();
                 let hint = lost.hint.unwrap_or_default();

@@ -4,8 +4,8 @@ use crate::dcb::error::Result;
 use crate::dcb::key::Namespace;
 use crate::store::btree::{Bound, Direction, Entry};
 use crate::store::event::{self, Column, Row};
-use crate::store::fmgr;
 use crate::store::heap::{Fetcher, Place};
+use crate::store::lookup::{self, From};
 use crate::store::table::IndexRole;
 
 use super::{Check, Problem, REINDEX, RESTORE, Ready, has_entry, id_of, reader};
@@ -34,6 +34,7 @@ impl Check<'_, '_> {
             (IndexRole::Keys, self.lacks_keys(row, tid, ready)),
             (IndexRole::Position, self.lacks_position(row, tid, ready)),
             (IndexRole::Id, self.lacks_id(row, tid, ready)),
+            (IndexRole::Stream, self.lacks_stream(row)),
         ];
         for (role, problem) in asked {
             let name = || self.table.index(role).map_or(String::new(), |i| i.name());
@@ -98,11 +99,25 @@ impl Check<'_, '_> {
         Ok(None)
     }
 
+    /// Whether a stream whose first event this is is missing from the list of streams, in words.
+    fn lacks_stream(&self, row: &Row) -> Result<Option<String>> {
+        let Some(stream) = row.stream()?.filter(|_| row.stream_version() == Some(1)) else {
+            return Ok(None);
+        };
+        if self.table.index(IndexRole::Stream).is_err() {
+            return Ok(None);
+        }
+        let mut is_there = false;
+        lookup::streams(&self.table, From::At(stream), |found| {
+            is_there = found == stream;
+            Ok(false)
+        })?;
+        Ok((!is_there).then(|| "its entry is missing".into()))
+    }
+
     /// Whether a row's version is not the one after that of its stream's event before it, in words.
     fn odd_version(&self, row: &Row, ready: Ready) -> Result<Option<String>> {
-        let version = row.get(Column::StreamVersion).map(|d| d.value() as i64);
-        let stream = row.get(Column::Stream).map(fmgr::text).transpose()?;
-        let (stream, version) = match (stream, version) {
+        let (stream, version) = match (row.stream()?, row.stream_version()) {
             (None, None) => return Ok(None),
             (Some(stream), Some(version)) => (stream, version),
             _ => return Ok(Some("it has only one of stream and version".into())),
@@ -119,28 +134,16 @@ impl Check<'_, '_> {
     fn last_version(&self, stream: &str, position: i64) -> Result<i64> {
         let index = reader(&self.table, IndexRole::Keys)?;
         let key = event::effective(Namespace::Stream, stream.as_bytes());
+        let to = Bound::first(key, 1);
         let mut fetcher = Fetcher::new(&self.table);
         let mut entries = Vec::new();
         let mut from = Some(Bound::last(key, position - 1));
         while let Some(start) = from {
             entries.clear();
-            from = index.page(
-                start,
-                Bound::first(key, 1),
-                Direction::Backward,
-                &mut entries,
-            )?;
+            from = index.page(start, to, Direction::Backward, &mut entries)?;
             for entry in &entries {
-                if fetcher.fetch(*entry, false) {
-                    let theirs = fetcher
-                        .row
-                        .get(Column::Stream)
-                        .map(fmgr::text)
-                        .transpose()?;
-                    if theirs == Some(stream) {
-                        let version = fetcher.row.get(Column::StreamVersion);
-                        return Ok(version.map_or(0, |d| d.value() as i64));
-                    }
+                if fetcher.fetch(*entry, false) && fetcher.row.stream()? == Some(stream) {
+                    return Ok(fetcher.row.stream_version().unwrap_or(0));
                 }
             }
         }
