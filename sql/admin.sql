@@ -21,7 +21,7 @@ COMMENT ON VIEW en57_stat IS 'what was appended to and read from this database''
 COMMENT ON COLUMN en57_stat.appends IS 'appends that stored their events, rolled-back ones included';
 COMMENT ON COLUMN en57_stat.repeated IS 'appends that were answered as repeated';
 COMMENT ON COLUMN en57_stat.conflicts IS 'appends whose condition failed';
-COMMENT ON COLUMN en57_stat.events IS 'events that were stored, rolled-back ones included';
+COMMENT ON COLUMN en57_stat.events IS 'events that were written, imported and rolled-back ones included';
 COMMENT ON COLUMN en57_stat.bytes IS 'bytes of their rows, before compression';
 COMMENT ON COLUMN en57_stat.lock_waits IS 'locks that an append or en57_lock had to wait for';
 COMMENT ON COLUMN en57_stat.reads IS 'calls of functions that read events';

@@ -50,6 +50,8 @@ pub fn import(import: &Import) -> Result<i64> {
     place.demand_insert()?;
     let counter = Counter::of(store)?;
     let table = place.open_to_append(events.iter().any(|e| e.stream.is_some()))?;
+    // The table is locked: what is known of it now stays so.
+    let place = catalog::store()?.partition(import.partition)?;
     let keys: Vec<Vec<i64>> = events.iter().map(|e| e.event.keys(e.stream)).collect();
     // It may write under any key and to any stream: it is alone.
     let mut plan = Plan::default();

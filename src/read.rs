@@ -7,9 +7,10 @@ use crate::store::btree::Direction;
 use crate::store::catalog::{self, Partition, Store};
 use crate::store::event::Row;
 use crate::store::heap::Fetcher;
-use crate::store::position::{self, Counter};
+use crate::store::position::Counter;
 use crate::store::rows::{Sink, Source};
 use crate::store::scan::{self, Range, Scan};
+use crate::store::sleep;
 use crate::store::snapshot::Leave;
 use crate::store::stat::{self, Counted};
 use crate::store::{Oid, key_lock, lookup, settings, transaction};
@@ -261,7 +262,7 @@ pub fn frontier(store: &'static Store, partition: &Partition, query: &Query) -> 
     let own = own_last(partition, query);
     if result < own && transaction::bounded_next(counter.next()) > own {
         let timeout_ms = Some(settings::wait_timeout_ms()).filter(|ms| *ms > 0);
-        let reached = position::wait_until(timeout_ms, Leave::NONE, || {
+        let reached = sleep::wait_until(timeout_ms, Leave::NONE, || {
             result = current_frontier(&counter, partition, query);
             Ok(result >= own)
         })?;

@@ -4,7 +4,8 @@ use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::Query;
 use crate::read::{self, Options, Reading};
 use crate::store::catalog;
-use crate::store::position::{self, Counter};
+use crate::store::position::Counter;
+use crate::store::sleep;
 use crate::store::snapshot::Leave;
 
 /// Returns the frontier (the query's, where one is given) as soon as it is beyond `after` and, with a
@@ -33,7 +34,7 @@ pub fn wait(
     let mut frontier = 0;
     // What was looked at once is settled: each event is looked at once only.
     let mut seen = after;
-    position::wait_until(Some(timeout_ms), leave, || {
+    sleep::wait_until(Some(timeout_ms), leave, || {
         frontier = read::current_frontier(&counter, place, query.unwrap_or(&everything));
         if frontier <= seen {
             return Ok(false);

@@ -161,7 +161,6 @@ fn decide(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
         place: &place_of,
     }
     .insert(&new, &keys)?;
-    stat::count(Counted::Events, events.len() as i64);
     if stable >= transaction::last_committed() {
         transaction::forget_committed();
     }

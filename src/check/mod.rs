@@ -12,7 +12,7 @@ use crate::dcb::error::Result;
 use crate::store::btree::{Bound, Direction, Entry, Reader};
 use crate::store::catalog::{self, Partition};
 use crate::store::event::{Column, Row};
-use crate::store::heap::{Fetcher, Place};
+use crate::store::heap::{Fetcher, Spot};
 use crate::store::position::Counter;
 use crate::store::scratch::Scratch;
 use crate::store::table::{IndexRole, Opened};
@@ -223,8 +223,8 @@ impl<'a, 's> Check<'a, 's> {
                 for offset in 1..=u16::MAX {
                     let tid = u64::from(block) << 16 | u64::from(offset);
                     match fetcher.look(tid, false) {
-                        Place::Beyond => break,
-                        Place::Row => {}
+                        Spot::Beyond => break,
+                        Spot::Row => {}
                         _ => continue,
                     }
                     let position = fetcher.row.position();
@@ -293,18 +293,18 @@ fn contradiction(
         return Ok(Some("its row lies beyond the end of the table"));
     }
     Ok(match fetcher.look(entry.tid, false) {
-        Place::Beyond | Place::Unused => Some("there is no row in its place"),
-        Place::Unseen => None,
-        Place::Row if role == IndexRole::Id => (Bound::of_id(&id_of(&fetcher.row))
+        Spot::Beyond | Spot::Unused => Some("there is no row in its place"),
+        Spot::Unseen => None,
+        Spot::Row if role == IndexRole::Id => (Bound::of_id(&id_of(&fetcher.row))
             != Entry { tid: 0, ..entry })
         .then_some("the row in its place has another id"),
-        Place::Row if fetcher.row.position() != entry.position => {
+        Spot::Row if fetcher.row.position() != entry.position => {
             Some("the row in its place has another position")
         }
-        Place::Row if role == IndexRole::Keys && !fetcher.row.keys()?.contains(&entry.key) => {
+        Spot::Row if role == IndexRole::Keys && !fetcher.row.keys()?.contains(&entry.key) => {
             Some("the row in its place has no such type, tag, stream or id")
         }
-        Place::Row => None,
+        Spot::Row => None,
     })
 }
 

@@ -151,6 +151,7 @@ impl Batch<'_> {
             let descriptor = (*self.table.relation()).rd_att;
             let tuple =
                 pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
+            stat::count(Counted::Events, 1);
             stat::count(Counted::Bytes, i64::from((*tuple).t_len));
             tuple
         }
@@ -334,13 +335,13 @@ impl<'t> Fetcher<'t> {
     /// This is PostgreSQL's self snapshot. What makes it exact is that callers either look only below
     /// the frontier, or hold the locks of the keys they look for. It takes no predicate locks.
     pub fn fetch(&mut self, entry: Entry, own_only: bool) -> bool {
-        let place = self.look(entry.tid, own_only);
+        let spot = self.look(entry.tid, own_only);
         // The place may have been given to another row since the entry was read.
-        place == Place::Row && self.row.position() == entry.position
+        spot == Spot::Row && self.row.position() == entry.position
     }
 
     /// Looks at a place in the table, as [`Self::fetch`] does: what is there, and the row in `row`.
-    pub fn look(&mut self, tid: u64, own_only: bool) -> Place {
+    pub fn look(&mut self, tid: u64, own_only: bool) -> Spot {
         pgrx::check_for_interrupts!();
         let block = (tid >> 16) as u32;
         let offset = tid as u16;
@@ -356,12 +357,12 @@ impl<'t> Fetcher<'t> {
             pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_SHARE as _);
             let page = pg_sys::BufferGetPage(self.buffer);
             let mut tuple: pg_sys::HeapTupleData = MaybeUninit::zeroed().assume_init();
-            let mut found = Place::Beyond;
+            let mut found = Spot::Beyond;
             if offset >= 1 && offset <= pg_sys::PageGetMaxOffsetNumber(page) {
                 let pointer = pg_sys::PageGetItemId(page, offset);
                 found = match (*pointer).lp_flags() {
-                    pg_sys::LP_UNUSED => Place::Unused,
-                    _ => Place::Unseen,
+                    pg_sys::LP_UNUSED => Spot::Unused,
+                    _ => Spot::Unseen,
                 };
                 if (*pointer).lp_flags() == pg_sys::LP_NORMAL {
                     tuple.t_data = pg_sys::PageGetItem(page, pointer).cast();
@@ -374,12 +375,12 @@ impl<'t> Fetcher<'t> {
                         self.buffer,
                     ) && (!own_only || is_own(&tuple));
                     if visible {
-                        found = Place::Row;
+                        found = Spot::Row;
                     }
                 }
             }
             pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_UNLOCK as _);
-            if found == Place::Row {
+            if found == Spot::Row {
                 pg_sys::heap_deform_tuple(
                     &mut tuple,
                     (*relation).rd_att,
@@ -395,7 +396,7 @@ impl<'t> Fetcher<'t> {
 
 /// What is at a place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Spot {
     /// Nothing: the page has no such place.
     Beyond,
     /// Nothing: no index may have an entry for it.

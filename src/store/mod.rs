@@ -29,6 +29,7 @@ pub mod scan;
 pub mod scratch;
 pub mod settings;
 pub mod shmem;
+pub mod sleep;
 pub mod snapshot;
 pub mod stat;
 pub mod table;

@@ -23,7 +23,7 @@ pub enum Counted {
     Repeated,
     /// Appends whose condition failed.
     Conflicts,
-    /// Events that were stored.
+    /// Events that were written, imported ones included.
     Events,
     /// Bytes of their rows, before compression.
     Bytes,
