@@ -4,12 +4,14 @@
 //! `stream`, `trace`, `partitions`, `wait`) → `store` (PostgreSQL's internals, all `unsafe`) → `dcb` (the pure domain).
 
 pub mod append;
+pub mod check;
 pub mod dcb;
 pub mod import;
 pub mod partitions;
 pub mod places;
 pub mod read;
 pub mod sql;
+pub mod status;
 pub mod store;
 pub mod stream;
 pub mod trace;

@@ -9,10 +9,12 @@ use crate::store::catalog::{self, Store};
 use crate::store::event::Row;
 use crate::store::heap::Fetcher;
 use crate::store::partition::{Access, Partition};
-use crate::store::position::{self, Counter};
+use crate::store::position::Counter;
 use crate::store::rows::{ROWS_AT_ONCE, Sink, Source};
 use crate::store::scan::{self, Range};
+use crate::store::sleep;
 use crate::store::snapshot::Leave;
+use crate::store::stat::{self, Counted};
 use crate::store::{Oid, key_lock, lookup, settings, transaction};
 
 /// Beyond so many keys a query's frontier is the partition's: asking the lock manager for each would
@@ -109,6 +111,8 @@ pub struct Reading {
     options: Options,
     places: Places,
     view: View,
+    /// Whether it is a user's read, which is counted.
+    is_counted: bool,
 }
 
 impl Reading {
@@ -133,6 +137,7 @@ impl Reading {
         let query = query.unwrap_or_else(Query::everything);
         let frontier = frontier(store, &mut places, &query)?;
         let counter = Counter::of(store)?;
+        stat::count(Counted::Reads, 1);
         let own_upto = if counter.has_own() {
             counter.next() - 1
         } else {
@@ -143,6 +148,31 @@ impl Reading {
             options,
             places,
             view: View { frontier, own_upto },
+            is_counted: true,
+        })
+    }
+
+    /// Reads what is settled up to a frontier that is known already, without rows of the transaction's
+    /// own.
+    ///
+    /// # Errors
+    /// 42501, 42704.
+    pub fn settled(
+        query: Query,
+        options: Options,
+        partition: Option<&str>,
+        frontier: i64,
+    ) -> Result<Self> {
+        let view = View {
+            frontier,
+            own_upto: frontier,
+        };
+        Ok(Self {
+            query,
+            options,
+            places: Places::find(catalog::store()?, partition, Access::Read)?,
+            view,
+            is_counted: false,
         })
     }
 
@@ -210,6 +240,7 @@ impl Source for Reading {
             }
             if self.options.takes(&fetcher.row) {
                 sink(&fetcher.row)?;
+                stat::count(Counted::EventsRead, i64::from(self.is_counted));
                 self.options.max_count -= 1;
                 left -= 1;
             }
@@ -243,7 +274,7 @@ pub fn frontier(store: &'static Store, places: &mut Places, query: &Query) -> Re
     let own = places.iter().map(|p| own_last(p, query)).max().unwrap_or(0);
     if result < own && transaction::bounded_next(counter.next()) > own {
         let timeout_ms = Some(settings::wait_timeout_ms()).filter(|ms| *ms > 0);
-        let reached = position::wait_until(timeout_ms, Leave::NONE, || {
+        let reached = sleep::wait_until(timeout_ms, Leave::NONE, || {
             places.renew(store)?;
             result = places.current_frontier(&counter, query);
             Ok(result >= own)
@@ -416,10 +447,12 @@ pub fn by_id(
     let table = catalog::store()?
         .partition(partition, Access::Read)?
         .open_to_read();
+    stat::count(Counted::Reads, 1);
     if let Some(entry) = lookup::find_id(&table, id)? {
         let mut fetcher = Fetcher::new(&table);
         if fetcher.fetch(entry, false) {
             sink(&fetcher.row)?;
+            stat::count(Counted::EventsRead, 1);
         }
     }
     Ok(())

@@ -6,7 +6,8 @@ use crate::places::Places;
 use crate::read::{Options, Reading};
 use crate::store::catalog;
 use crate::store::partition::Access;
-use crate::store::position::{self, Counter};
+use crate::store::position::Counter;
+use crate::store::sleep;
 use crate::store::snapshot::Leave;
 
 /// Returns the frontier (the query's, where one is given) as soon as it is beyond `after` and, with a
@@ -34,7 +35,7 @@ pub fn wait(
     let mut frontier = 0;
     // What was looked at once is settled: each event is looked at once only.
     let mut seen = after;
-    position::wait_until(Some(timeout_ms), leave, || {
+    sleep::wait_until(Some(timeout_ms), leave, || {
         places.renew(store)?;
         frontier = places.current_frontier(&counter, query.unwrap_or(&everything));
         if frontier <= seen {
@@ -48,7 +49,7 @@ pub fn wait(
             ..Options::default()
         };
         let mut found = false;
-        Reading::start(Some(query.clone()), options, partition)?.each(|_| {
+        Reading::settled(query.clone(), options, partition, frontier)?.each(|_| {
             found = true;
             Ok(())
         })?;

@@ -14,6 +14,7 @@ use crate::store::lookup::find_id;
 use crate::store::partition::{Access, Partition};
 use crate::store::position::Counter;
 use crate::store::scan::{self, Range, Scan};
+use crate::store::stat::{self, Counted};
 use crate::store::table::Opened;
 use crate::store::{clock, json, settings, transaction};
 use crate::stream::{self, Expected, Target};
@@ -88,6 +89,19 @@ pub struct Request<'a> {
 /// 42501, 42704, 0A000 as the partition demands; 23505 where some ids are known already and it is not
 /// these very events that are stored.
 pub fn append(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
+    let outcome = decide(request, conflicts)?;
+    stat::count(
+        match outcome {
+            Outcome::Appended { .. } => Counted::Appends,
+            Outcome::Repeated { .. } => Counted::Repeated,
+            Outcome::Conflict { .. } => Counted::Conflicts,
+        },
+        1,
+    );
+    Ok(outcome)
+}
+
+fn decide(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
     catalog::demand_writable("en57_append()");
     let events = request.events;
     let store = catalog::store()?;

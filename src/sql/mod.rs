@@ -1,6 +1,7 @@
 //! The surface: SQL functions as sql/*.sql declares them. Each takes its arguments, asks the engine
 //! and makes the result. Nothing is decided here.
 
+mod admin;
 mod append;
 mod gem;
 mod import;

@@ -17,7 +17,7 @@ use pgrx::pg_sys::{self, Buffer};
 use crate::dcb::error::{Error, Result, SqlState};
 
 use super::descent::{Descent, Lock, descend};
-use super::page::View;
+use super::page::{View, id_half};
 use super::table::{Index, IndexRole, Opened};
 
 /// A place in the order of an index: key, position, and where the row is. An index on position alone
@@ -62,6 +62,18 @@ impl Bound {
             position,
             tid: u64::MAX,
         }
+    }
+
+    /// Before every row of an id.
+    pub fn of_id(id: &[u8; 16]) -> Self {
+        let half = |at: usize| std::array::from_fn(|i| id[at + i]);
+        Self::first(id_half(half(0)), id_half(half(8)))
+    }
+
+    /// The id that [`Self::of_id`] was given.
+    pub fn id(&self) -> [u8; 16] {
+        let half = |half: i64| u128::from(half as u64 ^ (1 << 63));
+        (half(self.key) << 64 | half(self.position)).to_be_bytes()
     }
 
     /// The greatest place before this one.
@@ -113,8 +125,8 @@ pub(super) enum Tree {
 /// An open index, to be read.
 #[derive(Clone, Copy)]
 pub struct Reader<'r> {
-    index: &'r Index,
-    tree: Tree,
+    pub(super) index: &'r Index,
+    pub(super) tree: Tree,
 }
 
 impl<'r> Reader<'r> {
@@ -137,6 +149,17 @@ impl<'r> Reader<'r> {
         Ok(Self {
             index: partition.index(IndexRole::Keys)?,
             tree: Tree::Keys,
+        })
+    }
+
+    /// The partition's index on id: an id is a [`Bound`]'s key and position.
+    ///
+    /// # Errors
+    /// 55000 where it is missing.
+    pub fn ids(partition: &'r Opened) -> Result<Self> {
+        Ok(Self {
+            index: partition.index(IndexRole::Id)?,
+            tree: Tree::Ids,
         })
     }
 

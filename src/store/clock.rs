@@ -33,7 +33,7 @@ pub fn parse_us(text: &str, place: &str) -> Result<i64> {
         .ok_or_else(|| Error::new(SqlState::InvalidParameter, format!("{place}not a time")))
 }
 
-/// An `interval` in milliseconds, months counted as 30 days.
+/// An `interval` in milliseconds, rounded up, months counted as 30 days.
 ///
 /// # Errors
 /// 22023 where it is negative.
@@ -48,7 +48,7 @@ pub fn interval_ms(datum: Datum) -> Result<u64> {
             "the timeout must not be negative",
         ));
     }
-    Ok(u64::try_from(us / 1000)
+    Ok(u64::try_from((us + 999) / 1000)
         .unwrap_or(u64::MAX)
         .min(i64::MAX as u64))
 }

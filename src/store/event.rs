@@ -237,6 +237,21 @@ impl Row {
         self.values[Column::SchemaVersion as usize].value() as i32
     }
 
+    /// The keys that the key index has for it, in ascending order.
+    ///
+    /// # Errors
+    /// As its parts.
+    pub fn keys(&self) -> Result<Vec<i64>> {
+        let meta = self.get(Column::Meta);
+        Ok(keys(
+            self.event_type()?,
+            self.tags()?.iter(),
+            self.get(Column::Stream).map(fmgr::text).transpose()?,
+            meta_text(meta, "correlation_id")?.filter(|t| !t.is_empty()),
+            meta_text(meta, "causation_id")?.filter(|t| !t.is_empty()),
+        ))
+    }
+
     /// What matching needs to see.
     ///
     /// # Errors

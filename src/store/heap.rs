@@ -16,6 +16,8 @@ use super::extras::Extras;
 use super::fmgr;
 use super::leaf::{self, New};
 use super::partition::Partition;
+use super::scratch::Scratch;
+use super::stat::{self, Counted};
 use super::table::{IndexRole, Opened};
 
 /// Tuples that go into the heap, and its WAL, together.
@@ -147,7 +149,11 @@ impl Batch<'_> {
         // SAFETY: values and nulls have as many elements as the table has columns.
         unsafe {
             let descriptor = (*self.table.relation()).rd_att;
-            pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr())
+            let tuple =
+                pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
+            stat::count(Counted::Events, 1);
+            stat::count(Counted::Bytes, i64::from((*tuple).t_len));
+            tuple
         }
     }
 
@@ -297,57 +303,6 @@ impl Drop for IndexInfoBox {
     }
 }
 
-/// A memory context for the rows of one chunk.
-pub struct Scratch(pg_sys::MemoryContext);
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Scratch {
-    /// A new one below the current context.
-    pub fn new() -> Self {
-        // SAFETY: a child of the current context: an error deletes it with its parent.
-        Self(unsafe {
-            pg_sys::AllocSetContextCreateInternal(
-                pg_sys::CurrentMemoryContext,
-                c"en57 rows".as_ptr(),
-                pg_sys::ALLOCSET_DEFAULT_MINSIZE as usize,
-                pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
-                pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
-            )
-        })
-    }
-
-    /// Runs with it as the current context.
-    pub fn run<T>(&self, body: impl FnOnce() -> T) -> T {
-        // SAFETY: the context lives as long as self; after an error PostgreSQL sets its own.
-        unsafe {
-            let before = pg_sys::MemoryContextSwitchTo(self.0);
-            let result = body();
-            pg_sys::MemoryContextSwitchTo(before);
-            result
-        }
-    }
-
-    /// Frees all that was allocated in it.
-    pub fn reset(&self) {
-        // SAFETY: nothing allocated in it is used after a reset: callers borrow it only in between.
-        unsafe { pg_sys::MemoryContextReset(self.0) };
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            // SAFETY: made by `new`, deleted once, and not current: `run` has switched back.
-            unsafe { pg_sys::MemoryContextDelete(self.0) };
-        }
-    }
-}
-
 /// Fetches rows by their place, keeping the page of the last one pinned.
 pub struct Fetcher<'t> {
     table: &'t Opened,
@@ -390,9 +345,16 @@ impl<'t> Fetcher<'t> {
     /// This is PostgreSQL's self snapshot. What makes it exact is that callers either look only below
     /// the frontier, or hold the locks of the keys they look for. It takes no predicate locks.
     pub fn fetch(&mut self, entry: Entry, own_only: bool) -> bool {
+        let spot = self.look(entry.tid, own_only);
+        // The place may have been given to another row since the entry was read.
+        spot == Spot::Row && self.row.position() == entry.position
+    }
+
+    /// Looks at a place in the table, as [`Self::fetch`] does: what is there, and the row in `row`.
+    pub fn look(&mut self, tid: u64, own_only: bool) -> Spot {
         pgrx::check_for_interrupts!();
-        let block = (entry.tid >> 16) as u32;
-        let offset = entry.tid as u16;
+        let block = (tid >> 16) as u32;
+        let offset = tid as u16;
         let relation = self.table.relation();
         // SAFETY: the table is open and locked. The tuple is looked at under the page's share lock and
         // read afterwards under the pin alone, as heap scans do: rows are never changed in place, and
@@ -405,23 +367,30 @@ impl<'t> Fetcher<'t> {
             pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_SHARE as _);
             let page = pg_sys::BufferGetPage(self.buffer);
             let mut tuple: pg_sys::HeapTupleData = MaybeUninit::zeroed().assume_init();
-            let mut visible = false;
+            let mut found = Spot::Beyond;
             if offset >= 1 && offset <= pg_sys::PageGetMaxOffsetNumber(page) {
                 let pointer = pg_sys::PageGetItemId(page, offset);
+                found = match (*pointer).lp_flags() {
+                    pg_sys::LP_UNUSED => Spot::Unused,
+                    _ => Spot::Unseen,
+                };
                 if (*pointer).lp_flags() == pg_sys::LP_NORMAL {
                     tuple.t_data = pg_sys::PageGetItem(page, pointer).cast();
                     tuple.t_len = (*pointer).lp_len();
                     tuple.t_tableOid = (*relation).rd_id;
                     tuple.t_self = item_pointer(block, offset);
-                    visible = pg_sys::HeapTupleSatisfiesVisibility(
+                    let visible = pg_sys::HeapTupleSatisfiesVisibility(
                         &mut tuple,
                         &raw mut pg_sys::SnapshotSelfData,
                         self.buffer,
                     ) && (!own_only || is_own(&tuple));
+                    if visible {
+                        found = Spot::Row;
+                    }
                 }
             }
             pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_UNLOCK as _);
-            if visible {
+            if found == Spot::Row {
                 pg_sys::heap_deform_tuple(
                     &mut tuple,
                     (*relation).rd_att,
@@ -430,10 +399,22 @@ impl<'t> Fetcher<'t> {
                 );
                 self.row.stored = tuple;
             }
-            // The place may have been given to another row since the entry was read.
-            visible && self.row.position() == entry.position
+            found
         }
     }
+}
+
+/// What is at a place in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spot {
+    /// Nothing: the page has no such place.
+    Beyond,
+    /// Nothing: no index may have an entry for it.
+    Unused,
+    /// A row that is undone, or not committed, or what is left of one.
+    Unseen,
+    /// A row.
+    Row,
 }
 
 impl Drop for Fetcher<'_> {

@@ -12,6 +12,7 @@ use pgrx::pg_sys::{self, LOCKTAG, Oid};
 use crate::dcb::error::{Error, SqlState};
 
 use super::shmem::{STAGES, backend_of};
+use super::stat::{self, Counted};
 use super::{position, settings, transaction};
 
 const KEY: u16 = 57;
@@ -276,9 +277,16 @@ pub fn is_root_marked(partition: Oid, stage: usize, backend: usize) -> bool {
 
 /// Takes one lock until the end of the transaction; whether it was not held before.
 fn lock(tag: LOCKTAG, mode: u32) -> bool {
+    use pg_sys::LockAcquireResult::{LOCKACQUIRE_NOT_AVAIL, LOCKACQUIRE_OK};
     // SAFETY: a valid tag; the lock belongs to the transaction, whose end releases it.
-    let outcome = unsafe { pg_sys::LockAcquire(&tag, mode as pg_sys::LOCKMODE, false, false) };
-    outcome == pg_sys::LockAcquireResult::LOCKACQUIRE_OK
+    let take =
+        |wait: bool| unsafe { pg_sys::LockAcquire(&tag, mode as pg_sys::LOCKMODE, false, !wait) };
+    let mut outcome = take(false);
+    if outcome == LOCKACQUIRE_NOT_AVAIL {
+        stat::count(Counted::LockWaits, 1);
+        outcome = take(true);
+    }
+    outcome == LOCKACQUIRE_OK
 }
 
 /// Runs while no other backend does the same for this log, not until the end of the transaction; where

@@ -10,16 +10,16 @@ use super::btree::{Bound, Entry, Tree};
 const PAGE: usize = pg_sys::BLCKSZ as usize;
 /// Bytes of nbtree's own data at the end of each page, and where they start.
 const SPECIAL: usize = 16;
-const SPECIAL_START: usize = PAGE - SPECIAL;
+pub(super) const SPECIAL_START: usize = PAGE - SPECIAL;
 
 const META: u16 = 1 << 3;
-const LEAF: u16 = 1 << 0;
+pub(super) const LEAF: u16 = 1 << 0;
 const INCOMPLETE_SPLIT: u16 = 1 << 7;
-const IGNORED: u16 = (1 << 2) | (1 << 4);
-const ALT_TID: u16 = 0x2000;
+pub(super) const IGNORED: u16 = (1 << 2) | (1 << 4);
+pub(super) const ALT_TID: u16 = 0x2000;
 const IS_POSTING: u16 = 0x2000;
-const HEAP_TID_ATTRIBUTE: u16 = 0x1000;
-const COUNT_MASK: u16 = 0x0FFF;
+pub(super) const HEAP_TID_ATTRIBUTE: u16 = 0x1000;
+pub(super) const COUNT_MASK: u16 = 0x0FFF;
 
 /// What is on a page that stays pinned and locked while this is used.
 ///
@@ -60,11 +60,11 @@ impl View {
         unsafe { self.start.add(offset).cast::<[u8; N]>().read_unaligned() }
     }
 
-    fn u16_at(&self, offset: usize) -> u16 {
+    pub(super) fn u16_at(&self, offset: usize) -> u16 {
         u16::from_ne_bytes(self.bytes(offset))
     }
 
-    fn u32_at(&self, offset: usize) -> u32 {
+    pub(super) fn u32_at(&self, offset: usize) -> u32 {
         u32::from_ne_bytes(self.bytes(offset))
     }
 
@@ -72,16 +72,16 @@ impl View {
         i64::from_ne_bytes(self.bytes(offset))
     }
 
-    fn lower(&self) -> usize {
+    pub(super) fn lower(&self) -> usize {
         usize::from(self.u16_at(12))
     }
 
-    fn upper(&self) -> usize {
+    pub(super) fn upper(&self) -> usize {
         usize::from(self.u16_at(14))
     }
 
     /// The start of nbtree's own data at the page's end (pd_special).
-    fn special(&self) -> usize {
+    pub(super) fn special(&self) -> usize {
         usize::from(self.u16_at(16))
     }
 
@@ -120,7 +120,7 @@ impl View {
         self.flags() & INCOMPLETE_SPLIT != 0
     }
 
-    fn flags(&self) -> u16 {
+    pub(super) fn flags(&self) -> u16 {
         self.u16_at(SPECIAL_START + 12)
     }
 
@@ -131,7 +131,7 @@ impl View {
     }
 
     /// How many line pointers there are (pd_lower counts their bytes).
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         (self.lower().max(24) - 24) / 4
     }
 
@@ -142,17 +142,17 @@ impl View {
         ((pointer >> 15) & 3 == NORMAL).then_some((pointer & 0x7FFF) as usize)
     }
 
-    fn first_data(&self) -> usize {
+    pub(super) fn first_data(&self) -> usize {
         if self.next() == 0 { 1 } else { 2 }
     }
 
-    fn tid(&self, at: usize) -> u64 {
+    pub(super) fn tid(&self, at: usize) -> u64 {
         let block = u64::from(self.u16_at(at)) << 16 | u64::from(self.u16_at(at + 2));
         block << 16 | u64::from(self.u16_at(at + 4))
     }
 
     /// A pivot's place: attributes that were cut off count as before everything.
-    fn pivot(&self, tree: Tree, at: usize) -> Bound {
+    pub(super) fn pivot(&self, tree: Tree, at: usize) -> Bound {
         let info = self.u16_at(at + 6);
         if info & ALT_TID == 0 {
             return self.entry(tree, at);
@@ -278,7 +278,7 @@ impl View {
     }
 
     /// Where the n-th tuple (from 1) starts, dead or not.
-    fn start_of(&self, n: usize) -> usize {
+    pub(super) fn start_of(&self, n: usize) -> usize {
         (self.u32_at(24 + (n - 1) * 4) & 0x7FFF) as usize
     }
 
@@ -316,7 +316,7 @@ impl View {
         }
     }
 
-    fn first_of(&self, tree: Tree, at: usize) -> Bound {
+    pub(super) fn first_of(&self, tree: Tree, at: usize) -> Bound {
         let entry = self.entry(tree, at);
         if self.is_posting(tree, at) {
             let tid = self.tid(at + self.posting_offset(at));
@@ -327,13 +327,13 @@ impl View {
     }
 
     /// Key indexes have no posting lists: they say of themselves that equal images are not all equal.
-    fn is_posting(&self, tree: Tree, at: usize) -> bool {
+    pub(super) fn is_posting(&self, tree: Tree, at: usize) -> bool {
         tree != Tree::Keys
             && self.u16_at(at + 6) & ALT_TID != 0
             && self.u16_at(at + 4) & IS_POSTING != 0
     }
 
-    fn posting_offset(&self, at: usize) -> usize {
+    pub(super) fn posting_offset(&self, at: usize) -> usize {
         usize::from(self.u16_at(at)) << 16 | usize::from(self.u16_at(at + 2))
     }
 

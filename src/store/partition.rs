@@ -119,7 +119,7 @@ pub struct Partition {
     pub oid: Oid,
     /// Its name, as events carry it.
     pub name: String,
-    indexes: Vec<(Oid, IndexRole, bool)>,
+    indexes: Vec<(Oid, IndexRole)>,
     /// Whether inserting needs more than the heap and en57's own indexes.
     pub needs_extras: bool,
     has_row_security: bool,
@@ -152,7 +152,7 @@ impl Partition {
             pg_sys::list_free(list);
             let constraints = (*(*relation.relation()).rd_att).constr;
             let has_checks = !constraints.is_null() && (*constraints).num_check > 0;
-            let has_others = indexes.iter().any(|(_, role, _)| *role == IndexRole::Other);
+            let has_others = indexes.iter().any(|(_, role)| *role == IndexRole::Other);
             Ok(Self {
                 oid,
                 name: name.to_owned(),
@@ -163,15 +163,31 @@ impl Partition {
         }
     }
 
-    /// Opens the table and some of its indexes, locked until the end of the transaction.
+    /// Opens the table and some of its indexes, locked until the end of the transaction. Whether an index
+    /// may be read, and must be written, is asked each time: one that is being rebuilt becomes so without a
+    /// change of the table.
     fn open(&self, lock: u32, roles: &[IndexRole]) -> Opened {
         let mut opened = Opened::table(self.oid, lock);
-        for (oid, role, ready) in &self.indexes {
-            if roles.contains(role) && (*ready || lock != pg_sys::AccessShareLock) {
-                opened.take(*role, Index::open(*oid, lock));
+        for (oid, role) in self.indexes.iter().filter(|(_, r)| roles.contains(r)) {
+            let index = Index::open(*oid, lock);
+            let (is_valid, is_ready) = index.state();
+            if is_valid || (is_ready && lock != pg_sys::AccessShareLock) {
+                opened.take(*role, index);
             }
         }
         opened
+    }
+
+    /// Opens the table and en57's own indexes that may be read, for a check.
+    pub fn open_to_check(&self) -> Opened {
+        self.open(pg_sys::AccessShareLock, &WITH_STREAMS)
+    }
+
+    /// The names of its indexes that may not be read: they are being built, or their build has failed.
+    pub fn invalid_indexes(&self) -> Vec<String> {
+        let open = |(oid, _): &(Oid, IndexRole)| Index::open(*oid, pg_sys::AccessShareLock);
+        let invalid = self.indexes.iter().map(open).filter(|i| !i.state().0);
+        invalid.map(|index| index.name()).collect()
     }
 
     /// Opens it for reading.
@@ -221,8 +237,8 @@ impl Partition {
     pub fn indexes_of(&self, role: IndexRole) -> impl Iterator<Item = Oid> {
         self.indexes
             .iter()
-            .filter(move |(_, r, _)| *r == role)
-            .map(|(oid, _, _)| *oid)
+            .filter(move |(_, r)| *r == role)
+            .map(|(oid, _)| *oid)
     }
 
     /// Refuses where row-level security is in force for the caller.

@@ -12,7 +12,6 @@
 use std::cell::Cell;
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::{Duration, Instant};
 
 use pgrx::pg_sys::{self, Oid};
 
@@ -20,10 +19,9 @@ use crate::dcb::error::{Error, Result, SqlState};
 
 use super::btree::{Bound, Direction, Reader};
 use super::catalog::Store;
-use super::shmem::{Log, SEVERAL, STAGES, Shared, exclusively, my_backend};
-use super::snapshot::Leave;
+use super::shmem::{Log, SEVERAL, STAGES, Shared, Slot, exclusively, my_backend};
 use super::table::IndexRole;
-use super::{clock, key_lock, transaction};
+use super::{clock, key_lock, stat, transaction};
 
 /// The smallest and the largest step by which the ceiling is raised: a quiet store loses few positions
 /// at a restart, a busy one flushes seldom.
@@ -55,6 +53,9 @@ pub struct Flight {
 
 thread_local! {
     static CACHED: Cell<Option<(u32, &'static Log)>> = const { Cell::new(None) };
+    /// The stored ceiling as of the running transaction's restored rows: looked up and raised once for
+    /// many of them.
+    static PASSED: Cell<i64> = const { Cell::new(0) };
 }
 
 impl Counter {
@@ -87,6 +88,7 @@ impl Counter {
         };
         CACHED.set(Some((relation, log)));
         transaction::note_restarts(log.restarts.load(SeqCst));
+        stat::count_for(shared, log);
         Ok(Self { shared, log, store })
     }
 
@@ -167,8 +169,11 @@ impl Counter {
     /// while the others go on: nobody waits for its flush.
     fn raise_ceiling(&self, needed: i64, ahead: bool) {
         key_lock::while_locked(self.store.events, !ahead, || {
-            let step = self.log.ceiling_step.load(SeqCst);
-            let room = if ahead { step / 2 } else { 0 };
+            let room = if ahead {
+                self.log.ceiling_step.load(SeqCst) / 2
+            } else {
+                0
+            };
             if self.log.ceiling.load(SeqCst) >= needed + room {
                 return;
             }
@@ -177,17 +182,25 @@ impl Counter {
             if stored > self.log.ceiling_stored.load(SeqCst) {
                 self.log.next.fetch_max(stored + 1, SeqCst);
             }
-            let needed = needed.max(stored);
-            let now_us = clock::now_us();
-            let busy = now_us - self.log.ceiling_raised_us.load(SeqCst) < 1_000_000;
-            let step = (if busy { step * 4 } else { step / 2 })
-                .clamp(*CEILING_STEPS.start(), *CEILING_STEPS.end());
-            self.store.write_ceiling(needed + step);
-            self.log.ceiling_step.store(step, SeqCst);
-            self.log.ceiling_raised_us.store(now_us, SeqCst);
-            self.log.ceiling_stored.store(needed + step, SeqCst);
-            self.log.ceiling.store(needed + step, SeqCst);
+            let ceiling = self.store_ceiling(needed.max(stored));
+            self.log.ceiling_stored.store(ceiling, SeqCst);
+            self.log.ceiling.store(ceiling, SeqCst);
         });
+    }
+
+    /// Makes a ceiling durable that lies a step above a position, and returns it. The caller holds the
+    /// ceiling's lock.
+    fn store_ceiling(&self, position: i64) -> i64 {
+        let step = self.log.ceiling_step.load(SeqCst);
+        let now_us = clock::now_us();
+        let busy = now_us - self.log.ceiling_raised_us.load(SeqCst) < 1_000_000;
+        let step = (if busy { step * 4 } else { step / 2 })
+            .clamp(*CEILING_STEPS.start(), *CEILING_STEPS.end());
+        let ceiling = position.saturating_add(step);
+        self.store.write_ceiling(ceiling);
+        self.log.ceiling_step.store(step, SeqCst);
+        self.log.ceiling_raised_us.store(now_us, SeqCst);
+        ceiling
     }
 
     /// Takes note of a row that came in by other ways than an append (a restore): no position up to it
@@ -199,7 +212,13 @@ impl Counter {
         transaction::refuse_after_restart()?;
         transaction::watch();
         key_lock::write_anything(partition);
+        if !self.has_own() {
+            PASSED.set(0);
+        }
         self.cover(partition.to_u32());
+        if position > PASSED.get() {
+            self.raise_ceiling_above(position);
+        }
         self.log.next.fetch_max(position.saturating_add(1), SeqCst);
         // The next append looks at the stored ceiling, which the restore may set after its rows.
         self.log.ceiling.store(0, SeqCst);
@@ -222,6 +241,20 @@ impl Counter {
     pub fn restart_at_commit(&self) {
         self.store.reset_ceiling();
         transaction::restart_at_commit(self.log);
+    }
+
+    /// Makes a ceiling durable that covers a row which came in by other ways than an append. What it is
+    /// raised to is nothing that `ceiling_stored` knows: so the next append begins above it, or above
+    /// what the restore has set in its place.
+    fn raise_ceiling_above(&self, position: i64) {
+        key_lock::while_locked(self.store.events, true, || {
+            let stored = self.store.read_ceiling();
+            PASSED.set(if stored < position {
+                self.store_ceiling(position)
+            } else {
+                stored
+            });
+        });
     }
 
     /// Makes this backend's slot cover what will be allotted from now on. Must come first.
@@ -331,6 +364,31 @@ impl Counter {
             })
     }
 
+    /// All transactions of the log that have been allotted positions: backend, bound and partition (0 where
+    /// there are several).
+    pub fn all_in_flight(&self) -> Vec<(usize, i64, u32)> {
+        let log = self.shared.index_of(self.log) as u32 + 1;
+        let of = |(backend, slot): (usize, &Slot)| {
+            let bound = bound_of(&slot.bound);
+            let partition = slot.partition.load(SeqCst);
+            let is_ours = bound != 0 && slot.log.load(SeqCst) == log;
+            let partition = if partition == SEVERAL { 0 } else { partition };
+            is_ours.then_some((backend, bound, partition))
+        };
+        let slots = self.shared.used_slots().iter().enumerate();
+        slots.filter_map(of).collect()
+    }
+
+    /// What was counted for the log, and since when.
+    pub fn counts(&self) -> (stat::Counts, i64) {
+        stat::counts(self.shared, self.log)
+    }
+
+    /// Counts anew from now on.
+    pub fn reset_counts(&self) {
+        stat::reset(self.shared, self.log);
+    }
+
     /// Whether this transaction has been allotted positions.
     pub fn has_own(&self) -> bool {
         self.shared.my_slot().bound.load(SeqCst) != 0
@@ -385,6 +443,7 @@ fn enter(shared: &'static Shared, relation: u32, last: i64) -> Result<&'static L
     log.ceiling_step.store(0, SeqCst);
     log.ceiling_raised_us.store(0, SeqCst);
     log.restarts.store(0, SeqCst);
+    stat::begin(shared, log);
     // SAFETY: set at the start of the backend.
     log.database
         .store(unsafe { pg_sys::MyDatabaseId }.to_u32(), SeqCst);
@@ -471,50 +530,4 @@ fn first_free(stages: &[AtomicI64; STAGES]) -> usize {
 /// Whether this backend's running transaction has been allotted positions. Never fails.
 pub fn in_use() -> bool {
     Shared::attached().is_some_and(|s| s.my_slot().bound.load(SeqCst) != 0)
-}
-
-/// Sleeps until `ready` says so, or `timeout_ms` is over (`None`: no limit); returns whether it was
-/// ready. `ready` is asked again whenever some transaction with positions has ended. Interrupts
-/// (cancel, statement_timeout) are served.
-///
-/// # Errors
-/// Those of `ready`.
-pub fn wait_until(
-    timeout_ms: Option<u64>,
-    leave: Leave,
-    mut ready: impl FnMut() -> Result<bool>,
-) -> Result<bool> {
-    if ready()? {
-        return Ok(true);
-    }
-    let shared = Shared::get()?;
-    let deadline = timeout_ms.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
-    let variable = (&raw const shared.moved).cast_mut();
-    let _sleeper = transaction::Sleeper::new(shared);
-    loop {
-        // SAFETY: the variable lives in shared memory; an error inside cancels the sleep when the
-        // transaction aborts. Preparing before asking means that no wake-up is lost.
-        unsafe { pg_sys::ConditionVariablePrepareToSleep(variable) };
-        let is_ready = ready()?;
-        let left_ms = match deadline {
-            _ if is_ready => 0,
-            None => 60_000,
-            Some(d) => d
-                .saturating_duration_since(Instant::now())
-                .as_millis()
-                .min(60_000) as i64,
-        };
-        if is_ready || left_ms == 0 {
-            // SAFETY: ends the preparation above.
-            unsafe { pg_sys::ConditionVariableCancelSleep() };
-            return Ok(is_ready);
-        }
-        // SAFETY: as above.
-        unsafe {
-            leave.go();
-            pg_sys::ConditionVariableTimedSleep(variable, left_ms as _, pg_sys::PG_WAIT_EXTENSION);
-            pg_sys::ConditionVariableCancelSleep();
-        }
-        leave.come_back();
-    }
 }

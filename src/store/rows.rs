@@ -12,7 +12,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 
 use super::event::{COLUMNS, EVENT_COLUMNS, Row};
 use super::fmgr::Args;
-use super::heap::Scratch;
+use super::scratch::Scratch;
 use super::tuple::{self, StreamInfo, Traced};
 
 /// Rows to be returned, some at a time.
@@ -76,18 +76,7 @@ pub fn respond<S: Source + 'static, const N: usize>(
     shape: &Shape<S::Item, N>,
     start: impl FnOnce() -> Result<S>,
 ) -> Result<Option<Datum>> {
-    let fcinfo = args.raw();
-    // SAFETY: PostgreSQL sets resultinfo to null or a node, whose tag says which.
-    let info = unsafe {
-        let info = (*fcinfo).resultinfo.cast::<pg_sys::ReturnSetInfo>();
-        if info.is_null() || (*info).type_ != pg_sys::NodeTag::T_ReturnSetInfo {
-            return Err(Error::new(
-                SqlState::NotSupported,
-                "set-valued function called in context that cannot accept a set",
-            ));
-        }
-        info
-    };
+    let (fcinfo, info) = (args.raw(), result_info(args)?);
     // SAFETY: `info` is valid for the call.
     let allowed = unsafe { (*info).allowedModes } as u32;
     if allowed & pg_sys::SetFunctionReturnMode::SFRM_Materialize_Preferred != 0 {
@@ -97,28 +86,61 @@ pub fn respond<S: Source + 'static, const N: usize>(
     one_by_one(fcinfo, info, shape, start)
 }
 
+/// Where the rows of a call go.
+fn result_info(args: &Args) -> Result<*mut pg_sys::ReturnSetInfo> {
+    // SAFETY: PostgreSQL sets resultinfo to null or a node, whose tag says which.
+    unsafe {
+        let info = (*args.raw()).resultinfo.cast::<pg_sys::ReturnSetInfo>();
+        if info.is_null() || (*info).type_ != pg_sys::NodeTag::T_ReturnSetInfo {
+            return Err(Error::new(
+                SqlState::NotSupported,
+                "set-valued function called in context that cannot accept a set",
+            ));
+        }
+        Ok(info)
+    }
+}
+
+/// Takes one row of a set, as the declared result has its columns.
+pub type Put<'a, const N: usize> = &'a mut dyn FnMut([Option<Datum>; N]) -> Result<()>;
+
+/// Answers a call of a function whose rows are not events, all at once.
+///
+/// # Errors
+/// Those of `fill`; 0A000 where the caller cannot take a set.
+pub fn respond_at_once<const N: usize>(
+    args: &Args,
+    fill: impl FnOnce(Put<N>) -> Result<()>,
+) -> Result<Option<Datum>> {
+    let info = result_info(args)?;
+    // SAFETY: `info` is valid for the call.
+    let allowed = unsafe { (*info).allowedModes } as u32;
+    if allowed & pg_sys::SetFunctionReturnMode::SFRM_Materialize == 0 {
+        return Err(Error::new(
+            SqlState::NotSupported,
+            "materialize mode required, but it is not allowed in this context",
+        ));
+    }
+    let (store, descriptor) = begin(info);
+    fill(&mut |columns| {
+        let (mut values, mut nulls) = split(columns);
+        // SAFETY: as many values as the declared result has columns.
+        unsafe {
+            assert_eq!((*descriptor).natts as usize, N, "columns of the result");
+            let (values, nulls) = (values.as_mut_ptr(), nulls.as_mut_ptr());
+            pg_sys::tuplestore_putvalues(store, descriptor, values, nulls);
+        }
+        Ok(())
+    })?;
+    Ok(None)
+}
+
 fn materialize<S: Source, const N: usize>(
     info: *mut pg_sys::ReturnSetInfo,
     shape: &Shape<S::Item, N>,
     source: &mut S,
 ) -> Result<()> {
-    let random = pg_sys::SetFunctionReturnMode::SFRM_Materialize_Random;
-    // SAFETY: the tuplestore and its descriptor are made in the query's memory, as the protocol for
-    // set-returning functions demands, and belong to the executor once they are in `info`.
-    let (store, descriptor) = unsafe {
-        let before = pg_sys::MemoryContextSwitchTo((*(*info).econtext).ecxt_per_query_memory);
-        let store = pg_sys::tuplestore_begin_heap(
-            (*info).allowedModes as u32 & random != 0,
-            false,
-            pg_sys::work_mem,
-        );
-        let descriptor = pg_sys::CreateTupleDescCopy((*info).expectedDesc);
-        pg_sys::MemoryContextSwitchTo(before);
-        (*info).returnMode = pg_sys::SetFunctionReturnMode::SFRM_Materialize;
-        (*info).setResult = store;
-        (*info).setDesc = descriptor;
-        (store, descriptor)
-    };
+    let (store, descriptor) = begin(info);
     let scratch = Scratch::new();
     let mut more = true;
     while more {
@@ -144,6 +166,27 @@ fn materialize<S: Source, const N: usize>(
         scratch.reset();
     }
     Ok(())
+}
+
+/// Makes the store of a whole answer.
+fn begin(info: *mut pg_sys::ReturnSetInfo) -> (*mut pg_sys::Tuplestorestate, TupleDesc) {
+    let random = pg_sys::SetFunctionReturnMode::SFRM_Materialize_Random;
+    // SAFETY: the tuplestore and its descriptor are made in the query's memory, as the protocol for
+    // set-returning functions demands, and belong to the executor once they are in `info`.
+    unsafe {
+        let before = pg_sys::MemoryContextSwitchTo((*(*info).econtext).ecxt_per_query_memory);
+        let store = pg_sys::tuplestore_begin_heap(
+            (*info).allowedModes as u32 & random != 0,
+            false,
+            pg_sys::work_mem,
+        );
+        let descriptor = pg_sys::CreateTupleDescCopy((*info).expectedDesc);
+        pg_sys::MemoryContextSwitchTo(before);
+        (*info).returnMode = pg_sys::SetFunctionReturnMode::SFRM_Materialize;
+        (*info).setResult = store;
+        (*info).setDesc = descriptor;
+        (store, descriptor)
+    }
 }
 
 /// Puts an event as it is stored: the table's first columns are those of `en57_event`, so the row need

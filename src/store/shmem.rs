@@ -1,18 +1,21 @@
-//! The shared memory of en57: one entry for each log (a database's events table), one slot for each
-//! backend, and a condition variable for those who wait.
+//! The shared memory of en57: one entry for each log (a database's events table), one slot and one cell of
+//! counters for each backend, and a condition variable for those who wait.
 //!
-//! It is made on first use, so that CREATE EXTENSION works on a stock server; with the library in
-//! shared_preload_libraries its room is requested at start.
+//! It is made on first use, so that CREATE EXTENSION works on a stock server: a dynamic segment, which on
+//! 15 and 16 is found by a handle in the reserve that PostgreSQL keeps for late comers, and on 17 and 18 by
+//! its name. With the library in shared_preload_libraries the room is requested at start.
 //!
 //! Memory order: see docs/ARCHITECTURE.md, "The slots". All accesses are sequentially consistent.
 
 use std::cell::Cell;
-use std::mem::{offset_of, size_of};
+use std::mem::{align_of, offset_of, size_of};
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use pgrx::pg_sys;
 
 use crate::dcb::error::{Error, Result, SqlState};
+
+use super::stat::{Cell as Counters, Total};
 
 /// Logs of one cluster: databases that have the extension, and some room for dropped ones.
 const LOGS: usize = 256;
@@ -38,6 +41,8 @@ pub struct Log {
     pub ceiling_raised_us: AtomicI64,
     /// How often positions have begun at 1 again.
     pub restarts: AtomicU64,
+    /// Since when `stat` counts, in PostgreSQL's microseconds.
+    pub counted_since_us: AtomicI64,
 }
 
 /// How many later appends of a transaction have bounds of their own.
@@ -59,7 +64,7 @@ pub struct Slot {
 /// A transaction that has appended to more than one partition.
 pub const SEVERAL: u32 = u32::MAX;
 
-/// The whole; the slots follow it in memory.
+/// The whole; the slots follow it in memory, then the backends' counters.
 #[repr(C, align(64))]
 pub struct Shared {
     ready: AtomicU64,
@@ -71,6 +76,8 @@ pub struct Shared {
     pub moved: pg_sys::ConditionVariable,
     /// The logs.
     pub logs: [Log; LOGS],
+    /// What `stat` has counted for them.
+    pub totals: [Total; LOGS],
     slots: [Slot; 0],
 }
 
@@ -81,13 +88,31 @@ thread_local! {
     static ATTACHED: Cell<Option<&'static Shared>> = const { Cell::new(None) };
 }
 
-fn slot_count() -> usize {
+/// How many slots there are.
+pub fn slot_count() -> usize {
     // SAFETY: set before any backend starts. Backend ids count from 1 up to and with MaxBackends.
     unsafe { pg_sys::MaxBackends as usize + 1 }
 }
 
+/// Where the counters are.
+fn cells_offset() -> usize {
+    (offset_of!(Shared, slots) + slot_count() * size_of::<Slot>())
+        .next_multiple_of(align_of::<Counters>())
+}
+
 fn size() -> usize {
-    offset_of!(Shared, slots) + slot_count() * size_of::<Slot>()
+    cells_offset() + slot_count() * size_of::<Counters>()
+}
+
+/// What is asked for: the room, and what aligning it may take.
+const fn with_padding(bytes: usize) -> usize {
+    bytes + align_of::<Counters>()
+}
+
+fn aligned(place: *mut std::ffi::c_void) -> *mut Shared {
+    place
+        .cast::<Shared>()
+        .map_addr(|a| a.next_multiple_of(align_of::<Counters>()))
 }
 
 static mut PREVIOUS_REQUEST: pg_sys::shmem_request_hook_type = None;
@@ -111,7 +136,7 @@ unsafe extern "C-unwind" fn request() {
         if let Some(previous) = PREVIOUS_REQUEST {
             previous();
         }
-        pg_sys::RequestAddinShmemSpace(size() + 64);
+        pg_sys::RequestAddinShmemSpace(with_padding(size()));
     }
 }
 
@@ -139,6 +164,25 @@ impl Shared {
         // SAFETY: attach() made room for slot_count() slots behind the struct, zeroed, and atomics may
         // be shared.
         unsafe { std::slice::from_raw_parts(self.slots.as_ptr(), slot_count()) }
+    }
+
+    /// The backends' counters.
+    pub fn cells(&self) -> &[Counters] {
+        // SAFETY: as for the slots; attach() aligned the whole for the counters, and cells_offset() keeps
+        // that.
+        unsafe {
+            let start = std::ptr::from_ref(self).cast::<u8>().add(cells_offset());
+            std::slice::from_raw_parts(start.cast(), slot_count())
+        }
+    }
+
+    /// How the memory was come by, in words.
+    pub fn origin() -> &'static str {
+        if preloaded() {
+            "requested at the server's start"
+        } else {
+            "dynamic, made on first use"
+        }
     }
 
     /// The slots that have ever been used.
@@ -180,6 +224,37 @@ pub fn backend_of(vxid: &pg_sys::VirtualTransactionId) -> usize {
     n as usize
 }
 
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+unsafe extern "C-unwind" {
+    // Not in pgrx's bindings.
+    fn BackendIdGetProc(backend: std::ffi::c_int) -> *mut pg_sys::PGPROC;
+}
+
+/// The process of a backend number, `None` where it has gone meanwhile.
+pub fn pid_of(backend: usize) -> Option<i32> {
+    // SAFETY: looks in PostgreSQL's table of backends; null where there is none.
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    let process = unsafe {
+        pg_sys::ffi::pg_guard_ffi_boundary(|| BackendIdGetProc(backend as std::ffi::c_int))
+    };
+    // SAFETY: the array of processes has allProcCount elements.
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    let process = unsafe {
+        let all = pg_sys::ProcGlobal;
+        if backend < (*all).allProcCount as usize {
+            (*all).allProcs.add(backend)
+        } else {
+            std::ptr::null_mut()
+        }
+    };
+    if process.is_null() {
+        return None;
+    }
+    // SAFETY: entries of processes live as long as the server, and are read by others at any time. The
+    // number may have been given up since: the pid is 0 then, or that of a process that has ended.
+    Some(unsafe { (&raw const (*process).pid).read_volatile() }).filter(|pid| *pid != 0)
+}
+
 /// Runs with PostgreSQL's lock for the making of shared structures held.
 pub fn exclusively<T>(body: impl FnOnce() -> T) -> T {
     const ADDIN_SHMEM_INIT_LOCK: usize = 21;
@@ -211,57 +286,100 @@ fn attach() -> Result<&'static Shared> {
     // SAFETY: the segment lives as long as the server; only its atomics are changed from here on, and
     // the condition variable by PostgreSQL's own functions.
     unsafe { place.as_ref() }.ok_or_else(|| {
-        Error::new(SqlState::OutOfMemory, "not enough shared memory for en57")
-            .detail(format!(
-                "{} bytes are needed, for {} possible connections.",
-                size(),
-                slot_count()
-            ))
-            .hint("Add en57 to shared_preload_libraries and restart the server.")
+        Error::new(
+            SqlState::OutOfMemory,
+            "the shared memory of en57 is not to be had",
+        )
+        .detail(format!(
+            "{} bytes are needed, for {} possible connections.",
+            size(),
+            slot_count()
+        ))
+        .hint("Add en57 to shared_preload_libraries and restart the server.")
     })
 }
 
-/// Room that was requested at start, or what PostgreSQL keeps in reserve for late comers (about 100 kB).
-fn from_reserve() -> *mut Shared {
+/// Room that was requested at start.
+fn requested() -> *mut Shared {
     let mut found = false;
     // SAFETY: the caller holds AddinShmemInitLock. A piece that was not found is new.
     unsafe {
-        let place: *mut Shared =
-            pg_sys::ShmemInitStruct(NAME.as_ptr(), size() + 64, &mut found).cast();
-        let aligned = place.map_addr(|a| (a + 63) & !63);
+        let place = aligned(pg_sys::ShmemInitStruct(
+            NAME.as_ptr(),
+            with_padding(size()),
+            &mut found,
+        ));
         if !found {
-            (*aligned).ready.store(0, SeqCst);
+            (*place).ready.store(0, SeqCst);
         }
-        aligned
+        place
     }
 }
 
 #[cfg(any(feature = "pg15", feature = "pg16"))]
 fn locate() -> *mut Shared {
-    // ShmemInitStruct raises where the reserve is too small; asking first gives the clearer error.
-    const RESERVE_BYTES: usize = 90_000;
-    if preloaded() || size() + 64 <= RESERVE_BYTES {
-        from_reserve()
-    } else {
-        std::ptr::null_mut()
+    if preloaded() {
+        return requested();
+    }
+    let mut found = false;
+    // SAFETY: the caller holds AddinShmemInitLock, so one backend makes the segment and notes its handle
+    // in a piece of PostgreSQL's reserve. Segment and mapping are pinned: they last as long as the server
+    // and this backend.
+    unsafe {
+        let handle: *mut AtomicU32 =
+            pg_sys::ShmemInitStruct(NAME.as_ptr(), size_of::<AtomicU32>(), &mut found).cast();
+        if !found {
+            (*handle).store(NO_SEGMENT, SeqCst);
+        }
+        let segment = match (*handle).load(SeqCst) {
+            NO_SEGMENT => {
+                let new = pg_sys::dsm_create(with_padding(size()), 0);
+                (*aligned(pg_sys::dsm_segment_address(new)))
+                    .ready
+                    .store(0, SeqCst);
+                pg_sys::dsm_pin_segment(new);
+                (*handle).store(pg_sys::dsm_segment_handle(new), SeqCst);
+                pg_sys::dsm_pin_mapping(new);
+                new
+            }
+            known => {
+                let mut mapped = pg_sys::dsm_find_mapping(known);
+                if mapped.is_null() {
+                    mapped = pg_sys::dsm_attach(known);
+                    if mapped.is_null() {
+                        return std::ptr::null_mut();
+                    }
+                    pg_sys::dsm_pin_mapping(mapped);
+                }
+                mapped
+            }
+        };
+        aligned(pg_sys::dsm_segment_address(segment))
     }
 }
+
+/// PostgreSQL's DSM_HANDLE_INVALID.
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+const NO_SEGMENT: u32 = 0;
 
 #[cfg(not(any(feature = "pg15", feature = "pg16")))]
 fn locate() -> *mut Shared {
     if preloaded() {
-        return from_reserve();
+        return requested();
     }
     let mut found = false;
     unsafe extern "C-unwind" fn zero(place: *mut std::ffi::c_void) {
         // SAFETY: called once, on a new segment of the size asked for.
-        unsafe { std::ptr::write_bytes(place.cast::<u8>(), 0, size() + 64) };
+        unsafe { std::ptr::write_bytes(place.cast::<u8>(), 0, with_padding(size())) };
     }
     // SAFETY: the segment is pinned by PostgreSQL's registry for the life of the server.
     unsafe {
-        let place: *mut Shared =
-            pg_sys::GetNamedDSMSegment(NAME.as_ptr(), size() + 64, Some(zero), &mut found).cast();
-        place.map_addr(|a| (a + 63) & !63)
+        aligned(pg_sys::GetNamedDSMSegment(
+            NAME.as_ptr(),
+            with_padding(size()),
+            Some(zero),
+            &mut found,
+        ))
     }
 }
 

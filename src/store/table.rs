@@ -138,6 +138,32 @@ impl Opened {
         .hint("Keep what belongs to events in a table of your own."))
     }
 
+    /// How many pages it has.
+    pub fn pages(&self) -> u32 {
+        // SAFETY: the relation is open.
+        unsafe {
+            pg_sys::RelationGetNumberOfBlocksInFork(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM)
+        }
+    }
+
+    /// Whether a trigger of this name is enabled, whatever the session's replication role.
+    pub fn has_trigger(&self, name: &CStr) -> bool {
+        // SAFETY: the relation is open; its trigger descriptor lives as long.
+        unsafe {
+            let triggers = (*self.relation).trigdesc;
+            let n = if triggers.is_null() {
+                0
+            } else {
+                (*triggers).numtriggers as usize
+            };
+            (0..n).any(|i| {
+                let trigger = &*(*triggers).triggers.add(i);
+                CStr::from_ptr(trigger.tgname) == name
+                    && trigger.tgenabled as u8 == pg_sys::TRIGGER_FIRES_ALWAYS
+            })
+        }
+    }
+
     /// Refuses where a trigger of somebody else's would have to fire for an insert.
     ///
     /// # Errors
@@ -190,13 +216,30 @@ impl Index {
         self.relation
     }
 
+    /// How many pages it has.
+    pub fn pages(&self) -> u32 {
+        // SAFETY: the index is open.
+        unsafe {
+            pg_sys::RelationGetNumberOfBlocksInFork(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM)
+        }
+    }
+
     /// The index's name.
     pub fn name(&self) -> String {
         relation_name(self.relation)
     }
 
-    /// Its oid, its role, and whether it may be read.
-    pub fn describe(&self, key_index_am: Oid) -> (Oid, IndexRole, bool) {
+    /// Whether it may be read, and whether it must be written.
+    pub fn state(&self) -> (bool, bool) {
+        // SAFETY: the index is open, so its relcache entry stays.
+        unsafe {
+            let form = (*self.relation).rd_index;
+            ((*form).indisvalid, (*form).indisready)
+        }
+    }
+
+    /// Its oid and its role.
+    pub fn describe(&self, key_index_am: Oid) -> (Oid, IndexRole) {
         // SAFETY: the index is open, so its relcache entry stays; rd_index ends in an array of as many
         // attribute numbers as indnatts says.
         unsafe {
@@ -222,7 +265,7 @@ impl Index {
             } else {
                 IndexRole::Other
             };
-            ((*self.relation).rd_id, role, (*form).indisvalid)
+            ((*self.relation).rd_id, role)
         }
     }
 

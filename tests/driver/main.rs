@@ -15,8 +15,10 @@ mod model;
 mod random;
 mod session;
 
+mod check;
 mod checkpoint;
 mod crash;
+mod damage;
 mod deadlock;
 mod dump;
 mod escalation;
@@ -30,6 +32,7 @@ mod prepare;
 mod race;
 mod repeat;
 mod restart;
+mod status;
 mod streams;
 mod truncate;
 mod wait;

@@ -184,3 +184,20 @@ fn no_wake_up_is_lost() {
         start.elapsed()
     );
 }
+
+/// A wait in vain takes all of its time, also the part of it that is less than a millisecond.
+#[test]
+fn does_not_return_early() {
+    let mut session = store().connect();
+    for timeout_us in [300u32, 999, 1000, 1900, 2500] {
+        for _ in 0..scaled(10) {
+            let start = Instant::now();
+            wait(&mut session, 0, &format!("{timeout_us} us"), None);
+            let slept = start.elapsed();
+            assert!(
+                slept >= Duration::from_micros(timeout_us.into()),
+                "{slept:?} of {timeout_us} microseconds"
+            );
+        }
+    }
+}

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sees to it that all that building and testing needs is there; quick when it is. With 'lint', what that needs too.
+# Sees to it that all that building and testing needs is there; quick when it is. With 'lint', what that needs too; with
+# 'ruby', what the tests in tests/ruby need.
 source "$(dirname "$0")/lib.sh"
 
 missing=()
@@ -44,6 +45,11 @@ need libc6-dev test -f /usr/include/stdio.h
 need clang on_path clang
 need libclang-dev libclang
 need pkg-config on_path pkg-config
+
+if [[ ${1:-} == ruby ]]; then
+    need ruby on_path ruby
+    need ruby-pg ruby -e 'require "pg"; require "minitest"'
+fi
 
 wheels=()
 if [[ -n ${PG_CONFIG:-} ]]; then

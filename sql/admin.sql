@@ -1,0 +1,157 @@
+------------------------------------------------------------------------------------------------------
+-- Statistics
+------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION en57.stat(
+    OUT appends bigint,
+    OUT repeated bigint,
+    OUT conflicts bigint,
+    OUT events bigint,
+    OUT bytes bigint,
+    OUT lock_waits bigint,
+    OUT reads bigint,
+    OUT events_read bigint,
+    OUT stats_reset timestamptz
+) RETURNS record
+    AS 'MODULE_PATHNAME', 'en57_stat_counters' LANGUAGE c VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION en57.stat() IS 'what was appended to and read from this database''s log';
+
+CREATE VIEW en57_stat AS SELECT * FROM en57.stat();
+COMMENT ON VIEW en57_stat IS 'what was appended to and read from this database''s log since stats_reset';
+COMMENT ON COLUMN en57_stat.appends IS 'appends that stored their events, rolled-back ones included';
+COMMENT ON COLUMN en57_stat.repeated IS 'appends that were answered as repeated';
+COMMENT ON COLUMN en57_stat.conflicts IS 'appends whose condition failed';
+COMMENT ON COLUMN en57_stat.events IS 'events that were written, imported and rolled-back ones included';
+COMMENT ON COLUMN en57_stat.bytes IS 'bytes of their rows, before compression';
+COMMENT ON COLUMN en57_stat.lock_waits IS 'locks that an append or en57_lock had to wait for';
+COMMENT ON COLUMN en57_stat.reads IS 'calls of functions that read events';
+COMMENT ON COLUMN en57_stat.events_read IS 'events that these returned or counted';
+COMMENT ON COLUMN en57_stat.stats_reset IS 'since when this is counted';
+
+CREATE FUNCTION en57_stat_reset() RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION en57_stat_reset() IS 'lets en57_stat count from zero';
+
+------------------------------------------------------------------------------------------------------
+-- Status
+------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION en57.shared_state(
+    OUT library_version text,
+    OUT shared_memory text,
+    OUT processes integer,
+    OUT next_position bigint,
+    OUT head bigint,
+    OUT ceiling bigint,
+    OUT problem text
+) RETURNS record
+    AS 'MODULE_PATHNAME', 'en57_shared_state' LANGUAGE c VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION en57.shared_state() IS 'what the library knows of this database''s log, or the problem that keeps it from knowing';
+
+CREATE FUNCTION en57.in_flight(OUT pid integer, OUT from_position bigint, OUT partition oid) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'en57_in_flight' LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10;
+COMMENT ON FUNCTION en57.in_flight() IS 'the transactions that have appended and not ended';
+
+CREATE FUNCTION en57_status(OUT name text, OUT value text, OUT warning text) RETURNS SETOF record
+    LANGUAGE sql VOLATILE PARALLEL RESTRICTED ROWS 13
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+WITH state AS MATERIALIZED (
+    SELECT s.*,
+           e.extversion AS schema_version,
+           a.default_version AS available_version,
+           -- of 0.10.2-beta the numbers
+           string_to_array(substring(s.library_version FROM '^[0-9.]*[0-9]'), '.')::int[] AS library_numbers,
+           string_to_array(substring(e.extversion FROM '^[0-9.]*[0-9]'), '.')::int[] AS schema_numbers
+      FROM en57.shared_state() AS s,
+           pg_extension AS e LEFT JOIN pg_available_extensions AS a ON a.name = e.extname
+     WHERE e.extname = 'en57'
+), flight AS MATERIALIZED (
+    SELECT f.pid, f.from_position, a.state, to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SSOF') AS since,
+           -- as long as a reader of its own append would wait
+           a.xact_start < clock_timestamp() - coalesce(nullif(current_setting('en57.wait_timeout')::interval, '0'), '5s') AS is_old
+      FROM state, en57.in_flight() AS f LEFT JOIN pg_stat_activity AS a ON a.pid = f.pid
+     WHERE state.problem IS NULL
+), oldest AS (
+    SELECT *, CASE WHEN state LIKE 'idle%' THEN 'is idle in its transaction since' ELSE 'has been running since' END AS does
+      FROM flight ORDER BY from_position LIMIT 1
+), facts (n, name, value, warning) AS (
+    SELECT 1, 'library_version', library_version,
+           CASE WHEN available_version IS NULL THEN 'The files of the extension are missing on this server: install them again.'
+                WHEN available_version <> library_version
+                THEN format('Version %s is installed, but this session runs another one: connect anew; with en57 in shared_preload_libraries, restart the server.', available_version)
+           END
+      FROM state
+    UNION ALL
+    SELECT 2, 'schema_version', schema_version,
+           CASE WHEN schema_numbers < library_numbers THEN format('Run ALTER EXTENSION en57 UPDATE: the library has version %s.', library_version)
+                WHEN schema_version <> library_version
+                THEN format('The schema is newer than the library, which has version %s: install the library of version %s.', library_version, schema_version)
+           END
+      FROM state
+    UNION ALL
+    SELECT 3, 'update_available', CASE WHEN available_version <> schema_version THEN available_version ELSE 'no' END, NULL
+      FROM state
+    UNION ALL
+    SELECT 4, 'shared_memory', coalesce(shared_memory || format(', with room for %s processes', processes), 'none'), NULL
+      FROM state
+    UNION ALL
+    SELECT 5, 'partitions', count(*)::text, NULL
+      FROM pg_inherits WHERE inhparent = 'en57.events'::regclass
+    UNION ALL
+    SELECT 6, 'next_position', next_position::text, problem FROM state
+    UNION ALL
+    SELECT 7, 'head', head::text, NULL FROM state
+    UNION ALL
+    SELECT 8, 'durable_ceiling', ceiling::text, NULL FROM state
+    UNION ALL
+    SELECT 9, 'in_flight', CASE WHEN problem IS NULL THEN (SELECT count(*) FROM flight)::text END, NULL FROM state
+    UNION ALL
+    SELECT 10, 'oldest_in_flight',
+           (SELECT format('process %s, %s, since %s, from position %s', pid, state, since, from_position) FROM oldest),
+           (SELECT format('Process %s %s %s and keeps back readers of what it has appended, from position %s on. Let it end, call pg_terminate_backend(%s), or set idle_in_transaction_session_timeout.',
+                          pid, does, since, from_position, pid)
+              FROM oldest WHERE is_old AND pid <> pg_backend_pid())
+    UNION ALL
+    SELECT 11, 'settings',
+           coalesce((SELECT string_agg(s.name || ' = ' || current_setting(s.name), ', ' ORDER BY s.name COLLATE "C")
+                       FROM pg_settings AS s WHERE s.name LIKE 'en57.%' AND s.setting <> coalesce(s.boot_val, '')), 'defaults'),
+           CASE WHEN current_setting('en57.max_key_locks')::int > current_setting('max_locks_per_transaction')::int
+                THEN format('en57.max_key_locks is greater than max_locks_per_transaction (%s): raise that, or the lock table can become full.', current_setting('max_locks_per_transaction'))
+           END
+    UNION ALL
+    SELECT 12, 'durability',
+           format('fsync = %s, full_page_writes = %s, synchronous_commit = %s', current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')),
+           CASE WHEN current_setting('fsync') = 'off' THEN 'fsync is off: a crash of the machine can destroy the database.'
+                WHEN current_setting('full_page_writes') = 'off' THEN 'full_page_writes is off: a crash of the machine can damage the database.'
+           END
+    UNION ALL
+    SELECT 13, 'autovacuum', current_setting('autovacuum'),
+           CASE WHEN current_setting('autovacuum') = 'off' THEN 'autovacuum is off: what rolled-back appends leave is never taken away, and old transactions'' ids will run out.' END
+)
+SELECT name, value, warning FROM facts ORDER BY n
+$$;
+COMMENT ON FUNCTION en57_status() IS 'the state of the event store, a fact a row, with a warning where something should be done';
+
+------------------------------------------------------------------------------------------------------
+-- Checking
+------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION en57_check(
+    partition text DEFAULT NULL,
+    OUT severity text,
+    OUT object text,
+    OUT problem text,
+    OUT hint text
+) RETURNS SETOF record
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 COST 1000000;
+COMMENT ON FUNCTION en57_check(text) IS 'compares tables, indexes and shared memory; returns what is wrong with them, nothing if all is well';
+
+------------------------------------------------------------------------------------------------------
+-- Who may call them
+------------------------------------------------------------------------------------------------------
+
+REVOKE ALL ON FUNCTION en57.stat(), en57_stat_reset(), en57.shared_state(), en57.in_flight(), en57_status(), en57_check(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION en57.stat(), en57.shared_state(), en57.in_flight(), en57_status(), en57_check(text) TO pg_monitor;
+REVOKE ALL ON en57_stat FROM PUBLIC;
+GRANT SELECT ON en57_stat TO pg_monitor;

@@ -1,0 +1,341 @@
+//! Whether tables, indexes and shared memory agree.
+//!
+//! It runs beside writers. A row that is visible was committed, so all its entries are there: the table is
+//! walked first, and each row looks for its entries. An entry may belong to a row that is not committed or
+//! was undone, but never to no row at all; where it seems to, the entry is looked for again, since vacuum
+//! takes entries away before it frees the rows' places.
+
+mod met;
+mod row;
+
+use crate::dcb::error::Result;
+use crate::dcb::partition::ALL;
+use crate::places::Places;
+use crate::store::btree::{Bound, Direction, Entry, Reader};
+use crate::store::catalog;
+use crate::store::event::{Column, Row};
+use crate::store::heap::{Fetcher, Spot};
+use crate::store::partition::{Access, Partition};
+use crate::store::position::Counter;
+use crate::store::scratch::Scratch;
+use crate::store::table::{IndexRole, Opened};
+use crate::store::{fmgr, tree_check};
+
+use met::Met;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// Data or answers are wrong, or will be.
+    Error,
+    /// Something that protects them is missing.
+    Warning,
+}
+
+/// What is wrong.
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// With what.
+    pub object: String,
+    /// In words.
+    pub problem: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// Takes what is found.
+pub type Sink<'a> = &'a mut dyn FnMut(Finding) -> Result<()>;
+
+const REINDEX: &str = "REINDEX it.";
+const RESTORE: &str = "Restore the table from a backup.";
+
+/// Checks a partition, or all of them.
+///
+/// # Errors
+/// 42704 where there is no such partition, 0A000 on a standby.
+pub fn check(partition: Option<&str>, sink: Sink) -> Result<()> {
+    let store = catalog::store()?;
+    let counter = Counter::of(store)?;
+    let mut largest = 0;
+    for place in Places::find(store, Some(partition.unwrap_or(ALL)), Access::Own)?.iter() {
+        largest = largest.max(Check::of(place, sink).run()?);
+    }
+    check_positions(&counter, store.read_ceiling(), largest, sink)
+}
+
+/// Whether what is stored is known to shared memory and the ceiling.
+fn check_positions(counter: &Counter, ceiling: i64, largest: i64, sink: Sink) -> Result<()> {
+    let next = counter.next();
+    if largest >= next {
+        sink(Finding {
+            severity: Severity::Error,
+            object: "shared memory".into(),
+            problem: format!("position {largest} is stored, but {next} is the next to be allotted"),
+            hint: "Restart the server: it goes on beyond what is stored.".into(),
+        })?;
+    }
+    if largest > ceiling {
+        sink(Finding {
+            severity: Severity::Error,
+            object: "sequence en57.position_ceiling".into(),
+            problem: format!("position {largest} is stored, but the durable ceiling is {ceiling}"),
+            hint: format!("Run SELECT setval('en57.position_ceiling', {largest})."),
+        })?;
+    }
+    Ok(())
+}
+
+/// An object with what is wrong with it and what to do.
+type Problem = (String, String, &'static str);
+
+/// Which indexes are in order, so that rows can look for their entries there.
+#[derive(Clone, Copy)]
+struct Ready {
+    keys: bool,
+    positions: bool,
+    ids: bool,
+}
+
+/// The check of one partition.
+struct Check<'a, 's> {
+    place: &'a Partition,
+    table: Opened,
+    sink: Sink<'s>,
+}
+
+impl<'a, 's> Check<'a, 's> {
+    fn of(place: &'a Partition, sink: Sink<'s>) -> Self {
+        let table = place.open_to_check();
+        Self { place, table, sink }
+    }
+
+    fn found(&mut self, object: String, problem: impl Into<String>, hint: &str) -> Result<()> {
+        (self.sink)(Finding {
+            severity: Severity::Error,
+            object,
+            problem: problem.into(),
+            hint: hint.into(),
+        })
+    }
+
+    fn table_name(&self) -> String {
+        format!("table en57.{}", self.table.name())
+    }
+
+    /// Checks it all; returns the largest position.
+    fn run(mut self) -> Result<i64> {
+        self.check_guards()?;
+        self.check_indexes()?;
+        let ready = Ready {
+            keys: self.check_tree(IndexRole::Keys)?,
+            positions: self.check_tree(IndexRole::Position)?,
+            ids: self.check_tree(IndexRole::Id)?,
+        };
+        let largest = self.check_rows(ready)?;
+        for (role, is_ready) in [
+            (IndexRole::Keys, ready.keys),
+            (IndexRole::Position, ready.positions),
+            (IndexRole::Id, ready.ids),
+        ] {
+            if is_ready {
+                self.check_entries(role)?;
+            }
+        }
+        Ok(largest)
+    }
+
+    /// The triggers that keep events from being changed.
+    fn check_guards(&mut self) -> Result<()> {
+        for name in [c"en57_guard", c"en57_guard_truncate"] {
+            if !self.table.has_trigger(name) {
+                let name = name.to_string_lossy();
+                let object = self.table_name();
+                (self.sink)(Finding {
+                    severity: Severity::Warning,
+                    object,
+                    problem: format!("trigger {name} is not in force, so events can be changed"),
+                    hint: format!(
+                        "Run ALTER TABLE en57.{} ENABLE ALWAYS TRIGGER {name}.",
+                        self.table.name()
+                    ),
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the indexes are there.
+    fn check_indexes(&mut self) -> Result<()> {
+        for role in [
+            IndexRole::Keys,
+            IndexRole::Position,
+            IndexRole::Id,
+            IndexRole::Stream,
+        ] {
+            if let Err(lost) = self.table.index(role) {
+                let problem = lost.message.rsplit(" has ").next().unwrap_or("").to_owned();
+                let hint = lost.hint.unwrap_or_default();
+                self.found(self.table_name(), format!("it has {problem}"), &hint)?;
+            }
+        }
+        for name in self.place.invalid_indexes() {
+            (self.sink)(Finding {
+                severity: Severity::Warning,
+                object: format!("index en57.{name}"),
+                problem: "it is not valid".into(),
+                hint: "Unless it is being built right now, drop it, or REINDEX it.".into(),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whether an index is there and in order, so that it can be asked.
+    fn check_tree(&mut self, role: IndexRole) -> Result<bool> {
+        let Ok(index) = self.table.index(role) else {
+            return Ok(false);
+        };
+        let name = index.name();
+        match tree_check::walk(&reader(&self.table, role)?) {
+            Ok(()) => Ok(true),
+            Err(trouble) => {
+                let problem = format!("page {}: {}", trouble.block, trouble.problem);
+                self.found(format!("index en57.{name}"), problem, REINDEX)?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Walks the table; returns the largest position.
+    fn check_rows(&mut self, ready: Ready) -> Result<i64> {
+        let mut met = Met::from(1);
+        let mut largest = self.walk_rows(&mut met, Some(ready))?;
+        while let Some(first) = met.beyond {
+            met = Met::from(first);
+            largest = self.walk_rows(&mut met, None)?;
+        }
+        Ok(largest)
+    }
+
+    /// One walk: notes the positions that are met, and with `ready` checks the rows.
+    fn walk_rows(&mut self, met: &mut Met, ready: Option<Ready>) -> Result<i64> {
+        let scratch = Scratch::new();
+        let mut largest = 0;
+        for block in 0..self.table.pages() {
+            scratch.run(|| {
+                let mut problems = Vec::new();
+                let mut fetcher = Fetcher::new(&self.table);
+                for offset in 1..=u16::MAX {
+                    let tid = u64::from(block) << 16 | u64::from(offset);
+                    match fetcher.look(tid, false) {
+                        Spot::Beyond => break,
+                        Spot::Row => {}
+                        _ => continue,
+                    }
+                    let position = fetcher.row.position();
+                    largest = largest.max(position);
+                    if met.is_second(position) {
+                        let problem = format!("position {position} is there more than once");
+                        problems.push((self.table_name(), problem, RESTORE));
+                    }
+                    if let Some(ready) = ready {
+                        self.check_row(&fetcher.row, tid, ready, &mut problems);
+                    }
+                }
+                drop(fetcher);
+                problems
+                    .into_iter()
+                    .try_for_each(|(object, problem, hint)| self.found(object, problem, hint))
+            })?;
+            scratch.reset();
+        }
+        Ok(largest)
+    }
+
+    /// Walks an index: each entry belongs to a row that says the same, or to one that is none yet or no
+    /// more.
+    fn check_entries(&mut self, role: IndexRole) -> Result<()> {
+        let name = format!("index en57.{}", self.table.index(role)?.name());
+        let scratch = Scratch::new();
+        let mut from = Some(Bound::MIN);
+        while let Some(start) = from {
+            from = scratch.run(|| -> Result<_> {
+                let index = reader(&self.table, role)?;
+                let mut entries = Vec::new();
+                let rest = index.page(start, Bound::MAX, Direction::Forward, &mut entries)?;
+                let mut fetcher = Fetcher::new(&self.table);
+                let mut wrong = Vec::new();
+                for entry in entries {
+                    let problem = contradiction(&mut fetcher, &self.table, role, entry)?;
+                    // Vacuum may have taken it away meanwhile, and given the row's place to another row.
+                    if let Some(problem) = problem
+                        && has_entry(&index, entry)?
+                    {
+                        wrong.push(format!("{}: {problem}", named(role, entry)));
+                    }
+                }
+                drop(fetcher);
+                for problem in wrong {
+                    self.found(name.clone(), problem, REINDEX)?;
+                }
+                Ok(rest)
+            })?;
+            scratch.reset();
+        }
+        Ok(())
+    }
+}
+
+/// What a row has to do with an entry that leads to it and should not, in words.
+fn contradiction(
+    fetcher: &mut Fetcher,
+    table: &Opened,
+    role: IndexRole,
+    entry: Entry,
+) -> Result<Option<&'static str>> {
+    let block = (entry.tid >> 16) as u32;
+    if block >= table.pages() {
+        return Ok(Some("its row lies beyond the end of the table"));
+    }
+    Ok(match fetcher.look(entry.tid, false) {
+        Spot::Beyond | Spot::Unused => Some("there is no row in its place"),
+        Spot::Unseen => None,
+        Spot::Row if role == IndexRole::Id => (Bound::of_id(&id_of(&fetcher.row))
+            != Entry { tid: 0, ..entry })
+        .then_some("the row in its place has another id"),
+        Spot::Row if fetcher.row.position() != entry.position => {
+            Some("the row in its place has another position")
+        }
+        Spot::Row if role == IndexRole::Keys && !fetcher.row.keys()?.contains(&entry.key) => {
+            Some("the row in its place has no such type, tag, stream or id")
+        }
+        Spot::Row => None,
+    })
+}
+
+fn named(role: IndexRole, entry: Entry) -> String {
+    if role == IndexRole::Id {
+        let bytes = entry.id();
+        format!("entry for id {}", uuid::Uuid::from_bytes(bytes))
+    } else {
+        format!("entry for position {}", entry.position)
+    }
+}
+
+fn id_of(row: &Row) -> [u8; 16] {
+    row.get(Column::Id).map_or([0; 16], fmgr::uuid)
+}
+
+fn reader(table: &Opened, role: IndexRole) -> Result<Reader<'_>> {
+    match role {
+        IndexRole::Keys => Reader::keys(table),
+        IndexRole::Id => Reader::ids(table),
+        _ => Reader::positions(table),
+    }
+}
+
+fn has_entry(index: &Reader, entry: Entry) -> Result<bool> {
+    let mut found = Vec::new();
+    index.page(entry, entry, Direction::Forward, &mut found)?;
+    Ok(!found.is_empty())
+}

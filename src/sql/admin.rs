@@ -1,0 +1,92 @@
+//! What DBAs call: counters, the state of the log, the check.
+
+use crate::check::{self, Severity};
+use crate::dcb::error::{Error, SqlState};
+use crate::sql_function;
+use crate::status;
+use crate::store::fmgr::{self, Args};
+use crate::store::tuple::RowType;
+use crate::store::{Datum, rows};
+
+fn text(text: &str) -> Option<Datum> {
+    Some(fmgr::make_varlena(text.as_bytes()))
+}
+
+sql_function!(en57_stat_counters, |args: &Args| {
+    let (counts, since_us) = status::counts()?;
+    let mut columns: Vec<_> = counts.iter().map(|n| Some(Datum::from(*n))).collect();
+    columns.push(Some(Datum::from(since_us)));
+    RowType::of_result(args)?.make(&mut columns).map(Some)
+});
+
+sql_function!(en57_stat_reset, |_: &Args| {
+    status::reset_counts()?;
+    // Void.
+    Ok(Some(Datum::from(0)))
+});
+
+sql_function!(en57_shared_state, |args: &Args| {
+    let (origin, processes) = status::shared_memory();
+    let positions = status::positions();
+    let has_memory = !matches!(&positions, Err(e) if e.state == SqlState::OutOfMemory);
+    let number = |n: i64| Some(Datum::from(n));
+    let (next, head, ceiling, problem) = match &positions {
+        Ok(p) => (number(p.next), number(p.head), number(p.ceiling), None),
+        Err(error) => (None, None, None, text(&in_words(error))),
+    };
+    RowType::of_result(args)?
+        .make(&mut [
+            text(env!("CARGO_PKG_VERSION")),
+            text(origin).filter(|_| has_memory),
+            Some(Datum::from(processes as i32)),
+            next,
+            head,
+            ceiling,
+            problem,
+        ])
+        .map(Some)
+});
+
+/// An error as a sentence, with its remedy.
+fn in_words(error: &Error) -> String {
+    let mut words = error.message.clone();
+    if let Some(first) = words.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    words.push('.');
+    for more in [&error.detail, &error.hint].into_iter().flatten() {
+        words.push(' ');
+        words.push_str(more);
+    }
+    words
+}
+
+sql_function!(en57_in_flight, |args: &Args| {
+    rows::respond_at_once(args, |put| {
+        for flight in status::in_flight()? {
+            put([
+                flight.pid.map(Datum::from),
+                Some(Datum::from(flight.from)),
+                flight.partition.map(Datum::from),
+            ])?;
+        }
+        Ok(())
+    })
+});
+
+sql_function!(en57_check, |args: &Args| {
+    rows::respond_at_once(args, |put| {
+        check::check(args.text(0)?, &mut |finding| {
+            let severity = match finding.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            };
+            put([
+                text(severity),
+                text(&finding.object),
+                text(&finding.problem),
+                text(&finding.hint),
+            ])
+        })
+    })
+});
