@@ -100,7 +100,7 @@ COMMENT ON FUNCTION en57_streams(text, text, bigint, text) IS
     'the streams whose names begin with prefix and follow after, in the order of their names'' bytes';
 
 CREATE VIEW en57_streams AS SELECT * FROM en57_streams();
-COMMENT ON VIEW en57_streams IS 'the streams of the partition default';
+COMMENT ON VIEW en57_streams IS 'the streams of the session''s partition';
 
 ------------------------------------------------------------------------------------------------------
 -- Causes and effects

@@ -129,7 +129,7 @@ CREATE PROCEDURE en57_import_in_batches(
 DECLARE
     taken record;
     known en57.imports;
-    target text := coalesce(partition, 'default');
+    target text := coalesce(partition, nullif(pg_catalog.current_setting('en57.partition', true), ''), 'default');
 BEGIN
     IF en57_import_in_batches.name IS NULL OR source IS NULL OR coalesce(batch_size, 0) NOT BETWEEN 1 AND 100000 THEN
         RAISE EXCEPTION 'an import needs a name, a source, and a batch_size from 1 to 100000'
@@ -146,7 +146,7 @@ BEGIN
             RAISE EXCEPTION 'import % takes % into partition %', known.name, known.source, known.partition
                 USING ERRCODE = 'invalid_parameter_value', HINT = 'Choose another name, or delete its row from en57.imports.';
         END IF;
-        taken := en57.import_batch(source, known."position", batch_size, partition, keep_positions);
+        taken := en57.import_batch(source, known."position", batch_size, target, keep_positions);
         UPDATE en57.imports AS i
            SET "position" = coalesce(taken."position", i."position"), events = i.events + taken.events,
                updated_at = pg_catalog.clock_timestamp(), finished = taken.events = 0

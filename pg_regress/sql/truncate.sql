@@ -71,6 +71,10 @@ BEGIN;
 SELECT en57_truncate('default', restart => true);
 PREPARE TRANSACTION 'en57_restart';
 ROLLBACK;
+BEGIN;
+SELECT en57_truncate('default', restart => true);
+SELECT en57_import('[{"type": "a", "position": 1000000}]', keep_positions => true);
+ROLLBACK;
 -- after it, at 1; also where the transaction had appended before
 BEGIN;
 SELECT position FROM en57_append('{"type": "a", "tags": ["x"]}');

@@ -134,8 +134,10 @@ impl Counter {
     /// allotted: what is at or below them may be somebody's checkpoint. Returns the partition's frontier.
     ///
     /// # Errors
-    /// 22023 where they are not, 54000 beyond the end of all positions.
+    /// 22023 where they are not, 54000 beyond the end of all positions; 55000 where the transaction restarts
+    /// them.
     pub fn allot_own(&self, partition: Oid, first: i64, last: i64) -> Result<i64> {
+        transaction::refuse_after_restart()?;
         let partition = partition.to_u32();
         self.cover(partition);
         loop {

@@ -59,8 +59,9 @@ const ASK: &str = "
            (SELECT position FROM en57_last(q.query, r.partition)),
            (SELECT count(*) FROM en57_read(partition => r.partition) e WHERE q.query @> e)
     FROM ROWS FROM (jsonb_to_recordset($1)
-            AS (query text, after bigint, upto bigint, max_count bigint, backwards boolean, partition text, as_of bigint, occurred_until bigint))
-            WITH ORDINALITY AS r (query, after, upto, max_count, backwards, partition, as_of, occurred_until, n)
+            AS (query text, after bigint, upto bigint, max_count bigint, backwards boolean, as_of bigint, occurred_until bigint,
+                partition text))
+            WITH ORDINALITY AS r (query, after, upto, max_count, backwards, as_of, occurred_until, partition, n)
         CROSS JOIN LATERAL (SELECT r.query::en57_query AS query OFFSET 0) q
     ORDER BY r.n";
 
@@ -70,7 +71,9 @@ const AT: &str = "CREATE FUNCTION pg_temp.at(us bigint) RETURNS timestamptz IMMU
         ELSE timestamptz '1970-01-01 00:00:00+00' + us / 1000000 * interval '1 second' + us % 1000000 * interval '1 microsecond' END $$";
 
 fn compare(session: &mut Session, random: &mut Random, log: &[Event]) {
-    compare_streams(session, random, log);
+    let (_, here) = go_somewhere(session, random, log);
+    compare_streams(session, random, &here);
+    session.run("RESET en57.partition");
     let requests: Vec<Value> = (0..40).map(|_| request(random, log)).collect();
     let rows = session.rows(ASK, &[&json!(requests)]);
     assert_eq!(rows.len(), requests.len());
@@ -175,7 +178,7 @@ fn append_to(
     }
 }
 
-/// Appends a batch to a stream of the default partition at a random version, on a random condition, and compares what becomes of it.
+/// Appends a batch to a stream at a random version, on a random condition, and compares what becomes of it.
 fn append_to_stream(
     session: &mut Session,
     random: &mut Random,
@@ -217,7 +220,7 @@ fn append_to_stream(
     let matching: Vec<i64> = condition.as_deref().map_or_else(Vec::new, |text| {
         let query = parsed(text);
         log.iter()
-            .filter(|e| e.partition == PARTITIONS[0] && query.matches(*e))
+            .filter(|e| query.matches(*e))
             .map(|e| e.position)
             .collect()
     });
@@ -258,14 +261,38 @@ fn recorded(session: &mut Session, events: &mut [Event]) {
     let sql =
         "SELECT DISTINCT extract(epoch FROM date_trunc('second', recorded_at))::bigint * 1000000
             + extract(microseconds FROM recorded_at)::bigint % 1000000
-        FROM en57_read(after => $1::bigint - 1, upto => $2, partition => '*')";
+        FROM en57_read(after => $1::bigint - 1, upto => $2)";
     let (first, last) = (events[0].position, events[events.len() - 1].position);
     let at: i64 = session.row(sql, &[&first, &last]).get(0);
     events.iter_mut().for_each(|e| e.recorded_at = at);
 }
 
-/// Appends a batch on a random condition and compares what becomes of it.
+/// Makes some partition that of the session; returns it with its events.
+fn go_somewhere(
+    session: &mut Session,
+    random: &mut Random,
+    log: &[Event],
+) -> (&'static str, Vec<Event>) {
+    let place = PARTITIONS[random.below(PARTITIONS.len())];
+    session.row("SELECT set_config('en57.partition', $1, false)", &[&place]);
+    let here = log.iter().filter(|e| e.partition == place);
+    (place, here.cloned().collect())
+}
+
+/// Appends a batch somewhere and compares what becomes of it.
 fn append(session: &mut Session, random: &mut Random, log: &mut Vec<Event>) {
+    let (place, mut here) = go_somewhere(session, random, log);
+    let known = here.len();
+    append_here(session, random, &mut here);
+    session.run("RESET en57.partition");
+    log.extend(here.drain(known..).map(|event| Event {
+        partition: place,
+        ..event
+    }));
+}
+
+/// Appends a batch on a random condition and compares what becomes of it.
+fn append_here(session: &mut Session, random: &mut Random, log: &mut Vec<Event>) {
     let head = log.last().map_or(0, |e| e.position);
     let mut events: Vec<Event> = (0..random.between(1, 12))
         .map(|_| Event::random(random))
@@ -288,15 +315,11 @@ fn append(session: &mut Session, random: &mut Random, log: &mut Vec<Event>) {
     if random.chance(40) {
         return append_to_stream(session, random, log, at_most);
     }
-    let place = *random.pick(&PARTITIONS);
-    events.iter_mut().for_each(|e| e.partition = place);
-    session.row("SELECT set_config('en57.partition', $1, false)", &[&place]);
     let answer = session.append(&json!(documents), condition.as_deref());
-    session.run("RESET en57.partition");
     let matching: Vec<i64> = condition.as_deref().map_or_else(Vec::new, |text| {
         let query = parsed(text);
         log.iter()
-            .filter(|e| e.partition == place && query.matches(*e))
+            .filter(|e| query.matches(*e))
             .map(|e| e.position)
             .collect()
     });
