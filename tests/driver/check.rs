@@ -32,7 +32,7 @@ pub fn fill(session: &mut Session, n: usize) {
     session.append(&json!(events), None);
 }
 
-pub const KEYS: &str = "en57.events_default_keys_position_idx";
+pub const KEYS: &str = "en57.events_default_keys";
 
 /// What a superuser can do who switches the triggers off.
 #[test]
@@ -62,7 +62,7 @@ fn damaged_by_a_superuser() {
         [
             "warning: table en57.events_default: trigger en57_guard is not in force, so events can be changed",
             "warning: table en57.events_default: trigger en57_guard_truncate is not in force, so events can be changed",
-            "error: index en57.events_default_keys_position_idx: event at position 3: 4 of its 4 entries are missing",
+            "error: index en57.events_default_keys: event at position 3: 4 of its 4 entries are missing",
         ]
     );
     for trigger in ["en57_guard", "en57_guard_truncate"] {

@@ -104,8 +104,8 @@ fn damaged_files() {
     expect(
         found,
         &[
-            "error: index en57.events_default_keys_position_idx: event at position 1234: 1 of its 4 entries are missing",
-            "error: index en57.events_default_keys_position_idx: entry for position 1234: the row in its place has another position",
+            "error: index en57.events_default_keys: event at position 1234: 1 of its 4 entries are missing",
+            "error: index en57.events_default_keys: entry for position 1234: the row in its place has another position",
         ],
     );
     // One that leads to nothing.
@@ -132,8 +132,8 @@ fn damaged_files() {
     expect(
         found,
         &[
-            "error: index en57.events_default_keys_position_idx: event at position 1234: 1 of its 4 entries are missing",
-            "error: index en57.events_default_keys_position_idx: entry for position 1234: the row in its place has no such type, tag, stream or id",
+            "error: index en57.events_default_keys: event at position 1234: 1 of its 4 entries are missing",
+            "error: index en57.events_default_keys: entry for position 1234: the row in its place has no such type, tag, stream or id",
         ],
     );
     let found = victim.with_damage("en57.events_default", |bytes| {
