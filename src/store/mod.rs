@@ -11,6 +11,7 @@ pub mod array;
 mod bound;
 pub mod btree;
 pub mod catalog;
+mod ceiling;
 pub mod clock;
 pub mod ddl;
 mod descent;
