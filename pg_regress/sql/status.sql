@@ -71,6 +71,13 @@ SELECT * FROM en57_check();
 SELECT * FROM en57_check('default');
 SELECT en57_check(partition => NULL);
 SELECT count(*) FROM en57_check() c, generate_series(1, 3);
+SELECT en57_create_partition('acme');
+SELECT outcome FROM en57_append('{"type": "a"}', stream => 's', partition => 'acme');
+SELECT * FROM en57_check('acme');
+SELECT * FROM en57_check('*');
+SET en57.partition = 'acme';
+SELECT * FROM en57_check();
+RESET en57.partition;
 SELECT * FROM en57_check('none');
 \echo :SQLSTATE
 -- and says what it finds
@@ -81,6 +88,7 @@ ALTER TABLE en57.events_default DISABLE TRIGGER en57_guard;
 SELECT * FROM en57_check();
 ALTER TABLE en57.events_default ENABLE TRIGGER en57_guard;
 SELECT severity FROM en57_check();
+SELECT severity FROM en57_check('acme');
 ALTER TABLE en57.events_default ENABLE ALWAYS TRIGGER en57_guard;
 SELECT * FROM en57_check();
 

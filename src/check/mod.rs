@@ -8,9 +8,8 @@
 mod met;
 mod row;
 
-use crate::dcb::error::Result;
+use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::partition::ALL;
-use crate::places::Places;
 use crate::store::btree::{Bound, Direction, Entry, Reader};
 use crate::store::catalog;
 use crate::store::event::{Column, Row};
@@ -57,11 +56,48 @@ const RESTORE: &str = "Restore the table from a backup.";
 pub fn check(partition: Option<&str>, sink: Sink) -> Result<()> {
     let store = catalog::store()?;
     let counter = Counter::of(store)?;
+    let names = match partition {
+        Some(name) if name != ALL => vec![name.to_owned()],
+        _ => store.all()?.into_iter().map(|(name, _)| name).collect(),
+    };
     let mut largest = 0;
-    for place in Places::find(store, Some(partition.unwrap_or(ALL)), Access::Own)?.iter() {
-        largest = largest.max(Check::of(place, sink).run()?);
+    // Positions are unique in the database, so all are met together.
+    let mut window = Some(Met::from(1));
+    let mut is_first = true;
+    while let Some(mut met) = window {
+        for name in &names {
+            let place = match store.partition(Some(name), Access::Own) {
+                Ok(place) => place,
+                // It was dropped meanwhile.
+                Err(e) if partition.is_none() && e.state == SqlState::UndefinedObject => continue,
+                Err(e) if e.state == SqlState::NotInPrerequisiteState => {
+                    if is_first {
+                        sink(unusable(name, e))?;
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let mut check = Check::of(&place, sink);
+            largest = largest.max(if is_first {
+                check.run(&mut met)?
+            } else {
+                check.walk_rows(&mut met, None)?
+            });
+        }
+        is_first = false;
+        window = met.beyond.map(Met::from);
     }
     check_positions(&counter, store.read_ceiling(), largest, sink)
+}
+
+fn unusable(partition: &str, error: Error) -> Finding {
+    Finding {
+        severity: Severity::Error,
+        object: format!("partition {partition}"),
+        problem: error.message,
+        hint: error.hint.unwrap_or_default(),
+    }
 }
 
 /// Whether what is stored is known to shared memory and the ceiling.
@@ -124,7 +160,7 @@ impl<'a, 's> Check<'a, 's> {
     }
 
     /// Checks it all; returns the largest position.
-    fn run(mut self) -> Result<i64> {
+    fn run(&mut self, met: &mut Met) -> Result<i64> {
         self.check_guards()?;
         self.check_indexes()?;
         let ready = Ready {
@@ -132,7 +168,7 @@ impl<'a, 's> Check<'a, 's> {
             positions: self.check_tree(IndexRole::Position)?,
             ids: self.check_tree(IndexRole::Id)?,
         };
-        let largest = self.check_rows(ready)?;
+        let largest = self.walk_rows(met, Some(ready))?;
         for (role, is_ready) in [
             (IndexRole::Keys, ready.keys),
             (IndexRole::Position, ready.positions),
@@ -206,18 +242,8 @@ impl<'a, 's> Check<'a, 's> {
         }
     }
 
-    /// Walks the table; returns the largest position.
-    fn check_rows(&mut self, ready: Ready) -> Result<i64> {
-        let mut met = Met::from(1);
-        let mut largest = self.walk_rows(&mut met, Some(ready))?;
-        while let Some(first) = met.beyond {
-            met = Met::from(first);
-            largest = self.walk_rows(&mut met, None)?;
-        }
-        Ok(largest)
-    }
-
-    /// One walk: notes the positions that are met, and with `ready` checks the rows.
+    /// Walks the table; returns the largest position. Notes the positions that are met, and with `ready`
+    /// checks the rows.
     fn walk_rows(&mut self, met: &mut Met, ready: Option<Ready>) -> Result<i64> {
         let scratch = Scratch::new();
         let mut largest = 0;

@@ -178,7 +178,7 @@ impl Partition {
         opened
     }
 
-    /// Opens the table and en57's own indexes that may be read, for a check.
+    /// Opens it with all of en57's indexes, whether they are there or not.
     pub fn open_to_check(&self) -> Opened {
         self.open(pg_sys::AccessShareLock, &WITH_STREAMS)
     }

@@ -92,13 +92,27 @@ fn damaged_by_a_superuser() {
         3,
         "an index that is not unique does not do"
     );
-    session.run("DROP INDEX en57.events_keys");
+    session.run("DROP INDEX en57.events_default_keys");
     let found = findings(&mut session);
     assert_eq!(
         found[0],
         "error: table en57.events_default: it has lost its key index"
     );
     assert_eq!(found.len(), 4);
+
+    // Twice, in two partitions.
+    let db = Cluster::shared().database();
+    let mut session = db.connect();
+    session.run("SELECT en57_create_partition('acme')");
+    fill(&mut session, 20);
+    assert_eq!(findings(&mut session), [""; 0]);
+    let into_acme = copy(&format!(r#"{{"partition": "acme", {}}}"#, id(1)));
+    session.run(&into_acme.replace("INTO en57.events_default", "INTO en57.events"));
+    let found = findings(&mut session);
+    assert!(
+        found.len() == 1 && found[0].ends_with(": position 5 is there more than once"),
+        "{found:?}"
+    );
 
     // Values that no append writes.
     let db = Cluster::shared().database();
