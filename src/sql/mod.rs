@@ -9,3 +9,4 @@ mod partitions;
 mod query;
 mod read;
 mod stream;
+mod subscription;

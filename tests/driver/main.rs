@@ -31,5 +31,6 @@ mod race;
 mod repeat;
 mod restart;
 mod streams;
+mod subscribe;
 mod truncate;
 mod wait;
