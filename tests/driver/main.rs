@@ -26,6 +26,7 @@ mod leaves;
 mod memory;
 mod oracle;
 mod partitions;
+mod polling;
 mod prepare;
 mod race;
 mod repeat;
