@@ -1,7 +1,7 @@
 //! en57: the event store inside PostgreSQL. See docs/ARCHITECTURE.md for the map.
 //!
 //! Four ranks, `use` points downwards only: `sql` (the surface) → the engine (`append`, `import`, `read`, `places`,
-//! `stream`, `trace`, `partitions`, `wait`) → `store` (PostgreSQL's internals, all `unsafe`) → `dcb` (the pure domain).
+//! `stream`, `subscription`, `trace`, `partitions`, `wait`) → `store` (PostgreSQL's internals, all `unsafe`) → `dcb` (the pure domain).
 
 pub mod append;
 pub mod check;
@@ -14,6 +14,7 @@ pub mod sql;
 pub mod status;
 pub mod store;
 pub mod stream;
+pub mod subscription;
 pub mod trace;
 pub mod wait;
 

@@ -199,6 +199,33 @@ impl Reading {
         self.options.max_count = 0;
     }
 
+    /// Starts to read what is settled by now. It waits for nothing, not for the session's own appends
+    /// either, so that a worker that appends is not stopped by transactions that do not end.
+    ///
+    /// # Errors
+    /// 42501, 42704.
+    pub fn start_settled(
+        query: Option<Query>,
+        options: Options,
+        partition: Option<&str>,
+    ) -> Result<Self> {
+        let store = catalog::store()?;
+        let places = Places::find(store, partition, Access::Read)?;
+        stat::count(Counted::Reads, 1);
+        let query = query.unwrap_or_else(Query::everything);
+        let frontier = places.current_frontier(&Counter::of(store)?, &query);
+        Ok(Self {
+            query,
+            options,
+            places,
+            view: View {
+                frontier,
+                own_upto: frontier,
+            },
+            is_counted: true,
+        })
+    }
+
     /// Reads all that is left.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod dcb;
 use dcb::error::{SqlState, nearest};
 use dcb::key::{Namespace, key};
 use dcb::query::{Criterion, Matchable, Query};
+use dcb::shard::{Key, Shard};
 use dcb::{codec, limits, parse};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -437,4 +438,40 @@ fn the_stored_form_is_stable() {
         codec::decode(&[]).expect_err("nothing").state.code(),
         "XX001"
     );
+}
+
+#[test]
+fn every_key_is_in_one_shard_and_shards_are_about_equal() {
+    for of in [1, 2, 4, 7, 1024] {
+        let shards: Vec<Shard> = (0..of)
+            .map(|n| Shard::new(n, of).expect("a shard"))
+            .collect();
+        let mut counts = vec![0; of as usize];
+        for n in 0..10_000 {
+            let tag = format!("course:{n}");
+            let key = Key::of(None, Some(tag.as_bytes()), b"type");
+            let number = key.shard_of(shards[0]);
+            let holding = shards.iter().filter(|s| s.has(key)).count();
+            assert_eq!((holding, shards[number as usize].has(key)), (1, true));
+            assert_eq!(Key::parse(&format!("tag:{tag}")), Ok(key));
+            counts[number as usize] += 1;
+        }
+        let fair = 10_000 / of;
+        assert!(
+            of > 7
+                || counts
+                    .iter()
+                    .all(|c| (fair * 8 / 10..=fair * 12 / 10).contains(c)),
+            "{counts:?}"
+        );
+    }
+    let stream = Key::of(Some(b"s"), Some(b"t"), b"y");
+    assert_eq!(Key::parse("stream:s"), Ok(stream));
+    assert_eq!(Key::parse("type:y"), Ok(Key::of(None, None, b"y")));
+    for wrong in ["", "stream", "other:x"] {
+        assert!(Key::parse(wrong).is_err(), "{wrong}");
+    }
+    for (number, of) in [(0, 0), (-1, 1), (1, 1), (0, 1025), (4, 4)] {
+        assert!(Shard::new(number, of).is_err(), "{number} of {of}");
+    }
 }

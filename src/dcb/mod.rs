@@ -11,3 +11,4 @@ pub mod limits;
 pub mod parse;
 pub mod partition;
 pub mod query;
+pub mod shard;

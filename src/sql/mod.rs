@@ -10,3 +10,4 @@ mod partitions;
 mod query;
 mod read;
 mod stream;
+mod subscription;

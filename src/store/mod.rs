@@ -20,6 +20,7 @@ pub mod extras;
 pub mod fmgr;
 pub mod guard;
 pub mod heap;
+pub mod holding;
 pub mod json;
 pub mod key_index;
 pub mod key_lock;

@@ -99,7 +99,7 @@ const MADE: &str = "
          WHERE relnamespace = 'en57'::regnamespace AND relkind IN ('r', 'p')
         UNION ALL SELECT pg_get_indexdef(indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = indrelid
          WHERE relnamespace = 'en57'::regnamespace
-        UNION ALL SELECT tgenabled::text || pg_get_triggerdef(t.oid) FROM pg_trigger t
+        UNION ALL SELECT tgenabled::text || pg_get_triggerdef(t.oid) FROM pg_trigger t WHERE NOT tgisinternal
         UNION ALL SELECT concat_ws(' ', p.oid::regprocedure, coalesce(proacl, acldefault('f', proowner))) FROM pg_proc p WHERE proname LIKE 'en57%'
     ) m (how)";
 

@@ -39,7 +39,7 @@ if [[ -z $running ]]; then
     server_init "$tree" "$data" 'fsync = off'
     server_start "$tree" "$data"
 fi
-psql=("$("$client" --bindir)/psql" -X -q -v VERBOSITY=default)
+psql=("$("$client" --bindir)/psql" -X -q -v VERBOSITY=default -v SHOW_CONTEXT=never)
 # What is shown is the same on all servers and machines.
 export PGOPTIONS='-c lc_messages=C -c timezone=UTC -c datestyle=ISO -c client_min_messages=warning' PGCLIENTENCODING=UTF8
 
@@ -141,7 +141,7 @@ complete() {
            WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
              AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'en57')
              AND pg_describe_object(classid, objid, 0) ~ '^(function|type) .*[^]]$' -- from 17 on, array types are members too
-             AND pg_describe_object(classid, objid, 0) !~ '^function (en57\.(keys|guard)|en57_query_)'
+             AND pg_describe_object(classid, objid, 0) !~ '^function (en57\.(?!append_events|read_events)|en57_query_)'
           UNION SELECT name FROM pg_settings WHERE name LIKE 'en57.%' ORDER BY 1" \
         -d "${PGDATABASE:-postgres}")
 }

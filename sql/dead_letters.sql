@@ -1,0 +1,137 @@
+------------------------------------------------------------------------------------------------------
+-- Dead letters
+------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION en57.replay(ticket bigint, name text, "position" bigint) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    s en57.subscriptions := en57.owned_alone(ticket, name);
+    letter en57.dead_letters;
+    n bigint;
+BEGIN
+    SELECT t.* INTO letter FROM en57.dead_letters t WHERE t.subscription = s.id AND t."position" = replay."position";
+    IF s.hold_key AND EXISTS (
+        SELECT FROM en57.dead_letters t
+         WHERE t.subscription = s.id AND t.key = letter.key AND t."position" < letter."position" AND t.state = 'parked')
+    THEN
+        RAISE 'event % is behind another dead letter of its key', "position" USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Replay or drop the first one of the key.';
+    END IF;
+    UPDATE en57.dead_letters t SET state = 'replay', attempts = 0
+     WHERE t.subscription = s.id AND t.state = 'parked'
+       AND (replay."position" IS NULL OR t."position" = letter."position" OR (s.hold_key AND t.key = letter.key));
+    GET DIAGNOSTICS n = ROW_COUNT;
+    RETURN n;
+END
+$$;
+COMMENT ON FUNCTION en57.replay(bigint, text, bigint) IS 'lets dead letters be given out again';
+
+CREATE FUNCTION en57_replay_dead_letters(name text, "position" bigint DEFAULT NULL) RETURNS bigint
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT en57.replay(en57.ticket(), name, "position")
+$$;
+COMMENT ON FUNCTION en57_replay_dead_letters(text, bigint) IS
+    'gives all dead letters of a subscription, or one and what is held behind it, out again; returns how many';
+
+CREATE FUNCTION en57.remove_letters(ticket bigint, name text, "position" bigint) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    s en57.subscriptions := en57.owned_alone(ticket, name);
+    n bigint;
+BEGIN
+    -- One beyond the position would come again if it were not there: it is acknowledged with the others.
+    DELETE FROM en57.dead_letters t USING en57.subscription_shards r
+     WHERE t.subscription = s.id AND (remove_letters."position" IS NULL OR t."position" = remove_letters."position")
+       AND r.subscription = t.subscription AND r.shard = t.shard AND t."position" <= r."position";
+    GET DIAGNOSTICS n = ROW_COUNT;
+    RETURN n;
+END
+$$;
+COMMENT ON FUNCTION en57.remove_letters(bigint, text, bigint) IS 'removes dead letters';
+
+CREATE FUNCTION en57_drop_dead_letters(name text, "position" bigint DEFAULT NULL) RETURNS bigint
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT en57.remove_letters(en57.ticket(), name, "position")
+$$;
+COMMENT ON FUNCTION en57_drop_dead_letters(text, bigint) IS
+    'drops all dead letters of a subscription, or one: it will not be given out again; returns how many';
+
+------------------------------------------------------------------------------------------------------
+-- What is to be seen
+------------------------------------------------------------------------------------------------------
+
+-- NULL for those who may not read the events, and where the partition is gone.
+CREATE FUNCTION en57.lag(
+    query en57_query, partition text, "position" bigint, shard integer, shards integer, OUT head bigint, OUT lag bigint
+)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+BEGIN
+    head := en57.settled(query, partition);
+    lag := CASE
+        WHEN EXISTS (SELECT FROM en57.read_shard(query, "position", head, 1, shard, shards, partition)) THEN head - "position"
+        ELSE 0
+    END;
+EXCEPTION WHEN insufficient_privilege OR undefined_object OR feature_not_supported THEN
+    head := NULL;
+    lag := NULL;
+END
+$$;
+COMMENT ON FUNCTION en57.lag(en57_query, text, bigint, integer, integer) IS 'how far a shard is behind the head';
+
+CREATE FUNCTION en57.event_at("position" bigint, partition text) RETURNS en57_event
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+BEGIN
+    RETURN (SELECT e FROM en57.read_shard(NULL, "position" - 1, "position", 1, 0, 1, partition) e);
+EXCEPTION WHEN insufficient_privilege OR undefined_object OR feature_not_supported THEN
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION en57.event_at(bigint, text) IS 'the event at a position, if it is there and may be read';
+
+CREATE FUNCTION en57.locked_by(id integer, shard integer) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'pid ' || l.pid FROM pg_locks l
+     WHERE l.locktype = 'advisory' AND l.objsubid = 56 AND l.classid = $1::oid AND l.objid = $2::oid AND l.granted
+       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+$$;
+COMMENT ON FUNCTION en57.locked_by(integer, integer) IS 'the process whose transaction holds a shard';
+
+CREATE VIEW en57_subscriptions WITH (security_barrier) AS
+SELECT s.name, r.shard, coalesce(s.shards, 1) AS shards, s.query, s.partition, r."position", l.head, l.lag,
+       CASE WHEN r.lease_until > pg_catalog.clock_timestamp() THEN r.holder ELSE en57.locked_by(s.id, r.shard) END AS holder,
+       r.lease_until, r.attempts, r.last_error, r.updated_at,
+       (SELECT pg_catalog.count(*) FROM en57.dead_letters d WHERE d.subscription = s.id AND d.shard = r.shard) AS dead_letters,
+       s.owner, s.max_attempts, s.hold_key, s.drain_to
+  FROM en57.subscriptions s
+  JOIN en57.subscription_shards r ON r.subscription = s.id,
+       LATERAL en57.lag(s.query, s.partition, r."position", r.shard, coalesce(s.shards, 1)) l
+ WHERE en57.is_owner(pg_catalog.to_regrole(pg_catalog.quote_ident(current_user)), s.owner)
+    OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
+COMMENT ON VIEW en57_subscriptions IS 'subscriptions of the current role, shard by shard: position, head, lag, holder, attempts';
+
+CREATE VIEW en57_dead_letters WITH (security_barrier) AS
+SELECT s.name AS subscription, d."position", d.shard, d.attempts, d.error, d.at, d.state, d.held, d.key,
+       en57.event_at(d."position", s.partition) AS event
+  FROM en57.dead_letters d
+  JOIN en57.subscriptions s ON s.id = d.subscription
+ WHERE en57.is_owner(pg_catalog.to_regrole(pg_catalog.quote_ident(current_user)), s.owner);
+COMMENT ON VIEW en57_dead_letters IS 'events that subscriptions of the current role have put aside';
+
+------------------------------------------------------------------------------------------------------
+-- Privileges
+------------------------------------------------------------------------------------------------------
+
+REVOKE ALL ON en57.subscriptions, en57.subscription_shards, en57.dead_letters FROM PUBLIC;
+GRANT SELECT ON en57_subscriptions, en57_dead_letters TO PUBLIC;
+-- What asks for no ticket is called by what does.
+REVOKE EXECUTE ON FUNCTION
+    en57.lock_subscription(integer, boolean, boolean), en57.lock_shard(integer, integer, boolean),
+    en57.note_polled(integer, integer, bigint), en57.polled(integer, integer), en57.redeem(bigint),
+    en57.owned(bigint, text), en57.owned_alone(bigint, text), en57.split_subscription(integer, integer, bigint),
+    en57.check_shards(en57.subscriptions, integer), en57.check_token(text, integer, bigint, bigint),
+    en57.answering(bigint, text, integer, integer, bigint)
+    FROM PUBLIC;

@@ -1,0 +1,445 @@
+------------------------------------------------------------------------------------------------------
+-- Subscriptions: where they are kept
+------------------------------------------------------------------------------------------------------
+
+CREATE SEQUENCE en57.subscription_ids AS integer;
+COMMENT ON SEQUENCE en57.subscription_ids IS 'ids of subscriptions';
+
+CREATE TABLE en57.subscriptions (
+    id integer PRIMARY KEY DEFAULT pg_catalog.nextval('en57.subscription_ids'),
+    name text COLLATE "C" NOT NULL UNIQUE,
+    owner text COLLATE "C" NOT NULL,
+    partition text COLLATE "C" NOT NULL,
+    query en57_query NOT NULL,
+    max_attempts integer,
+    hold_key boolean NOT NULL,
+    shards integer,
+    drain_to bigint,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE en57.subscriptions IS 'subscriptions; changed by functions alone';
+COMMENT ON COLUMN en57.subscriptions.owner IS 'the role that created it: a name, as a dump may be restored where roles have other oids';
+COMMENT ON COLUMN en57.subscriptions.max_attempts IS 'after so many an event goes to the dead letters; NULL: never';
+COMMENT ON COLUMN en57.subscriptions.hold_key IS 'whether events of a dead letter''s key are held behind it';
+COMMENT ON COLUMN en57.subscriptions.shards IS 'number of shards; NULL before the first poll, which decides it';
+COMMENT ON COLUMN en57.subscriptions.drain_to IS 'while the number of shards is to change: where all of them must arrive';
+
+-- A row is updated at every acknowledgement: there is room beside it for the next version.
+CREATE TABLE en57.subscription_shards (
+    subscription integer REFERENCES en57.subscriptions ON DELETE CASCADE,
+    shard integer,
+    "position" bigint NOT NULL,
+    delivered bigint NOT NULL,
+    token bigint NOT NULL DEFAULT 0,
+    holder text,
+    lease interval,
+    lease_until timestamptz,
+    failed_position bigint,
+    attempts integer NOT NULL DEFAULT 0,
+    last_error text,
+    updated_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (subscription, shard)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE en57.subscription_shards IS 'how far each shard of a subscription is, and who holds it';
+COMMENT ON COLUMN en57.subscription_shards."position" IS 'all events of the shard up to here are acknowledged, or dead letters';
+COMMENT ON COLUMN en57.subscription_shards.delivered IS 'under the lease, events up to here were given out';
+COMMENT ON COLUMN en57.subscription_shards.token IS 'number of the lease; it grows whenever the shard is taken over';
+COMMENT ON COLUMN en57.subscription_shards.lease IS 'length of a lease that en57_lease has given; NULL: it ends when all is acknowledged';
+
+CREATE TABLE en57.dead_letters (
+    subscription integer REFERENCES en57.subscriptions ON DELETE CASCADE,
+    "position" bigint,
+    shard integer NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    state text COLLATE "C" NOT NULL CHECK (state IN ('parked', 'replay', 'delivered')),
+    held boolean NOT NULL,
+    attempts integer NOT NULL,
+    error text,
+    at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (subscription, "position")
+);
+COMMENT ON TABLE en57.dead_letters IS 'events that subscriptions have put aside';
+COMMENT ON COLUMN en57.dead_letters.state IS 'parked: put aside; replay: to be given out again; delivered: given out again, not yet acknowledged';
+COMMENT ON COLUMN en57.dead_letters.held IS 'whether it did not fail itself, but is behind one of its key that did';
+CREATE INDEX dead_letters_due ON en57.dead_letters (subscription, shard, "position") WHERE state <> 'parked';
+
+SELECT pg_catalog.pg_extension_config_dump('en57.subscription_ids', '');
+SELECT pg_catalog.pg_extension_config_dump('en57.subscriptions', '');
+SELECT pg_catalog.pg_extension_config_dump('en57.subscription_shards', '');
+SELECT pg_catalog.pg_extension_config_dump('en57.dead_letters', '');
+
+------------------------------------------------------------------------------------------------------
+-- What is done in the library
+------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION en57.settled(query en57_query, partition text) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'en57_settled' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57.settled(en57_query, text) IS 'the frontier of a query as it stands, without waiting';
+
+CREATE FUNCTION en57.read_shard(
+    query en57_query, after bigint, upto bigint, max_count bigint, shard integer, shards integer, partition text
+) RETURNS SETOF en57_event
+    AS 'MODULE_PATHNAME', 'en57_read_shard' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION en57.read_shard(en57_query, bigint, bigint, bigint, integer, integer, text) IS
+    'the settled events of a shard';
+
+CREATE FUNCTION en57.event_key(event en57_event) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE
+        WHEN (event).stream IS NOT NULL THEN 'stream:' || (event).stream
+        WHEN pg_catalog.cardinality((event).tags) > 0 THEN 'tag:' || (event).tags[1]
+        ELSE 'type:' || (event).type
+    END;
+COMMENT ON FUNCTION en57.event_key(en57_event) IS 'what decides an event''s shard: its stream, or first tag, or type';
+
+CREATE FUNCTION en57.shard_of(key text, shards integer) RETURNS integer
+    AS 'MODULE_PATHNAME', 'en57_shard_of' LANGUAGE c IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION en57.shard_of(text, integer) IS 'the shard of a key';
+
+CREATE FUNCTION en57.lock_subscription(id integer, exclusive boolean, wait boolean) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'en57_lock_subscription' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57.lock_subscription(integer, boolean, boolean) IS 'locks a subscription until the transaction ends';
+
+CREATE FUNCTION en57.lock_shard(id integer, shard integer, wait boolean) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'en57_lock_shard' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57.lock_shard(integer, integer, boolean) IS 'locks a shard until the transaction ends';
+
+CREATE FUNCTION en57.note_polled(id integer, shard integer, "position" bigint) RETURNS void
+    AS 'MODULE_PATHNAME', 'en57_note_polled' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57.note_polled(integer, integer, bigint) IS 'notes how far the transaction was given a shard''s events';
+
+CREATE FUNCTION en57.polled(id integer, shard integer) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'en57_polled' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57.polled(integer, integer) IS 'how far the transaction, which holds its lock, was given a shard''s events; or NULL';
+
+CREATE FUNCTION en57.last_read() RETURNS bigint
+    AS 'MODULE_PATHNAME', 'en57_last_read' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57.last_read() IS 'the last position that en57.read_shard gave';
+
+CREATE FUNCTION en57.ticket() RETURNS bigint
+    AS 'MODULE_PATHNAME', 'en57_ticket' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57.ticket() IS 'a number that stands for the current role, once';
+
+CREATE FUNCTION en57.redeem(ticket bigint) RETURNS oid
+    AS 'MODULE_PATHNAME', 'en57_redeem' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57.redeem(bigint) IS 'the role that a ticket stands for';
+
+CREATE FUNCTION en57.session() RETURNS text
+    AS 'MODULE_PATHNAME', 'en57_session' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57.session() IS 'the session as a holder of leases';
+
+------------------------------------------------------------------------------------------------------
+-- Whose they are. Functions with their owner's rights keep the tables; events are read with the
+-- caller's. What tells the former who calls is a ticket.
+------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION en57.is_owner(role oid, owner text) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pg_has_role(role, (SELECT relowner FROM pg_class WHERE oid = 'en57.subscriptions'::regclass), 'USAGE')
+        OR EXISTS (SELECT FROM pg_roles r WHERE r.rolname = owner AND pg_has_role(role, r.oid, 'USAGE'))
+$$;
+COMMENT ON FUNCTION en57.is_owner(oid, text) IS 'whether a role has the rights of an owner, or of en57''s';
+
+CREATE FUNCTION en57.owned(ticket bigint, name text) RETURNS en57.subscriptions
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    role oid := en57.redeem(ticket);
+    s en57.subscriptions;
+BEGIN
+    IF name IS NULL THEN
+        RAISE 'name must not be NULL' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    SELECT t.* INTO s FROM en57.subscriptions t WHERE t.name = owned.name;
+    IF NOT FOUND THEN
+        RAISE 'there is no subscription "%"', name USING ERRCODE = 'undefined_object';
+    END IF;
+    IF pg_get_userbyid(role) <> s.owner AND NOT en57.is_owner(role, s.owner) THEN
+        RAISE 'permission denied for subscription "%"', name USING ERRCODE = 'insufficient_privilege',
+            HINT = format('It belongs to %s: this is for members of that role.', s.owner);
+    END IF;
+    RETURN s;
+END
+$$;
+COMMENT ON FUNCTION en57.owned(bigint, text) IS 'the subscription, if the ticket''s role may use it';
+
+CREATE FUNCTION en57.describe(ticket bigint, name text, OUT query en57_query, OUT partition text)
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    s en57.subscriptions := en57.owned(ticket, name);
+BEGIN
+    query := s.query;
+    partition := s.partition;
+END
+$$;
+COMMENT ON FUNCTION en57.describe(bigint, text) IS 'query and partition of a subscription';
+
+-- What the administering functions begin with: no poller is about meanwhile.
+CREATE FUNCTION en57.owned_alone(ticket bigint, name text) RETURNS en57.subscriptions
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    s en57.subscriptions := en57.owned(ticket, name);
+BEGIN
+    PERFORM en57.lock_subscription(s.id, true, true);
+    SELECT t.* INTO s FROM en57.subscriptions t WHERE t.id = s.id;
+    IF NOT FOUND THEN
+        RAISE 'there is no subscription "%"', name USING ERRCODE = 'undefined_object';
+    END IF;
+    RETURN s;
+END
+$$;
+COMMENT ON FUNCTION en57.owned_alone(bigint, text) IS 'the same, locked exclusively';
+
+------------------------------------------------------------------------------------------------------
+-- Creating, dropping, resetting
+------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION en57.add_subscription(
+    ticket bigint, name text, query en57_query, "position" bigint, max_attempts integer, partition text, hold_key boolean
+) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    owner text := pg_get_userbyid(en57.redeem(ticket));
+    new integer;
+BEGIN
+    INSERT INTO en57.subscriptions (name, owner, partition, query, max_attempts, hold_key)
+    VALUES (name, owner, partition, query, max_attempts, hold_key)
+    ON CONFLICT DO NOTHING
+    RETURNING id INTO new;
+    IF NOT FOUND THEN
+        RAISE 'subscription "%" exists already', name USING ERRCODE = 'duplicate_object';
+    END IF;
+    INSERT INTO en57.subscription_shards (subscription, shard, "position", delivered)
+    VALUES (new, 0, "position", "position");
+END
+$$;
+COMMENT ON FUNCTION en57.add_subscription(bigint, text, en57_query, bigint, integer, text, boolean) IS
+    'stores a new subscription';
+
+CREATE FUNCTION en57_create_subscription(
+    name text,
+    query en57_query DEFAULT NULL,
+    start text DEFAULT 'beginning',
+    max_attempts integer DEFAULT 10,
+    partition text DEFAULT NULL,
+    hold_key boolean DEFAULT false
+) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    place text := coalesce(partition, nullif(current_setting('en57.partition', true), ''), 'default');
+    head bigint;
+    "from" bigint;
+BEGIN
+    IF name IS NULL OR start IS NULL OR hold_key IS NULL THEN
+        RAISE 'name, start and hold_key must not be NULL' USING ERRCODE = 'null_value_not_allowed';
+    ELSIF name = '' THEN
+        RAISE 'the name must not be empty' USING ERRCODE = 'invalid_parameter_value';
+    ELSIF octet_length(name) > 255 THEN
+        RAISE 'the name must not be longer than 255 bytes' USING ERRCODE = 'program_limit_exceeded';
+    ELSIF max_attempts < 1 THEN
+        RAISE 'max_attempts must be positive, or NULL for no limit' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF place = '*' THEN
+        -- All that the caller may read would be another log for each caller.
+        RAISE 'a subscription is of one partition' USING ERRCODE = 'feature_not_supported',
+            HINT = 'Create one for each partition.';
+    END IF;
+    head := en57.settled(query, place);
+    "from" := CASE
+        WHEN start = 'beginning' THEN 0
+        WHEN start = 'end' THEN head
+        WHEN start ~ '^[0-9]{1,18}$' THEN start::bigint
+    END;
+    IF "from" IS NULL THEN
+        RAISE 'start must be beginning, end or a position' USING ERRCODE = 'invalid_parameter_value';
+    ELSIF "from" > head THEN
+        RAISE 'position % is beyond the head, %', "from", head USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    PERFORM en57.add_subscription(en57.ticket(), name, coalesce(query, '{}'), "from", max_attempts, place, hold_key);
+    RETURN "from";
+END
+$$;
+COMMENT ON FUNCTION en57_create_subscription(text, en57_query, text, integer, text, boolean) IS
+    'creates a subscription of the events that match; returns the position behind which it starts';
+
+CREATE FUNCTION en57.remove_subscription(ticket bigint, name text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    s en57.subscriptions := en57.owned_alone(ticket, name);
+BEGIN
+    DELETE FROM en57.subscriptions t WHERE t.id = s.id;
+END
+$$;
+COMMENT ON FUNCTION en57.remove_subscription(bigint, text) IS 'removes a subscription';
+
+CREATE FUNCTION en57_drop_subscription(name text) RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT en57.remove_subscription(en57.ticket(), name)
+$$;
+COMMENT ON FUNCTION en57_drop_subscription(text) IS
+    'drops a subscription with its positions and dead letters, once nobody is polling';
+
+CREATE FUNCTION en57.move_subscription(ticket bigint, name text, "position" bigint) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    s en57.subscriptions := en57.owned_alone(ticket, name);
+BEGIN
+    UPDATE en57.subscriptions t SET drain_to = NULL WHERE t.id = s.id AND t.drain_to IS NOT NULL;
+    UPDATE en57.subscription_shards t
+       SET "position" = move_subscription."position", delivered = move_subscription."position", token = t.token + 1, holder = NULL, lease = NULL,
+           lease_until = NULL, failed_position = NULL, attempts = 0, last_error = NULL, updated_at = clock_timestamp()
+     WHERE t.subscription = s.id;
+    -- They come again as what they are.
+    DELETE FROM en57.dead_letters t WHERE t.subscription = s.id AND t."position" > move_subscription."position";
+END
+$$;
+COMMENT ON FUNCTION en57.move_subscription(bigint, text, bigint) IS 'sets all shards of a subscription to a position';
+
+CREATE FUNCTION en57_reset_subscription(name text, "position" bigint) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    s record;
+    head bigint;
+BEGIN
+    SELECT * INTO s FROM en57.describe(en57.ticket(), name);
+    IF "position" IS NULL THEN
+        RAISE 'position must not be NULL' USING ERRCODE = 'null_value_not_allowed';
+    ELSIF "position" < 0 THEN
+        RAISE 'position must not be negative' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    head := en57.settled(s.query, s.partition);
+    IF "position" > head THEN
+        RAISE 'position % is beyond the head, %', "position", head USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    PERFORM en57.move_subscription(en57.ticket(), name, "position");
+END
+$$;
+COMMENT ON FUNCTION en57_reset_subscription(text, bigint) IS
+    'makes all shards of a subscription go on after a position, and ends their leases';
+
+------------------------------------------------------------------------------------------------------
+-- Changing the number of shards
+------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION en57.split_subscription(id integer, shards integer, "position" bigint) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    last_token bigint;
+BEGIN
+    UPDATE en57.subscriptions t SET shards = split_subscription.shards, drain_to = NULL WHERE t.id = split_subscription.id;
+    -- Tokens go on growing, so that none of a former shard fits a new one.
+    SELECT max(t.token) + 1 INTO last_token FROM en57.subscription_shards t WHERE t.subscription = id;
+    DELETE FROM en57.subscription_shards t WHERE t.subscription = id;
+    INSERT INTO en57.subscription_shards (subscription, shard, "position", delivered, token)
+    SELECT id, n, "position", "position", last_token FROM generate_series(0, shards - 1) n;
+    UPDATE en57.dead_letters t SET shard = en57.shard_of(t.key, shards),
+           state = CASE t.state WHEN 'delivered' THEN 'replay' ELSE t.state END
+     WHERE t.subscription = id;
+END
+$$;
+COMMENT ON FUNCTION en57.split_subscription(integer, integer, bigint) IS 'gives a subscription that many shards, all at one position';
+
+-- A number of shards is decided by the first poll, before which all shards are at the same position.
+CREATE FUNCTION en57.decide_shards(ticket bigint, name text, shards integer) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    s en57.subscriptions := en57.owned(ticket, name);
+BEGIN
+    IF s.shards IS NULL AND en57.lock_subscription(s.id, true, true) THEN
+        PERFORM en57.split_subscription(s.id, shards, r."position")
+           FROM en57.subscription_shards r JOIN en57.subscriptions t ON t.id = r.subscription
+          WHERE t.id = s.id AND t.shards IS NULL;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION en57.decide_shards(bigint, text, integer) IS 'gives a subscription that was never polled its number of shards';
+
+CREATE FUNCTION en57.begin_reshard(ticket bigint, name text, shards integer, OUT drain_to bigint, OUT was integer, OUT positions bigint[])
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    s en57.subscriptions := en57.owned_alone(ticket, name);
+BEGIN
+    -- What is given out under a lease may still be acknowledged.
+    SELECT coalesce(s.drain_to, max(greatest(t."position", CASE WHEN t.holder IS NOT NULL THEN t.delivered END))),
+           array_agg(t."position" ORDER BY t.shard)
+      INTO drain_to, positions FROM en57.subscription_shards t WHERE t.subscription = s.id;
+    was := coalesce(s.shards, 1);
+    IF was = shards THEN
+        drain_to := NULL; -- it is given up
+    END IF;
+    UPDATE en57.subscriptions t SET drain_to = begin_reshard.drain_to
+     WHERE t.id = s.id AND t.drain_to IS DISTINCT FROM begin_reshard.drain_to;
+END
+$$;
+COMMENT ON FUNCTION en57.begin_reshard(bigint, text, integer) IS 'lets polls go no further than where all shards must arrive';
+
+CREATE FUNCTION en57.finish_reshard(ticket bigint, name text, shards integer) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    s en57.subscriptions := en57.owned_alone(ticket, name);
+BEGIN
+    PERFORM en57.split_subscription(s.id, shards, s.drain_to);
+END
+$$;
+COMMENT ON FUNCTION en57.finish_reshard(bigint, text, integer) IS 'changes the number of shards, all of which have arrived';
+
+CREATE FUNCTION en57_reshard(name text, shards integer) RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    s record;
+    r record;
+BEGIN
+    SELECT * INTO s FROM en57.describe(en57.ticket(), name);
+    PERFORM en57.check_shard(0, shards);
+    SELECT * INTO r FROM en57.begin_reshard(en57.ticket(), name, shards);
+    IF r.was = shards THEN
+        RETURN true;
+    END IF;
+    FOR n IN 1 .. r.was LOOP
+        IF r.positions[n] < r.drain_to AND EXISTS (
+            SELECT FROM en57.read_shard(s.query, r.positions[n], r.drain_to, 1, n - 1, r.was, s.partition))
+        THEN
+            RETURN false;
+        END IF;
+    END LOOP;
+    PERFORM en57.finish_reshard(en57.ticket(), name, shards);
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION en57_reshard(text, integer) IS
+    'changes the number of shards, if all of them have arrived at one position; else they get no events beyond it until they have';
+
+CREATE FUNCTION en57.check_shard(shard integer, shards integer) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF shard IS NULL OR shards IS NULL THEN
+        RAISE 'shard and shards must not be NULL' USING ERRCODE = 'null_value_not_allowed';
+    ELSIF shards NOT BETWEEN 1 AND 1024 THEN
+        RAISE 'shards must be from 1 to 1024' USING ERRCODE = 'invalid_parameter_value';
+    ELSIF shard NOT BETWEEN 0 AND shards - 1 THEN
+        RAISE 'there is no shard %', shard USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = format('Of %s shards the first is 0 and the last %s.', shards, shards - 1);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION en57.check_shard(integer, integer) IS 'refuses a shard that cannot be';
+
+CREATE FUNCTION en57.check_shards(s en57.subscriptions, shards integer) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF s.shards IS DISTINCT FROM shards THEN
+        RAISE 'subscription "%" has % shards, not %', s.name, coalesce(s.shards, 1), shards
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Call en57_reshard to change their number.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION en57.check_shards(en57.subscriptions, integer) IS 'refuses another number of shards than the subscription has';

@@ -1,0 +1,81 @@
+------------------------------------------------------------------------------------------------------
+-- Taking another log into this one
+------------------------------------------------------------------------------------------------------
+
+CREATE TABLE en57.tracked (
+    source text COLLATE "C" PRIMARY KEY,
+    owner text COLLATE "C" NOT NULL,
+    "position" bigint NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+) WITH (fillfactor = 50);
+COMMENT ON TABLE en57.tracked IS 'up to where other logs were taken into this one';
+
+SELECT pg_catalog.pg_extension_config_dump('en57.tracked', '');
+REVOKE ALL ON en57.tracked FROM PUBLIC;
+
+CREATE FUNCTION en57.track(ticket bigint, source text, "position" bigint) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    role oid := en57.redeem(ticket);
+    t en57.tracked;
+BEGIN
+    -- Who may append may track: it is a part of appending.
+    IF NOT EXISTS (SELECT FROM pg_inherits i
+                    WHERE i.inhparent = 'en57.events'::regclass AND has_table_privilege(role, i.inhrelid, 'INSERT')) THEN
+        RAISE 'permission denied to track "%"', source USING ERRCODE = 'insufficient_privilege',
+            HINT = 'This is for roles that may append.';
+    END IF;
+    INSERT INTO en57.tracked (source, owner, "position") VALUES (source, pg_get_userbyid(role), "position")
+    ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    -- Waits for who tracks it now.
+    SELECT x.* INTO t FROM en57.tracked x WHERE x.source = track.source FOR UPDATE;
+    IF NOT en57.is_owner(role, t.owner) THEN
+        RAISE 'permission denied to track "%"', source USING ERRCODE = 'insufficient_privilege',
+            HINT = format('It belongs to %s: this is for members of that role.', t.owner);
+    ELSIF "position" <= t."position" THEN
+        RAISE 'position % of "%" was taken already', "position", source USING ERRCODE = 'N5707',
+            DETAIL = format('It is taken up to %s.', t."position");
+    END IF;
+    UPDATE en57.tracked x SET "position" = track."position", updated_at = clock_timestamp() WHERE x.source = track.source;
+END
+$$;
+COMMENT ON FUNCTION en57.track(bigint, text, bigint) IS 'stores how far another log was taken';
+
+CREATE FUNCTION en57_track(source text, "position" bigint) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+BEGIN
+    IF source IS NULL OR "position" IS NULL THEN
+        RAISE 'source and position must not be NULL' USING ERRCODE = 'null_value_not_allowed';
+    ELSIF source = '' THEN
+        RAISE 'the source must not be empty' USING ERRCODE = 'invalid_parameter_value';
+    ELSIF octet_length(source) > 255 THEN
+        RAISE 'the source must not be longer than 255 bytes' USING ERRCODE = 'program_limit_exceeded';
+    ELSIF "position" < 0 THEN
+        RAISE 'position must not be negative' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    PERFORM en57.track(en57.ticket(), source, "position");
+END
+$$;
+COMMENT ON FUNCTION en57_track(text, bigint) IS
+    'in the transaction of an append: this is the event of the source at this position; raises N5707 if it was taken already';
+
+CREATE FUNCTION en57.position_of_source(ticket bigint, source text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    role oid := en57.redeem(ticket);
+BEGIN
+    RETURN (SELECT t."position" FROM en57.tracked t WHERE t.source = position_of_source.source AND en57.is_owner(role, t.owner));
+END
+$$;
+COMMENT ON FUNCTION en57.position_of_source(bigint, text) IS 'how far another log was taken';
+
+CREATE FUNCTION en57_tracked(source text) RETURNS bigint
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT en57.position_of_source(en57.ticket(), source)
+$$;
+COMMENT ON FUNCTION en57_tracked(text) IS 'up to where a source was taken; NULL if it never was';

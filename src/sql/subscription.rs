@@ -1,0 +1,79 @@
+//! What sql/subscriptions.sql calls.
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::shard::{Key, Shard};
+use crate::read::Options;
+use crate::sql_function;
+use crate::store::fmgr::{self, Args};
+use crate::store::{Datum, holding, rows};
+use crate::subscription::{self, ShardReading};
+
+/// An argument that the callers in SQL always give.
+fn given<T>(value: Option<T>) -> Result<T> {
+    value.ok_or_else(|| Error::new(SqlState::NullNotAllowed, "NULL is not allowed here"))
+}
+
+sql_function!(en57_settled, |args: &Args| {
+    let frontier = subscription::settled(args.query(0)?, args.text(1)?)?;
+    Ok(Some(Datum::from(frontier)))
+});
+
+sql_function!(en57_read_shard, |args: &Args| {
+    rows::respond(args, &rows::EVENTS, || {
+        let default = Options::default();
+        let options = Options {
+            after: given(args.i64(1))?.max(0),
+            upto: args.i64(2).unwrap_or(default.upto),
+            max_count: args.i64(3).unwrap_or(default.max_count),
+            ..default
+        };
+        let shard = Shard::new(given(args.i32(4))?, given(args.i32(5))?)?;
+        ShardReading::start(args.query(0)?, options, shard, args.text(6)?)
+    })
+});
+
+sql_function!(en57_shard_of, |args: &Args| {
+    let shards = Shard::new(0, given(args.i32(1))?)?;
+    let shard = Key::parse(given(args.text(0)?)?)?.shard_of(shards);
+    Ok(Some(Datum::from(shard)))
+});
+
+sql_function!(en57_lock_subscription, |args: &Args| {
+    let (id, exclusive) = (given(args.i32(0))?, given(args.bool(1))?);
+    let locked = holding::lock_subscription(id, exclusive, given(args.bool(2))?);
+    Ok(Some(Datum::from(locked)))
+});
+
+sql_function!(en57_lock_shard, |args: &Args| {
+    let (id, shard) = (given(args.i32(0))?, given(args.i32(1))?);
+    let locked = holding::lock_shard(id, shard, given(args.bool(2))?);
+    Ok(Some(Datum::from(locked)))
+});
+
+sql_function!(en57_note_polled, |args: &Args| {
+    let (id, shard) = (given(args.i32(0))?, given(args.i32(1))?);
+    holding::note_polled(id, shard, given(args.i64(2))?);
+    Ok(Some(Datum::from(0)))
+});
+
+sql_function!(en57_polled, |args: &Args| {
+    let (id, shard) = (given(args.i32(0))?, given(args.i32(1))?);
+    Ok(holding::polled(id, shard).map(Datum::from))
+});
+
+sql_function!(en57_last_read, |_: &Args| {
+    Ok(Some(Datum::from(holding::last_read())))
+});
+
+sql_function!(en57_ticket, |_: &Args| {
+    Ok(Some(Datum::from(holding::ticket()?)))
+});
+
+sql_function!(en57_redeem, |args: &Args| {
+    Ok(Some(Datum::from(holding::redeem(given(args.i64(0))?)?)))
+});
+
+sql_function!(en57_session, |_: &Args| {
+    let name = holding::session();
+    Ok(Some(fmgr::make_varlena(name.as_bytes())))
+});

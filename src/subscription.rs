@@ -1,0 +1,95 @@
+//! Subscriptions: what of them is no SQL. Which events are settled, and which of them are a shard's.
+//! Positions, leases and dead letters are in sql/subscriptions.sql.
+
+use crate::dcb::error::Result;
+use crate::dcb::query::Query;
+use crate::dcb::shard::{Key, Shard};
+use crate::places::Places;
+use crate::read::{Options, Reading};
+use crate::store::event::{Column, Row};
+use crate::store::partition::Access;
+use crate::store::position::Counter;
+use crate::store::rows::{Sink, Source};
+use crate::store::{catalog, fmgr, holding};
+
+/// The frontier of a query as it stands, without waiting for anything.
+///
+/// # Errors
+/// 42501, 42704.
+pub fn settled(query: Option<Query>, partition: Option<&str>) -> Result<i64> {
+    let store = catalog::store()?;
+    let places = Places::find(store, partition, Access::Watch)?;
+    let query = query.unwrap_or_else(Query::everything);
+    Ok(places.current_frontier(&Counter::of(store)?, &query))
+}
+
+/// A reading of one shard.
+pub struct ShardReading {
+    reading: Reading,
+    shard: Shard,
+    left: i64,
+}
+
+impl ShardReading {
+    /// Starts to read what is settled by now.
+    ///
+    /// # Errors
+    /// 42501, 42704.
+    pub fn start(
+        query: Option<Query>,
+        options: Options,
+        shard: Shard,
+        partition: Option<&str>,
+    ) -> Result<Self> {
+        let left = options.max_count;
+        let options = Options {
+            max_count: i64::MAX,
+            ..options
+        };
+        Ok(Self {
+            reading: Reading::start_settled(query, options, partition)?,
+            shard,
+            left,
+        })
+    }
+}
+
+impl Source for ShardReading {
+    type Item = Row;
+
+    fn at_once(&self) -> usize {
+        self.reading.at_once()
+    }
+
+    fn fill(&mut self, at_most: usize, sink: &mut Sink<Row>) -> Result<bool> {
+        let mut found = 0;
+        while found < at_most && self.left > 0 {
+            // Never more than are wanted, as what was read is not given back.
+            let wanted = (at_most - found).min(usize::try_from(self.left).unwrap_or(usize::MAX));
+            let more = self.reading.fill(wanted, &mut |row| {
+                if self.shard.is_all() || self.shard.has(key(row)?) {
+                    sink(row)?;
+                    holding::note_read(row.position());
+                    found += 1;
+                    self.left -= 1;
+                }
+                Ok(())
+            })?;
+            if !more {
+                return Ok(false);
+            }
+        }
+        Ok(self.left > 0)
+    }
+}
+
+fn key(row: &Row) -> Result<Key<'_>> {
+    let stream = row.get(Column::Stream).map(fmgr::text).transpose()?;
+    let first_tag = row.tags()?.iter().next();
+    let event_type = row.event_type()?;
+    Ok(Key::of(
+        stream.map(str::as_bytes),
+        first_tag,
+        event_type.as_bytes(),
+    ))
+}
