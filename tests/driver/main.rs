@@ -27,6 +27,7 @@ mod memory;
 mod oracle;
 mod partitions;
 mod prepare;
+mod project;
 mod race;
 mod repeat;
 mod restart;

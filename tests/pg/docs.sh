@@ -141,7 +141,7 @@ complete() {
            WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
              AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'en57')
              AND pg_describe_object(classid, objid, 0) ~ '^(function|type) .*[^]]$' -- from 17 on, array types are members too
-             AND pg_describe_object(classid, objid, 0) !~ '^function (en57\.(keys|guard)|en57_query_)'
+             AND pg_describe_object(classid, objid, 0) !~ '^function (en57\.(keys|guard|is_readable|projections_changed)|en57_query_)'
           UNION SELECT name FROM pg_settings WHERE name LIKE 'en57.%' ORDER BY 1" \
         -d "${PGDATABASE:-postgres}")
 }
