@@ -157,6 +157,15 @@ END {
                 big(median("contended", names[i], 16, "off", 6)), big(median("contended", names[i], 16, "off", 7)),
                 big(median("contended", names[i], 16, "on", 6)), big(median("contended", names[i], 16, "on", 7))
     }
+    if ("projections" in group) {
+        title("A document that is kept with each append, events a second")
+        head("sync, clients | off, 1 | off, 16 | on, 1 | on, 16")
+        rates("projections", "append", "(3) en57, no projection")
+        rates("projections", "append_upsert", "(7) append and an upsert by hand, one transaction")
+        rates("projections", "append_document", "(8) append with one inline document projection")
+        ratios("projections", "append_document", "append_upsert", "(8) / (7)", "1.2 1.2 - 1.2")
+        ratios("projections", "append_document", "append", "(8) / (3)", "")
+    }
     if ("reads" in group) {
         title("Reads on a million events, queries a second")
         head("| SQL, 1 client | en57 | ratio | SQL, 16 | en57 | ratio | CPU, SQL / en57, 1 client")

@@ -5,7 +5,7 @@
 # run.sh quick    one round of a second each: shows that everything runs, not how fast
 # ROUNDS          5
 # SECONDS_EACH    5, of one scenario in one round
-# ONLY            of: writes streams batches contended reads memory large; default: all but large
+# ONLY            of: writes streams batches contended projections reads memory large; default: all but large
 # LARGE=1         large too: a condition's price with 10 million events in the store
 # RECORD=1        puts the result into docs/BENCHMARKS.md
 # INSTALLED=1     measures the en57 that is installed in PG or PG_CONFIG, instead of installing into a copy
@@ -18,7 +18,7 @@ source "$(dirname "$0")/../tests/pg/server.sh"
 benches=$root/benches
 rounds=${ROUNDS:-5}
 seconds=${SECONDS_EACH:-5}
-only=${ONLY:-writes streams batches contended reads memory}
+only=${ONLY:-writes streams batches contended projections reads memory}
 [[ -z ${LARGE:-} ]] || only+=' large'
 events_read=1000000
 events_large=10000000
@@ -162,6 +162,25 @@ contended() {
     done
 }
 
+projections() {
+    local name round clients sync
+    for name in append append_document append_upsert; do
+        new_database "bench_$name"
+        run_sql "bench_$name" projections/setup.sql
+    done
+    run_sql bench_append_document projections/documents.sql
+    for ((round = 1; round <= rounds; round++)); do
+        for sync in off on; do
+            for clients in 1 16; do
+                measure projections append bench_append projections/append_document.sql 1 $clients $sync "$round"
+                for name in append_document append_upsert; do
+                    measure projections $name "bench_$name" "projections/$name.sql" 1 $clients $sync "$round"
+                done
+            done
+        done
+    done
+}
+
 reads() {
     local what store round clients
     say "loading $events_read events three times"
@@ -269,7 +288,7 @@ run_sql start setup.sql
 load=$(cut -d " " -f 1 /proc/loadavg) # what else goes on here
 say "$rounds rounds, $seconds s each: $only"
 : >"$results"
-for part in writes streams batches contended reads memory large; do
+for part in writes streams batches contended projections reads memory large; do
     if wants "$part"; then "$part"; fi
 done
 

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use crate::append::parse;
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::limits;
+use crate::projection;
 use crate::store::array::TextArray;
 use crate::store::event::{EVENT_COLUMNS, NewEvent};
 use crate::store::heap::{Batch, Place};
@@ -81,6 +82,9 @@ pub fn import(import: &Import) -> Result<i64> {
         .zip(&positions)
         .flat_map(|(keys, p)| keys.iter().map(move |k| (*k, *p)));
     transaction::wrote(place.oid, written, last);
+    // Nobody appends: there is nothing between the first and the last that is not of this import.
+    let first = positions.first().copied().unwrap_or_default();
+    projection::catch_up(&place.name, first - 1, last)?;
     Ok(events.len() as i64)
 }
 

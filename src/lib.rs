@@ -1,7 +1,8 @@
 //! en57: the event store inside PostgreSQL. See docs/ARCHITECTURE.md for the map.
 //!
 //! Four ranks, `use` points downwards only: `sql` (the surface) → the engine (`append`, `import`, `read`, `places`,
-//! `stream`, `subscription`, `trace`, `partitions`, `wait`) → `store` (PostgreSQL's internals, all `unsafe`) → `dcb` (the pure domain).
+//! `projection`, `stream`, `subscription`, `trace`, `partitions`, `check`, `status`, `wait`) → `store` (PostgreSQL's
+//! internals, all `unsafe`) → `dcb` (the pure domain).
 
 pub mod append;
 pub mod check;
@@ -9,6 +10,7 @@ pub mod dcb;
 pub mod import;
 pub mod partitions;
 pub mod places;
+pub mod projection;
 pub mod read;
 pub mod sql;
 pub mod status;

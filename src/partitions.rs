@@ -3,6 +3,7 @@
 use crate::dcb::error::{Error, Result, SqlState, nearest};
 use crate::dcb::partition::{DEFAULT, check_name, shown};
 use crate::dcb::query::Query;
+use crate::projection;
 use crate::store::Oid;
 use crate::store::btree::Direction;
 use crate::store::catalog::{self, Exclusion, Store};
@@ -67,6 +68,14 @@ fn removable(name: &str, what: &str) -> Result<(&'static Store, Oid)> {
     store.demand(name, Access::Manage)?;
     store.lock(Exclusion::OfAll);
     let place = store.partition(Some(name), Access::Manage)?;
+    if let Some(projection) = projection::names_of(name)?.first() {
+        return Err(Error::new(
+            SqlState::NotInPrerequisiteState,
+            format!("partition \"{}\" has projections", shown(name)),
+        )
+        .detail(format!("\"{projection}\" is one of them."))
+        .hint("Drop them first, with en57_drop_projection()."));
+    }
     Ok((store, place.oid))
 }
 
@@ -99,6 +108,7 @@ pub fn truncate(name: &str, restart: bool) -> Result<()> {
         }
     }
     ddl::truncate(place.oid);
+    projection::begin_anew(name)?;
     if restart {
         Counter::of(store)?.restart_at_commit();
     }

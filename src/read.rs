@@ -176,6 +176,25 @@ impl Reading {
         })
     }
 
+    /// Reads a range of positions in which nothing can change any more, whoever may read it.
+    ///
+    /// # Errors
+    /// 42704.
+    pub fn of_settled(query: Query, partition: &str, after: i64, upto: i64) -> Result<Self> {
+        let options = Options {
+            after,
+            upto,
+            ..Options::default()
+        };
+        Ok(Self {
+            query,
+            options,
+            places: Places::find(catalog::store()?, Some(partition), Access::Own)?,
+            view: View::ALL,
+            is_counted: false,
+        })
+    }
+
     /// The position as of which nothing that matches is missing.
     pub fn frontier(&self) -> i64 {
         self.view.frontier

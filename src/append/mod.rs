@@ -5,6 +5,7 @@ pub mod parse;
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::key::Namespace;
 use crate::dcb::query::{Criterion, Query};
+use crate::projection::Due;
 use crate::store::btree::{Direction, Entry};
 use crate::store::catalog;
 use crate::store::event::{self, Column, NewEvent, Row};
@@ -115,7 +116,8 @@ fn decide(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
     let table = place.open_to_append(request.stream.is_some())?;
     let name = request.stream.map(|s| s.name);
     let keys: Vec<Vec<i64>> = events.iter().map(|e| e.keys(name)).collect();
-    lock(&place, &table, request, &keys)?;
+    let mut due = Due::new(&place.name, events, name)?;
+    lock(&place, &table, request, &keys, &mut due)?;
 
     if let Some(repeated) = stored_before(&table, request)? {
         return Ok(repeated);
@@ -166,6 +168,7 @@ fn decide(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
         .zip(first..)
         .flat_map(|(keys, p)| keys.iter().map(move |k| (*k, p)));
     transaction::wrote(place.oid, written, last);
+    due.run(first, last)?;
     Ok(Outcome::Appended {
         first,
         last,
@@ -181,8 +184,14 @@ impl Request<'_> {
     }
 }
 
-/// Takes the locks that make the condition exact.
-fn lock(place: &Partition, table: &Opened, request: &Request, keys: &[Vec<i64>]) -> Result<()> {
+/// Takes the locks that make the condition exact, and those of documents.
+fn lock(
+    place: &Partition,
+    table: &Opened,
+    request: &Request,
+    keys: &[Vec<i64>],
+    due: &mut Due,
+) -> Result<()> {
     let mut plan = Plan::default();
     keys.iter().flatten().for_each(|key| plan.write(*key));
     if let Some(target) = request.stream {
@@ -198,8 +207,8 @@ fn lock(place: &Partition, table: &Opened, request: &Request, keys: &[Vec<i64>])
     if let Some(id) = request.events.iter().find_map(|e| e.id) {
         plan.sole(event::effective(Namespace::Id, &id));
     }
-    plan.acquire(place.oid);
-    Ok(())
+    due.plan(&mut plan);
+    plan.acquire_with(place.oid, |plan| due.look_again(plan))
 }
 
 /// The keys whose locks keep out every event of a criterion: one that they all stand under, the stream's or

@@ -31,6 +31,8 @@ pub enum SqlState {
     UndefinedObject,
     /// 42710: something of that name is there already.
     DuplicateObject,
+    /// 42883: a function does not exist.
+    UndefinedFunction,
     /// 54000: a limit of the program is exceeded.
     LimitExceeded,
     /// 55000: the object or server is not in the state that this needs.
@@ -59,6 +61,7 @@ impl SqlState {
             Self::InsufficientPrivilege => "42501",
             Self::UndefinedObject => "42704",
             Self::DuplicateObject => "42710",
+            Self::UndefinedFunction => "42883",
             Self::LimitExceeded => "54000",
             Self::NotInPrerequisiteState => "55000",
             Self::NotSupported => "0A000",

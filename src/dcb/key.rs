@@ -22,6 +22,8 @@ pub enum Namespace {
     Causation = 5,
     /// An event's id; locked, never indexed here.
     Id = 6,
+    /// A document of an inline projection; locked, never stored.
+    Document = 32,
 }
 
 /// The key of a text in its namespace.

@@ -7,6 +7,7 @@ mod gem;
 mod import;
 mod internals;
 mod partitions;
+mod projection;
 mod query;
 mod read;
 mod stream;

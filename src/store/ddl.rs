@@ -205,7 +205,7 @@ impl Rights {
         match self {
             Self::Reader => "SELECT",
             Self::Writer => "SELECT, INSERT",
-            Self::Admin => "SELECT, INSERT, TRUNCATE",
+            Self::Admin => "SELECT, INSERT, TRUNCATE, TRIGGER",
         }
     }
 }

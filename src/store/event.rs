@@ -126,6 +126,24 @@ impl NewEvent<'_> {
     }
 }
 
+impl NewEvent<'_> {
+    /// The event as an `en57_event` has it before it is appended: what is not known yet is NULL.
+    pub fn columns(&self, partition: &str, stream: Option<&str>) -> [Option<Datum>; EVENT_COLUMNS] {
+        let text = |t: &str| fmgr::make_varlena(t.as_bytes());
+        let mut columns = [None; EVENT_COLUMNS];
+        columns[Column::Id as usize] = self.id.as_ref().map(fmgr::make_uuid);
+        columns[Column::Type as usize] = Some(text(self.event_type));
+        columns[Column::Data as usize] = self.data.map(Value::to_datum);
+        columns[Column::Meta as usize] = self.meta;
+        columns[Column::Tags as usize] = Some(super::array::make(&self.tags));
+        columns[Column::Stream as usize] = stream.map(text);
+        columns[Column::SchemaVersion as usize] = Some(Datum::from(self.schema_version));
+        columns[Column::OccurredAt as usize] = self.occurred_at_us.map(Datum::from);
+        columns[Column::Partition as usize] = Some(text(partition));
+        columns
+    }
+}
+
 /// The distinct keys of an event, in ascending order.
 pub fn keys<'t>(
     event_type: &str,

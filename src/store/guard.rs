@@ -28,8 +28,32 @@ unsafe extern "C-unwind" {
 const ERROR: c_int = pgrx::PgLogLevel::ERROR as c_int;
 
 /// Keeps the newest error that PostgreSQL raised while a call runs, whole.
-struct Witness {
+pub(super) struct Witness {
     seen: *mut pg_sys::ErrorData,
+}
+
+impl Witness {
+    pub(super) fn new() -> Self {
+        Self {
+            seen: ptr::null_mut(),
+        }
+    }
+
+    /// What is to be pushed on PostgreSQL's list of callbacks, and taken off while self is still there.
+    pub(super) fn callback(&mut self) -> pg_sys::ErrorContextCallback {
+        pg_sys::ErrorContextCallback {
+            // SAFETY: reads the head of the list.
+            previous: unsafe { pg_sys::error_context_stack },
+            callback: Some(witness),
+            arg: ptr::from_mut(self).cast(),
+        }
+    }
+
+    /// The error, null where there was none.
+    pub(super) fn seen(&self) -> *mut pg_sys::ErrorData {
+        // SAFETY: reads a field that the callback writes.
+        unsafe { ptr::read_volatile(&raw const self.seen) }
+    }
 }
 
 /// Called by PostgreSQL for every report; remembers errors.
@@ -77,14 +101,8 @@ pub unsafe fn call<T>(body: impl FnOnce() -> Result<T>) -> T {
     // way out: errors of PostgreSQL's become panics inside (pgrx guards each call), and panics end in
     // catch_unwind.
     let outcome = unsafe {
-        let mut seen = Witness {
-            seen: ptr::null_mut(),
-        };
-        let mut callback = pg_sys::ErrorContextCallback {
-            previous: pg_sys::error_context_stack,
-            callback: Some(witness),
-            arg: (&raw mut seen).cast(),
-        };
+        let mut seen = Witness::new();
+        let mut callback = seen.callback();
         let previous = callback.previous;
         pg_sys::error_context_stack = &raw mut callback;
         let outcome = catch_unwind(AssertUnwindSafe(body));
@@ -92,7 +110,7 @@ pub unsafe fn call<T>(body: impl FnOnce() -> Result<T>) -> T {
         match outcome {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(Failure::Ours(Box::new(error))),
-            Err(payload) => Err(failure(payload, ptr::read_volatile(&raw const seen.seen))),
+            Err(payload) => Err(failure(payload, seen.seen())),
         }
     };
     match outcome {
@@ -208,6 +226,13 @@ const fn sqlstate(code: &str) -> c_int {
         i += 1;
     }
     packed
+}
+
+/// The five characters of a packed SQLSTATE.
+pub(super) fn unpacked(packed: c_int) -> String {
+    (0..5)
+        .map(|i| ((packed >> (6 * i) & 0x3F) as u8 + b'0') as char)
+        .collect()
 }
 
 /// Runs a call into PostgreSQL whose error, where it is one of the caller's input, is to be told in

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use pgrx::pg_sys::{self, LOCKTAG, Oid};
 
-use crate::dcb::error::{Error, SqlState};
+use crate::dcb::error::{Error, Result, SqlState};
 
 use super::shmem::{STAGES, backend_of};
 use super::stat::{self, Counted};
@@ -86,6 +86,11 @@ impl Plan {
         self.keys.insert(key, Use::CheckedAndWritten);
     }
 
+    /// Nobody else may have this key until the transaction has ended; no condition depends on it.
+    pub fn own(&mut self, key: i64) {
+        self.keys.insert(key, Use::CheckedAndWritten);
+    }
+
     /// The condition depends on every event of the partition.
     pub fn check_all(&mut self) {
         self.conditional = true;
@@ -102,21 +107,31 @@ impl Plan {
     /// Where there are too many keys for the lock table, the root's lock stands for those written, or
     /// for all: see the matrix in docs/ARCHITECTURE.md.
     pub fn acquire(self, partition: Oid) {
+        let done = self.acquire_with(partition, |_| Ok(()));
+        debug_assert!(done.is_ok());
+    }
+
+    /// The same. `late` may add keys when the root's lock is held: who holds it in Exclusive mode has ended
+    /// by then, and what it has changed can be seen.
+    ///
+    /// # Errors
+    /// Those of `late`.
+    pub fn acquire_with(
+        mut self,
+        partition: Oid,
+        late: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
         transaction::watch();
         let room = settings::max_key_locks().saturating_sub(transaction::key_locks());
-        let checked = self.keys.values().filter(|u| **u != Use::Written).count();
-        let all_fit = self.keys.len() <= room;
-        let checks_root = self.checks_all || (self.conditional && !all_fit && checked > room);
-        let root = match (self.conditional, all_fit) {
-            _ if checks_root => pg_sys::ExclusiveLock,
-            (false, true) => pg_sys::RowShareLock,
-            (true, true) => pg_sys::RowExclusiveLock,
-            (false, false) => pg_sys::ShareLock,
-            (true, false) => pg_sys::ShareRowExclusiveLock,
-        };
         let stage = position::next_stage();
         mark_arrival(partition, stage);
+        let (root, ..) = self.root_mode(room);
         lock_in_stage(root_tag(partition), root, ROOT_WRITES, stage);
+        late(&mut self)?;
+        let (now, all_fit, checks_root) = self.root_mode(room);
+        if now != root {
+            lock_in_stage(root_tag(partition), now, ROOT_WRITES, stage);
+        }
         let mut keys: Vec<(i64, Use)> = match (all_fit, checks_root) {
             (true, _) => self.keys.into_iter().collect(),
             (false, true) => Vec::new(),
@@ -133,6 +148,23 @@ impl Plan {
         for (key, wanted) in keys {
             lock_in_stage(key_tag(partition, key), wanted.mode(), KEY_WRITES, stage);
         }
+        Ok(())
+    }
+
+    /// The mode of the root's lock where so many keys may be locked one by one; whether all keys are, and
+    /// whether none need be because the root excludes everybody.
+    fn root_mode(&self, room: usize) -> (u32, bool, bool) {
+        let checked = self.keys.values().filter(|u| **u != Use::Written).count();
+        let all_fit = self.keys.len() <= room;
+        let checks_root = self.checks_all || (!all_fit && checked > room);
+        let root = match (self.conditional, all_fit) {
+            _ if checks_root => pg_sys::ExclusiveLock,
+            (false, true) => pg_sys::RowShareLock,
+            (true, true) => pg_sys::RowExclusiveLock,
+            (false, false) => pg_sys::ShareLock,
+            (true, false) => pg_sys::ShareRowExclusiveLock,
+        };
+        (root, all_fit, checks_root)
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Access {
     AppendIf,
     /// Lock a query.
     Lock,
+    /// Make code run in the appends to it.
+    Project,
     /// Empty or drop it.
     Manage,
     /// Keep others from appending to it.
@@ -35,11 +37,13 @@ impl Access {
     fn rights(self) -> &'static [(u32, &'static str)] {
         const SELECT: (u32, &str) = (pg_sys::ACL_SELECT, "SELECT");
         const INSERT: (u32, &str) = (pg_sys::ACL_INSERT, "INSERT");
+        const TRIGGER: (u32, &str) = (pg_sys::ACL_TRIGGER, "TRIGGER");
         const TRUNCATE: (u32, &str) = (pg_sys::ACL_TRUNCATE, "TRUNCATE");
         match self {
             Self::Read | Self::Watch => &[SELECT],
             Self::Append => &[INSERT],
             Self::AppendIf | Self::Lock => &[INSERT, SELECT],
+            Self::Project => &[TRIGGER],
             Self::Manage => &[TRUNCATE],
             Self::Exclude | Self::Own => &[],
         }
@@ -47,13 +51,18 @@ impl Access {
 
     /// Whether row-level security would have a say.
     pub(super) fn sees_rows(self) -> bool {
-        !matches!(self, Self::Manage | Self::Exclude | Self::Own)
+        !matches!(
+            self,
+            Self::Project | Self::Manage | Self::Exclude | Self::Own
+        )
     }
 
     /// The lock on its table.
     pub(super) fn lock(self) -> u32 {
         match self {
-            Self::Read | Self::Watch | Self::Lock | Self::Own => pg_sys::AccessShareLock,
+            Self::Read | Self::Watch | Self::Lock | Self::Project | Self::Own => {
+                pg_sys::AccessShareLock
+            }
             Self::Append | Self::AppendIf => pg_sys::RowExclusiveLock,
             Self::Exclude => pg_sys::ShareRowExclusiveLock,
             Self::Manage => pg_sys::AccessExclusiveLock,
@@ -79,7 +88,7 @@ impl Access {
                 format!("permission denied for table {name}"),
             )
             .hint(match self {
-                Self::Manage => format!(
+                Self::Manage | Self::Project => format!(
                     "This needs the {called} privilege on en57.{name}, as en57_grant() gives it to an admin."
                 ),
                 _ => format!("This needs the {called} privilege on en57.{name}."),

@@ -405,7 +405,12 @@ pub fn settle() {
     }
     slot.stages.iter().for_each(|s| s.store(0, SeqCst));
     slot.bound.store(0, SeqCst);
-    if shared.sleepers.load(SeqCst) > 0 {
+    wake();
+}
+
+/// Wakes those who wait. Never fails.
+pub fn wake() {
+    if let Some(shared) = Shared::attached().filter(|s| s.sleepers.load(SeqCst) > 0) {
         // SAFETY: the variable lives in shared memory and was initialised; a broadcast raises nothing.
         unsafe { pg_sys::ConditionVariableBroadcast((&raw const shared.moved).cast_mut()) };
     }

@@ -28,6 +28,8 @@ struct Running {
     new_stage: bool,
     /// The log whose positions begin at 1 again once the transaction is committed.
     restart: Option<&'static Log>,
+    /// Whether those who wait are to look again when the transaction has committed.
+    wakes: bool,
     marks: Vec<Mark>,
 }
 
@@ -155,6 +157,9 @@ unsafe extern "C-unwind" fn on_transaction_event(event: pg_sys::XactEvent::Type,
     match event {
         pg_sys::XactEvent::XACT_EVENT_COMMIT => {
             position::settle();
+            if RUNNING.with(|r| r.try_borrow().is_ok_and(|r| r.wakes)) {
+                position::wake();
+            }
             end(true);
         }
         pg_sys::XactEvent::XACT_EVENT_ABORT => {
@@ -232,6 +237,12 @@ fn end(committed: bool) {
 /// Counts a key lock that was taken.
 pub fn count_key_lock() {
     RUNNING.with(|r| r.borrow_mut().key_locks += 1);
+}
+
+/// Those who wait look again when the transaction has committed.
+pub fn wake_at_commit() {
+    watch();
+    RUNNING.with(|r| r.borrow_mut().wakes = true);
 }
 
 /// Keys were locked for a stage that gets its bound when positions are allotted.

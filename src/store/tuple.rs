@@ -169,6 +169,50 @@ pub fn element_type(array: Oid) -> Oid {
     unsafe { pg_sys::get_element_type(array) }
 }
 
+/// `void`
+pub const VOID: Oid = pg_sys::VOIDOID;
+/// `jsonb`
+pub const JSONB: Oid = pg_sys::JSONBOID;
+/// `text`
+pub const TEXT: Oid = pg_sys::TEXTOID;
+/// `text[]`
+pub const TEXT_ARRAY: Oid = pg_sys::TEXTARRAYOID;
+
+/// The array type of a type.
+pub fn array_type(element: Oid) -> Oid {
+    // SAFETY: a lookup in the system caches.
+    unsafe { pg_sys::get_array_type(element) }
+}
+
+/// The row type `en57_event`: it is in the schema of the function that is being called.
+///
+/// # Errors
+/// 55000 where it is missing.
+pub fn event_type(args: &Args) -> Result<Oid> {
+    // SAFETY: flinfo is set by whoever calls through the function manager; lookups in the system caches.
+    let found = unsafe {
+        let schema = pg_sys::get_func_namespace((*(*args.raw()).flinfo).fn_oid);
+        pg_sys::GetSysCacheOid(
+            pg_sys::SysCacheIdentifier::TYPENAMENSP as i32,
+            pg_sys::Anum_pg_type_oid as i16,
+            Datum::from(c"en57_event".as_ptr()),
+            Datum::from(schema),
+            Datum::from(0),
+            Datum::from(0),
+        )
+    };
+    if found == pg_sys::InvalidOid {
+        return Err(altered_type());
+    }
+    Ok(found)
+}
+
+/// A varlena value, detoasted into the current memory context where need be.
+pub fn detoasted(datum: Datum) -> Datum {
+    // SAFETY: callers hold a datum of a varlena type.
+    unsafe { Datum::from(pg_sys::pg_detoast_datum(datum.cast_mut_ptr())) }
+}
+
 /// The type of a row type's n-th column, from 0.
 pub fn column_type(row_type: &RowType, n: usize) -> Oid {
     // SAFETY: the descriptor is pinned; callers know how many columns the type has (asserted).

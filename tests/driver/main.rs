@@ -30,6 +30,7 @@ mod oracle;
 mod partitions;
 mod polling;
 mod prepare;
+mod project;
 mod race;
 mod repeat;
 mod restart;

@@ -1,0 +1,184 @@
+------------------------------------------------------------------------------------------------------
+-- Projections
+------------------------------------------------------------------------------------------------------
+
+CREATE SEQUENCE en57.projection_number AS bigint;
+COMMENT ON SEQUENCE en57.projection_number IS 'numbers projections in the order of their creation';
+
+-- The library knows the columns' order (src/projection/definition.rs). Functions are kept as text, so that a dump can be restored and pg_upgrade has nothing against them.
+CREATE TABLE en57.projections (
+    name text COLLATE "C" PRIMARY KEY,
+    number bigint NOT NULL UNIQUE DEFAULT pg_catalog.nextval('en57.projection_number'),
+    mode text NOT NULL CHECK (mode OPERATOR(pg_catalog.=) ANY ('{inline,async}')),
+    partition text NOT NULL,
+    query en57_query NOT NULL,
+    handler text NOT NULL,
+    key text,
+    key_function text,
+    initial jsonb,
+    document_table regclass,
+    on_error text NOT NULL CHECK (on_error OPERATOR(pg_catalog.=) ANY ('{stop,skip}')),
+    batch_size integer NOT NULL,
+    search_path text NOT NULL,
+    status text NOT NULL CHECK (status OPERATOR(pg_catalog.=) ANY ('{running,paused,failed}')),
+    "position" bigint NOT NULL,
+    failed_position bigint,
+    last_error jsonb,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    updated_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+) WITH (fillfactor = 50);
+COMMENT ON TABLE en57.projections IS 'projections: what they handle, with what, and how far they are';
+COMMENT ON COLUMN en57.projections.name IS 'the projection''s name, and that of its documents'' table';
+COMMENT ON COLUMN en57.projections.number IS 'orders projections by their creation';
+COMMENT ON COLUMN en57.projections.mode IS 'inline: in the append''s transaction; async: by en57_run';
+COMMENT ON COLUMN en57.projections.partition IS 'the partition whose events it takes';
+COMMENT ON COLUMN en57.projections.query IS 'which events';
+COMMENT ON COLUMN en57.projections.handler IS 'the handler, or the function that folds documents';
+COMMENT ON COLUMN en57.projections.key IS 'which documents an event belongs to: stream, or tag:PREFIX';
+COMMENT ON COLUMN en57.projections.key_function IS 'the function that says so, in place of key';
+COMMENT ON COLUMN en57.projections.initial IS 'what the first event of a document meets';
+COMMENT ON COLUMN en57.projections.document_table IS 'the table of the documents';
+COMMENT ON COLUMN en57.projections.on_error IS 'stop, or skip: put the event aside and go on';
+COMMENT ON COLUMN en57.projections.batch_size IS 'how many events are handled together at most';
+COMMENT ON COLUMN en57.projections.search_path IS 'the search path of its functions';
+COMMENT ON COLUMN en57.projections.status IS 'running, paused or failed';
+COMMENT ON COLUMN en57.projections."position" IS 'all events up to here are handled, where it is not inline and running';
+COMMENT ON COLUMN en57.projections.failed_position IS 'the event that could not be handled';
+COMMENT ON COLUMN en57.projections.last_error IS 'why';
+COMMENT ON COLUMN en57.projections.created_at IS 'when it was created';
+COMMENT ON COLUMN en57.projections.updated_at IS 'when its position or status has changed last';
+
+CREATE TABLE en57.projection_dead_letters (
+    projection text COLLATE "C" NOT NULL,
+    "position" bigint NOT NULL,
+    error jsonb NOT NULL,
+    put_aside_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    PRIMARY KEY (projection, "position")
+);
+COMMENT ON TABLE en57.projection_dead_letters IS 'events that a projection could not handle and has put aside';
+COMMENT ON COLUMN en57.projection_dead_letters.projection IS 'the projection';
+COMMENT ON COLUMN en57.projection_dead_letters."position" IS 'the event';
+COMMENT ON COLUMN en57.projection_dead_letters.error IS 'why';
+COMMENT ON COLUMN en57.projection_dead_letters.put_aside_at IS 'when';
+
+SELECT pg_catalog.pg_extension_config_dump('en57.projection_number', '');
+SELECT pg_catalog.pg_extension_config_dump('en57.projections', '');
+SELECT pg_catalog.pg_extension_config_dump('en57.projection_dead_letters', '');
+
+-- Appends remember which inline projections there are; this tells them to look again.
+CREATE FUNCTION en57.projections_changed() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'en57_projections_changed' LANGUAGE c;
+COMMENT ON FUNCTION en57.projections_changed() IS 'tells every backend that projections have changed';
+CREATE TRIGGER en57_projections_changed
+    AFTER INSERT OR DELETE OR TRUNCATE
+        OR UPDATE OF name, number, mode, partition, query, handler, key, key_function, initial,
+            document_table, on_error, batch_size, search_path, status
+    ON en57.projections
+    FOR EACH STATEMENT EXECUTE FUNCTION en57.projections_changed();
+ALTER TABLE en57.projections ENABLE ALWAYS TRIGGER en57_projections_changed;
+
+CREATE FUNCTION en57_create_projection(
+    name text,
+    query en57_query,
+    handler regprocedure,
+    mode text DEFAULT 'inline',
+    on_error text DEFAULT 'stop',
+    batch_size integer DEFAULT NULL,
+    partition text DEFAULT NULL,
+    start text DEFAULT 'beginning'
+) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_create_projection(text, en57_query, regprocedure, text, text, integer, text, text) IS
+    'calls a function with the events that match: in the append''s transaction (inline), or after it (async)';
+
+CREATE FUNCTION en57_create_document_projection(
+    name text,
+    query en57_query,
+    key text,
+    evolve regprocedure,
+    initial jsonb DEFAULT NULL,
+    mode text DEFAULT 'inline',
+    on_error text DEFAULT 'stop',
+    batch_size integer DEFAULT NULL,
+    partition text DEFAULT NULL,
+    start text DEFAULT 'beginning'
+) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_create_document_projection(text, en57_query, text, regprocedure, jsonb, text, text, integer, text, text) IS
+    'keeps a table of documents: one for each stream, or for each tag that begins with a prefix';
+
+CREATE FUNCTION en57_create_document_projection(
+    name text,
+    query en57_query,
+    key regprocedure,
+    evolve regprocedure,
+    initial jsonb DEFAULT NULL,
+    mode text DEFAULT 'inline',
+    on_error text DEFAULT 'stop',
+    batch_size integer DEFAULT NULL,
+    partition text DEFAULT NULL,
+    start text DEFAULT 'beginning'
+) RETURNS void
+    AS 'MODULE_PATHNAME', 'en57_create_document_projection_by' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_create_document_projection(text, en57_query, regprocedure, regprocedure, jsonb, text, text, integer, text, text) IS
+    'keeps a table of documents, whose ids a function says';
+
+CREATE FUNCTION en57_drop_projection(name text, keep_table boolean DEFAULT false) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_drop_projection(text, boolean) IS
+    'drops a projection, with the table of its documents unless that is to be kept';
+
+CREATE FUNCTION en57_pause(name text) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_pause(text) IS 'stops a projection until it is resumed';
+
+CREATE FUNCTION en57_resume(name text, skip boolean DEFAULT false) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_resume(text, boolean) IS
+    'lets a paused or failed projection go on; with skip, after the event at which it has failed';
+
+CREATE FUNCTION en57_run(name text, max_events bigint DEFAULT NULL) RETURNS bigint
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_run(text, bigint) IS
+    'lets an async projection handle the events that are settled; returns how many it has handled';
+
+CREATE FUNCTION en57_wait_projection(
+    name text,
+    "position" bigint DEFAULT NULL,
+    timeout interval DEFAULT '30s'
+) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_wait_projection(text, bigint, interval) IS
+    'sleeps until a projection has handled all events up to a position (by default: all that there are); whether it has';
+
+CREATE FUNCTION en57.is_readable(partition text) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'en57_is_readable' LANGUAGE c STABLE STRICT;
+COMMENT ON FUNCTION en57.is_readable(text) IS 'whether the caller may read the events of a partition';
+
+CREATE VIEW en57_projections AS
+SELECT p.name,
+    CASE WHEN p.document_table IS NULL THEN 'handler' ELSE 'documents' END AS kind,
+    p.mode,
+    p.partition,
+    p.query,
+    p.handler,
+    coalesce(p.key, p.key_function) AS key,
+    p.document_table,
+    p.on_error,
+    p.batch_size,
+    p.status,
+    CASE WHEN p.mode OPERATOR(pg_catalog.=) 'inline' AND p.status OPERATOR(pg_catalog.=) 'running' THEN h.head
+        ELSE p."position" END AS "position",
+    h.head,
+    CASE WHEN p.mode OPERATOR(pg_catalog.=) 'inline' AND p.status OPERATOR(pg_catalog.=) 'running' THEN 0
+        ELSE greatest(h.head OPERATOR(pg_catalog.-) p."position", 0) END AS lag,
+    p.failed_position,
+    p.last_error,
+    (SELECT pg_catalog.count(*) FROM en57.projection_dead_letters d
+        WHERE d.projection OPERATOR(pg_catalog.=) p.name) AS dead_letters,
+    p.created_at,
+    p.updated_at
+FROM en57.projections p, LATERAL (SELECT en57_head(p.query, p.partition) AS head) h
+WHERE en57.is_readable(p.partition);
+COMMENT ON VIEW en57_projections IS
+    'projections whose events the caller may read, and how far they are; lag counts positions';

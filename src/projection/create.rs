@@ -1,0 +1,314 @@
+//! Making projections.
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::query::Query;
+use crate::store::catalog;
+use crate::store::function::Function;
+use crate::store::partition::Access;
+use crate::store::spi::{self, Type};
+use crate::store::{Datum, Oid, fmgr, rights, tuple};
+
+use super::definition::{self, as_keeper};
+use super::document::Key;
+
+/// Bytes of a projection's name: those of any name in PostgreSQL.
+const NAME_BYTES: usize = 63;
+/// How many events are handled together, where nobody says otherwise.
+const BATCH_SIZE: i32 = 500;
+const BATCH_SIZES: std::ops::RangeInclusive<i32> = 1..=10_000;
+
+/// What is to be made, as the caller said it.
+pub struct Request<'a> {
+    /// Its name.
+    pub name: Option<&'a str>,
+    /// Which events.
+    pub query: Option<Query>,
+    /// What handles them.
+    pub work: RequestedWork<'a>,
+    /// `inline` or `async`.
+    pub mode: Option<&'a str>,
+    /// `stop` or `skip`.
+    pub on_error: Option<&'a str>,
+    /// How many events are handled together.
+    pub batch_size: Option<i32>,
+    /// The partition's name.
+    pub partition: Option<&'a str>,
+    /// `beginning` or `end`.
+    pub start: Option<&'a str>,
+    /// The row type en57_event.
+    pub event_type: Oid,
+}
+
+/// What handles the events.
+pub enum RequestedWork<'a> {
+    /// A function, by its oid.
+    Handler(Option<Oid>),
+    /// Documents.
+    Documents {
+        /// `stream` or `tag:PREFIX`.
+        key: Option<&'a str>,
+        /// A function, in place of it.
+        key_function: Option<Oid>,
+        /// The function that folds.
+        evolve: Option<Oid>,
+        /// What the first event meets.
+        initial: Option<Datum>,
+    },
+}
+
+/// A request that has been checked.
+struct Checked<'a> {
+    name: &'a str,
+    query: Query,
+    is_inline: bool,
+    skips: bool,
+    batch_size: i32,
+    from_beginning: bool,
+    function: String,
+    key: Option<&'a str>,
+    key_function: Option<String>,
+    initial: Option<Datum>,
+}
+
+/// Makes a projection.
+///
+/// # Errors
+/// 42501 without the rights; 42710 where the name is taken; 22004 and 22023 for what does not fit;
+/// those of the functions, where stored events are handled at once.
+pub fn create(request: &Request) -> Result<()> {
+    catalog::demand_writable("en57_create_projection()");
+    let checked = check(request)?;
+    let place = super::place_to_administer(request.partition)?;
+    Access::Read.demand(place.oid)?;
+    let partition = place.name.clone();
+    if checked.is_inline {
+        // Who has appended before has ended, and who appends after waits until this transaction has.
+        super::exclude_appends(&place);
+    }
+    if definition::exists(checked.name)? {
+        return Err(Error::new(
+            SqlState::DuplicateObject,
+            format!("projection \"{}\" exists already", checked.name),
+        ));
+    }
+    let table = match request.work {
+        RequestedWork::Documents { .. } => Some(create_table(checked.name)?),
+        RequestedWork::Handler(_) => None,
+    };
+    let position = match (checked.from_beginning, checked.is_inline) {
+        (true, _) => 0,
+        (false, true) => super::last_position()?,
+        (false, false) => crate::read::head(Some(checked.query.clone()), Some(&partition))?,
+    };
+    insert(&checked, &partition, table, position)?;
+    if checked.is_inline {
+        super::activate(checked.name)?;
+    }
+    Ok(())
+}
+
+fn check<'a>(request: &Request<'a>) -> Result<Checked<'a>> {
+    let name = required(request.name, "name")?;
+    if name.is_empty() || name.len() > NAME_BYTES || name.contains('\0') {
+        return Err(invalid(format!(
+            "a projection's name must have 1 to {NAME_BYTES} bytes"
+        )));
+    }
+    let query = request
+        .query
+        .clone()
+        .ok_or_else(|| null("query").hint("Write {} for every event."))?;
+    let is_inline = choice(request.mode, "mode", ["inline", "async"])?;
+    let skips = !choice(request.on_error, "on_error", ["stop", "skip"])?;
+    if skips && is_inline {
+        return Err(invalid("on_error must be 'stop' for an inline projection")
+            .detail("An error in an inline projection fails the append."));
+    }
+    let batch_size = request.batch_size.unwrap_or(BATCH_SIZE);
+    if !BATCH_SIZES.contains(&batch_size) {
+        return Err(invalid(format!(
+            "batch_size must be from {} to {}",
+            BATCH_SIZES.start(),
+            BATCH_SIZES.end()
+        )));
+    }
+    let event = request.event_type;
+    let mut checked = Checked {
+        name,
+        query,
+        is_inline,
+        skips,
+        batch_size,
+        from_beginning: choice(request.start, "start", ["beginning", "end"])?,
+        function: String::new(),
+        key: None,
+        key_function: None,
+        initial: None,
+    };
+    match request.work {
+        RequestedWork::Handler(handler) => {
+            let fits =
+                |f: &Function| f.arguments == [event] || f.arguments == [tuple::array_type(event)];
+            let form = "(en57_event) or (en57_event[]) returning void";
+            let function = function(required(handler, "handler")?, "handler", form, |f| {
+                fits(f) && f.result == tuple::VOID
+            })?;
+            checked.function = function.name();
+        }
+        RequestedWork::Documents {
+            key,
+            key_function,
+            evolve,
+            initial,
+        } => {
+            let form = "(jsonb, en57_event) returning jsonb";
+            let function = function(required(evolve, "evolve")?, "evolve", form, |f| {
+                f.arguments == [tuple::JSONB, event] && f.result == tuple::JSONB
+            })?;
+            if function.strict && initial.is_none() {
+                return Err(
+                    invalid("evolve must not be STRICT where initial is NULL").detail(
+                        "It would never be called: the first event of a document meets NULL.",
+                    ),
+                );
+            }
+            checked.function = function.name();
+            checked.initial = initial;
+            match key_function {
+                Some(key_function) => {
+                    checked.key_function = Some(check_key_function(key_function, event)?.name());
+                }
+                None => {
+                    let key = required(key, "key")?;
+                    Key::parse(key)?;
+                    checked.key = Some(key);
+                }
+            }
+        }
+    }
+    Ok(checked)
+}
+
+fn check_key_function(oid: Oid, event: Oid) -> Result<Function> {
+    let form = "(en57_event) returning text or text[]";
+    function(oid, "key", form, |f| {
+        f.arguments == [event] && [tuple::TEXT, tuple::TEXT_ARRAY].contains(&f.result)
+    })
+}
+
+/// A function of the form that is wanted, and that the caller may have run with its owner's rights.
+fn function(
+    oid: Oid,
+    role: &str,
+    form: &str,
+    fits: impl FnOnce(&Function) -> bool,
+) -> Result<Function> {
+    let missing = || {
+        Error::new(
+            SqlState::UndefinedFunction,
+            format!("{role}: there is no function with oid {}", oid.to_u32()),
+        )
+    };
+    let function = Function::of(oid).ok_or_else(missing)?;
+    if !function.plain || !fits(&function) {
+        return Err(invalid(format!("{role} must be a function {form}"))
+            .detail(format!("It is {}.", function.name())));
+    }
+    if !rights::has_rights_of(function.owner) {
+        return Err(Error::new(
+            SqlState::InsufficientPrivilege,
+            format!("must be owner of function {}", function.name()),
+        )
+        .detail("A projection runs its functions with the rights of their owner."));
+    }
+    Ok(function)
+}
+
+/// Makes the table of a document projection, owned by the caller, in the schema of the caller's tables.
+fn create_table(name: &str) -> Result<Oid> {
+    let Some(schema) = rights::schema_for_tables() else {
+        return Err(Error::new(
+            SqlState::UndefinedObject,
+            "no schema has been selected to create the table in",
+        )
+        .hint("Set search_path to the schema that is to have it."));
+    };
+    let table = format!("{}.{}", rights::quoted(&schema), rights::quoted(name));
+    spi::command(&format!(
+        "CREATE TABLE {table} (
+             id pg_catalog.text COLLATE pg_catalog.\"C\" PRIMARY KEY,
+             doc pg_catalog.jsonb NOT NULL,
+             version pg_catalog.int8 NOT NULL,
+             position pg_catalog.int8 NOT NULL,
+             updated_at pg_catalog.timestamptz NOT NULL
+         )"
+    ))?;
+    rights::table_named(&schema, name).ok_or_else(|| {
+        Error::new(
+            SqlState::Internal,
+            "the table of a projection is not where it was made",
+        )
+    })
+}
+
+fn insert(checked: &Checked, partition: &str, table: Option<Oid>, position: i64) -> Result<()> {
+    let text = |t: &str| Some(fmgr::make_varlena(t.as_bytes()));
+    let path = rights::path_of_caller();
+    let query = crate::store::json::parse(&checked.query.to_string(), "")?;
+    let choose = |yes: bool, a, b| text(if yes { a } else { b });
+    let parameters = [
+        (Type::Text, text(checked.name)),
+        (Type::Text, choose(checked.is_inline, "inline", "async")),
+        (Type::Text, text(partition)),
+        (Type::Jsonb, Some(query)),
+        (Type::Text, text(&checked.function)),
+        (Type::Text, checked.key.and_then(text)),
+        (Type::Text, checked.key_function.as_deref().and_then(text)),
+        (Type::Jsonb, checked.initial),
+        (Type::Oid, table.map(Datum::from)),
+        (Type::Text, choose(checked.skips, "skip", "stop")),
+        (
+            Type::Bigint,
+            Some(Datum::from(i64::from(checked.batch_size))),
+        ),
+        (Type::Text, text(&path.to_string_lossy())),
+        (Type::Text, choose(checked.is_inline, "paused", "running")),
+        (Type::Bigint, Some(Datum::from(position))),
+    ];
+    as_keeper(|| {
+        spi::run(
+            "INSERT INTO en57.projections (name, mode, partition, query, handler, key, key_function, initial,
+                 document_table, on_error, batch_size, search_path, status, position)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::regclass, $10, $11, $12, $13, $14)",
+            &parameters,
+        )
+        .map(drop)
+    })
+}
+
+/// Whether the first of two words was said, which is the default for the caller's functions.
+fn choice(said: Option<&str>, argument: &str, words: [&str; 2]) -> Result<bool> {
+    match said {
+        Some(word) if words.contains(&word) => Ok(word == words[0]),
+        Some(_) => Err(invalid(format!(
+            "{argument} must be '{}' or '{}'",
+            words[0], words[1]
+        ))),
+        None => Err(null(argument)),
+    }
+}
+
+fn required<T>(value: Option<T>, argument: &str) -> Result<T> {
+    value.ok_or_else(|| null(argument))
+}
+
+fn null(argument: &str) -> Error {
+    Error::new(
+        SqlState::NullNotAllowed,
+        format!("{argument} must not be NULL"),
+    )
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::new(SqlState::InvalidParameter, message)
+}

@@ -1,0 +1,214 @@
+//! What a projection is, as `en57.projections` keeps it.
+
+use std::ffi::CString;
+
+use crate::dcb::codec;
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::query::Query;
+use crate::store::function::Function;
+use crate::store::rights::{self, SAFE_PATH};
+use crate::store::spi::{self, Type, Values};
+use crate::store::{Datum, Oid, fmgr, guard, tuple, watch};
+
+use super::document::{Documents, Key};
+
+/// A projection, with its functions looked up.
+pub struct Projection {
+    /// Orders projections by their creation, and tells their documents' locks apart.
+    pub number: i64,
+    /// Its name.
+    pub name: String,
+    /// The partition whose events it takes.
+    pub partition: String,
+    /// Which of them.
+    pub query: Query,
+    /// Whether it runs in the append's transaction.
+    pub is_inline: bool,
+    /// What is done with the events.
+    pub work: Work,
+    /// Whether an event whose handling fails is put aside.
+    pub skips: bool,
+    /// How many events are handled together at most.
+    pub batch_size: usize,
+    /// Where its functions find bare names.
+    pub path: CString,
+    /// `running`, `paused` or `failed`.
+    pub status: String,
+    /// All events up to here are handled, if the projection is not inline and running.
+    pub position: i64,
+    /// The event that could not be handled.
+    pub failed_position: Option<i64>,
+}
+
+/// What is done with events.
+pub enum Work {
+    /// A function is called.
+    Handler(Named),
+    /// Documents are kept.
+    Documents(Documents),
+}
+
+/// A function as a projection names it; it may be gone.
+pub struct Named {
+    /// With schema and argument types.
+    pub name: String,
+    found: Option<Function>,
+}
+
+impl Named {
+    pub fn new(name: String) -> Self {
+        let found = Function::named(&name);
+        Self { name, found }
+    }
+
+    /// The function.
+    ///
+    /// # Errors
+    /// 42883 where it is gone.
+    pub fn function(&self, projection: &str) -> Result<&Function> {
+        self.found.as_ref().ok_or_else(|| {
+            Error::new(
+                SqlState::UndefinedFunction,
+                format!(
+                    "function {} of projection \"{projection}\" does not exist",
+                    self.name
+                ),
+            )
+            .hint("Create the function again, or drop the projection with en57_drop_projection().")
+        })
+    }
+}
+
+/// The first columns of the table, in its order.
+const COLUMNS: &str = "name, number, mode, partition, query, handler, key, key_function, initial,
+    document_table, on_error, batch_size, search_path, status, position, failed_position";
+
+/// The inline projections that are running, in the order of their creation.
+///
+/// Exact for those of a partition whose root the caller has locked; what changes of others is told by an
+/// invalidation before an append there comes to ask.
+///
+/// # Errors
+/// 55000 where the table is missing.
+pub fn running_inline() -> Result<Vec<Projection>> {
+    let rows = watch::rows(watch::begin()?);
+    let mut loaded = as_keeper(|| {
+        let all: Result<Vec<_>> = rows.iter().map(Projection::from_row).collect();
+        all
+    })?;
+    loaded.retain(|p| p.is_inline && p.status == "running");
+    loaded.sort_by_key(|p| p.number);
+    Ok(loaded)
+}
+
+/// A projection by name, kept from others until the end of the transaction if `lock` says so.
+///
+/// # Errors
+/// 42704 where there is none, 22004 where the name is NULL.
+pub fn by_name(name: Option<&str>, lock: bool) -> Result<Projection> {
+    let Some(name) = name else {
+        return Err(Error::new(
+            SqlState::NullNotAllowed,
+            "the projection's name must not be NULL",
+        ));
+    };
+    let lock = if lock { "FOR UPDATE" } else { "" };
+    let found = load(
+        &format!("SELECT {COLUMNS} FROM en57.projections WHERE name = $1 {lock}"),
+        &[(Type::Text, Some(fmgr::make_varlena(name.as_bytes())))],
+    )?;
+    found.into_iter().next().ok_or_else(|| {
+        let shown: String = name.chars().take(64).collect();
+        Error::new(
+            SqlState::UndefinedObject,
+            format!("projection \"{shown}\" does not exist"),
+        )
+        .hint("The view en57_projections shows all that there are.")
+    })
+}
+
+/// Whether there is a projection of this name.
+///
+/// # Errors
+/// 55000 where the table is missing.
+pub fn exists(name: &str) -> Result<bool> {
+    let name = Some(fmgr::make_varlena(name.as_bytes()));
+    as_keeper(|| {
+        spi::run(
+            "SELECT 1 FROM en57.projections WHERE name = $1",
+            &[(Type::Text, name)],
+        )
+        .map(|rows| !rows.is_empty())
+    })
+}
+
+fn load(sql: &str, parameters: &[(Type, Option<Datum>)]) -> Result<Vec<Projection>> {
+    as_keeper(|| {
+        let rows = spi::run(sql, parameters)?;
+        rows.iter().map(Projection::from_row).collect()
+    })
+}
+
+/// Runs a statement on en57's own tables, with the rights of their owner, by names that nobody else can
+/// have given.
+///
+/// # Errors
+/// Those of the body; 55000 where the table is missing.
+pub fn as_keeper<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    let owner = rights::owner_of(watch::table(c"projections")?).unwrap_or(rights::current_role());
+    rights::as_role(owner, || rights::with_path(SAFE_PATH, body))
+}
+
+impl Projection {
+    fn from_row(row: &Values) -> Result<Self> {
+        let text = |n: usize| row[n].map(|d| fmgr::text(d).map(str::to_owned)).transpose();
+        let required = |n: usize| Ok(text(n)?.unwrap_or_default());
+        let number = |n: usize| row[n].map(|d| d.value() as i64);
+        let handler = Named::new(required(5)?);
+        let key = match (text(6)?, text(7)?) {
+            (_, Some(function)) => Some(Key::Function(Named::new(function))),
+            (Some(key), None) => Some(Key::parse(&key)?),
+            (None, None) => None,
+        };
+        let work = match key {
+            None => Work::Handler(handler),
+            Some(key) => Work::Documents(Documents {
+                table: Oid::from(row[9].map_or(0, |d| d.value() as u32)),
+                key,
+                evolve: handler,
+                initial: row[8].map(|d| fmgr::varlena(d).to_vec()),
+            }),
+        };
+        Ok(Self {
+            name: required(0)?,
+            number: number(1).unwrap_or_default(),
+            partition: required(3)?,
+            query: row[4].map_or(Ok(Query::everything()), |d| codec::decode(fmgr::varlena(d)))?,
+            is_inline: required(2)? == "inline",
+            work,
+            skips: required(10)? == "skip",
+            batch_size: row[11].map_or(1, |d| d.value() as i32 as usize),
+            path: guard::text(&required(12)?),
+            status: required(13)?,
+            position: number(14).unwrap_or_default(),
+            failed_position: number(15),
+        })
+    }
+
+    /// The row type of the events that its functions take.
+    ///
+    /// # Errors
+    /// 42883 where the function is gone.
+    pub fn event_type(&self) -> Result<Oid> {
+        Ok(match &self.work {
+            Work::Handler(handler) => {
+                let argument = handler.function(&self.name)?.arguments[0];
+                match tuple::element_type(argument) {
+                    none if none == Oid::INVALID => argument,
+                    element => element,
+                }
+            }
+            Work::Documents(documents) => documents.evolve.function(&self.name)?.arguments[1],
+        })
+    }
+}

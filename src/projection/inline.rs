@@ -1,0 +1,284 @@
+//! Inline projections: what runs in the transaction of an append.
+//!
+//! Documents are locked by their ids before positions are allotted, together with the append's keys: so
+//! events come into a document in the order of their positions, and nobody reads a document while another
+//! transaction changes it.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::key::Namespace;
+use crate::dcb::query::Matchable;
+use crate::store::event::{self, NewEvent};
+use crate::store::key_lock::Plan;
+use crate::store::tuple::RowType;
+use crate::store::{rights, watch};
+
+use super::definition::{self, Projection, Work};
+use super::document::{Key, asked_ids};
+
+/// How deep appends may go that handlers make for events of appends that handlers have made.
+const DEPTH: usize = 16;
+
+type Definitions = Rc<[Rc<Projection>]>;
+
+thread_local! {
+    static KNOWN: RefCell<Option<Definitions>> = const { RefCell::new(None) };
+    /// While projections run: what handlers have appended meanwhile.
+    static QUEUE: RefCell<Option<Queue>> = const { RefCell::new(None) };
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<(usize, Job)>,
+    depth: usize,
+}
+
+/// The running inline projections, as of what has been accepted of others' changes.
+fn definitions() -> Result<Definitions> {
+    if let Some(known) = KNOWN.with_borrow(|k| k.clone().filter(|_| !watch::has_changed())) {
+        return Ok(known);
+    }
+    let loaded: Definitions = definition::running_inline()?
+        .into_iter()
+        .map(Rc::new)
+        .collect();
+    KNOWN.with_borrow_mut(|k| *k = Some(loaded.clone()));
+    Ok(loaded)
+}
+
+/// An event that is about to be appended, as matching sees it: beyond all positions.
+struct Candidate<'a> {
+    event: &'a NewEvent<'a>,
+    stream: Option<&'a str>,
+}
+
+impl Matchable for Candidate<'_> {
+    fn position(&self) -> i64 {
+        i64::MAX
+    }
+    fn event_type(&self) -> &str {
+        self.event.event_type
+    }
+    fn has_tag(&self, tag: &str) -> bool {
+        self.event.tags.contains(&tag)
+    }
+    fn stream(&self) -> Option<&str> {
+        self.stream
+    }
+    fn correlation_id(&self) -> Option<&str> {
+        self.event.correlation_id.as_deref()
+    }
+    fn causation_id(&self) -> Option<&str> {
+        self.event.causation_id.as_deref()
+    }
+}
+
+/// What an append has to do for inline projections.
+pub struct Due<'a> {
+    partition: &'a str,
+    events: &'a [NewEvent<'a>],
+    stream: Option<&'a str>,
+    jobs: Vec<Matched>,
+}
+
+/// A projection with the events that match it, by their number in the append, and the documents of each.
+struct Matched {
+    projection: Rc<Projection>,
+    ids: BTreeMap<i64, Vec<String>>,
+}
+
+/// The same, with the events stored.
+struct Job {
+    matched: Matched,
+    first: i64,
+    last: i64,
+}
+
+impl<'a> Due<'a> {
+    /// What there is to do for events that are about to be appended.
+    ///
+    /// # Errors
+    /// Those of key functions.
+    pub fn new(
+        partition: &'a str,
+        events: &'a [NewEvent<'a>],
+        stream: Option<&'a str>,
+    ) -> Result<Self> {
+        let mut due = Self {
+            partition,
+            events,
+            stream,
+            jobs: Vec::new(),
+        };
+        due.look()?;
+        Ok(due)
+    }
+
+    fn look(&mut self) -> Result<()> {
+        self.jobs.clear();
+        for projection in definitions()?.iter() {
+            if projection.partition == self.partition {
+                let matched = self.matched(projection)?;
+                self.jobs.extend(matched);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the locks of documents to those of an append.
+    pub fn plan(&self, plan: &mut Plan) {
+        for job in &self.jobs {
+            for id in job.ids.values().flatten() {
+                let name = format!("{}:{id}", job.projection.number);
+                plan.own(event::effective(Namespace::Document, name.as_bytes()));
+            }
+        }
+    }
+
+    /// Looks again, now that nobody can create a projection until the append has ended.
+    ///
+    /// # Errors
+    /// Those of key functions.
+    pub fn look_again(&mut self, plan: &mut Plan) -> Result<()> {
+        watch::accept_changes();
+        if watch::has_changed() {
+            self.look()?;
+            self.plan(plan);
+        }
+        Ok(())
+    }
+
+    fn matched(&self, projection: &Rc<Projection>) -> Result<Option<Matched>> {
+        let stream = self.stream;
+        let candidates = self.events.iter().enumerate();
+        let mut numbers = candidates
+            .filter(|(_, event)| projection.query.matches(&Candidate { event, stream }))
+            .map(|(n, _)| n)
+            .peekable();
+        if numbers.peek().is_none() {
+            return Ok(None);
+        }
+        let mut ids = BTreeMap::new();
+        if let Work::Documents(documents) = &projection.work {
+            match &documents.key {
+                Key::Function(_) => ids = self.asked(projection, numbers)?,
+                key => {
+                    for n in numbers {
+                        let tags = self.events[n].tags.iter().copied();
+                        ids.insert(n as i64, key.ids(stream, tags).unwrap_or_default());
+                    }
+                }
+            }
+        }
+        Ok(Some(Matched {
+            projection: projection.clone(),
+            ids,
+        }))
+    }
+
+    /// Asks a key function about events that have no position yet.
+    fn asked(
+        &self,
+        projection: &Projection,
+        numbers: impl Iterator<Item = usize>,
+    ) -> Result<BTreeMap<i64, Vec<String>>> {
+        let Work::Documents(documents) = &projection.work else {
+            return Ok(BTreeMap::new());
+        };
+        let Key::Function(key) = &documents.key else {
+            return Ok(BTreeMap::new());
+        };
+        let function = key.function(&projection.name)?.prepare();
+        let event_type = RowType::of(projection.event_type()?);
+        let at = projection.whereabouts("key");
+        at.tell(|| {
+            rights::with_path(&projection.path, || {
+                numbers
+                    .map(|n| {
+                        let mut columns = self.events[n].columns(self.partition, self.stream);
+                        let event = event_type.make(&mut columns)?;
+                        Ok((n as i64, asked_ids(&function, event, &projection.name)?))
+                    })
+                    .collect()
+            })
+        })
+    }
+
+    /// Runs the projections, now that the events are stored. Where this append was made by a handler, what
+    /// there is to do waits until the append that called it is through: so each projection sees its events
+    /// in the order of their positions.
+    ///
+    /// # Errors
+    /// Those of the projections; 54000 where handlers append without end.
+    pub fn run(self, first: i64, last: i64) -> Result<()> {
+        if self.jobs.is_empty() {
+            return Ok(());
+        }
+        let jobs = self.jobs.into_iter().map(|matched| Job {
+            matched,
+            first,
+            last,
+        });
+        let nested = QUEUE.with_borrow_mut(|queue| match queue {
+            Some(queue) => {
+                let depth = queue.depth + 1;
+                queue.waiting.extend(jobs.map(|job| (depth, job)));
+                Some(depth)
+            }
+            None => {
+                let waiting = jobs.map(|job| (0, job)).collect();
+                *queue = Some(Queue { waiting, depth: 0 });
+                None
+            }
+        });
+        match nested {
+            Some(depth) if depth > DEPTH => Err(Error::new(
+                SqlState::LimitExceeded,
+                format!("inline projections have appended events {DEPTH} times deep"),
+            )
+            .hint("Does a handler append events that the same projection handles?")),
+            Some(_) => Ok(()),
+            None => run_queue(),
+        }
+    }
+}
+
+/// Lets the inline projections of a partition handle a range of stored events. No append to it is under way.
+///
+/// # Errors
+/// Those of the projections.
+pub fn catch_up(partition: &str, after: i64, upto: i64) -> Result<()> {
+    watch::accept_changes();
+    for projection in definitions()?.iter().filter(|p| p.partition == partition) {
+        projection.handle_range(after, upto, &|_| None)?;
+    }
+    Ok(())
+}
+
+fn run_queue() -> Result<()> {
+    /// Forgets the queue on every way out.
+    struct Emptied;
+    impl Drop for Emptied {
+        fn drop(&mut self) {
+            QUEUE.with(|q| q.try_borrow_mut().map(|mut q| *q = None).ok());
+        }
+    }
+    let _emptied = Emptied;
+    let next = || {
+        QUEUE.with_borrow_mut(|queue| {
+            let queue = queue.as_mut()?;
+            let (depth, job) = queue.waiting.pop_front()?;
+            queue.depth = depth;
+            Some(job)
+        })
+    };
+    while let Some(job) = next() {
+        let known = |position: i64| job.matched.ids.get(&(position - job.first)).cloned();
+        let projection = &job.matched.projection;
+        projection.handle_range(job.first - 1, job.last, &known)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! Asynchronous projections: what is handled after the append, in transactions of its own.
+//!
+//! Position and effects are of one transaction: so each event is handled exactly once. The projection's row
+//! is locked meanwhile, so that two who run it do not do the same.
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::query::JsonString;
+use crate::places::Places;
+use crate::read;
+use crate::store::attempt::{Failure, attempt};
+use crate::store::partition::Access;
+use crate::store::scratch::Scratch;
+use crate::store::spi::{self, Type};
+use crate::store::{Datum, catalog, fmgr, json, transaction};
+
+use super::apply::{Events, Item};
+use super::definition::{Projection, as_keeper};
+
+/// Handles the events that are settled by now, at most so many; returns how many.
+///
+/// # Errors
+/// 42501, 42704; 55000 where the projection is inline or has failed; the functions' own where they are none
+/// of the event's making, like a deadlock: then the transaction ends as ever, and nothing has happened.
+pub fn run(name: Option<&str>, max_events: Option<i64>) -> Result<i64> {
+    let projection = super::to_administer(name, "en57_run()")?;
+    let name = &projection.name;
+    let mut left = max_events.unwrap_or(i64::MAX);
+    if left < 0 {
+        return Err(Error::new(
+            SqlState::InvalidParameter,
+            "max_events must not be negative",
+        ));
+    }
+    let refused = |message: String| Err(Error::new(SqlState::NotInPrerequisiteState, message));
+    if projection.is_inline {
+        return refused(format!("projection \"{name}\" is inline"))
+            .map_err(|e| e.detail("It handles events as they are appended."));
+    }
+    match projection.status.as_str() {
+        "running" => {}
+        "paused" => return Ok(0),
+        _ => {
+            return refused(format!("projection \"{name}\" has failed")).map_err(|e| {
+                e.hint("See last_error in en57_projections, then call en57_resume().")
+            });
+        }
+    }
+    let store = catalog::store()?;
+    let mut places = Places::find(store, Some(&projection.partition), Access::Own)?;
+    let head = read::frontier(store, &mut places, &projection.query)?;
+    let mut progress = Progress {
+        projection: &projection,
+        position: projection.position,
+        handled: 0,
+        failed: None,
+    };
+    let mut events = Events::new(&projection, projection.position, head)?;
+    let scratch = Scratch::new();
+    while progress.failed.is_none() {
+        let at_most = left.min(projection.batch_size as i64) as usize;
+        let items = scratch.run(|| events.next(at_most, &|_| None))?;
+        if items.is_empty() {
+            if left > 0 {
+                progress.position = progress.position.max(head);
+            }
+            break;
+        }
+        left -= items.len() as i64;
+        scratch.run(|| progress.handle(&items))?;
+        scratch.reset();
+    }
+    progress.save()?;
+    Ok(progress.handled)
+}
+
+/// How far a run has come.
+struct Progress<'p> {
+    projection: &'p Projection,
+    position: i64,
+    handled: i64,
+    failed: Option<(i64, Failure)>,
+}
+
+impl Progress<'_> {
+    /// Handles events together; where that fails, one by one, to find the one that does.
+    fn handle(&mut self, items: &[Item]) -> Result<()> {
+        let together = attempt(|| self.projection.handle(items))?;
+        match together {
+            Ok(()) => {
+                self.advance(items);
+                return Ok(());
+            }
+            Err(failure) if !is_of_the_event(&failure) => return failure.raise(),
+            Err(failure) if items.len() == 1 => return self.refuse(&items[0], failure),
+            Err(_) => {}
+        }
+        for item in items {
+            let one = std::slice::from_ref(item);
+            match attempt(|| self.projection.handle(one))? {
+                Ok(()) => self.advance(one),
+                Err(failure) if !is_of_the_event(&failure) => return failure.raise(),
+                Err(failure) => self.refuse(item, failure)?,
+            }
+            if self.failed.is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, items: &[Item]) {
+        self.handled += items.len() as i64;
+        self.position = items.last().map_or(self.position, |i| i.position);
+    }
+
+    /// Puts an event aside, or stops before it.
+    fn refuse(&mut self, item: &Item, failure: Failure) -> Result<()> {
+        if !self.projection.skips {
+            self.failed = Some((item.position, failure));
+            return Ok(());
+        }
+        put_aside(&self.projection.name, item.position, error_json(&failure)?)?;
+        self.position = item.position;
+        Ok(())
+    }
+
+    fn save(&self) -> Result<()> {
+        if self.failed.is_none() && self.position == self.projection.position {
+            return Ok(());
+        }
+        let (failed_position, error) = match &self.failed {
+            Some((position, failure)) => (Some(Datum::from(*position)), Some(error_json(failure)?)),
+            None => (None, None),
+        };
+        let status = if self.failed.is_some() {
+            "failed"
+        } else {
+            "running"
+        };
+        let name = fmgr::make_varlena(self.projection.name.as_bytes());
+        // Two statements: a change of the status is told to every backend.
+        as_keeper(|| {
+            spi::run(
+                "UPDATE en57.projections SET position = $2, updated_at = clock_timestamp() WHERE name = $1",
+                &[
+                    (Type::Text, Some(name)),
+                    (Type::Bigint, Some(Datum::from(self.position))),
+                ],
+            )?;
+            if self.failed.is_some() {
+                spi::run(
+                    "UPDATE en57.projections SET status = $2, failed_position = $3, last_error = $4 WHERE name = $1",
+                    &[
+                        (Type::Text, Some(name)),
+                        (Type::Text, Some(fmgr::make_varlena(status.as_bytes()))),
+                        (Type::Bigint, failed_position),
+                        (Type::Jsonb, error),
+                    ],
+                )?;
+            }
+            Ok(())
+        })?;
+        transaction::wake_at_commit();
+        Ok(())
+    }
+}
+
+/// Whether trying again would fail again: not where others were in the way, or the server is out of
+/// something, or somebody has cancelled.
+fn is_of_the_event(failure: &Failure) -> bool {
+    let passing = ["40", "53", "57", "58"];
+    !passing.contains(&&failure.state[..2]) && failure.state != "55P03"
+}
+
+fn error_json(failure: &Failure) -> Result<Datum> {
+    let mut out = format!(
+        "{{\"sqlstate\": {}, \"message\": {}",
+        JsonString(&failure.state),
+        JsonString(&failure.message)
+    );
+    for (key, text) in [
+        ("detail", &failure.detail),
+        ("hint", &failure.hint),
+        ("context", &failure.context),
+    ] {
+        if let Some(text) = text {
+            out.push_str(&format!(", \"{key}\": {}", JsonString(text)));
+        }
+    }
+    out.push('}');
+    json::parse(&out, "")
+}
+
+fn put_aside(projection: &str, position: i64, error: Datum) -> Result<()> {
+    as_keeper(|| {
+        spi::run(
+            "INSERT INTO en57.projection_dead_letters (projection, position, error) VALUES ($1, $2, $3)",
+            &[
+                (Type::Text, Some(fmgr::make_varlena(projection.as_bytes()))),
+                (Type::Bigint, Some(Datum::from(position))),
+                (Type::Jsonb, Some(error)),
+            ],
+        )
+        .map(drop)
+    })
+}
+
+/// Puts the event aside at which a projection has failed.
+pub fn put_aside_failed(projection: &str) -> Result<()> {
+    as_keeper(|| {
+        spi::run(
+            "INSERT INTO en57.projection_dead_letters (projection, position, error)
+             SELECT name, failed_position, last_error FROM en57.projections WHERE name = $1",
+            &[(Type::Text, Some(fmgr::make_varlena(projection.as_bytes())))],
+        )
+        .map(drop)
+    })
+}

@@ -1,0 +1,47 @@
+//! Waiting until a projection has handled what is in the log.
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::read;
+use crate::store::partition::Access;
+use crate::store::snapshot::Leave;
+use crate::store::{catalog, sleep};
+
+use super::definition::by_name;
+
+/// Sleeps until a projection has handled all events up to a position, or the time is over; returns whether
+/// it has.
+///
+/// # Errors
+/// 42501, 42704; 55000 where the projection has failed before that position.
+pub fn wait(name: Option<&str>, upto: Option<i64>, timeout_ms: u64, leave: Leave) -> Result<bool> {
+    let projection = by_name(name, false)?;
+    catalog::store()?.partition(Some(&projection.partition), Access::Watch)?;
+    if upto.is_some_and(|p| p < 0) {
+        return Err(Error::new(
+            SqlState::InvalidParameter,
+            "position must not be negative",
+        ));
+    }
+    let upto = match upto {
+        Some(position) => position,
+        None => read::head(Some(projection.query), Some(&projection.partition))?,
+    };
+    sleep::wait_until(Some(timeout_ms), leave, || {
+        let projection = by_name(name, false)?;
+        if projection.position >= upto || (projection.is_inline && projection.status == "running") {
+            return Ok(true);
+        }
+        if projection.status == "failed" {
+            return Err(Error::new(
+                SqlState::NotInPrerequisiteState,
+                format!(
+                    "projection \"{}\" has failed at position {}",
+                    projection.name,
+                    projection.failed_position.unwrap_or_default()
+                ),
+            )
+            .hint("See last_error in en57_projections, then call en57_resume()."));
+        }
+        Ok(false)
+    })
+}

@@ -1,0 +1,107 @@
+//! Projections: `en57_create_projection` and what belongs to it.
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::projection::{self, Request, RequestedWork};
+use crate::sql_function;
+use crate::store::fmgr::Args;
+use crate::store::snapshot::Leave;
+use crate::store::{Datum, Oid, clock, tuple, watch};
+
+/// What a function that returns void returns.
+const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
+
+fn function(args: &Args, n: usize) -> Option<Oid> {
+    args.datum(n).map(|d| Oid::from(d.value() as u32))
+}
+
+sql_function!(en57_create_projection, |args: &Args| {
+    projection::create(&Request {
+        name: args.text(0)?,
+        query: args.query(1)?,
+        work: RequestedWork::Handler(function(args, 2)),
+        mode: args.text(3)?,
+        on_error: args.text(4)?,
+        batch_size: args.i32(5),
+        partition: args.text(6)?,
+        start: args.text(7)?,
+        event_type: tuple::event_type(args)?,
+    })?;
+    DONE
+});
+
+/// The key of a document projection is declared `text`, or `regprocedure`.
+fn create_documents(args: &Args, key: Option<&str>, key_function: Option<Oid>) -> Result<()> {
+    projection::create(&Request {
+        name: args.text(0)?,
+        query: args.query(1)?,
+        work: RequestedWork::Documents {
+            key,
+            key_function,
+            evolve: function(args, 3),
+            initial: args.datum(4),
+        },
+        mode: args.text(5)?,
+        on_error: args.text(6)?,
+        batch_size: args.i32(7),
+        partition: args.text(8)?,
+        start: args.text(9)?,
+        event_type: tuple::event_type(args)?,
+    })
+}
+
+sql_function!(en57_create_document_projection, |args: &Args| {
+    create_documents(args, args.text(2)?, None)?;
+    DONE
+});
+
+sql_function!(en57_create_document_projection_by, |args: &Args| {
+    create_documents(args, None, function(args, 2))?;
+    DONE
+});
+
+sql_function!(en57_drop_projection, |args: &Args| {
+    projection::remove(args.text(0)?, args.bool(1).unwrap_or(false))?;
+    DONE
+});
+
+sql_function!(en57_pause, |args: &Args| {
+    projection::pause(args.text(0)?)?;
+    DONE
+});
+
+sql_function!(en57_resume, |args: &Args| {
+    projection::resume(args.text(0)?, args.bool(1).unwrap_or(false))?;
+    DONE
+});
+
+sql_function!(en57_run, |args: &Args| {
+    let handled = projection::run(args.text(0)?, args.i64(1))?;
+    Ok(Some(Datum::from(handled)))
+});
+
+sql_function!(en57_wait_projection, |args: &Args| {
+    let Some(timeout) = args.datum(2) else {
+        return Err(Error::new(
+            SqlState::NullNotAllowed,
+            "timeout must not be NULL",
+        ));
+    };
+    let timeout_ms = clock::interval_ms(timeout)?;
+    let reached = projection::wait(
+        args.text(0)?,
+        args.i64(1),
+        timeout_ms,
+        Leave::for_call(args),
+    )?;
+    Ok(Some(Datum::from(reached)))
+});
+
+sql_function!(en57_is_readable, |args: &Args| {
+    let readable = projection::is_readable(args.text(0)?)?;
+    Ok(Some(Datum::from(readable)))
+});
+
+sql_function!(en57_projections_changed, |args: &Args| {
+    watch::announce(args)?;
+    DONE
+});

@@ -1,0 +1,219 @@
+//! Functions of users: found, described, and called with the rights of their owner.
+
+use std::cell::Cell;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use super::{guard, rights};
+
+// PostgreSQL's reporting function; pgrx leaves it out of its bindings.
+unsafe extern "C-unwind" {
+    fn errcontext_msg(format: *const c_char, ...) -> c_int;
+}
+
+/// What is known of a function.
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// Its oid.
+    pub oid: Oid,
+    /// Whose rights it runs with.
+    pub owner: Oid,
+    /// The types of its arguments.
+    pub arguments: Vec<Oid>,
+    /// The type of its result.
+    pub result: Oid,
+    /// Whether NULL in gives NULL out, without a call.
+    pub strict: bool,
+    /// Whether it is neither an aggregate, a window function nor a procedure, and returns no set.
+    pub plain: bool,
+}
+
+impl Function {
+    /// Finds a function by the text that `name` gave, `None` where it is gone.
+    pub fn named(name: &str) -> Option<Self> {
+        let text = super::fmgr::make_varlena(name.as_bytes());
+        // SAFETY: to_regprocedure takes a text; it answers NULL where there is no such function.
+        let oid =
+            unsafe { pgrx::direct_function_call_as_datum(pg_sys::to_regprocedure, &[Some(text)]) }?;
+        Self::of(Oid::from(oid.value() as u32))
+    }
+
+    /// Describes a function, `None` where it is gone.
+    pub fn of(oid: Oid) -> Option<Self> {
+        // SAFETY: a lookup in the system caches; the tuple is read before it is released. The argument
+        // types are an array of `count` in the current memory context.
+        unsafe {
+            let cache = pg_sys::SysCacheIdentifier::PROCOID as i32;
+            let tuple = pg_sys::SearchSysCache1(cache, Datum::from(oid));
+            if tuple.is_null() {
+                return None;
+            }
+            let form: *mut pg_sys::FormData_pg_proc = pg_sys::GETSTRUCT(tuple).cast();
+            let (owner, strict) = ((*form).proowner, (*form).proisstrict);
+            let plain = (*form).prokind as u8 == pg_sys::PROKIND_FUNCTION && !(*form).proretset;
+            pg_sys::ReleaseSysCache(tuple);
+            let (mut types, mut count) = (std::ptr::null_mut(), 0);
+            let result = pg_sys::get_func_signature(oid, &mut types, &mut count);
+            let arguments = (0..count as usize).map(|i| *types.add(i)).collect();
+            Some(Self {
+                oid,
+                owner,
+                arguments,
+                result,
+                strict,
+                plain,
+            })
+        }
+    }
+
+    /// Its name with schema and argument types, quoted: found again after a dump was restored.
+    pub fn name(&self) -> String {
+        // SAFETY: the result is NUL-terminated and copied at once.
+        unsafe {
+            CStr::from_ptr(pg_sys::format_procedure_qualified(self.oid))
+                .to_string_lossy()
+                .into_owned()
+        }
+    }
+
+    /// Makes it ready to be called, in the current memory context.
+    pub fn prepare(&self) -> Callable<'_> {
+        // SAFETY: fills in a struct that lives in the current memory context, as its own later
+        // allocations do.
+        let info = unsafe {
+            let info: *mut pg_sys::FmgrInfo = pg_sys::palloc0(size_of::<pg_sys::FmgrInfo>()).cast();
+            pg_sys::fmgr_info(self.oid, info);
+            info
+        };
+        Callable {
+            function: self,
+            info,
+        }
+    }
+}
+
+/// A function that is ready to be called. Not kept beyond the statement: a function that comes to call
+/// itself, through an append, must not meet its own state.
+pub struct Callable<'f> {
+    function: &'f Function,
+    info: *mut pg_sys::FmgrInfo,
+}
+
+impl Callable<'_> {
+    /// Whether its first argument is an array.
+    pub fn takes_array(&self) -> bool {
+        let first = self.function.arguments.first();
+        first.is_some_and(|t| super::tuple::element_type(*t) != pg_sys::InvalidOid)
+    }
+
+    /// Whether its result is an array.
+    pub fn returns_array(&self) -> bool {
+        super::tuple::element_type(self.function.result) != pg_sys::InvalidOid
+    }
+
+    /// Calls it with its owner's rights, on a snapshot of now that shows what the transaction has written;
+    /// the result lives in the current memory context.
+    pub fn call<const N: usize>(&self, arguments: [Option<Datum>; N]) -> Option<Datum> {
+        if self.function.strict && arguments.iter().any(Option::is_none) {
+            return None;
+        }
+        rights::as_role(self.function.owner, || {
+            // SAFETY: PostgreSQL balances the stack of snapshots at abort.
+            unsafe {
+                pg_sys::CommandCounterIncrement();
+                pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+            }
+            let result = self.invoke(arguments);
+            // SAFETY: pushed above.
+            unsafe { pg_sys::PopActiveSnapshot() };
+            result
+        })
+    }
+
+    fn invoke<const N: usize>(&self, arguments: [Option<Datum>; N]) -> Option<Datum> {
+        // SAFETY: room for the struct and N arguments, zeroed, in the current memory context. The function
+        // is called inside pgrx's guard: its errors arrive here as panics; nothing inside has a destructor.
+        unsafe {
+            let size = size_of::<pg_sys::FunctionCallInfoBaseData>()
+                + N * size_of::<pg_sys::NullableDatum>();
+            let call: pg_sys::FunctionCallInfo = pg_sys::palloc0(size).cast();
+            (*call).flinfo = self.info;
+            (*call).nargs = N as i16;
+            for (i, argument) in arguments.into_iter().enumerate() {
+                let place = (*call).args.as_mut_ptr().add(i);
+                (*place).value = argument.unwrap_or(Datum::from(0));
+                (*place).isnull = argument.is_none();
+            }
+            let function = (*self.info).fn_addr?;
+            let result = pg_sys::ffi::pg_guard_ffi_boundary(|| function(call));
+            (!(*call).isnull).then_some(result)
+        }
+    }
+}
+
+/// What an error's CONTEXT says about where it came from.
+pub struct Whereabouts {
+    what: CString,
+    /// The positions of the events that are being handled; 0: none.
+    positions: Cell<(i64, i64)>,
+}
+
+impl Whereabouts {
+    /// In the course of `what`.
+    pub fn new(what: &str) -> Self {
+        Self {
+            what: guard::text(what),
+            positions: Cell::new((0, 0)),
+        }
+    }
+
+    /// Now these events are handled.
+    pub fn at(&self, first: i64, last: i64) {
+        self.positions.set((first, last));
+    }
+
+    /// Runs something whose reports are to say where they came from.
+    pub fn tell<T>(&self, body: impl FnOnce() -> T) -> T {
+        /// Takes the callback off the list, on every way out.
+        struct Pushed(pg_sys::ErrorContextCallback);
+        impl Drop for Pushed {
+            fn drop(&mut self) {
+                // SAFETY: a plain store; the callback before was there when this one was pushed.
+                unsafe { pg_sys::error_context_stack = self.0.previous };
+            }
+        }
+        // SAFETY: the callback is on the stack until this frame ends and is taken off before.
+        let mut pushed = Pushed(unsafe {
+            pg_sys::ErrorContextCallback {
+                previous: pg_sys::error_context_stack,
+                callback: Some(tell),
+                arg: std::ptr::from_ref(self).cast_mut().cast(),
+            }
+        });
+        // SAFETY: as above.
+        unsafe { pg_sys::error_context_stack = &raw mut pushed.0 };
+        body()
+    }
+}
+
+/// Called by PostgreSQL for every report.
+unsafe extern "C-unwind" fn tell(arg: *mut c_void) {
+    // SAFETY: `arg` is the Whereabouts that `Whereabouts::tell` borrows; nothing here has a destructor.
+    unsafe {
+        let place = &*(arg as *const Whereabouts);
+        let what = place.what.as_ptr();
+        match place.positions.get() {
+            (0, _) => errcontext_msg(c"%s".as_ptr(), what),
+            (first, last) if first == last => {
+                errcontext_msg(c"%s, event at position %lld".as_ptr(), what, first)
+            }
+            (first, last) => errcontext_msg(
+                c"%s, events at positions %lld to %lld".as_ptr(),
+                what,
+                first,
+                last,
+            ),
+        };
+    }
+}

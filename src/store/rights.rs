@@ -1,0 +1,155 @@
+//! Running with the rights of somebody else, and with a search path that the caller has no say in.
+
+use std::ffi::{CStr, CString};
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+/// The search path for en57's own statements: nothing that a caller has made is found by its bare name.
+pub const SAFE_PATH: &CStr = c"pg_catalog, pg_temp";
+
+/// Runs with the rights of a role, as a SECURITY DEFINER function does: the role cannot be changed inside.
+/// An error inside gives the caller's back at abort.
+pub fn as_role<T>(role: Oid, body: impl FnOnce() -> T) -> T {
+    let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+    // SAFETY: as PostgreSQL's function manager does it; transaction and subtransaction abort restore both
+    // values.
+    unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        if user == role {
+            return body();
+        }
+        let changed = context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
+        pg_sys::SetUserIdAndSecContext(role, changed);
+        let result = body();
+        pg_sys::SetUserIdAndSecContext(user, context);
+        result
+    }
+}
+
+/// Runs with a search path. An error inside gives the caller's back at abort.
+pub fn with_path<T>(path: &CStr, body: impl FnOnce() -> T) -> T {
+    // SAFETY: as PostgreSQL's function manager does it for SET clauses; transaction and subtransaction
+    // abort end the level of settings.
+    unsafe {
+        let level = pg_sys::NewGUCNestLevel();
+        pg_sys::set_config_option(
+            c"search_path".as_ptr(),
+            path.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
+        let result = body();
+        pg_sys::AtEOXact_GUC(true, level);
+        result
+    }
+}
+
+/// The owner of a table, `None` where it is gone.
+pub fn owner_of(table: Oid) -> Option<Oid> {
+    // SAFETY: a lookup in the system caches; the tuple is read before it is released.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::RELOID as i32;
+        let tuple = pg_sys::SearchSysCache1(cache, Datum::from(table));
+        if tuple.is_null() {
+            return None;
+        }
+        let owner = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>()).relowner;
+        pg_sys::ReleaseSysCache(tuple);
+        Some(owner)
+    }
+}
+
+/// A table's name with its schema, quoted; `None` where it is gone.
+pub fn qualified_name(table: Oid) -> Option<String> {
+    // SAFETY: lookups in the system caches; the texts are NUL-terminated and copied at once.
+    unsafe {
+        let name = pg_sys::get_rel_name(table);
+        let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(table));
+        if name.is_null() || schema.is_null() {
+            return None;
+        }
+        let quoted = pg_sys::quote_qualified_identifier(schema, name);
+        Some(CStr::from_ptr(quoted).to_string_lossy().into_owned())
+    }
+}
+
+/// The table of this name in a schema, `None` where there is none.
+pub fn table_named(schema: &str, name: &str) -> Option<Oid> {
+    let (schema, name) = (super::guard::text(schema), super::guard::text(name));
+    // SAFETY: lookups in the system caches.
+    let oid = unsafe {
+        let schema = pg_sys::get_namespace_oid(schema.as_ptr(), true);
+        pg_sys::get_relname_relid(name.as_ptr(), schema)
+    };
+    (oid != pg_sys::InvalidOid).then_some(oid)
+}
+
+/// The caller.
+pub fn current_role() -> Oid {
+    // SAFETY: reads the backend's state.
+    unsafe { pg_sys::GetUserId() }
+}
+
+/// Whether the caller has the rights of a role.
+pub fn has_rights_of(role: Oid) -> bool {
+    // SAFETY: a lookup in the system caches.
+    unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), role) }
+}
+
+/// The schemas that the caller's bare names are looked up in, as a search path: temporary ones last, so that
+/// nobody's temporary table stands before the one that was meant.
+pub fn path_of_caller() -> CString {
+    // SAFETY: the list is a fresh one of oids in the current memory context; names are copied at once.
+    unsafe {
+        let list = pg_sys::fetch_search_path(false);
+        let n = if list.is_null() {
+            0
+        } else {
+            (*list).length as usize
+        };
+        let mut path = String::new();
+        for i in 0..n {
+            let schema = (*(*list).elements.add(i)).oid_value;
+            let name = pg_sys::get_namespace_name(schema);
+            if name.is_null() || pg_sys::isAnyTempNamespace(schema) {
+                continue;
+            }
+            let quoted = CStr::from_ptr(pg_sys::quote_identifier(name));
+            path.push_str(&quoted.to_string_lossy());
+            path.push_str(", ");
+        }
+        super::guard::text(&(path + "pg_temp"))
+    }
+}
+
+/// The name of the schema in which the caller's new tables go.
+pub fn schema_for_tables() -> Option<String> {
+    // SAFETY: as above.
+    unsafe {
+        let list = pg_sys::fetch_search_path(false);
+        if list.is_null() || (*list).length == 0 {
+            return None;
+        }
+        let schema = (*(*list).elements).oid_value;
+        let name = pg_sys::get_namespace_name(schema);
+        if name.is_null() || pg_sys::isAnyTempNamespace(schema) {
+            return None;
+        }
+        Some(CStr::from_ptr(name).to_string_lossy().into_owned())
+    }
+}
+
+/// A name as an identifier, quoted where it must be.
+pub fn quoted(name: &str) -> String {
+    let name = super::guard::text(name);
+    // SAFETY: the result is NUL-terminated and copied at once.
+    unsafe {
+        CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr()))
+            .to_string_lossy()
+            .into_owned()
+    }
+}
