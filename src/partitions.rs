@@ -12,6 +12,7 @@ use crate::store::heap::Fetcher;
 use crate::store::partition::{Access, Partition};
 use crate::store::position::Counter;
 use crate::store::scan::{Range, Scan};
+use crate::subscription;
 
 /// Makes a partition and returns its table.
 ///
@@ -68,13 +69,26 @@ fn removable(name: &str, what: &str) -> Result<(&'static Store, Oid)> {
     store.demand(name, Access::Manage)?;
     store.lock(Exclusion::OfAll);
     let place = store.partition(Some(name), Access::Manage)?;
-    if let Some(projection) = projection::names_of(name)?.first() {
-        return Err(Error::new(
-            SqlState::NotInPrerequisiteState,
-            format!("partition \"{}\" has projections", shown(name)),
-        )
-        .detail(format!("\"{projection}\" is one of them."))
-        .hint("Drop them first, with en57_drop_projection()."));
+    for (what, names, remedy) in [
+        (
+            "projections",
+            projection::names_of(name)?,
+            "en57_drop_projection()",
+        ),
+        (
+            "subscriptions",
+            subscription::names_of(name)?,
+            "en57_drop_subscription()",
+        ),
+    ] {
+        if let Some(first) = names.first() {
+            return Err(Error::new(
+                SqlState::NotInPrerequisiteState,
+                format!("partition \"{}\" has {what}", shown(name)),
+            )
+            .detail(format!("\"{first}\" is one of them."))
+            .hint(format!("Drop them first, with {remedy}.")));
+        }
     }
     Ok((store, place.oid))
 }
@@ -109,6 +123,7 @@ pub fn truncate(name: &str, restart: bool) -> Result<()> {
     }
     ddl::truncate(place.oid);
     projection::begin_anew(name)?;
+    subscription::begin_anew(name, restart)?;
     if restart {
         Counter::of(store)?.restart_at_commit();
     }

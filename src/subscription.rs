@@ -5,12 +5,13 @@ use crate::dcb::error::Result;
 use crate::dcb::query::Query;
 use crate::dcb::shard::{Key, Shard};
 use crate::places::Places;
+use crate::projection::as_keeper;
 use crate::read::{Options, Reading};
 use crate::store::event::{Column, Row};
 use crate::store::partition::Access;
 use crate::store::position::Counter;
 use crate::store::rows::{Sink, Source};
-use crate::store::{catalog, fmgr, holding};
+use crate::store::{Datum, catalog, fmgr, holding, spi};
 
 /// The frontier of a query as it stands, without waiting for anything.
 ///
@@ -21,6 +22,48 @@ pub fn settled(query: Option<Query>, partition: Option<&str>) -> Result<i64> {
     let places = Places::find(store, partition, Access::Watch)?;
     let query = query.unwrap_or_else(Query::everything);
     Ok(places.current_frontier(&Counter::of(store)?, &query))
+}
+
+/// The subscriptions of a partition, by name.
+///
+/// # Errors
+/// 55000 where the tables are missing.
+pub fn names_of(partition: &str) -> Result<Vec<String>> {
+    let sql = "SELECT name FROM en57.subscriptions WHERE partition = $1 ORDER BY name";
+    let rows = as_keeper(|| spi::run(sql, &[text(partition)]))?;
+    let name = |row: &spi::Values| row[0].map_or(Ok(""), fmgr::text).map(str::to_owned);
+    rows.iter().map(name).collect()
+}
+
+/// The subscriptions of a partition that was emptied: events that were put aside are gone; where positions
+/// begin at 1 again, so do they, and leases end.
+///
+/// # Errors
+/// 55000 where the tables are missing.
+pub fn begin_anew(partition: &str, restart: bool) -> Result<()> {
+    const LETTERS: &str = "DELETE FROM en57.dead_letters AS l USING en57.subscriptions AS s
+        WHERE l.subscription = s.id AND s.partition = $1";
+    const TARGETS: &str = "UPDATE en57.subscriptions SET drain_to = NULL
+        WHERE partition = $1 AND drain_to IS NOT NULL";
+    const SHARDS: &str = "UPDATE en57.subscription_shards AS t
+        SET \"position\" = 0, delivered = 0, token = t.token + 1, holder = NULL, lease = NULL, lease_until = NULL,
+            failed_position = NULL, attempts = 0, last_error = NULL, updated_at = clock_timestamp()
+        FROM en57.subscriptions AS s WHERE t.subscription = s.id AND s.partition = $1";
+    let steps: &[&str] = if restart {
+        &[LETTERS, TARGETS, SHARDS]
+    } else {
+        &[LETTERS]
+    };
+    as_keeper(|| {
+        steps
+            .iter()
+            .try_for_each(|sql| spi::run(sql, &[text(partition)]).map(|_| ()))
+    })
+}
+
+fn text(value: &str) -> (spi::Type, Option<Datum>) {
+    let datum = fmgr::make_varlena(value.as_bytes());
+    (spi::Type::Text, Some(datum))
 }
 
 /// A reading of one shard.

@@ -10,6 +10,7 @@ mod run;
 mod wait;
 
 pub use create::{Request, RequestedWork, create};
+pub use definition::as_keeper;
 pub use inline::{Due, catch_up};
 pub use run::run;
 pub use wait::wait;
@@ -24,7 +25,7 @@ use crate::store::position::Counter;
 use crate::store::spi::{self, Type};
 use crate::store::{Datum, fmgr, rights, transaction};
 
-use definition::{Projection, Work, as_keeper, by_name};
+use definition::{Projection, Work, by_name};
 
 /// The partition, if the caller may make code run in the appends to it.
 fn place_to_administer(partition: Option<&str>) -> Result<Rc<Partition>> {
