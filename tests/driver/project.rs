@@ -131,6 +131,15 @@ fn sixteen_writers_to_a_hundred_documents() {
     races(100);
 }
 
+/// Lets the others end, also when something has failed.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Creates, pauses and resumes projections while everybody writes.
 #[test]
 fn created_under_load() {
@@ -149,8 +158,9 @@ fn created_under_load() {
                 })
             })
             .collect();
+        let end = End(&done);
         change_definitions(&db);
-        done.store(true, Ordering::Relaxed);
+        drop(end);
         let committed: usize = writers
             .into_iter()
             .map(|w| w.join().expect("a writer succeeds"))
@@ -229,6 +239,7 @@ fn async_by_several_runners() {
                 }
             });
         }
+        let _end = End(&done);
         crew(4, |client| {
             let mut session = db.connect();
             write(&mut session, 4000 + client as u64, 10, |n| n < scaled(100))
@@ -242,7 +253,6 @@ fn async_by_several_runners() {
         let before = std::time::Instant::now();
         assert_eq!(session.number(&waited), 1);
         assert!(before.elapsed().as_secs() < 30, "woken, not timed out");
-        done.store(true, Ordering::Relaxed);
     });
     session.run("SELECT en57_run('by_tag'), en57_run('noting')");
     assert_eq!(wrong(&mut session, "by_tag"), 0);
