@@ -1,12 +1,13 @@
 //! en57: the event store inside PostgreSQL. See docs/ARCHITECTURE.md for the map.
 //!
-//! Four ranks, `use` points downwards only: `sql` (the surface) → the engine (`append`, `import`, `read`, `places`,
+//! Four ranks, `use` points downwards only: `sql` (the surface) → the engine (`append`, `import`, `read`, `frontier`, `places`,
 //! `projection`, `stream`, `subscription`, `trace`, `partitions`, `check`, `status`, `wait`) → `store` (PostgreSQL's
 //! internals, all `unsafe`) → `dcb` (the pure domain).
 
 pub mod append;
 pub mod check;
 pub mod dcb;
+pub mod frontier;
 pub mod import;
 pub mod partitions;
 pub mod places;

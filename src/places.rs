@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::dcb::error::Result;
 use crate::dcb::partition::ALL;
 use crate::dcb::query::Query;
-use crate::read;
+use crate::frontier;
 use crate::store::btree::{Direction, Entry};
 use crate::store::catalog::{self, Store};
 use crate::store::heap::Fetcher;
@@ -75,7 +75,7 @@ impl Places {
     pub fn current_frontier(&self, counter: &Counter, query: &Query) -> i64 {
         let frontiers = self.list.iter();
         frontiers
-            .map(|place| read::current_frontier(counter, place, query))
+            .map(|place| frontier::current(counter, place, query))
             .min()
             .unwrap_or(self.floor)
             .min(self.floor)

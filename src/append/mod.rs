@@ -261,7 +261,7 @@ pub fn lock_query(query: &Query, partition: Option<&str>) -> Result<i64> {
     plan.acquire(place.oid);
     // What was locked is read as of now, also where the transaction's reads repeat.
     transaction::renew_moment();
-    Ok(crate::read::current_frontier(&counter, &place, query))
+    Ok(crate::frontier::current(&counter, &place, query))
 }
 
 /// The newest event that matches, committed by now or the transaction's own; the newest ones go to

@@ -5,8 +5,8 @@
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::JsonString;
+use crate::frontier;
 use crate::places::Places;
-use crate::read;
 use crate::store::attempt::{Failure, attempt};
 use crate::store::partition::Access;
 use crate::store::scratch::Scratch;
@@ -47,7 +47,7 @@ pub fn run(name: Option<&str>, max_events: Option<i64>) -> Result<i64> {
     }
     let store = catalog::store()?;
     let mut places = Places::find(store, Some(&projection.partition), Access::Own)?;
-    let head = read::frontier(store, &mut places, &projection.query)?;
+    let head = frontier::of(store, &mut places, &projection.query)?;
     let mut progress = Progress {
         projection: &projection,
         position: projection.position,

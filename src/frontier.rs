@@ -1,0 +1,163 @@
+//! The frontier of a query: the position as of which nothing that matches it is missing. See
+//! docs/ARCHITECTURE.md for why it is exact.
+
+use crate::dcb::codec;
+use crate::dcb::error::Result;
+use crate::dcb::query::{Criterion, Query};
+use crate::places::Places;
+use crate::store::catalog::Store;
+use crate::store::partition::Partition;
+use crate::store::position::Counter;
+use crate::store::scan;
+use crate::store::sleep;
+use crate::store::snapshot::Leave;
+use crate::store::{Oid, key_lock, settings, transaction};
+
+/// Beyond so many keys a query's frontier is the partition's: asking the lock manager for each would
+/// cost more than it gains.
+const KEYS_ASKED: usize = 256;
+
+/// The position as of which nothing that matches the query is missing, for this caller.
+///
+/// # Errors
+/// N5706 where the session's own newest append stays behind a transaction in flight for too long.
+pub fn of(store: &'static Store, places: &mut Places, query: &Query) -> Result<i64> {
+    let encoded = codec::encode(query);
+    if let Some(kept) = transaction::kept_frontier(places.key(), &encoded) {
+        return Ok(kept);
+    }
+    let counter = Counter::of(store)?;
+    let mut result = places.current_frontier(&counter, query);
+    let own = places.iter().map(|p| own_last(p, query)).max().unwrap_or(0);
+    if result < own && transaction::bounded_next(counter.next()) > own {
+        let timeout_ms = Some(settings::wait_timeout_ms()).filter(|ms| *ms > 0);
+        let reached = sleep::wait_until(timeout_ms, Leave::NONE, || {
+            places.renew(store)?;
+            result = places.current_frontier(&counter, query);
+            Ok(result >= own)
+        })?;
+        if !reached {
+            return Err(key_lock::waited_too_long(
+                "the session's own last append to become readable",
+            ));
+        }
+    }
+    transaction::keep_frontier(places.key(), &encoded, result);
+    Ok(result)
+}
+
+/// The same without waiting. `next` is read first, then who is in flight: see docs/ARCHITECTURE.md.
+pub fn current(counter: &Counter, partition: &Partition, query: &Query) -> i64 {
+    let next = transaction::bounded_next(counter.next());
+    let in_flight = counter.in_flight_in(next, partition.oid);
+    if in_flight.is_empty() {
+        return next - 1;
+    }
+    let keys: usize = query
+        .criteria()
+        .iter()
+        .map(|c| c.tags.len() + c.types.len() + 3)
+        .sum();
+    let bound = if query.is_everything() || keys > KEYS_ASKED {
+        in_flight.iter().map(|(_, bound)| *bound).min()
+    } else {
+        let writers = Writers::of(partition, query);
+        in_flight
+            .iter()
+            .filter_map(|flight| writers.earliest(counter, *flight, next))
+            .min()
+    };
+    bound.unwrap_or(next).min(next) - 1
+}
+
+/// Who holds the keys of a query as written, asked once.
+struct Writers {
+    partition: Oid,
+    anything: Vec<usize>,
+    criteria: Vec<CriterionWriters>,
+}
+
+/// Keys with the backends that hold them.
+type Held = Vec<(i64, Vec<usize>)>;
+
+struct CriterionWriters {
+    required: Held,
+    /// `None`: any type will do.
+    types: Option<Held>,
+}
+
+impl Writers {
+    fn of(partition: &Partition, query: &Query) -> Self {
+        let held = |keys: Vec<i64>| -> Held {
+            keys.into_iter()
+                .map(|key| (key, key_lock::writers_of(partition.oid, key)))
+                .collect()
+        };
+        let criterion = |c: &Criterion| CriterionWriters {
+            required: held(scan::required_keys(c)),
+            types: (!c.types.is_empty()).then(|| held(scan::type_keys(c))),
+        };
+        Self {
+            partition: partition.oid,
+            anything: key_lock::writers_of_anything(partition.oid),
+            criteria: query.criteria().iter().map(criterion).collect(),
+        }
+    }
+
+    /// The first position at which a transaction in flight could have an event that matches; `None`
+    /// where it can have none.
+    fn earliest(&self, counter: &Counter, flight: (usize, i64), next: i64) -> Option<i64> {
+        let (backend, bound) = flight;
+        let anything = self.anything.contains(&backend).then(|| {
+            counter.since(flight, next, |stage| {
+                key_lock::is_root_marked(self.partition, stage, backend)
+            })
+        });
+        let of_key = |(key, holders): &(i64, Vec<usize>)| {
+            holders.contains(&backend).then(|| {
+                let marked = |stage| key_lock::is_marked(self.partition, *key, stage, backend);
+                counter.since(flight, next, marked)
+            })
+        };
+        // It must hold all the keys that an event stands under, and has none before it locked the last.
+        let of_criterion = |c: &CriterionWriters| {
+            let required = c
+                .required
+                .iter()
+                .map(of_key)
+                .try_fold(bound, |b, key| Some(b.max(key?)));
+            match &c.types {
+                None => required,
+                Some(types) => Some(required?.max(types.iter().filter_map(of_key).min()?)),
+            }
+        };
+        anything
+            .into_iter()
+            .chain(self.criteria.iter().filter_map(of_criterion))
+            .min()
+    }
+}
+
+/// The last position of the session's own committed appends that the query could match, 0 if none.
+fn own_last(partition: &Partition, query: &Query) -> i64 {
+    transaction::with_committed(|written| {
+        let last = |key: i64| written.last_of(partition.oid, Some(key));
+        let of = |c: &Criterion| {
+            if c.is_everything() {
+                return written.last_of(partition.oid, None);
+            }
+            let required = scan::required_keys(c)
+                .into_iter()
+                .map(last)
+                .min()
+                .unwrap_or(i64::MAX);
+            let types = scan::type_keys(c)
+                .into_iter()
+                .map(last)
+                .max()
+                .unwrap_or(i64::MAX);
+            required.min(types)
+        };
+        query.criteria().iter().map(of).max().unwrap_or(0)
+    })
+}
