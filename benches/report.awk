@@ -2,6 +2,7 @@
 # side is compared.
 
 $1 == "disk"   { disk[$2, $3] = $4; next }
+$1 == "imports" { imports[$2] = $3 / $4 * 1e9; next }
 $1 == "memory" { memory[$2] = $3 " " $4 " " $5; next }
 {
     group[$1] = 1
@@ -132,14 +133,16 @@ END {
         head("sync, clients | off, 1 | off, 16 | on, 1 | on, 16")
         rates("streams", "plain", "(5) table, unique (stream, version)")
         rates("streams", "append", "(6) en57, `expected_version`")
+        rates("streams", "append_if", "(4) en57 on condition")
         ratios("streams", "append", "plain", "(6) / (5)", "")
+        ratios("streams", "append", "append_if", "(6) / (4)", "1 1 - 1")
         cost_head()
         costs("streams", "plain", "(5)"); costs("streams", "append", "(6)")
         printf "\nAppends refused by (6): %.2f %% with 16 clients, sync off.\n", 100 * median("streams", "append", 16, "off", 7) / \
             (median("streams", "append", 16, "off", 6) + median("streams", "append", 16, "off", 7) + 1e-9)
         title("Streams: reading, queries a second")
         head("| SQL, 1 client | en57 | ratio | SQL, 16 | en57 | ratio | CPU, SQL / en57, 1 client")
-        reading("streams", "all", "a stream's 1,000 events, SQL over (5)", "")
+        reading("streams", "all", "a stream's 1,000 events, SQL over (5)", 0.9)
         reading("streams", "window", "ten events in the midst of it, SQL over (5)", "")
     }
     if ("batch100" in group) batch("batch100", 100)
@@ -183,6 +186,10 @@ END {
             judged(m[3] / m[2], 4, 1)
         split(memory["cursor"], m, " ")
         printf "A cursor over %s events: grows by %s MB.\n", big(m[1]), judged(m[3] / 1048576, 32, 1)
+    }
+    if ("alone" in imports) {
+        title("Import from a table, events a second")
+        printf "With two tags: %s (≥ 100,000). With two tags, in streams of ten: %s.\n", big(imports["alone"]), big(imports["streams"])
     }
     if ("large" in group) {
         title("A condition in a store of 10 million")

@@ -5,7 +5,7 @@
 # run.sh quick    one round of a second each: shows that everything runs, not how fast
 # ROUNDS          5
 # SECONDS_EACH    5, of one scenario in one round
-# ONLY            of: writes streams batches contended projections reads memory large; default: all but large
+# ONLY            of: writes streams batches contended projections reads memory imports large; default: all but large
 # LARGE=1         large too: a condition's price with 10 million events in the store
 # RECORD=1        puts the result into docs/BENCHMARKS.md
 # INSTALLED=1     measures the en57 that is installed in PG or PG_CONFIG, instead of installing into a copy
@@ -18,13 +18,14 @@ source "$(dirname "$0")/../tests/pg/server.sh"
 benches=$root/benches
 rounds=${ROUNDS:-5}
 seconds=${SECONDS_EACH:-5}
-only=${ONLY:-writes streams batches contended projections reads memory}
+only=${ONLY:-writes streams batches contended projections reads memory imports}
 [[ -z ${LARGE:-} ]] || only+=' large'
 events_read=1000000
 events_large=10000000
 batch_memory=100000
+events_imported=500000
 if [[ ${1:-} == quick ]]; then
-    rounds=1 seconds=1 events_large=100000
+    rounds=1 seconds=1 events_large=100000 events_imported=50000
 fi
 
 wants() { [[ " $only " == *" $1 "* ]]; }
@@ -101,6 +102,7 @@ streams() {
     local name what store round clients sync
     new_database bench_streams
     run_sql bench_streams streams/setup.sql
+    new_database bench_streams_if
     for ((round = 1; round <= rounds; round++)); do
         for clients in 1 16; do
             for what in all window; do
@@ -116,6 +118,7 @@ streams() {
                 for name in append plain; do
                     measure streams $name bench_streams "streams/$name.sql" 1 $clients $sync "$round" -D version=0
                 done
+                measure streams append_if bench_streams_if writes/append_if.sql 1 $clients $sync "$round"
             done
         done
     done
@@ -239,6 +242,24 @@ memory() {
     echo "memory cursor 1000000 0 $growth" >>"$results"
 }
 
+imports() {
+    local source started
+    new_database bench_imports
+    ask bench_imports "CREATE TABLE alone AS
+        SELECT n AS position, gen_random_uuid() AS id, 'order placed' AS type, data((n % 1000)::int, n) AS data,
+               ARRAY['customer:' || n % 100000, 'order:' || n] AS tags, now() AS recorded_at
+          FROM generate_series(1::bigint, $events_imported) AS n"
+    ask bench_imports "CREATE TABLE streams AS
+        SELECT position, gen_random_uuid() AS id, type, data, tags, recorded_at,
+               'order-' || (position - 1) / 10 AS stream, (position - 1) % 10 + 1 AS stream_version
+          FROM alone"
+    for source in alone streams; do
+        started=$(date +%s%N)
+        ask bench_imports "SELECT en57_import_from('$source')" >/dev/null
+        echo "imports $source $events_imported $(($(date +%s%N) - started))" >>"$results"
+    done
+}
+
 large() {
     local round name
     new_database bench_large
@@ -288,7 +309,7 @@ run_sql start setup.sql
 load=$(cut -d " " -f 1 /proc/loadavg) # what else goes on here
 say "$rounds rounds, $seconds s each: $only"
 : >"$results"
-for part in writes streams batches contended projections reads memory large; do
+for part in writes streams batches contended projections reads memory imports large; do
     if wants "$part"; then "$part"; fi
 done
 
