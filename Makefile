@@ -41,7 +41,7 @@ $(LIBRARY): $(SOURCES)
 	$(WITH_PG) cargo build --lib $(CARGO_OPTIONS)
 	@touch $@
 
-$(SCRIPT): $(SQL_PARTS) Cargo.toml
+$(SCRIPT): $(SQL_PARTS) Cargo.toml Makefile
 	@mkdir -p $(@D)
 	cat $(SQL_PARTS) > $@
 
