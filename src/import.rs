@@ -5,7 +5,6 @@ use std::collections::HashMap;
 
 use crate::append::parse;
 use crate::dcb::error::{Error, Result, SqlState};
-use crate::dcb::limits;
 use crate::projection;
 use crate::store::array::TextArray;
 use crate::store::event::{EVENT_COLUMNS, NewEvent};
@@ -305,19 +304,10 @@ fn from_row<'a>(columns: [Option<Datum>; EVENT_COLUMNS], i: usize) -> Result<Rec
 }
 
 fn checked_stream(name: &str, i: usize) -> Result<&str> {
-    let fault = match name.len() {
-        0 => invalid(i, "stream must not be an empty string".into()),
-        1..=limits::TEXT_BYTES => return Ok(name),
-        _ => Error::new(
-            SqlState::LimitExceeded,
-            format!(
-                "event {}: stream is longer than {} bytes",
-                i + 1,
-                limits::TEXT_BYTES
-            ),
-        ),
-    };
-    Err(fault)
+    stream::checked_name(name).map_err(|e| Error {
+        message: format!("event {}: {}", i + 1, e.message),
+        ..e
+    })
 }
 
 fn number(value: Value, i: usize, key: &str) -> Result<i64> {
