@@ -91,6 +91,10 @@ BEGIN;
 CALL en57_import_in_batches('third', 'elsewhere');
 ROLLBACK;
 
+-- an id that is given twice, where both entries would stand at the index's end together
+SELECT en57_import('[{"type": "twice", "id": "ffffffff-ffff-4fff-bfff-ffffffffffff"}, {"type": "twice", "id": "ffffffff-ffff-4fff-bfff-ffffffffffff"}]');
+SELECT en57_count('{"types": ["twice"]}');
+
 -- only who was allowed to
 CREATE ROLE import_stranger;
 GRANT INSERT, SELECT ON en57.events_default TO import_stranger;

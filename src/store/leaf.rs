@@ -189,7 +189,7 @@ unsafe fn insert(index: Relation, tree: Tree, entries: &[New]) -> usize {
         let is_there = tree != Tree::Keys
             && [place, place - 1].iter().any(|n| {
                 let neighbour = page.nth(tree, *n);
-                neighbour.is_some_and(|e| (e.key, e.position) == (first.at.key, first.at.position))
+                neighbour.is_some_and(|e| value(e) == value(first.at))
             });
         let mut count = 0;
         if !page.is_half_split() && !page.is_damaged() && !is_there {
@@ -198,14 +198,18 @@ unsafe fn insert(index: Relation, tree: Tree, entries: &[New]) -> usize {
             } else {
                 page.room_for(bytes_of_tuple(tree)).min(1)
             };
-            let mut last = Bound::MIN;
+            let mut last = None;
             count = entries
                 .iter()
                 .take(most)
                 .take_while(|e| {
-                    let is_next = last < e.at && high.is_none_or(|h| e.at < h);
-                    last = e.at;
-                    is_next
+                    // One that equals the one before it in a unique index is nbtree's, too.
+                    let follows = last.is_none_or(|l: Bound| match tree {
+                        Tree::Keys => l < e.at,
+                        _ => value(l) < value(e.at),
+                    });
+                    last = Some(e.at);
+                    follows && high.is_none_or(|h| e.at < h)
                 })
                 .count();
         }
@@ -222,6 +226,11 @@ unsafe fn insert(index: Relation, tree: Tree, entries: &[New]) -> usize {
         raw::UnlockReleaseBuffer(buffer);
         count
     }
+}
+
+/// What an entry stands for, wherever its row is: what a unique index holds once.
+fn value(entry: Bound) -> (i64, i64) {
+    (entry.key, entry.position)
 }
 
 /// Puts entries on a leaf that has room for them, and into the WAL.
