@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use crate::append::parse;
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::projection;
-use crate::store::array::TextArray;
 use crate::store::event::{EVENT_COLUMNS, NewEvent};
 use crate::store::heap::{Batch, Place};
 use crate::store::json::{Jsonb, Value};
@@ -243,7 +242,6 @@ pub fn from_rows<'a>(array: Datum) -> Result<Vec<Recorded<'a>>> {
 }
 
 fn from_row<'a>(columns: [Option<Datum>; EVENT_COLUMNS], i: usize) -> Result<Recorded<'a>> {
-    let n = i + 1;
     let [
         position,
         id,
@@ -258,17 +256,7 @@ fn from_row<'a>(columns: [Option<Datum>; EVENT_COLUMNS], i: usize) -> Result<Rec
         recorded_at,
         _partition,
     ] = columns;
-    let Some(event_type) = event_type.map(fmgr::text).transpose()? else {
-        let message = format!("event {n}: type must not be NULL");
-        return Err(Error::new(SqlState::NullNotAllowed, message));
-    };
-    if meta.is_some_and(|m| !Jsonb::from_datum(m).is_object()) {
-        return Err(invalid(i, "meta must be a JSON object or NULL".into()));
-    }
-    let place = format!("event {n}: tags ");
-    let tags = tags.map_or(Ok(Vec::new()), |d| {
-        TextArray::from_datum(d, &place)?.texts()
-    })?;
+    let mut event = parse::from_columns([id, event_type, data, meta, tags], i + 1, None)?;
     let schema_version = schema_version.map_or(1, |d| d.value() as i32);
     if schema_version < 1 {
         return Err(invalid(i, "schema_version must be 1 or greater".into()));
@@ -282,18 +270,8 @@ fn from_row<'a>(columns: [Option<Datum>; EVENT_COLUMNS], i: usize) -> Result<Rec
         return Err(invalid(i, "stream_version needs stream".into()));
     }
     let number = |d: Option<Datum>| d.map(|d| d.value() as i64);
-    let mut event = NewEvent {
-        id: id.map(fmgr::uuid),
-        event_type: parse::checked_type(event_type, n)?,
-        tags: parse::checked_tags(tags, n)?,
-        data: data.map(|d| Value::Container(Jsonb::from_datum(d))),
-        meta,
-        schema_version,
-        occurred_at_us: number(occurred_at),
-        correlation_id: None,
-        causation_id: None,
-    };
-    parse::finish_meta(&mut event, &[], None, n)?;
+    event.schema_version = schema_version;
+    event.occurred_at_us = number(occurred_at);
     Ok(Recorded {
         event,
         position: number(position),

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use crate::dcb::error::{Error, Result, SqlState, nearest};
 use crate::dcb::limits;
+use crate::store::array::TextArray;
 use crate::store::event::{NewEvent, meta_text};
 use crate::store::json::{self, Jsonb, Value};
-use crate::store::{Datum, clock, settings};
+use crate::store::{Datum, clock, fmgr, settings};
 
 const KEYS: [&str; 10] = [
     "type",
@@ -140,7 +141,7 @@ pub fn event<'a>(
 ///
 /// # Errors
 /// 22023 where a named id and the same key in `meta` differ.
-pub fn finish_meta(
+fn finish_meta(
     event: &mut NewEvent,
     named: &[(&str, &str)],
     ambient: Option<Datum>,
@@ -245,7 +246,7 @@ fn tags(value: Value<'_>, n: usize) -> Result<Vec<&str>> {
 ///
 /// # Errors
 /// 22023 for an empty one, 54000 where one is too long or there are too many.
-pub fn checked_tags(mut tags: Vec<&str>, n: usize) -> Result<Vec<&str>> {
+fn checked_tags(mut tags: Vec<&str>, n: usize) -> Result<Vec<&str>> {
     for (i, tag) in tags.iter().enumerate() {
         let place = format_args!("event {n}: \"tags\", element {}", i + 1);
         if tag.is_empty() {
@@ -273,8 +274,47 @@ pub fn checked_tags(mut tags: Vec<&str>, n: usize) -> Result<Vec<&str>> {
 ///
 /// # Errors
 /// 22023 where it is empty, 54000 where it is too long.
-pub fn checked_type(event_type: &str, n: usize) -> Result<&str> {
+fn checked_type(event_type: &str, n: usize) -> Result<&str> {
     text(Value::String(event_type), n, "type", limits::TYPE_BYTES)
+}
+
+/// The n-th event from the columns of a row: id, type, data, meta, tags; the rest is as if left out.
+///
+/// # Errors
+/// 22004 where the type is NULL, otherwise as [`events`].
+pub fn from_columns<'a>(
+    [id, event_type, data, meta, tags]: [Option<Datum>; 5],
+    n: usize,
+    ambient: Option<Datum>,
+) -> Result<NewEvent<'a>> {
+    let Some(event_type) = event_type.map(fmgr::text).transpose()? else {
+        return Err(Error::new(
+            SqlState::NullNotAllowed,
+            format!("event {n}: type must not be NULL"),
+        ));
+    };
+    if meta.is_some_and(|m| !Jsonb::from_datum(m).is_object()) {
+        return Err(invalid(format!(
+            "event {n}: meta must be a JSON object or NULL"
+        )));
+    }
+    let place = format!("event {n}: tags ");
+    let tags = tags.map_or(Ok(Vec::new()), |d| {
+        TextArray::from_datum(d, &place)?.texts()
+    })?;
+    let mut event = NewEvent {
+        id: id.map(fmgr::uuid),
+        event_type: checked_type(event_type, n)?,
+        tags: checked_tags(tags, n)?,
+        data: data.map(|d| Value::Container(Jsonb::from_datum(d))),
+        meta,
+        schema_version: 1,
+        occurred_at_us: None,
+        correlation_id: None,
+        causation_id: None,
+    };
+    finish_meta(&mut event, &[], ambient, n)?;
+    Ok(event)
 }
 
 fn meta(value: Value, n: usize) -> Result<Datum> {

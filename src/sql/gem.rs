@@ -6,9 +6,8 @@ use crate::dcb::parse as query_parse;
 use crate::dcb::query::Query;
 use crate::read::{Options, Reading};
 use crate::sql_function;
-use crate::store::array::TextArray;
 use crate::store::event::NewEvent;
-use crate::store::fmgr::{self, Args};
+use crate::store::fmgr::Args;
 use crate::store::json::{self, Jsonb, Value};
 use crate::store::tuple::{self, RowType};
 use crate::store::{Datum, rows};
@@ -117,35 +116,8 @@ fn events<'a>(array: Datum) -> Result<Vec<NewEvent<'a>>> {
     let composites = tuple::elements(array, "event")?;
     let mut events = Vec::with_capacity(composites.len());
     for (i, composite) in composites.into_iter().enumerate() {
-        let n = i + 1;
-        let [id, event_type, data, meta, tags] = tuple::columns(composite)?;
-        let Some(event_type) = event_type.map(fmgr::text).transpose()? else {
-            return Err(Error::new(
-                SqlState::NullNotAllowed,
-                format!("event {n}: type must not be NULL"),
-            ));
-        };
-        if meta.is_some_and(|m| !Jsonb::from_datum(m).is_object()) {
-            let message = format!("event {n}: meta must be a JSON object or NULL");
-            return Err(Error::new(SqlState::InvalidParameter, message));
-        }
-        let place = format!("event {n}: tags ");
-        let tags = tags.map_or(Ok(Vec::new()), |d| {
-            TextArray::from_datum(d, &place)?.texts()
-        })?;
-        let mut event = NewEvent {
-            id: id.map(fmgr::uuid),
-            event_type: parse::checked_type(event_type, n)?,
-            tags: parse::checked_tags(tags, n)?,
-            data: data.map(|d| Value::Container(Jsonb::from_datum(d))),
-            meta,
-            schema_version: 1,
-            occurred_at_us: None,
-            correlation_id: None,
-            causation_id: None,
-        };
-        parse::finish_meta(&mut event, &[], ambient, n)?;
-        events.push(event);
+        let columns = tuple::columns(composite)?;
+        events.push(parse::from_columns(columns, i + 1, ambient)?);
     }
     parse::refuse_repeated_ids(&events)?;
     Ok(events)
