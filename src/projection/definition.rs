@@ -83,15 +83,14 @@ impl Named {
 const COLUMNS: &str = "name, number, mode, partition, query, handler, key, key_function, initial,
     document_table, on_error, batch_size, search_path, status, position, failed_position";
 
-/// The inline projections that are running, in the order of their creation.
+/// The inline projections that are running, of the table's rows, in the order of their creation.
 ///
 /// Exact for those of a partition whose root the caller has locked; what changes of others is told by an
 /// invalidation before an append there comes to ask.
 ///
 /// # Errors
-/// 55000 where the table is missing.
-pub fn running_inline() -> Result<Vec<Projection>> {
-    let rows = watch::rows(watch::begin()?);
+/// Those of damaged rows.
+pub fn running_inline(rows: &[Values]) -> Result<Vec<Projection>> {
     let mut loaded = as_keeper(|| {
         let all: Result<Vec<_>> = rows.iter().map(Projection::from_row).collect();
         all

@@ -13,19 +13,18 @@ use crate::dcb::key::Namespace;
 use crate::dcb::query::Matchable;
 use crate::store::event::{self, NewEvent};
 use crate::store::key_lock::Plan;
+use crate::store::rights;
 use crate::store::tuple::RowType;
-use crate::store::{rights, watch};
+use crate::store::watch::{self, Cache, Table};
 
-use super::definition::{self, Projection, Work};
+use super::definition::{Projection, Work, running_inline};
 use super::document::{Key, asked_ids};
 
 /// How deep appends may go that handlers make for events of appends that handlers have made.
 const DEPTH: usize = 16;
 
-type Definitions = Rc<[Rc<Projection>]>;
-
 thread_local! {
-    static KNOWN: RefCell<Option<Definitions>> = const { RefCell::new(None) };
+    static RUNNING: Cache<Vec<Rc<Projection>>> = const { Cache::new(Table::Projections) };
     /// While projections run: what handlers have appended meanwhile.
     static QUEUE: RefCell<Option<Queue>> = const { RefCell::new(None) };
 }
@@ -37,16 +36,10 @@ struct Queue {
 }
 
 /// The running inline projections, as of what has been accepted of others' changes.
-fn definitions() -> Result<Definitions> {
-    if let Some(known) = KNOWN.with_borrow(|k| k.clone().filter(|_| !watch::has_changed())) {
-        return Ok(known);
-    }
-    let loaded: Definitions = definition::running_inline()?
-        .into_iter()
-        .map(Rc::new)
-        .collect();
-    KNOWN.with_borrow_mut(|k| *k = Some(loaded.clone()));
-    Ok(loaded)
+fn definitions() -> Result<Rc<Vec<Rc<Projection>>>> {
+    RUNNING.with(|running| {
+        running.get(|rows| Ok(running_inline(&rows)?.into_iter().map(Rc::new).collect()))
+    })
 }
 
 /// An event that is about to be appended, as matching sees it: beyond all positions.
@@ -144,7 +137,7 @@ impl<'a> Due<'a> {
     /// Those of key functions.
     pub fn look_again(&mut self, plan: &mut Plan) -> Result<()> {
         watch::accept_changes();
-        if watch::has_changed() {
+        if RUNNING.with(Cache::has_changed) {
             self.look()?;
             self.plan(plan);
         }

@@ -1,8 +1,9 @@
-//! Whether the definitions of projections have changed: PostgreSQL's own invalidation messages say so, at
+//! Definitions that backends remember: PostgreSQL's own invalidation messages say that they have changed, at
 //! the same time as the change becomes visible.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
+use std::rc::Rc;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
@@ -11,10 +12,70 @@ use crate::dcb::error::{Error, Result, SqlState};
 use super::fmgr::Args;
 use super::spi::Values;
 
+/// A table of definitions. Each has a trigger that calls [`announce`].
+#[derive(Clone, Copy, Debug)]
+pub enum Table {
+    /// What is done with events.
+    Projections,
+}
+
+/// In the order of [`Table`].
+const NAMES: [&CStr; 1] = [c"projections"];
+
+/// What is known of one table.
+struct Watched {
+    oid: Cell<Oid>,
+    /// Counts its changes.
+    generation: Cell<u64>,
+}
+
 thread_local! {
-    static WATCHED: Cell<bool> = const { Cell::new(false) };
-    static CHANGED: Cell<bool> = const { Cell::new(true) };
-    static TABLE: Cell<Oid> = const { Cell::new(pg_sys::InvalidOid) };
+    static REGISTERED: Cell<bool> = const { Cell::new(false) };
+    static WATCHED: [Watched; NAMES.len()] = const {
+        [const { Watched { oid: Cell::new(pg_sys::InvalidOid), generation: Cell::new(1) } }; NAMES.len()]
+    };
+}
+
+/// What was read from a table of definitions, kept until the table or a function changes.
+pub struct Cache<T> {
+    table: Table,
+    /// As of which generation of the table; 0: none.
+    generation: Cell<u64>,
+    known: RefCell<Option<Rc<T>>>,
+}
+
+impl<T> Cache<T> {
+    /// An empty one.
+    pub const fn new(table: Table) -> Self {
+        Self {
+            table,
+            generation: Cell::new(0),
+            known: RefCell::new(None),
+        }
+    }
+
+    /// Whether what was read may be out of date, as of what has been accepted of others' changes.
+    pub fn has_changed(&self) -> bool {
+        self.generation.get() != generation(self.table)
+    }
+
+    /// What `load` makes of the table's rows, as of what has been accepted of others' changes.
+    ///
+    /// # Errors
+    /// 55000 where the table is missing; those of `load`, after which nothing is known.
+    pub fn get(&self, load: impl FnOnce(Vec<Values>) -> Result<T>) -> Result<Rc<T>> {
+        if !self.has_changed()
+            && let Some(known) = &*self.known.borrow()
+        {
+            return Ok(known.clone());
+        }
+        // Before the rows are read: what changes meanwhile is a change.
+        let generation = generation(self.table);
+        let loaded = Rc::new(load(rows(watch(self.table)?))?);
+        *self.known.borrow_mut() = Some(loaded.clone());
+        self.generation.set(generation);
+        Ok(loaded)
+    }
 }
 
 /// Takes note of what other transactions have changed by now. Cheap where nothing has.
@@ -23,17 +84,13 @@ pub fn accept_changes() {
     unsafe { pg_sys::AcceptInvalidationMessages() };
 }
 
-/// Whether what was read of the definitions may be out of date.
-pub fn has_changed() -> bool {
-    CHANGED.get()
+fn generation(table: Table) -> u64 {
+    WATCHED.with(|w| w[table as usize].generation.get())
 }
 
-/// From now on `has_changed` speaks of what is read after this; returns the table of the definitions.
-///
-/// # Errors
-/// 55000 where the table is missing.
-pub fn begin() -> Result<Oid> {
-    if !WATCHED.replace(true) {
+/// From now on changes of the table are counted.
+fn watch(which: Table) -> Result<Oid> {
+    if !REGISTERED.replace(true) {
         // SAFETY: the callbacks are functions of this library, which is never unloaded.
         unsafe {
             pg_sys::CacheRegisterRelcacheCallback(Some(on_relation), Datum::from(0));
@@ -41,15 +98,15 @@ pub fn begin() -> Result<Oid> {
             pg_sys::CacheRegisterSyscacheCallback(functions, Some(on_function), Datum::from(0));
         }
     }
-    CHANGED.set(false);
-    TABLE.set(table(c"projections")?);
-    Ok(TABLE.get())
+    let oid = table(NAMES[which as usize])?;
+    WATCHED.with(|w| w[which as usize].oid.set(oid));
+    Ok(oid)
 }
 
 /// All rows of a table that are committed by now, or the transaction's own, in the current memory context.
 /// Rows that somebody changes meanwhile may be missing or come twice. Unlike a scan on a snapshot, this
 /// leaves no predicate locks.
-pub fn rows(table: Oid) -> Vec<Values> {
+fn rows(table: Oid) -> Vec<Values> {
     // SAFETY: the table is open and locked until the scan is over; rows are copied before they are taken
     // apart. The self snapshot is static.
     unsafe {
@@ -106,18 +163,24 @@ pub fn table(name: &CStr) -> Result<Oid> {
     Ok(oid)
 }
 
+fn count_changes(of: impl Fn(&Watched) -> bool) {
+    WATCHED.with(|watched| {
+        for table in watched.iter().filter(|w| of(w)) {
+            table.generation.set(table.generation.get() + 1);
+        }
+    });
+}
+
 unsafe extern "C-unwind" fn on_relation(_: Datum, relation: Oid) {
-    if relation == pg_sys::InvalidOid || relation == TABLE.get() {
-        CHANGED.set(true);
-    }
+    count_changes(|w| relation == pg_sys::InvalidOid || relation == w.oid.get());
 }
 
-/// Handlers may be replaced, dropped, or given to somebody else.
+/// Functions may be replaced, dropped, or given to somebody else.
 unsafe extern "C-unwind" fn on_function(_: Datum, _: i32, _: u32) {
-    CHANGED.set(true);
+    count_changes(|_| true);
 }
 
-/// The trigger on the table of definitions: tells every backend, at commit, that they have changed.
+/// The trigger on a table of definitions: tells every backend, at commit, that they have changed.
 ///
 /// # Errors
 /// 0A000 where it is called by anything but a trigger.
