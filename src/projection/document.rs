@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::store::array::TextArray;
+use crate::store::documents::{At, Document, PlainTable, Stored};
 use crate::store::event::Row;
 use crate::store::function::{Callable, Whereabouts};
 use crate::store::scratch::Scratch;
@@ -171,22 +172,18 @@ impl Documents {
             )
             .hint("Drop the projection with en57_drop_projection() and create it again.")
         };
-        let table = Table {
-            name: rights::qualified_name(self.table).ok_or_else(missing)?,
-            owner: rights::owner_of(self.table).ok_or_else(missing)?,
-        };
+        let table = Table::open(self.table).ok_or_else(missing)?;
         let evolve = self.evolve.function(&projection.name)?.prepare();
         let scratch = Scratch::new();
         for (id, items) in by_id {
             pgrx::check_for_interrupts!();
             scratch.run(|| {
-                let stored = table.load(&id)?;
-                let was_there = stored.is_some();
+                let (place, stored) = table.load(&id)?;
                 let state = self.evolved(stored, &items, &evolve, at);
                 let Some(last) = items.last() else {
                     return Ok(());
                 };
-                table.store(&id, was_there, &state, last)
+                table.store(&id, place, &state, last)
             })?;
             scratch.reset();
         }
@@ -220,51 +217,118 @@ impl Documents {
     }
 }
 
+/// Where a document was found.
+enum Place {
+    Nowhere,
+    /// By a statement.
+    InTable,
+    /// In a table that needs no statements.
+    At(At),
+}
+
 /// The table of a projection's documents, used with its owner's rights.
 struct Table {
-    name: String,
+    oid: Oid,
     owner: Oid,
+    /// Where the table is as en57 has made it.
+    plain: Option<PlainTable>,
 }
 
 impl Table {
+    /// `None` where it is gone.
+    fn open(oid: Oid) -> Option<Self> {
+        let owner = rights::owner_of(oid)?;
+        let plain = PlainTable::open(oid, owner);
+        Some(Self { oid, owner, plain })
+    }
+
     fn run(&self, sql: &str, parameters: &[(Type, Option<Datum>)]) -> Result<Vec<spi::Values>> {
         rights::as_role(self.owner, || spi::run(sql, parameters))
     }
 
-    fn load(&self, id: &str) -> Result<Option<State>> {
-        let sql = format!(
-            "SELECT doc, version FROM {} WHERE id OPERATOR(pg_catalog.=) $1",
-            self.name
-        );
-        let rows = self.run(&sql, &[text(id)])?;
-        Ok(rows.first().map(|row| State {
-            doc: row[0].map(tuple::detoasted),
-            version: row[1].map_or(0, |d| d.value() as i64),
-        }))
+    fn name(&self) -> String {
+        rights::qualified_name(self.oid).unwrap_or_default()
     }
 
-    fn store(&self, id: &str, was_there: bool, state: &State, last: &Item) -> Result<()> {
-        let Self { name, .. } = self;
-        let sql = match (was_there, state.version) {
-            (false, 0) => return Ok(()),
-            (true, 0) => {
-                let sql = format!("DELETE FROM {name} WHERE id OPERATOR(pg_catalog.=) $1");
-                return self.run(&sql, &[text(id)]).map(drop);
+    fn load(&self, id: &str) -> Result<(Place, Option<State>)> {
+        if let Some(plain) = &self.plain {
+            return Ok(match plain.find(id)? {
+                None => (Place::Nowhere, None),
+                Some(Stored { at, doc, version }) => {
+                    let doc = Some(doc);
+                    (Place::At(at), Some(State { doc, version }))
+                }
+            });
+        }
+        let sql = format!(
+            "SELECT doc, version FROM {} WHERE id OPERATOR(pg_catalog.=) $1",
+            self.name()
+        );
+        let rows = self.run(&sql, &[text(id)])?;
+        Ok(match rows.first() {
+            None => (Place::Nowhere, None),
+            Some(row) => {
+                let doc = row[0].map(tuple::detoasted);
+                let version = row[1].map_or(0, |d| d.value() as i64);
+                (Place::InTable, Some(State { doc, version }))
             }
-            (false, _) => format!(
+        })
+    }
+
+    /// Stores what has become of a document.
+    fn store(&self, id: &str, place: Place, state: &State, last: &Item) -> Result<()> {
+        let document = state.doc.filter(|_| state.version > 0).map(|doc| Document {
+            id,
+            doc,
+            version: state.version,
+            position: last.position,
+            updated_at_us: last.recorded_at_us,
+        });
+        let is_done = match (&place, &self.plain, &document) {
+            (Place::Nowhere, _, None) => true,
+            (Place::Nowhere, Some(plain), Some(new)) => {
+                plain.insert(new);
+                true
+            }
+            (Place::At(at), Some(plain), Some(new)) => plain.update(*at, new),
+            (Place::At(at), Some(plain), None) => plain.delete(*at),
+            _ => false,
+        };
+        if is_done {
+            return Ok(());
+        }
+        self.store_by_statement(id, matches!(place, Place::Nowhere), document.as_ref())
+    }
+
+    /// The executor's way. It overwrites what somebody else has done by hand, or raises 40001 where the
+    /// transaction is isolated from that.
+    fn store_by_statement(
+        &self,
+        id: &str,
+        is_new: bool,
+        document: Option<&Document>,
+    ) -> Result<()> {
+        let name = self.name();
+        let Some(document) = document else {
+            let sql = format!("DELETE FROM {name} WHERE id OPERATOR(pg_catalog.=) $1");
+            return self.run(&sql, &[text(id)]).map(drop);
+        };
+        let sql = if is_new {
+            format!(
                 "INSERT INTO {name} (id, doc, version, position, updated_at) VALUES ($1, $2, $3, $4, $5)"
-            ),
-            (true, _) => format!(
+            )
+        } else {
+            format!(
                 "UPDATE {name} SET doc = $2, version = $3, position = $4, updated_at = $5
                  WHERE id OPERATOR(pg_catalog.=) $1"
-            ),
+            )
         };
         let parameters = [
             text(id),
-            (Type::Jsonb, state.doc),
-            (Type::Bigint, Some(Datum::from(state.version))),
-            (Type::Bigint, Some(Datum::from(last.position))),
-            (Type::Time, Some(Datum::from(last.recorded_at_us))),
+            (Type::Jsonb, Some(document.doc)),
+            (Type::Bigint, Some(Datum::from(document.version))),
+            (Type::Bigint, Some(Datum::from(document.position))),
+            (Type::Time, Some(Datum::from(document.updated_at_us))),
         ];
         self.run(&sql, &parameters).map(drop)
     }

@@ -280,10 +280,10 @@ impl Batch<'_> {
 type Placed<'a> = (Place<'a>, &'a Vec<i64>, ItemPointerData);
 
 /// What nbtree wants to be told about an index while it inserts: nothing, but it wants a place.
-struct IndexInfoBox(*mut pg_sys::IndexInfo);
+pub(super) struct IndexInfoBox(pub *mut pg_sys::IndexInfo);
 
 impl IndexInfoBox {
-    fn new() -> Self {
+    pub fn new() -> Self {
         // SAFETY: makes a node in the current memory context, zeroed but for its tag.
         unsafe {
             let info: *mut pg_sys::IndexInfo =

@@ -13,7 +13,7 @@ use super::btree::Entry;
 use super::event::Column;
 use super::fmgr;
 use super::heap::tid_number;
-use super::table::{IndexRole, Opened};
+use super::table::{Index, IndexRole, Opened};
 
 /// The row with an id, through the index on id: (position, place), if it is there.
 ///
@@ -26,8 +26,15 @@ pub fn find_id(table: &Opened, id: &[u8; 16]) -> Result<Option<Entry>> {
         value: fmgr::make_uuid(id),
     };
     let mut found = None;
-    each(table, IndexRole::Id, key, |entry, _| {
-        found = Some(entry);
+    each(table, table.index(IndexRole::Id)?, key, |slot| {
+        // SAFETY: the slot holds a row of the table, whose first column is the position.
+        found = Some(unsafe {
+            Entry {
+                key: 0,
+                position: pg_sys::slot_getattr(slot, 1, &mut false).value() as i64,
+                tid: tid_number(&(*slot).tts_tid),
+            }
+        });
         Ok(false)
     })?;
     Ok(found)
@@ -65,7 +72,7 @@ pub fn streams(
         function,
         value: fmgr::make_varlena(name.as_bytes()),
     };
-    each(table, IndexRole::Stream, key, |_, slot| {
+    each(table, table.index(IndexRole::Stream)?, key, |slot| {
         let mut null = false;
         // SAFETY: the slot holds a row of the table; the index has no rows without a stream.
         let name =
@@ -75,20 +82,19 @@ pub fn streams(
 }
 
 /// A condition on an index's only column.
-struct Condition {
-    strategy: u32,
-    function: u32,
-    value: Datum,
+pub(super) struct Condition {
+    pub strategy: u32,
+    pub function: u32,
+    pub value: Datum,
 }
 
 /// Hands the rows that an index scan finds to `found`, in the index's order, until it says enough.
-fn each(
+pub(super) fn each(
     table: &Opened,
-    role: IndexRole,
+    index: &Index,
     condition: Condition,
-    mut found: impl FnMut(Entry, *mut TupleTableSlot) -> Result<bool>,
+    mut found: impl FnMut(*mut TupleTableSlot) -> Result<bool>,
 ) -> Result<()> {
-    let index = table.index(role)?;
     // SAFETY: table and index are open and locked; scan, slot and key live within this function and
     // are ended in it; an error leaves them to the transaction's abort. The self snapshot is static.
     // ScanKeyInit compares in the collation C, which is that of the columns.
@@ -118,14 +124,7 @@ fn each(
         let forward = pg_sys::ScanDirection::ForwardScanDirection;
         let mut outcome = Ok(true);
         while matches!(outcome, Ok(true)) && pg_sys::index_getnext_slot(scan, forward, slot) {
-            let mut null = false;
-            let position = pg_sys::slot_getattr(slot, 1, &mut null).value() as i64;
-            let entry = Entry {
-                key: 0,
-                position,
-                tid: tid_number(&(*slot).tts_tid),
-            };
-            outcome = found(entry, slot);
+            outcome = found(slot);
         }
         pg_sys::ExecDropSingleTupleTableSlot(slot);
         pg_sys::index_endscan(scan);

@@ -16,6 +16,7 @@ mod ceiling;
 pub mod clock;
 pub mod ddl;
 mod descent;
+pub mod documents;
 pub mod event;
 pub mod extras;
 pub mod fmgr;
