@@ -2,6 +2,9 @@
 # side is compared.
 
 $1 == "disk"   { disk[$2, $3] = $4; next }
+$1 == "latency" { latency[$2] = $3 " " $4 " " $5; next }
+$1 == "sleep"  { asleep = $2 " " $3 " " $4; next }
+$1 == "subscriptions" { polled[$2, $3] = $4 / $5 * 1e9; next }
 $1 == "imports" { imports[$2] = $3 / $4 * 1e9; next }
 $1 == "memory" { memory[$2] = $3 " " $4 " " $5; next }
 {
@@ -168,6 +171,22 @@ END {
         rates("projections", "append_document", "(8) append with one inline document projection")
         ratios("projections", "append_document", "append_upsert", "(8) / (7)", "1.2 1.2 - 1.2")
         ratios("projections", "append_document", "append", "(8) / (3)", "")
+    }
+    if (asleep) {
+        title("Waiting")
+        for (i = 1; i <= 16; i += 15) {
+            split(latency[i], m, " ")
+            printf "From an append's begin, past its commit, to the statement after en57_wait, %d waiting: median %s ms, 99th percentile %s µs, of %s wake-ups.\n", i,
+                judged(m[1] / 1000, 1, 1), big(m[2]), big(m[3])
+        }
+        split(asleep, m, " ")
+        printf "%s sessions asleep use %s ms of CPU in %s s.\n", m[1], m[2], m[3]
+    }
+    if (("sql", 100) in polled) {
+        title("A subscription: poll and acknowledge in one transaction, events a second")
+        head("events a batch | SQL over (1) and a table of positions | en57 | ratio")
+        for (i = 100; i <= 1000; i *= 10)
+            printf "| %d | %s | %s | %.2f |\n", i, big(polled["sql", i]), big(polled["en57", i]), over(polled["en57", i], polled["sql", i])
     }
     if ("reads" in group) {
         title("Reads on a million events, queries a second")

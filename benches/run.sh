@@ -5,7 +5,8 @@
 # run.sh quick    one round of a second each: shows that everything runs, not how fast
 # ROUNDS          5
 # SECONDS_EACH    5, of one scenario in one round
-# ONLY            of: writes streams batches contended projections reads memory imports large; default: all but large
+# ONLY            of: writes streams batches contended projections waiting subscriptions reads memory imports large; default:
+#                 all but large
 # LARGE=1         large too: a condition's price with 10 million events in the store
 # RECORD=1        puts the result into docs/BENCHMARKS.md
 # INSTALLED=1     measures the en57 that is installed in PG or PG_CONFIG, instead of installing into a copy
@@ -18,14 +19,15 @@ source "$(dirname "$0")/../tests/pg/server.sh"
 benches=$root/benches
 rounds=${ROUNDS:-5}
 seconds=${SECONDS_EACH:-5}
-only=${ONLY:-writes streams batches contended projections reads memory imports}
+only=${ONLY:-writes streams batches contended projections waiting subscriptions reads memory imports}
 [[ -z ${LARGE:-} ]] || only+=' large'
 events_read=1000000
 events_large=10000000
 batch_memory=100000
 events_imported=500000
+events_polled=200000
 if [[ ${1:-} == quick ]]; then
-    rounds=1 seconds=1 events_large=100000 events_imported=50000
+    rounds=1 seconds=1 events_large=100000 events_imported=50000 events_polled=20000
 fi
 
 wants() { [[ " $only " == *" $1 "* ]]; }
@@ -184,6 +186,69 @@ projections() {
     done
 }
 
+# backend_ticks DATABASE: CPU of the database's backends that wait, so far.
+backend_ticks() {
+    ask "$1" "SELECT pid FROM pg_stat_activity WHERE datname = '$1' AND query LIKE 'SELECT en57_wait%' AND wait_event IS NOT NULL" |
+        while read -r pid; do sed 's/.*) //' "/proc/$pid/stat"; done | awk '{ ticks += $12 + $13; n++ } END { print ticks + 0, n + 0 }'
+}
+
+waiting() {
+    local sleepers before after jobs=()
+    new_database bench_waiting
+    run_sql bench_waiting waiting/setup.sql
+    for sleepers in 1 16; do
+        ask bench_waiting 'TRUNCATE woken'
+        "$bin/pgbench" -n -c "$sleepers" -t 1 -f <(echo 'CALL follow(500);') bench_waiting >/dev/null 2>&1 &
+        jobs=($!)
+        until [[ $(ask bench_waiting "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL follow%' AND wait_event IS NOT NULL") == "$sleepers" ]]; do
+            sleep 0.05
+        done
+        # Slowly enough that each commit finds them asleep.
+        "$bin/pgbench" -n -M prepared -c 1 -t 700 -R 200 -f "$benches/waiting/append.sql" bench_waiting >/dev/null 2>&1
+        wait "${jobs[@]}"
+        echo "latency $sleepers $(ask bench_waiting "$(cat "$benches/waiting/latency.sql")")" >>"$results"
+    done
+    PGOPTIONS='-c max_parallel_workers=0' "$bin/pgbench" -n -c 100 -j 2 -t 1 \
+        -f <(echo "SELECT en57_wait(1000000000, '$((seconds + 10))s');") bench_waiting >/dev/null 2>&1 &
+    jobs=($!)
+    until [[ $(backend_ticks bench_waiting) == *' 100' ]]; do sleep 0.1; done
+    before=$(backend_ticks bench_waiting)
+    sleep "$seconds"
+    after=$(backend_ticks bench_waiting)
+    echo "sleep 100 $(((${after% *} - ${before% *}) * 1000 / $(getconf CLK_TCK))) $seconds" >>"$results"
+    wait "${jobs[@]}"
+}
+
+# A consumer that applies nothing: its events go over the wire and are thrown away. In a transaction for each batch.
+subscriptions() {
+    local store size from started
+    new_database bench_subscriptions
+    load bench_subscriptions "$events_polled"
+    ask bench_subscriptions "INSERT INTO plain (id, type, data, tags, recorded_at)
+        SELECT id, type, data, tags, recorded_at FROM en57_read() ORDER BY position"
+    ask bench_subscriptions "CREATE TABLE consumers (name text PRIMARY KEY, position bigint)"
+    ask bench_subscriptions "INSERT INTO consumers VALUES ('c', 0)"
+    ask bench_subscriptions "VACUUM ANALYZE"
+    for size in 100 1000; do
+        ask bench_subscriptions "SELECT en57_create_subscription('en57_$size', en57_query())" >/dev/null
+        for store in sql en57; do
+            for ((from = 0; from < events_polled; from += size)); do
+                if [[ $store == sql ]]; then
+                    printf '%s\n' 'BEGIN;' "SELECT position FROM consumers WHERE name = 'c' FOR UPDATE;" \
+                        "SELECT * FROM plain WHERE position > $from ORDER BY position LIMIT $size;" \
+                        "UPDATE consumers SET position = $((from + size)) WHERE name = 'c';" 'COMMIT;'
+                else
+                    printf '%s\n' 'BEGIN;' "SELECT * FROM en57_poll('en57_$size', $size);" \
+                        "SELECT en57_ack('en57_$size', $((from + size)));" 'COMMIT;'
+                fi
+            done >"$work/consume.sql"
+            started=$(date +%s%N)
+            "$bin/psql" -X -q -v ON_ERROR_STOP=1 -o /dev/null -d bench_subscriptions -f "$work/consume.sql"
+            echo "subscriptions $store $size $events_polled $(($(date +%s%N) - started))" >>"$results"
+        done
+    done
+}
+
 reads() {
     local what store round clients
     say "loading $events_read events three times"
@@ -299,7 +364,7 @@ work=$(mktemp -d)
 results=$work/results
 trap 'server_stop "$pg_config" "$data"; rm -rf "$work" "$data"' EXIT
 server_stop "$pg_config" "$data"
-settings=('shared_buffers = 1GB' 'max_wal_size = 16GB' 'checkpoint_timeout = 1h' 'max_connections = 50')
+settings=('shared_buffers = 1GB' 'max_wal_size = 16GB' 'checkpoint_timeout = 1h' 'max_connections = 130')
 server_init "$pg_config" "$data" "${settings[@]}"
 server_start "$pg_config" "$data"
 postmaster=$(head -n 1 "$data/postmaster.pid")
@@ -309,7 +374,7 @@ run_sql start setup.sql
 load=$(cut -d " " -f 1 /proc/loadavg) # what else goes on here
 say "$rounds rounds, $seconds s each: $only"
 : >"$results"
-for part in writes streams batches contended projections reads memory imports large; do
+for part in writes streams batches contended projections waiting subscriptions reads memory imports large; do
     if wants "$part"; then "$part"; fi
 done
 

@@ -1,0 +1,1 @@
+SELECT (en57_append('{"type": "ping", "tags": ["ping:1"]}')).position;
