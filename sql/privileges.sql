@@ -16,6 +16,7 @@ REVOKE EXECUTE ON FUNCTION
     en57_create_partition(text), en57_drop_partition(text), en57_detach_partition(text), en57_truncate(text, boolean),
     en57_grant(regrole, text, text), en57_revoke(regrole, text, text)
     FROM PUBLIC;
+REVOKE ALL ON en57.event_types FROM PUBLIC;
 REVOKE ALL ON en57.projections, en57.projection_dead_letters FROM PUBLIC;
 -- It shows projections of partitions that the reader may read.
 GRANT SELECT ON en57_projections TO PUBLIC;
