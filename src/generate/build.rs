@@ -1,0 +1,251 @@
+//! From registered types to a model: names are given out, and only what is used stays.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use crate::dcb::error::Result;
+
+use super::Registered;
+use super::model::{Declaration, Doc, EventType, Kind, Model, Shape, mentioned};
+use super::names::{Names, pascal};
+use super::schema;
+use super::unite::Draft;
+
+/// Names that mean something in a generated file, in one of the languages; types get others.
+const RESERVED: [&str; 45] = [
+    "Absent", "Any", "AppendEvent", "AppendOptions", "Array", "BigInt", "Boolean", "Box", "Class",
+    "Date", "Envelope", "Err", "Error", "Event", "EventData", "EventKind", "Events", "False",
+    "Float", "Hash", "Integer", "JSON", "Json", "Map", "Module", "NilClass", "None", "Null",
+    "Nullable", "Number", "Object", "Ok", "Option", "Record", "Recorded", "Result", "Self", "Some", "String",
+    "Struct", "Symbol", "Time", "True", "Unknown", "Vec",
+];
+
+/// The model of some types.
+///
+/// # Errors
+/// 54000 for a schema that becomes too large.
+pub fn model(mut registered: Vec<Registered>) -> Result<Model> {
+    registered.sort_by(|a, b| (&a.event_type, a.version).cmp(&(&b.event_type, b.version)));
+    let mut names = Names::reserving(&RESERVED);
+    names.take("Meta", "");
+    let for_all = registered.iter().find(|r| r.event_type == "*");
+    let for_all = for_all.and_then(|r| r.meta.clone());
+    registered.retain(|r| r.event_type != "*");
+
+    let mut draft = Draft::default();
+    let mut roots = vec![root(for_all.as_ref(), "Meta", true, &mut draft)?];
+    let mut events = Vec::new();
+    for of_type in registered.chunk_by(|a, b| a.event_type == b.event_type) {
+        let base = base_name(of_type, &mut names);
+        for one in of_type {
+            let name = format!("{base}V{}", one.version);
+            roots.push(root(one.data.as_ref(), &name, false, &mut draft)?);
+            let data = roots.len() - 1;
+            let meta = match &one.meta {
+                None => 0,
+                Some(own) => {
+                    let own = together(for_all.as_ref(), own);
+                    roots.push(root(Some(&own), &format!("{name}Meta"), true, &mut draft)?);
+                    roots.len() - 1
+                }
+            };
+            events.push(EventType {
+                event_type: one.event_type.clone(),
+                version: one.version,
+                plain_name: None,
+                name,
+                data,
+                meta,
+            });
+        }
+        if let Some(newest) = events.last_mut() {
+            newest.plain_name = Some(base);
+        }
+    }
+    draft.settle();
+    let (declarations, places) = finish(draft.declarations, &roots, &mut names);
+    for event in &mut events {
+        event.data = places[event.data];
+        event.meta = places[event.meta];
+    }
+    Ok(Model {
+        events,
+        declarations,
+        meta: places[0],
+    })
+}
+
+/// A name that is free with all that is made of it. Types that come to the same name are numbered in their order.
+fn base_name(versions: &[Registered], names: &mut Names) -> String {
+    let wanted = pascal(&versions[0].event_type);
+    let family = |base: &str| {
+        let ends = ["", "Event", "Meta"];
+        let mut family: Vec<String> = ends.map(|end| format!("{base}{end}")).to_vec();
+        for one in versions {
+            family.extend(ends.map(|end| format!("{base}V{}{end}", one.version)));
+        }
+        family
+    };
+    let numbered = (2_u64..).map(|i| format!("{wanted}{i}"));
+    let free = |base: &String| family(base).iter().all(|n| names.is_free(n));
+    let base = std::iter::once(wanted.clone()).chain(numbered).find(free);
+    let base = base.unwrap_or(wanted);
+    for name in family(&base) {
+        names.take(&name, "");
+    }
+    base
+}
+
+/// The declaration of what one schema is about. Metadata is an object, whether its schema says so or not.
+fn root(schema: Option<&Value>, name: &str, is_meta: bool, draft: &mut Draft) -> Result<usize> {
+    let mut shape = match schema {
+        Some(schema) => schema::read(schema, name, draft)?,
+        None => Shape::Any,
+    };
+    if is_meta && shape == Shape::Any {
+        shape = Shape::Map(Box::new(Shape::Any));
+    }
+    let slot = draft.open(name, schema.map(schema::doc).unwrap_or_default());
+    draft.close(slot, Kind::Alias(shape));
+    Ok(slot)
+}
+
+/// A schema of metadata, with the one that holds for all events. References stay within their own.
+fn together(for_all: Option<&Value>, own: &Value) -> Value {
+    let Some(for_all) = for_all else {
+        return own.clone();
+    };
+    json!({
+        "description": own.get("description").cloned().unwrap_or_default(),
+        "allOf": [{"$ref": "#/$defs/all"}, {"$ref": "#/$defs/own"}],
+        "$defs": {"all": moved(for_all, "#/$defs/all"), "own": moved(own, "#/$defs/own")},
+    })
+}
+
+fn moved(schema: &Value, to: &str) -> Value {
+    let member = |(key, value): (&String, &Value)| {
+        let value = match value.as_str().and_then(|v| v.strip_prefix('#')) {
+            Some(rest) if key == "$ref" => json!(format!("{to}{rest}")),
+            _ => moved(value, to),
+        };
+        (key.clone(), value)
+    };
+    match schema {
+        Value::Object(keys) => Value::Object(keys.iter().map(member).collect::<Map<_, _>>()),
+        Value::Array(elements) => elements.iter().map(|e| moved(e, to)).collect(),
+        other => other.clone(),
+    }
+}
+
+/// Sees through other names, leaves what nobody mentions, and gives out names; with the places of the roots.
+fn finish(mut all: Vec<Declaration>, roots: &[usize], names: &mut Names) -> (Vec<Declaration>, Vec<usize>) {
+    let kept = recursive_aliases(&all);
+    let simplified = all.iter().map(|d| {
+        let mut kind = d.kind.clone();
+        for shape in kind.shapes_mut() {
+            *shape = simplify(shape, &all, &kept);
+        }
+        kind
+    });
+    let simplified: Vec<Kind> = simplified.collect();
+    for (declaration, kind) in all.iter_mut().zip(simplified) {
+        declaration.kind = kind;
+    }
+    // A root that only names another declaration, which wishes for the same name, is that one.
+    let mut places = Vec::new();
+    let mut is_root = BTreeSet::new();
+    for &slot in roots {
+        let target = match &all[slot].kind {
+            Kind::Alias(Shape::Named(n)) if all[*n].name == all[slot].name => *n,
+            _ => slot,
+        };
+        is_root.insert(target);
+        places.push(target);
+    }
+
+    let mut order: Vec<usize> = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut open: Vec<usize> = places.iter().rev().copied().collect();
+    while let Some(n) = open.pop() {
+        if !seen.insert(n) {
+            continue;
+        }
+        order.push(n);
+        let mut next = Vec::new();
+        all[n].kind.shapes().iter().for_each(|s| mentioned(s, &mut next));
+        open.extend(next.iter().rev());
+    }
+    let new: BTreeMap<usize, usize> = order.iter().enumerate().map(|(i, n)| (*n, i)).collect();
+    let declarations = order.iter().map(|n| {
+        let old = &mut all[*n];
+        let mut kind = std::mem::replace(&mut old.kind, Kind::Open);
+        kind.shapes_mut().into_iter().for_each(|s| renumber(s, &new));
+        let name = std::mem::take(&mut old.name);
+        let name = if is_root.contains(n) { name } else { names.take(&name, "") };
+        let doc = std::mem::replace(&mut old.doc, Doc::default());
+        Declaration { name, doc, kind }
+    });
+    let declarations = declarations.collect();
+    let places = places.iter().map(|n| new[n]).collect();
+    (declarations, places)
+}
+
+/// The other names that stand in what they name: they stay names.
+fn recursive_aliases(all: &[Declaration]) -> BTreeSet<usize> {
+    let alias = |n: usize| match &all[n].kind {
+        Kind::Alias(shape) => Some(shape),
+        _ => None,
+    };
+    let is_recursive = |n: &usize| {
+        let mut seen = BTreeSet::new();
+        let mut open = Vec::new();
+        alias(*n).into_iter().for_each(|s| mentioned(s, &mut open));
+        while let Some(next) = open.pop() {
+            if next == *n {
+                return true;
+            }
+            if seen.insert(next) {
+                alias(next).into_iter().for_each(|s| mentioned(s, &mut open));
+            }
+        }
+        false
+    };
+    (0..all.len()).filter(is_recursive).collect()
+}
+
+fn simplify(shape: &Shape, all: &[Declaration], kept: &BTreeSet<usize>) -> Shape {
+    let inner = |shape: &Shape| Box::new(simplify(shape, all, kept));
+    match shape {
+        Shape::Nullable(shape) => inner(shape).nullable(),
+        Shape::List(shape) => Shape::List(inner(shape)),
+        Shape::Map(shape) => Shape::Map(inner(shape)),
+        Shape::Named(n) => match &all[*n].kind {
+            // One that is nothing but itself.
+            Kind::Alias(shape) if kept.contains(n) && is_hollow(shape, all, all.len()) => Shape::Any,
+            Kind::Alias(shape) if !kept.contains(n) => simplify(shape, all, kept),
+            _ => shape.clone(),
+        },
+        other => other.clone(),
+    }
+}
+
+/// Whether names lead to names without end.
+fn is_hollow(shape: &Shape, all: &[Declaration], steps: usize) -> bool {
+    match shape {
+        Shape::Nullable(shape) => is_hollow(shape, all, steps),
+        Shape::Named(n) => match &all[*n].kind {
+            Kind::Alias(shape) => steps == 0 || is_hollow(shape, all, steps - 1),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+fn renumber(shape: &mut Shape, new: &BTreeMap<usize, usize>) {
+    match shape {
+        Shape::Named(n) => *n = new[n],
+        Shape::Nullable(shape) | Shape::List(shape) | Shape::Map(shape) => renumber(shape, new),
+        _ => {}
+    }
+}

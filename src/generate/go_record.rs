@@ -1,0 +1,284 @@
+//! Go's structs for objects and unions, with the methods that some need.
+
+use super::go::{NATIVE, aligned, docs, exported, shape_of};
+use super::model::{Field, JsonKind, Model, Shape, Test, Variant};
+use super::names::Names;
+use super::text::{Text, comment, quoted};
+
+/// What is left out, or null, or a value: there is no pointer for all three.
+pub const NULLABLE: &str = r#"// Nullable is a value that may be left out, or null: empty, or one pointer, which is nil for null.
+type Nullable[T any] []*T
+
+// NullableOf is a value that is there; null for nil.
+func NullableOf[T any](value *T) Nullable[T] {
+	return Nullable[T]{value}
+}
+
+// MarshalJSON writes the value, or null.
+func (n Nullable[T]) MarshalJSON() ([]byte, error) {
+	if len(n) == 0 {
+		return []byte("null"), nil
+	}
+	return json.Marshal(n[0])
+}
+
+// UnmarshalJSON reads a value, or null.
+func (n *Nullable[T]) UnmarshalJSON(data []byte) error {
+	var value *T
+	if err := json.Unmarshal(data, &value); err != nil {
+		return err
+	}
+	*n = Nullable[T]{value}
+	return nil
+}
+"#;
+
+/// How unions look at values.
+pub const UNION: &str = r#"// jsonKind is the kind of a JSON value, and the properties of an object.
+func jsonKind(data []byte) (string, map[string]json.RawMessage) {
+	data = bytes.TrimSpace(data)
+	if len(data) == 0 {
+		return "", nil
+	}
+	switch data[0] {
+	case '{':
+		var properties map[string]json.RawMessage
+		if json.Unmarshal(data, &properties) != nil {
+			return "", nil
+		}
+		return "object", properties
+	case '[':
+		return "array", nil
+	case '"':
+		return "string", nil
+	case 't', 'f':
+		return "boolean", nil
+	case 'n':
+		return "null", nil
+	}
+	return "number", nil
+}
+
+// isOneOf tells whether a JSON value is one of some strings.
+func isOneOf(data json.RawMessage, values ...string) bool {
+	var text string
+	if json.Unmarshal(data, &text) != nil {
+		return false
+	}
+	for _, value := range values {
+		if text == value {
+			return true
+		}
+	}
+	return false
+}
+
+// hasAll tells whether all of some properties are there.
+func hasAll(properties map[string]json.RawMessage, names ...string) bool {
+	for _, name := range names {
+		if _, ok := properties[name]; !ok {
+			return false
+		}
+	}
+	return true
+}
+"#;
+
+/// A field as Go has it.
+struct Member<'a> {
+    field: &'a Field,
+    name: String,
+    go_type: String,
+}
+
+/// The struct of an object.
+pub fn record(model: &Model, number: usize, fields: &[Field], rest: Option<&Shape>, text: &mut Text) {
+    let name = &model.declarations[number].name;
+    let mut names = Names::reserving(&["MarshalJSON", "UnmarshalJSON"]);
+    let additional = rest.map(|_| names.take("Additional", "_"));
+    let member = |field| Member {
+        field,
+        name: names.take(&exported(&field.json), "_"),
+        go_type: member_type(model, number, field),
+    };
+    let members: Vec<Member> = fields.iter().map(member).collect();
+    let is_plain = rest.is_none() && fields.iter().all(|f| fits_tag(&f.json));
+    if members.is_empty() && rest.is_none() {
+        text.line(format!("type {name} struct{{}}"));
+        return;
+    }
+    text.line(format!("type {name} struct {{"));
+    text.block(|t| {
+        // A comment ends a column.
+        let mut lines = Vec::new();
+        for member in &members {
+            let comment = comment(&member.field.doc, Some(&member.field.shape), &NATIVE);
+            if !comment.is_empty() {
+                aligned(t, &std::mem::take(&mut lines));
+                docs(t, &comment);
+            }
+            let omit = if member.field.required { "" } else { ",omitempty" };
+            let mut line = vec![member.name.clone(), member.go_type.clone()];
+            if is_plain {
+                line.push(format!("`json:\"{}{omit}\"`", member.field.json));
+            }
+            lines.push(line);
+        }
+        aligned(t, &lines);
+        if let (Some(rest), Some(name)) = (rest, &additional) {
+            docs(t, &["All other properties.".to_owned()]);
+            t.line(format!("{name} map[string]{}", shape_of(model, rest)));
+        }
+    });
+    text.line("}");
+    if !is_plain {
+        marshal(name, &members, additional.as_deref(), text);
+        unmarshal(name, &members, additional.as_deref(), rest.map(|r| shape_of(model, r)), text);
+    }
+}
+
+fn member_type(model: &Model, number: usize, field: &Field) -> String {
+    let inner = shape_of(model, &field.shape);
+    match &field.shape {
+        // Its null is a value of its own, and its absence is no value.
+        Shape::Any => inner,
+        shape if !field.required && model.takes_null(shape) => {
+            format!("Nullable[{}]", shape_of(model, shape.not_null()))
+        }
+        shape if !field.required || matches!(shape, Shape::Named(_)) && model.is_recursive(number, shape) => {
+            format!("*{inner}")
+        }
+        _ => inner,
+    }
+}
+
+/// Whether encoding/json takes the name from a tag.
+fn fits_tag(name: &str) -> bool {
+    let fits = |c: char| c.is_alphanumeric() && !c.is_numeric() || c.is_ascii_digit() || "!#$%&()*+-./:;<=>?@[]^_{|}~ ".contains(c);
+    !name.is_empty() && name != "-" && name.chars().all(fits)
+}
+
+fn marshal(name: &str, members: &[Member], additional: Option<&str>, text: &mut Text) {
+    text.gap();
+    text.line("// MarshalJSON writes all properties.");
+    text.line(format!("func (r {name}) MarshalJSON() ([]byte, error) {{"));
+    text.block(|t| {
+        t.line("object := map[string]any{}");
+        if let Some(additional) = additional {
+            t.line(format!("for name, value := range r.{additional} {{\n\tobject[name] = value\n}}"));
+        }
+        for Member { field, name, go_type } in members {
+            let put = format!("object[{}] = r.{name}", quoted(&field.json));
+            if field.required {
+                t.line(put);
+            } else if go_type.starts_with('*') {
+                t.line(format!("if r.{name} != nil {{\n\t{put}\n}}"));
+            } else {
+                t.line(format!("if len(r.{name}) > 0 {{\n\t{put}\n}}"));
+            }
+        }
+        t.line("return json.Marshal(object)");
+    });
+    text.line("}");
+}
+
+fn unmarshal(name: &str, members: &[Member], additional: Option<&str>, rest: Option<String>, text: &mut Text) {
+    text.gap();
+    text.line("// UnmarshalJSON reads all properties.");
+    text.line(format!("func (r *{name}) UnmarshalJSON(data []byte) error {{"));
+    text.block(|t| {
+        t.line("var object map[string]json.RawMessage");
+        t.line("if err := json.Unmarshal(data, &object); err != nil {\n\treturn err\n}");
+        t.line(format!("*r = {name}{{}}"));
+        for Member { field, name, .. } in members {
+            let key = quoted(&field.json);
+            t.line(format!("if value, ok := object[{key}]; ok {{"));
+            t.block(|t| {
+                t.line(format!("if err := json.Unmarshal(value, &r.{name}); err != nil {{\n\treturn err\n}}"));
+                if additional.is_some() {
+                    t.line(format!("delete(object, {key})"));
+                }
+            });
+            t.line("}");
+        }
+        if let (Some(additional), Some(rest)) = (additional, rest) {
+            t.line(format!("r.{additional} = map[string]{rest}{{}}"));
+            t.line("for name, data := range object {");
+            t.block(|t| {
+                t.line(format!("var value {rest}"));
+                t.line("if err := json.Unmarshal(data, &value); err != nil {\n\treturn err\n}");
+                t.line(format!("r.{additional}[name] = value"));
+            });
+            t.line("}");
+        }
+        t.line("return nil");
+    });
+    text.line("}");
+}
+
+/// The struct of a union: a pointer for each variant.
+pub fn union(model: &Model, name: &str, variants: &[Variant], text: &mut Text) {
+    let mut names = Names::reserving(&["MarshalJSON", "UnmarshalJSON"]);
+    let fields: Vec<String> = variants.iter().map(|v| names.take(&v.name, "_")).collect();
+    docs(text, &[format!("{name} is one of its fields: all others are nil.")]);
+    text.line(format!("type {name} struct {{"));
+    let line = |(field, variant): (&String, &Variant)| {
+        vec![field.clone(), format!("*{}", shape_of(model, &variant.shape))]
+    };
+    let lines: Vec<_> = fields.iter().zip(variants).map(line).collect();
+    text.block(|t| aligned(t, &lines));
+    text.line("}");
+
+    text.gap();
+    text.line("// MarshalJSON writes the field that is not nil.");
+    text.line(format!("func (u {name}) MarshalJSON() ([]byte, error) {{"));
+    text.block(|t| {
+        t.line("switch {");
+        for field in &fields {
+            t.line(format!("case u.{field} != nil:\n\treturn json.Marshal(u.{field})"));
+        }
+        t.line("}");
+        t.line(format!("return nil, fmt.Errorf(\"{name}: all fields are nil\")"));
+    });
+    text.line("}");
+
+    text.gap();
+    text.line("// UnmarshalJSON reads what the value is.");
+    text.line(format!("func (u *{name}) UnmarshalJSON(data []byte) error {{"));
+    text.block(|t| {
+        let looks_inside = variants.iter().any(|v| !matches!(v.test, Test::Kind(_)));
+        let properties = if looks_inside { "properties" } else { "_" };
+        t.line(format!("*u = {name}{{}}"));
+        t.line(format!("kind, {properties} := jsonKind(data)"));
+        t.line("switch {");
+        for (field, variant) in fields.iter().zip(variants) {
+            t.line(format!("case {}:\n\treturn json.Unmarshal(data, &u.{field})", test(&variant.test)));
+        }
+        t.line("}");
+        t.line(format!("return fmt.Errorf(\"{name}: not a value of it: %s\", kind)"));
+    });
+    text.line("}");
+}
+
+fn test(test: &Test) -> String {
+    let list = |values: &[String]| {
+        let values: Vec<String> = values.iter().map(|v| quoted(v)).collect();
+        values.join(", ")
+    };
+    match test {
+        Test::Kind(kind) => {
+            let kind = match kind {
+                JsonKind::Boolean => "boolean",
+                JsonKind::Number => "number",
+                JsonKind::String => "string",
+                JsonKind::Array => "array",
+                JsonKind::Object => "object",
+            };
+            format!("kind == {}", quoted(kind))
+        }
+        Test::Property(name, values) => {
+            format!("isOneOf(properties[{}], {})", quoted(name), list(values))
+        }
+        Test::Has(names) => format!("hasAll(properties, {})", list(names)),
+    }
+}

@@ -1,0 +1,234 @@
+//! A schema with all that it takes from others: `$ref` and `allOf` are gone from it.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::dcb::error::Result;
+
+use super::schema::Reader;
+
+/// Keys that say nothing about what is allowed.
+const ANNOTATIONS: [&str; 17] = [
+    "$schema",
+    "$id",
+    "$comment",
+    "$defs",
+    "$anchor",
+    "definitions",
+    "title",
+    "description",
+    "default",
+    "deprecated",
+    "examples",
+    "readOnly",
+    "writeOnly",
+    "discriminator",
+    "unevaluatedProperties",
+    "unevaluatedItems",
+    "not",
+];
+/// Schemas that hold under conditions: what they know of properties is taken as optional.
+const ALSO: &str = "en57:also";
+
+/// Whether nothing but these keys and annotations is there.
+pub fn is_empty(schema: &Map<String, Value>, but: &[&str]) -> bool {
+    let counts = |k: &&String| !ANNOTATIONS.contains(&k.as_str()) && !but.contains(&k.as_str());
+    !schema.keys().any(|k| counts(&k))
+}
+
+/// Leaves what restricts.
+pub fn remove_annotations(schema: &mut Map<String, Value>) {
+    schema.retain(|k, _| !ANNOTATIONS.contains(&k.as_str()));
+}
+
+/// Whether an alternative tells of no property, as `{"required": ["a"]}`: it makes no type of its own.
+pub fn only_asserts(alternative: &Value) -> bool {
+    alternative
+        .as_object()
+        .is_none_or(|keys| is_empty(keys, &["required", "minProperties", "maxProperties"]))
+}
+
+/// The schema and all that it takes from others, as one.
+///
+/// # Errors
+/// 54000 for one that becomes too large.
+pub fn merge(
+    reader: &mut Reader<'_>,
+    schema: &Value,
+    references: &mut Vec<String>,
+) -> Result<Map<String, Value>> {
+    reader.spend()?;
+    let Value::Object(own) = schema else {
+        return Ok(Map::new());
+    };
+    let mut whole = own.clone();
+    whole.remove("allOf");
+    whole.remove("$ref");
+    let mut also: Vec<Value> = Vec::new();
+    for key in ["then", "else"] {
+        also.extend(whole.remove(key));
+    }
+    if let Some(Value::Object(dependent)) = whole.remove("dependentSchemas") {
+        also.extend(dependent.into_iter().map(|(_, v)| v));
+    }
+    if !also.is_empty() {
+        combine(&mut whole, Map::from_iter([(ALSO.to_owned(), Value::Array(also))]));
+    }
+
+    if let Some(reference) = own.get("$ref").and_then(Value::as_str)
+        && !references.iter().any(|r| r == reference)
+        && let Some(target) = reader.resolve(reference)
+    {
+        references.push(reference.to_owned());
+        let part = merge(reader, &target, references)?;
+        references.pop();
+        combine(&mut whole, part);
+    }
+    for part in own.get("allOf").and_then(Value::as_array).into_iter().flatten() {
+        let part = merge(reader, part, references)?;
+        combine(&mut whole, part);
+    }
+    Ok(whole)
+}
+
+/// Adds to a merged schema what another one says.
+fn combine(whole: &mut Map<String, Value>, part: Map<String, Value>) {
+    for (key, theirs) in part {
+        let Some(ours) = whole.get_mut(&key) else {
+            whole.insert(key, theirs);
+            continue;
+        };
+        match (key.as_str(), &mut *ours, theirs) {
+            ("properties" | "patternProperties", Value::Object(ours), Value::Object(theirs)) => {
+                for (name, schema) in theirs {
+                    match ours.get_mut(&name) {
+                        Some(own) => both(own, schema),
+                        None => _ = ours.insert(name, schema),
+                    }
+                }
+            }
+            ("required" | ALSO, Value::Array(ours), Value::Array(theirs)) => ours.extend(theirs),
+            ("additionalProperties" | "items", ours, theirs) => both(ours, theirs),
+            ("enum", Value::Array(ours), Value::Array(theirs)) => {
+                ours.retain(|v| theirs.contains(v));
+            }
+            ("type", ours, theirs) => {
+                let theirs = names(&theirs);
+                let fits = |t: &String| theirs.contains(t) || t == "integer" && theirs.contains(&"number".into());
+                let narrowed = names(ours).contains(&"number".into()) && theirs.contains(&"integer".into());
+                let mut kept: Vec<String> = names(ours).into_iter().filter(fits).collect();
+                kept.extend(narrowed.then(|| "integer".into()));
+                *ours = json!(kept);
+            }
+            // A second set of alternatives finds the other key, or goes without saying.
+            ("anyOf" | "oneOf", _, theirs) => {
+                let other = if key == "anyOf" { "oneOf" } else { "anyOf" };
+                whole.entry(other).or_insert(theirs);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What fits two schemas.
+fn both(ours: &mut Value, theirs: Value) {
+    if *ours == theirs || theirs == Value::Bool(true) || *ours == Value::Bool(false) {
+        return;
+    }
+    *ours = match ours {
+        Value::Bool(true) => theirs,
+        _ if theirs == Value::Bool(false) => theirs,
+        _ => json!({"allOf": [ours.clone(), theirs]}),
+    };
+}
+
+fn names(types: &Value) -> Vec<String> {
+    let name = |t: &Value| t.as_str().map(str::to_owned);
+    match types {
+        Value::Array(names) => names.iter().filter_map(name).collect(),
+        one => name(one).into_iter().collect(),
+    }
+}
+
+/// The types that a merged schema allows; where it does not say, those that it speaks of.
+pub fn types(schema: &Map<String, Value>) -> Vec<String> {
+    if let Some(types) = schema.get("type") {
+        let mut names = names(types);
+        names.sort();
+        names.dedup();
+        return names;
+    }
+    const SPEAKING: [(&str, &[&str]); 4] = [
+        (
+            "object",
+            &["properties", "required", "additionalProperties", "patternProperties", ALSO],
+        ),
+        ("array", &["items", "prefixItems", "minItems", "maxItems"]),
+        ("string", &["format", "pattern", "minLength", "maxLength"]),
+        ("number", &["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"]),
+    ];
+    let spoken = |keys: &[&str]| keys.iter().any(|k| schema.contains_key(*k));
+    let found = SPEAKING.iter().filter(|(_, keys)| spoken(keys));
+    found.map(|(name, _)| (*name).to_owned()).collect()
+}
+
+/// What a merged schema says of objects.
+pub struct Object {
+    /// The properties, and whether each must be there.
+    pub properties: BTreeMap<String, (Value, bool)>,
+    /// The schema of all others, where it says that there may be others.
+    pub rest: Option<Value>,
+    /// Whether there are no others.
+    pub is_closed: bool,
+}
+
+impl Object {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// 54000 for a schema that becomes too large.
+    pub fn of(reader: &mut Reader<'_>, schema: &Map<String, Value>) -> Result<Self> {
+        let of = |schema: &Map<String, Value>, key: &str| match schema.get(key) {
+            Some(Value::Object(found)) => found.clone(),
+            _ => Map::new(),
+        };
+        let mut known = of(schema, "properties");
+        for also in schema.get(ALSO).and_then(Value::as_array).into_iter().flatten() {
+            let also = merge(reader, also, &mut Vec::new())?;
+            for (name, schema) in of(&also, "properties") {
+                known.entry(name).or_insert(schema);
+            }
+        }
+        let required = schema.get("required").and_then(Value::as_array);
+        let required = required.into_iter().flatten().filter_map(Value::as_str);
+        let required: Vec<&str> = required.collect();
+        for name in &required {
+            known.entry(*name).or_insert(Value::Bool(true));
+        }
+        // What nothing fits is never there.
+        known.retain(|_, schema| *schema != Value::Bool(false));
+
+        let others = schema.get("additionalProperties");
+        let patterns = of(schema, "patternProperties");
+        let mut rest: Vec<Value> = patterns.into_iter().map(|(_, v)| v).collect();
+        // What no pattern matches may be anything, if it is not said otherwise.
+        let unsaid = (!rest.is_empty() && others.is_none()).then_some(Value::Bool(true));
+        rest.extend(others.filter(|o| **o != Value::Bool(false)).cloned());
+        rest.extend(unsaid);
+        let rest = match rest.len() {
+            0 => None,
+            1 => Some(rest.remove(0)),
+            _ => Some(json!({"anyOf": rest})),
+        };
+        let with = |(name, schema): (String, Value)| {
+            let is_required = required.contains(&name.as_str());
+            (name, (schema, is_required))
+        };
+        Ok(Self {
+            is_closed: others == Some(&Value::Bool(false)) && rest.is_none(),
+            properties: known.into_iter().map(with).collect(),
+            rest,
+        })
+    }
+}

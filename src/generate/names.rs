@@ -1,0 +1,107 @@
+//! Names: from the words of event types and properties to identifiers that every language takes, unique where they must be.
+
+use std::collections::BTreeSet;
+
+/// Longer names lose their last words.
+const NAME_CHARS: usize = 64;
+
+/// The words of a text: runs of letters and digits, split where a small letter comes before a capital one.
+pub fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut last = ' ';
+    let chars: Vec<char> = text.chars().collect();
+    for (i, &c) in chars.iter().enumerate() {
+        let next_is_small = chars.get(i + 1).is_some_and(|n| n.is_lowercase());
+        let starts = c.is_uppercase() && (!last.is_uppercase() || next_is_small);
+        if (starts || !is_plain(c)) && !word.is_empty() {
+            words.push(std::mem::take(&mut word));
+        }
+        if is_plain(c) {
+            word.extend(c.to_lowercase().filter(|l| is_plain(*l)));
+        } else if c.is_alphanumeric() {
+            words.push(format!("u{:x}", c as u32));
+        }
+        last = c;
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+/// Whether all five languages take the character in a name, and keep it as it is: the common letters of Latin, Greek,
+/// Cyrillic, Chinese, Japanese and Korean.
+fn is_plain(c: char) -> bool {
+    let is_letter = matches!(c,
+        '\u{c0}'..='\u{131}' | '\u{134}'..='\u{13e}' | '\u{141}'..='\u{148}' | '\u{14a}'..='\u{17e}'
+        | '\u{386}'..='\u{3ce}' | '\u{400}'..='\u{481}' | '\u{48a}'..='\u{52f}' | '\u{3041}'..='\u{3096}'
+        | '\u{30a1}'..='\u{30fa}' | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}');
+    c.is_ascii_alphanumeric() || is_letter && c.is_alphabetic()
+}
+
+/// `OrderPlaced`. It begins with a capital letter, as Go and Ruby demand; where there is none, with an X.
+pub fn pascal(text: &str) -> String {
+    let mut name = String::new();
+    for word in words(text) {
+        if !name.is_empty() && name.chars().count() + word.chars().count() > NAME_CHARS {
+            break;
+        }
+        let mut chars = word.chars();
+        if let Some(first) = chars.next() {
+            // Two numbers in a row stay two: 1.1 and 11 are not the same.
+            if first.is_ascii_digit() && name.ends_with(|c: char| c.is_ascii_digit()) {
+                name.push('_');
+            }
+            name.extend(first.to_uppercase());
+            name.push_str(chars.as_str());
+        }
+    }
+    if !name.starts_with(char::is_uppercase) {
+        name.insert(0, 'X');
+    }
+    name
+}
+
+/// `order_placed`. It begins with a letter; where there is none, with an x.
+pub fn snake(text: &str) -> String {
+    let mut name = words(text).join("_");
+    if !name.starts_with(char::is_alphabetic) {
+        name.insert(0, 'x');
+    }
+    name
+}
+
+/// `orderPlaced`, as the name of a function.
+pub fn camel(text: &str) -> String {
+    let name = pascal(text);
+    let mut chars = name.chars();
+    let first = chars.next().into_iter().flat_map(char::to_lowercase);
+    first.chain(chars).collect()
+}
+
+/// Names that are taken. Each is given out once; who comes later gets a number.
+#[derive(Default)]
+pub struct Names(BTreeSet<String>);
+
+impl Names {
+    /// With names that nobody gets.
+    pub fn reserving(reserved: &[&str]) -> Self {
+        Self(reserved.iter().map(|&name| name.to_owned()).collect())
+    }
+
+    /// Whether the name is still free.
+    pub fn is_free(&self, name: &str) -> bool {
+        !self.0.contains(name)
+    }
+
+    /// The name, or it with the first number from 2 on, after the separator, that makes it unique.
+    pub fn take(&mut self, name: &str, separator: &str) -> String {
+        let free = |n: &String| self.is_free(n);
+        let numbered = (2_u64..).map(|i| format!("{name}{separator}{i}"));
+        let name = std::iter::once(name.to_owned()).chain(numbered).find(free);
+        let name = name.unwrap_or_default();
+        self.0.insert(name.clone());
+        name
+    }
+}
