@@ -8,6 +8,7 @@ pub mod append;
 pub mod check;
 pub mod dcb;
 pub mod frontier;
+pub mod generate;
 pub mod import;
 pub mod partitions;
 pub mod places;

@@ -49,3 +49,195 @@ fn every_language_writes_what_is_expected() {
         assert!(text == expected, "{file} differs: bless it and read the difference");
     }
 }
+
+// What the generator makes of Rust is a module here, with the lints of this crate.
+#[allow(dead_code)]
+#[path = "generate/expected/events.rs"]
+mod events;
+
+use events::{Event, EventData};
+
+/// The events of events.json as en57 returns them, and whether their type is not known.
+fn rows() -> Vec<(bool, Value)> {
+    let events: Vec<Value> = serde_json::from_str(&read("events.json")).expect("events.json");
+    let row = |(n, mut event): (usize, Value)| {
+        let object = event.as_object_mut().expect("an object");
+        let is_unknown = object.remove("unknown").is_some();
+        object.extend(
+            json!({
+                "position": n,
+                "id": "00000000-0000-7000-8000-000000000001",
+                "tags": ["a:1"],
+                "stream": null,
+                "stream_version": null,
+                "occurred_at": "2026-01-02T03:04:05.123456+00:00",
+                "recorded_at": "2026-01-02T03:04:05+00:00",
+                "partition": "default",
+            })
+            .as_object()
+            .expect("an object")
+            .clone(),
+        );
+        (is_unknown, event)
+    };
+    events.into_iter().enumerate().map(row).collect()
+}
+
+/// Numbers by their value: 5.0 is 5.
+fn meant(value: &Value) -> Value {
+    match value {
+        Value::Number(n) if n.is_f64() && n.as_f64().is_some_and(|f| f.fract() == 0.0) => {
+            json!(n.as_f64().map(|f| f as i64))
+        }
+        Value::Array(items) => items.iter().map(meant).collect(),
+        Value::Object(items) => {
+            Value::Object(items.iter().map(|(k, v)| (k.clone(), meant(v))).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+#[test]
+fn rust_reads_and_writes_events() {
+    for (is_unknown, row) in rows() {
+        let event: Event = serde_json::from_value(row.clone()).expect(&row.to_string());
+        assert_eq!(matches!(event, Event::Unknown(_)), is_unknown, "{row}");
+        let written = serde_json::to_value(&event).expect("JSON");
+        assert_eq!(meant(&written), meant(&row));
+    }
+}
+
+#[test]
+fn rust_makes_what_en57_append_takes() {
+    let order = events::OrderPlacedV1 {
+        note: None,
+        order_id: 7,
+        total: 1.5,
+    };
+    let meta: events::Meta = serde_json::from_value(json!({"user": null})).expect("meta");
+    assert_eq!(
+        order.to_append(&["a:1"], Some(&meta)).expect("JSON"),
+        json!({
+            "type": "order placed",
+            "schema_version": 1,
+            "data": {"orderId": 7, "total": 1.5},
+            "tags": ["a:1"],
+            "meta": {"user": null},
+        })
+    );
+}
+
+fn one(schema: Value) -> Vec<Registered> {
+    vec![Registered {
+        event_type: "t".into(),
+        version: 1,
+        data: Some(schema),
+        meta: None,
+    }]
+}
+
+fn typescript(schema: Value) -> String {
+    generate("typescript", one(schema), None).expect("typescript")
+}
+
+#[test]
+fn schemas_that_tell_little_become_any_json() {
+    for schema in [
+        json!(true),
+        json!({}),
+        json!({"$ref": "#"}),
+        json!({"$ref": "https://example.org/schema"}),
+        json!({"$ref": "#/$defs/missing"}),
+        json!({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}),
+        json!({"anyOf": [{"type": "string"}, {}]}),
+        json!({"enum": []}),
+        json!({"type": 7}),
+    ] {
+        let text = typescript(schema.clone());
+        assert!(text.contains("export type TV1 = unknown;"), "{schema}\n{text}");
+    }
+}
+
+#[test]
+fn all_of_narrows_and_any_of_joins() {
+    let cases = [
+        (json!({"allOf": [{"type": ["number", "string"]}, {"type": "integer"}]}), "number"),
+        (json!({"allOf": [{"enum": ["a", "b"]}, {"enum": ["b", "c"]}]}), "\"b\""),
+        (json!({"anyOf": [{"const": "a"}, {"enum": ["b", null]}]}), "\"a\" | \"b\" | null"),
+        (json!({"anyOf": [{"const": 2}, {"const": 1}]}), "1 | 2"),
+        (json!({"type": "object", "additionalProperties": {"$ref": "#"}}), "{ [key: string]: TV1 }"),
+        (json!({"type": "array", "prefixItems": [{"type": "string"}], "maxItems": 1}), "string[]"),
+        (json!({"type": "array", "prefixItems": [{"type": "string"}], "items": {"type": "null"}}), "(string | null)[]"),
+    ];
+    for (schema, wanted) in cases {
+        let text = typescript(schema.clone());
+        let nullable = wanted.replace("\"a\" | \"b\" | null", "TV12 | null");
+        assert!(text.contains(&format!("export type TV1 = {nullable};")), "{schema}\n{text}");
+    }
+}
+
+#[test]
+fn schemas_that_double_themselves_are_refused() {
+    let mut defs = serde_json::Map::new();
+    for i in 0..40 {
+        let next = json!({"$ref": format!("#/$defs/d{}", i + 1)});
+        defs.insert(format!("d{i}"), json!({"allOf": [next, next]}));
+    }
+    defs.insert("d40".into(), json!({"type": "object"}));
+    let schema = json!({"$ref": "#/$defs/d0", "$defs": defs});
+    let error = generate("go", one(schema), None).expect_err("too large");
+    assert_eq!(error.state, SqlState::LimitExceeded);
+}
+
+#[test]
+fn references_that_grow_without_end_come_to_one() {
+    // Each level merges anew: the properties of a level are those of the one above, and more.
+    let schema = json!({
+        "$ref": "#/$defs/a",
+        "$defs": {
+            "a": {"type": "object", "properties": {"x": {"allOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/b"}]}}},
+            "b": {"type": "object", "properties": {"x": {"allOf": [{"$ref": "#/$defs/b"}, {"$ref": "#/$defs/a"}]}}},
+        }
+    });
+    for (language, _) in FILES {
+        let text = generate(language, one(schema.clone()), None);
+        assert!(text.is_ok_and(|t| t.len() < 100_000), "{language}");
+    }
+}
+
+#[test]
+fn languages_and_modules_are_checked() {
+    let error = generate("Rusty", types(), None).expect_err("no language");
+    assert_eq!(error.state, SqlState::InvalidParameter);
+    let hint = error.hint.unwrap_or_default();
+    assert!(hint.contains("\"rust\"?") && hint.contains("go, python, ruby, rust, typescript"));
+    for (language, module) in [
+        ("rust", "m"),
+        ("python", "m"),
+        ("typescript", "m"),
+        ("go", "A"),
+        ("go", "func"),
+        ("go", "a\nb"),
+        ("go", ""),
+        ("ruby", "a"),
+        ("ruby", "A::"),
+        ("ruby", "A\nB"),
+    ] {
+        let error = generate(language, types(), Some(module)).expect_err(module);
+        assert_eq!(error.state, SqlState::InvalidParameter);
+    }
+    let text = generate("ruby", vec![], Some("Shop::Events")).expect("ruby");
+    assert!(text.contains("module Shop; end\nmodule Shop::Events\n"));
+    let text = generate("go", vec![], Some("shop")).expect("go");
+    assert!(text.contains("\npackage shop\n"));
+}
+
+#[test]
+fn comments_cannot_be_left() {
+    for (language, _) in FILES {
+        let schema = json!({"type": "object", "description": "a\u{2028}b\r\u{0}c */ \"\"\" \\", "properties": {"p": {"title": "x\ny\u{b}z"}}});
+        let text = generate(language, one(schema), None).expect(language);
+        assert!(!text.contains(['\u{2028}', '\r', '\0', '\u{b}']), "{language}");
+        assert!(language != "typescript" || !text.contains("c */"), "{text}");
+    }
+}

@@ -139,8 +139,29 @@ fn both(ours: &mut Value, theirs: Value) {
     *ours = match ours {
         Value::Bool(true) => theirs,
         _ if theirs == Value::Bool(false) => theirs,
-        _ => json!({"allOf": [ours.clone(), theirs]}),
+        _ => {
+            let mut parts = conjuncts(ours.take());
+            for part in conjuncts(theirs) {
+                if !parts.contains(&part) {
+                    parts.push(part);
+                }
+            }
+            json!({"allOf": parts})
+        }
     };
+}
+
+/// The parts of an allOf that has nothing else, so that the same parts are the same schema however often they meet.
+fn conjuncts(schema: Value) -> Vec<Value> {
+    match schema {
+        Value::Object(mut keys) if keys.len() == 1 && keys.contains_key("allOf") => {
+            match keys.remove("allOf") {
+                Some(Value::Array(parts)) => parts,
+                _ => Vec::new(),
+            }
+        }
+        other => vec![other],
+    }
 }
 
 fn names(types: &Value) -> Vec<String> {

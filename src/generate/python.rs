@@ -578,6 +578,8 @@ impl Writer<'_> {
                 let check = if values.iter().all(|v| v.is_boolean()) { "_boolean" } else { "_integer" };
                 format!("cast({}, {check}({json}))", self.annotation(shape))
             }
+            Shape::List(inner) if **inner == Shape::Any => format!("_list({json})"),
+            Shape::Map(inner) if **inner == Shape::Any => format!("_object({json})"),
             Shape::List(inner) => format!("[{} for item in _list({json})]", self.decode(inner, "item")),
             Shape::Map(inner) => {
                 format!("{{key: {} for key, item in _object({json}).items()}}", self.decode(inner, "item"))

@@ -144,6 +144,11 @@ impl Reader<'_> {
 
     /// The shape of a schema with all that it takes from others.
     fn merged(&mut self, schema: &Value, path: &str) -> Result<Shape> {
+        if let Some(Value::String(reference)) = schema.get("$ref")
+            && schema.as_object().is_some_and(|keys| merge::is_empty(keys, &["$ref"]))
+        {
+            return self.reference(reference, path);
+        }
         let schema = merge::merge(self, schema, &mut Vec::new())?;
         for key in ["oneOf", "anyOf"] {
             if let Some(Value::Array(alternatives)) = schema.get(key)

@@ -4,6 +4,7 @@
 mod admin;
 mod append;
 mod gem;
+mod generate;
 mod import;
 mod internals;
 mod partitions;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sees to it that all that building and testing needs is there; quick when it is. With 'lint', what that needs too; with
-# 'ruby', what the tests in tests/ruby need.
+# 'ruby', what the tests in tests/ruby need; with 'generate-LANGUAGE', what checks code that was generated in it.
 source "$(dirname "$0")/lib.sh"
 
 missing=()
@@ -50,6 +50,18 @@ if [[ ${1:-} == ruby ]]; then
     need ruby on_path ruby
     need ruby-pg ruby -e 'require "pg"; require "minitest"'
 fi
+case ${1:-} in
+    generate-python)
+        need python3 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+        need mypy on_path mypy
+        ;;
+    generate-ruby) need ruby on_path ruby ;;
+    generate-typescript)
+        need nodejs on_path node
+        need node-typescript on_path tsc
+        ;;
+    generate-go) need golang-go on_path gofmt ;;
+esac
 
 wheels=()
 if [[ -n ${PG_CONFIG:-} ]]; then

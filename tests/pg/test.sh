@@ -52,6 +52,7 @@ part "$root/tests/pg/suites.sh"
 if [[ -z ${TESTS:-} ]]; then
     part rust_tests
     part "$root/tests/pg/ruby.sh"
+    part "$root/tests/generate/run.sh"
     part "$root/tests/pg/docs.sh"
 fi
 [[ -z ${ALSO_PG:-} ]] || part other_major "$ALSO_PG"

@@ -591,41 +591,7 @@ type ConditionalV1 struct {
 
 type EmptyV1 struct{}
 
-type FolderMovedV1 struct {
-	Children []FolderMovedV1ChildrenItem `json:"children"`
-	Name     string                      `json:"name"`
-	Parent   *FolderMovedV1Folder        `json:"parent,omitempty"`
-}
-
-// FolderMovedV1ChildrenItem is one of its fields: all others are nil.
-type FolderMovedV1ChildrenItem struct {
-	Folder *FolderMovedV1Folder
-	File   *FolderMovedV1File
-}
-
-// MarshalJSON writes the field that is not nil.
-func (u FolderMovedV1ChildrenItem) MarshalJSON() ([]byte, error) {
-	switch {
-	case u.Folder != nil:
-		return json.Marshal(u.Folder)
-	case u.File != nil:
-		return json.Marshal(u.File)
-	}
-	return nil, fmt.Errorf("FolderMovedV1ChildrenItem: all fields are nil")
-}
-
-// UnmarshalJSON reads what the value is.
-func (u *FolderMovedV1ChildrenItem) UnmarshalJSON(data []byte) error {
-	*u = FolderMovedV1ChildrenItem{}
-	kind, properties := jsonKind(data)
-	switch {
-	case hasAll(properties, "children", "name"):
-		return json.Unmarshal(data, &u.Folder)
-	case hasAll(properties, "bytes", "name"):
-		return json.Unmarshal(data, &u.File)
-	}
-	return fmt.Errorf("FolderMovedV1ChildrenItem: not a value of it: %s", kind)
-}
+type FolderMovedV1 = FolderMovedV1Folder
 
 type FolderMovedV1Folder struct {
 	Children []FolderMovedV1FolderChildrenItem `json:"children"`

@@ -241,32 +241,7 @@ class EmptyV1:
         json: dict[str, object] = {}
         return json
 
-
-@dataclass(frozen=True, kw_only=True)
-class FolderMovedV1:
-    children: list[FolderMovedV1ChildrenItem]
-    name: str
-    parent: FolderMovedV1Folder | None = None
-
-    @staticmethod
-    def from_json(json: object) -> FolderMovedV1:
-        value = _object(json)
-        return FolderMovedV1(
-            children=[_parse_folder_moved_v1_children_item(item) for item in _list(value["children"])],
-            name=_text(value["name"]),
-            parent=_optional(value, "parent", FolderMovedV1Folder.from_json),
-        )
-
-    def to_json(self) -> dict[str, object]:
-        json: dict[str, object] = {
-            "children": [_dump_folder_moved_v1_children_item(item) for item in self.children],
-            "name": self.name,
-        }
-        if self.parent is not None:
-            json["parent"] = self.parent.to_json()
-        return json
-
-FolderMovedV1ChildrenItem: TypeAlias = "FolderMovedV1Folder | FolderMovedV1File"
+FolderMovedV1: TypeAlias = "FolderMovedV1Folder"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -550,7 +525,7 @@ class OrderPlacedV2:
             kind=cast(Literal["order"], _text(value["kind"])),
             labels=_optional(value, "labels", lambda item: {key: _nullable(item, lambda item: [_time(item) for item in _list(item)]) for key, item in _object(item).items()}),
             note=_nullable(value["note"], _text),
-            open_tuple=_optional(value, "openTuple", lambda item: [item for item in _list(item)]),
+            open_tuple=_optional(value, "openTuple", _list),
             order_id=_id(value["orderId"]),
             payment=_parse_order_placed_v2_payment(value["payment"]),
             placed_at=_time(value["placedAt"]),
@@ -1214,7 +1189,7 @@ class FolderMovedV1Event(Envelope):
         return _append(
             "folder moved",
             1,
-            data.to_json(),
+            _dump_folder_moved_v1(data),
             tags,
             None if meta is None else meta.to_json(),
             id,
@@ -1226,7 +1201,7 @@ class FolderMovedV1Event(Envelope):
             self,
             self.type,
             self.schema_version,
-            self.data.to_json(),
+            _dump_folder_moved_v1(self.data),
             None if self.meta is None else self.meta.to_json(),
         )
 
@@ -1716,7 +1691,7 @@ def parse_event(row: Mapping[str, object]) -> Event:
     if kind == ("folder moved", 1) and data is not None:
         return FolderMovedV1Event(
             **envelope,
-            data=FolderMovedV1.from_json(data),
+            data=_parse_folder_moved_v1(data),
             meta=_nullable(meta, Meta.from_json),
         )
     if kind == ("formula", 3) and data is not None:
@@ -1872,20 +1847,12 @@ def _dump_blurred_v1_a(value: BlurredV1A) -> object:
     return value
 
 
-def _parse_folder_moved_v1_children_item(json: object) -> FolderMovedV1ChildrenItem:
-    if isinstance(json, dict) and all(name in json for name in ("children", "name",)):
-        return FolderMovedV1Folder.from_json(json)
-    if isinstance(json, dict) and all(name in json for name in ("bytes", "name",)):
-        return FolderMovedV1File.from_json(json)
-    raise ValueError(f"not a FolderMovedV1ChildrenItem: {json!r}")
+def _parse_folder_moved_v1(json: object) -> FolderMovedV1:
+    return FolderMovedV1Folder.from_json(json)
 
 
-def _dump_folder_moved_v1_children_item(value: FolderMovedV1ChildrenItem) -> object:
-    if isinstance(value, FolderMovedV1Folder):
-        return value.to_json()
-    if isinstance(value, FolderMovedV1File):
-        return value.to_json()
-    return value
+def _dump_folder_moved_v1(value: FolderMovedV1) -> object:
+    return value.to_json()
 
 
 def _parse_folder_moved_v1_folder_children_item(json: object) -> FolderMovedV1FolderChildrenItem:

@@ -338,45 +338,9 @@ module Events
     end
   end
 
-  class FolderMovedV1 < Record
-    # @return [Array<FolderMovedV1Folder, FolderMovedV1File>]
-    attr_reader :children
-    # @return [String]
-    attr_reader :name
-    # @return [FolderMovedV1Folder]?
-    attr_reader :parent
-
-    def initialize(children:, name:, parent: nil)
-      @children = children
-      @name = name
-      @parent = parent
-      freeze
-    end
-
+  module FolderMovedV1
     def self.from_json(json)
-      new(
-        children: json.fetch("children").map { |item| FolderMovedV1ChildrenItem.from_json(item) },
-        name: json.fetch("name"),
-        parent: json.key?("parent") ? FolderMovedV1Folder.from_json(json.fetch("parent")) : nil
-      )
-    end
-
-    def as_json
-      json = {}
-      json["children"] = Record.dump(@children)
-      json["name"] = Record.dump(@name)
-      json["parent"] = Record.dump(@parent) unless @parent.nil?
-      json
-    end
-  end
-
-  module FolderMovedV1ChildrenItem
-    def self.from_json(json)
-      case json
-      when ->(value) { value.is_a?(Hash) && ["children", "name"].all? { |name| value.key?(name) } } then FolderMovedV1Folder.from_json(json)
-      when ->(value) { value.is_a?(Hash) && ["bytes", "name"].all? { |name| value.key?(name) } } then FolderMovedV1File.from_json(json)
-      else raise ArgumentError, "not a FolderMovedV1ChildrenItem: #{json.inspect}"
-      end
+      FolderMovedV1Folder.from_json(json)
     end
   end
 

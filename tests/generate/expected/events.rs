@@ -461,20 +461,8 @@ pub struct ConditionalV1 {
 pub struct EmptyV1 {}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct FolderMovedV1 {
-    pub children: Vec<FolderMovedV1ChildrenItem>,
-    pub name: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parent: Option<FolderMovedV1Folder>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-#[allow(clippy::large_enum_variant)]
-pub enum FolderMovedV1ChildrenItem {
-    Folder(FolderMovedV1Folder),
-    File(FolderMovedV1File),
-}
+#[serde(transparent)]
+pub struct FolderMovedV1(pub FolderMovedV1Folder);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FolderMovedV1Folder {

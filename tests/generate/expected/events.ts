@@ -270,13 +270,7 @@ export interface ConditionalV1 {
 
 export type EmptyV1 = { [key: string]: never };
 
-export interface FolderMovedV1 {
-  children: FolderMovedV1ChildrenItem[];
-  name: string;
-  parent?: FolderMovedV1Folder;
-}
-
-export type FolderMovedV1ChildrenItem = FolderMovedV1Folder | FolderMovedV1File;
+export type FolderMovedV1 = FolderMovedV1Folder;
 
 export interface FolderMovedV1Folder {
   children: FolderMovedV1FolderChildrenItem[];

@@ -1,0 +1,33 @@
+------------------------------------------------------------------------------------------------------
+-- Code for the registered event types
+------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION en57.generate(language text, types jsonb, module text) RETURNS text
+    AS 'MODULE_PATHNAME', 'en57_generate_text' LANGUAGE c IMMUTABLE PARALLEL SAFE COST 10000;
+COMMENT ON FUNCTION en57.generate(text, jsonb, text) IS 'a source file with types and serialisers for the event types';
+
+-- With the caller's rights: who may read en57.event_types may have code for them.
+CREATE FUNCTION en57_generate(language text, types text[] DEFAULT NULL, module text DEFAULT NULL) RETURNS text
+    LANGUAGE plpgsql STABLE PARALLEL SAFE COST 10000
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    unknown text;
+BEGIN
+    SELECT t INTO unknown
+      FROM unnest(types) AS t
+     WHERE t IS NULL OR t = '*' OR NOT EXISTS (SELECT FROM en57.event_types AS e WHERE e.type = t)
+     ORDER BY t COLLATE "C" LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'event type % is not registered', coalesce('"' || left(unknown, 64) || '"', 'NULL')
+            USING ERRCODE = CASE WHEN unknown IS NULL THEN 'null_value_not_allowed' ELSE 'undefined_object' END,
+                  HINT = 'Register it with en57_register_type, or leave types out for all.';
+    END IF;
+    RETURN en57.generate(language, coalesce((
+        SELECT jsonb_agg(jsonb_build_object('type', e.type, 'schema_version', e.schema_version, 'data', e.data_schema, 'meta', e.meta_schema))
+          FROM en57.event_types AS e
+         WHERE types IS NULL OR e.type = ANY (types) OR e.type = '*'), '[]'), module);
+END
+$$;
+COMMENT ON FUNCTION en57_generate(text, text[], text) IS
+    'a source file with types and serialisers for the registered event types, in typescript, python, ruby, go or rust';

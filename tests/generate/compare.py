@@ -1,0 +1,76 @@
+"""Compares what a language has made of events with the events.
+
+compare.py lines EVENTS             the events of events.json as en57 returns them, one a line
+compare.py same LANGUAGE GOT EVENTS 'ok' or 'not ok' for what LANGUAGE has printed for them
+
+Numbers are equal by value, times by what they mean.
+"""
+
+import datetime
+import json
+import re
+import sys
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+
+
+def rows(path):
+    for n, event in enumerate(json.load(open(path, encoding="utf8")), 1):
+        unknown = event.pop("unknown", False)
+        in_stream = n % 2 == 0
+        yield unknown, event | {
+            "position": n,
+            "id": f"00000000-0000-7000-8000-{n:012}",
+            "tags": ["a:1", "ü"] if in_stream else [],
+            "stream": "s" if in_stream else None,
+            "stream_version": n if in_stream else None,
+            "occurred_at": "2026-01-02T03:04:05.123456+00:00",
+            "recorded_at": "2026-01-02T03:04:05+00:00",
+            "partition": "default",
+        }
+
+
+def meant(value):
+    if isinstance(value, dict):
+        return {key: meant(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [meant(item) for item in value]
+    if isinstance(value, str) and TIME.fullmatch(value):
+        return datetime.datetime.fromisoformat(value).timestamp()
+    if isinstance(value, bool):
+        return str(value)  # which equals 1 otherwise
+    return value
+
+
+def problems(got, unknown, row):
+    if got["known"] == unknown:
+        yield "taken for " + ("known" if unknown else "unknown")
+    if meant(got["event"]) != meant(row):
+        yield f"read as {json.dumps(got['event'], ensure_ascii=False)}"
+    if got["append"] is not None:
+        wanted = {key: row[key] for key in ("type", "schema_version", "data", "tags", "meta")}
+        found = {"tags": [], "meta": None} | got["append"]
+        if meant(found) != meant(wanted):
+            yield f"appended as {json.dumps(found, ensure_ascii=False)}"
+
+
+def same(language, path, events):
+    lines = [json.loads(line) for line in open(path, encoding="utf8")]
+    wanted = list(rows(events))
+    failed = len(lines) != len(wanted)
+    if failed:
+        print(f"{language}: {len(lines)} events of {len(wanted)}")
+    for got, (unknown, row) in zip(lines, wanted):
+        for problem in problems(got, unknown, row):
+            failed = True
+            print(f"{language}: {json.dumps(row, ensure_ascii=False)}\n  {problem}")
+    print(("not ok" if failed else "ok") + f" generate {language} round trip")
+    return failed
+
+
+match sys.argv[1:]:
+    case ["lines", events]:
+        for _, row in rows(events):
+            print(json.dumps(row, ensure_ascii=False))
+    case ["same", language, path, events]:
+        sys.exit(same(language, path, events))
