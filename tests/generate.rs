@@ -46,7 +46,10 @@ fn every_language_writes_what_is_expected() {
             std::fs::write(&path, &text).expect(file);
         }
         let expected = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(text == expected, "{file} differs: bless it and read the difference");
+        assert!(
+            text == expected,
+            "{file} differs: bless it and read the difference"
+        );
     }
 }
 
@@ -154,25 +157,49 @@ fn schemas_that_tell_little_become_any_json() {
         json!({"type": 7}),
     ] {
         let text = typescript(schema.clone());
-        assert!(text.contains("export type TV1 = unknown;"), "{schema}\n{text}");
+        assert!(
+            text.contains("export type TV1 = unknown;"),
+            "{schema}\n{text}"
+        );
     }
 }
 
 #[test]
 fn all_of_narrows_and_any_of_joins() {
     let cases = [
-        (json!({"allOf": [{"type": ["number", "string"]}, {"type": "integer"}]}), "number"),
-        (json!({"allOf": [{"enum": ["a", "b"]}, {"enum": ["b", "c"]}]}), "\"b\""),
-        (json!({"anyOf": [{"const": "a"}, {"enum": ["b", null]}]}), "\"a\" | \"b\" | null"),
+        (
+            json!({"allOf": [{"type": ["number", "string"]}, {"type": "integer"}]}),
+            "number",
+        ),
+        (
+            json!({"allOf": [{"enum": ["a", "b"]}, {"enum": ["b", "c"]}]}),
+            "\"b\"",
+        ),
+        (
+            json!({"anyOf": [{"const": "a"}, {"enum": ["b", null]}]}),
+            "\"a\" | \"b\" | null",
+        ),
         (json!({"anyOf": [{"const": 2}, {"const": 1}]}), "1 | 2"),
-        (json!({"type": "object", "additionalProperties": {"$ref": "#"}}), "{ [key: string]: TV1 }"),
-        (json!({"type": "array", "prefixItems": [{"type": "string"}], "maxItems": 1}), "string[]"),
-        (json!({"type": "array", "prefixItems": [{"type": "string"}], "items": {"type": "null"}}), "(string | null)[]"),
+        (
+            json!({"type": "object", "additionalProperties": {"$ref": "#"}}),
+            "{ [key: string]: TV1 }",
+        ),
+        (
+            json!({"type": "array", "prefixItems": [{"type": "string"}], "maxItems": 1}),
+            "string[]",
+        ),
+        (
+            json!({"type": "array", "prefixItems": [{"type": "string"}], "items": {"type": "null"}}),
+            "(string | null)[]",
+        ),
     ];
     for (schema, wanted) in cases {
         let text = typescript(schema.clone());
         let nullable = wanted.replace("\"a\" | \"b\" | null", "TV12 | null");
-        assert!(text.contains(&format!("export type TV1 = {nullable};")), "{schema}\n{text}");
+        assert!(
+            text.contains(&format!("export type TV1 = {nullable};")),
+            "{schema}\n{text}"
+        );
     }
 }
 
@@ -237,7 +264,10 @@ fn comments_cannot_be_left() {
     for (language, _) in FILES {
         let schema = json!({"type": "object", "description": "a\u{2028}b\r\u{0}c */ \"\"\" \\", "properties": {"p": {"title": "x\ny\u{b}z"}}});
         let text = generate(language, one(schema), None).expect(language);
-        assert!(!text.contains(['\u{2028}', '\r', '\0', '\u{b}']), "{language}");
+        assert!(
+            !text.contains(['\u{2028}', '\r', '\0', '\u{b}']),
+            "{language}"
+        );
         assert!(language != "typescript" || !text.contains("c */"), "{text}");
     }
 }

@@ -14,11 +14,51 @@ use super::unite::Draft;
 
 /// Names that mean something in a generated file, in one of the languages; types get others.
 const RESERVED: [&str; 45] = [
-    "Absent", "Any", "AppendEvent", "AppendOptions", "Array", "BigInt", "Boolean", "Box", "Class",
-    "Date", "Envelope", "Err", "Error", "Event", "EventData", "EventKind", "Events", "False",
-    "Float", "Hash", "Integer", "JSON", "Json", "Map", "Module", "NilClass", "None", "Null",
-    "Nullable", "Number", "Object", "Ok", "Option", "Record", "Recorded", "Result", "Self", "Some", "String",
-    "Struct", "Symbol", "Time", "True", "Unknown", "Vec",
+    "Absent",
+    "Any",
+    "AppendEvent",
+    "AppendOptions",
+    "Array",
+    "BigInt",
+    "Boolean",
+    "Box",
+    "Class",
+    "Date",
+    "Envelope",
+    "Err",
+    "Error",
+    "Event",
+    "EventData",
+    "EventKind",
+    "Events",
+    "False",
+    "Float",
+    "Hash",
+    "Integer",
+    "JSON",
+    "Json",
+    "Map",
+    "Module",
+    "NilClass",
+    "None",
+    "Null",
+    "Nullable",
+    "Number",
+    "Object",
+    "Ok",
+    "Option",
+    "Record",
+    "Recorded",
+    "Result",
+    "Self",
+    "Some",
+    "String",
+    "Struct",
+    "Symbol",
+    "Time",
+    "True",
+    "Unknown",
+    "Vec",
 ];
 
 /// The model of some types.
@@ -139,7 +179,11 @@ fn moved(schema: &Value, to: &str) -> Value {
 }
 
 /// Sees through other names, leaves what nobody mentions, and gives out names; with the places of the roots.
-fn finish(mut all: Vec<Declaration>, roots: &[usize], names: &mut Names) -> (Vec<Declaration>, Vec<usize>) {
+fn finish(
+    mut all: Vec<Declaration>,
+    roots: &[usize],
+    names: &mut Names,
+) -> (Vec<Declaration>, Vec<usize>) {
     let kept = recursive_aliases(&all);
     let simplified = all.iter().map(|d| {
         let mut kind = d.kind.clone();
@@ -173,16 +217,26 @@ fn finish(mut all: Vec<Declaration>, roots: &[usize], names: &mut Names) -> (Vec
         }
         order.push(n);
         let mut next = Vec::new();
-        all[n].kind.shapes().iter().for_each(|s| mentioned(s, &mut next));
+        all[n]
+            .kind
+            .shapes()
+            .iter()
+            .for_each(|s| mentioned(s, &mut next));
         open.extend(next.iter().rev());
     }
     let new: BTreeMap<usize, usize> = order.iter().enumerate().map(|(i, n)| (*n, i)).collect();
     let declarations = order.iter().map(|n| {
         let old = &mut all[*n];
         let mut kind = std::mem::replace(&mut old.kind, Kind::Open);
-        kind.shapes_mut().into_iter().for_each(|s| renumber(s, &new));
+        kind.shapes_mut()
+            .into_iter()
+            .for_each(|s| renumber(s, &new));
         let name = std::mem::take(&mut old.name);
-        let name = if is_root.contains(n) { name } else { names.take(&name, "") };
+        let name = if is_root.contains(n) {
+            name
+        } else {
+            names.take(&name, "")
+        };
         let doc = std::mem::replace(&mut old.doc, Doc::default());
         Declaration { name, doc, kind }
     });
@@ -206,7 +260,9 @@ fn recursive_aliases(all: &[Declaration]) -> BTreeSet<usize> {
                 return true;
             }
             if seen.insert(next) {
-                alias(next).into_iter().for_each(|s| mentioned(s, &mut open));
+                alias(next)
+                    .into_iter()
+                    .for_each(|s| mentioned(s, &mut open));
             }
         }
         false
@@ -222,7 +278,9 @@ fn simplify(shape: &Shape, all: &[Declaration], kept: &BTreeSet<usize>) -> Shape
         Shape::Map(shape) => Shape::Map(inner(shape)),
         Shape::Named(n) => match &all[*n].kind {
             // One that is nothing but itself.
-            Kind::Alias(shape) if kept.contains(n) && is_hollow(shape, all, all.len()) => Shape::Any,
+            Kind::Alias(shape) if kept.contains(n) && is_hollow(shape, all, all.len()) => {
+                Shape::Any
+            }
             Kind::Alias(shape) if !kept.contains(n) => simplify(shape, all, kept),
             _ => shape.clone(),
         },

@@ -8,9 +8,31 @@ use super::names::{Names, pascal, words};
 use super::text::{Text, comment, header, quoted};
 
 const KEYWORDS: [&str; 25] = [
-    "break", "case", "chan", "const", "continue", "default", "defer", "else", "fallthrough", "for",
-    "func", "go", "goto", "if", "import", "interface", "map", "package", "range", "return",
-    "select", "struct", "switch", "type", "var",
+    "break",
+    "case",
+    "chan",
+    "const",
+    "continue",
+    "default",
+    "defer",
+    "else",
+    "fallthrough",
+    "for",
+    "func",
+    "go",
+    "goto",
+    "if",
+    "import",
+    "interface",
+    "map",
+    "package",
+    "range",
+    "return",
+    "select",
+    "struct",
+    "switch",
+    "type",
+    "var",
 ];
 /// Words that Go writes in capitals.
 const INITIALISMS: [&str; 16] = [
@@ -43,7 +65,10 @@ pub fn write(model: &Model, module: Option<&str>) -> Result<String> {
     for event in &model.events {
         if let Some(plain) = &event.plain_name {
             body.gap();
-            body.line(format!("// {plain} is the newest version of {}.", super::schema::clean(&event.event_type)));
+            body.line(format!(
+                "// {plain} is the newest version of {}.",
+                super::schema::clean(&event.event_type)
+            ));
             body.line(format!("type {plain} = {}", event.name));
         }
     }
@@ -76,7 +101,15 @@ pub fn write(model: &Model, module: Option<&str>) -> Result<String> {
 
 /// All names at the top of the file.
 fn taken(model: &Model) -> Names {
-    let mut names = Names::reserving(&["Event", "Envelope", "UnknownEvent", "ParseEvent", "AppendOptions", "AppendEvent", "Nullable"]);
+    let mut names = Names::reserving(&[
+        "Event",
+        "Envelope",
+        "UnknownEvent",
+        "ParseEvent",
+        "AppendOptions",
+        "AppendEvent",
+        "Nullable",
+    ]);
     for event in &model.events {
         names.take(&event.name, "");
         names.take(&format!("{}Event", event.name), "");
@@ -101,13 +134,24 @@ pub fn exported(text: &str) -> String {
             name.push_str(&word.to_uppercase());
         } else {
             let word = pascal(&word);
-            let word = if name.is_empty() { word.as_str() } else { word.strip_prefix('X').filter(|w| w.starts_with(|c: char| c.is_ascii_digit())).unwrap_or(&word) };
-            let joins = name.ends_with(|c: char| c.is_ascii_digit()) && word.starts_with(|c: char| c.is_ascii_digit());
+            let word = if name.is_empty() {
+                word.as_str()
+            } else {
+                word.strip_prefix('X')
+                    .filter(|w| w.starts_with(|c: char| c.is_ascii_digit()))
+                    .unwrap_or(&word)
+            };
+            let joins = name.ends_with(|c: char| c.is_ascii_digit())
+                && word.starts_with(|c: char| c.is_ascii_digit());
             name.push_str(if joins { "_" } else { "" });
             name.push_str(word);
         }
     }
-    if name.is_empty() { "X".to_owned() } else { name }
+    if name.is_empty() {
+        "X".to_owned()
+    } else {
+        name
+    }
 }
 
 /// A comment that gofmt leaves as it is: it would indent what looks like a list or code, and rewrite headings and links.
@@ -115,13 +159,21 @@ pub fn docs(text: &mut Text, lines: &[String]) {
     let mut was_empty = true;
     let mut out: Vec<String> = Vec::new();
     for line in lines {
-        let mut line = line.trim().trim_start_matches('#').trim_start().replace("]:", "] :");
+        let mut line = line
+            .trim()
+            .trim_start_matches('#')
+            .trim_start()
+            .replace("]:", "] :");
         for quote in ["''", "``"] {
             line = line.replace(quote, "\"");
         }
         let number = line.trim_start_matches(|c: char| c.is_ascii_digit());
         if number.len() < line.len() && number.starts_with(['.', ')']) {
-            line = format!("({}) {}", &line[..line.len() - number.len()], number[1..].trim_start());
+            line = format!(
+                "({}) {}",
+                &line[..line.len() - number.len()],
+                number[1..].trim_start()
+            );
         }
         if let Some(item) = line.strip_prefix(['-', '*', '+', '•']) {
             line = format!("– {}", item.trim_start());
@@ -188,10 +240,21 @@ fn events(model: &Model, text: &mut Text) {
     for event in &model.events {
         let name = &event.name;
         text.gap();
-        docs(text, &[format!("{name}Event is {}, version {}.", super::schema::clean(&event.event_type), event.version)]);
+        docs(
+            text,
+            &[format!(
+                "{name}Event is {}, version {}.",
+                super::schema::clean(&event.event_type),
+                event.version
+            )],
+        );
         text.line(format!("type {name}Event struct {{\n\tEnvelope\n"));
         text.block(|t| {
-            let data = vec!["Data".to_owned(), name.clone(), "`json:\"data\"`".to_owned()];
+            let data = vec![
+                "Data".to_owned(),
+                name.clone(),
+                "`json:\"data\"`".to_owned(),
+            ];
             let meta = format!("*{}", model.declarations[event.meta].name);
             let meta = vec!["Meta".to_owned(), meta, "`json:\"meta\"`".to_owned()];
             aligned(t, &[data, meta]);
@@ -241,10 +304,20 @@ type AppendEvent[D, M any] struct {
 fn append(model: &Model, text: &mut Text) {
     text.gap();
     text.line(APPEND);
-    for EventType { event_type, version, name, meta, .. } in &model.events {
+    for EventType {
+        event_type,
+        version,
+        name,
+        meta,
+        ..
+    } in &model.events
+    {
         let meta = &model.declarations[*meta].name;
         text.gap();
-        docs(text, &[format!("ToAppend{name} is a new event for en57_append.")]);
+        docs(
+            text,
+            &[format!("ToAppend{name} is a new event for en57_append.")],
+        );
         text.line(format!(
             "func ToAppend{name}(data {name}, options AppendOptions[{meta}]) AppendEvent[{name}, {meta}] {{
 \treturn AppendEvent[{name}, {meta}]{{{}, {version}, data, options}}\n}}",
@@ -273,7 +346,13 @@ pub fn aligned(text: &mut Text, lines: &[Vec<String>]) {
     }
 }
 
-fn declare(model: &Model, number: usize, declaration: &Declaration, names: &mut Names, text: &mut Text) {
+fn declare(
+    model: &Model,
+    number: usize,
+    declaration: &Declaration,
+    names: &mut Names,
+    text: &mut Text,
+) {
     let name = &declaration.name;
     let of_alias = match &declaration.kind {
         Kind::Alias(shape) => Some(shape),

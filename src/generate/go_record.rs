@@ -92,7 +92,13 @@ struct Member<'a> {
 }
 
 /// The struct of an object.
-pub fn record(model: &Model, number: usize, fields: &[Field], rest: Option<&Shape>, text: &mut Text) {
+pub fn record(
+    model: &Model,
+    number: usize,
+    fields: &[Field],
+    rest: Option<&Shape>,
+    text: &mut Text,
+) {
     let name = &model.declarations[number].name;
     let mut names = Names::reserving(&["MarshalJSON", "UnmarshalJSON"]);
     let additional = rest.map(|_| names.take("Additional", "_"));
@@ -117,7 +123,11 @@ pub fn record(model: &Model, number: usize, fields: &[Field], rest: Option<&Shap
                 aligned(t, &std::mem::take(&mut lines));
                 docs(t, &comment);
             }
-            let omit = if member.field.required { "" } else { ",omitempty" };
+            let omit = if member.field.required {
+                ""
+            } else {
+                ",omitempty"
+            };
             let mut line = vec![member.name.clone(), member.go_type.clone()];
             if is_plain {
                 line.push(format!("`json:\"{}{omit}\"`", member.field.json));
@@ -133,7 +143,13 @@ pub fn record(model: &Model, number: usize, fields: &[Field], rest: Option<&Shap
     text.line("}");
     if !is_plain {
         marshal(name, &members, additional.as_deref(), text);
-        unmarshal(name, &members, additional.as_deref(), rest.map(|r| shape_of(model, r)), text);
+        unmarshal(
+            name,
+            &members,
+            additional.as_deref(),
+            rest.map(|r| shape_of(model, r)),
+            text,
+        );
     }
 }
 
@@ -145,7 +161,10 @@ fn member_type(model: &Model, number: usize, field: &Field) -> String {
         shape if !field.required && model.takes_null(shape) => {
             format!("Nullable[{}]", shape_of(model, shape.not_null()))
         }
-        shape if !field.required || matches!(shape, Shape::Named(_)) && model.is_recursive(number, shape) => {
+        shape
+            if !field.required
+                || matches!(shape, Shape::Named(_)) && model.is_recursive(number, shape) =>
+        {
             format!("*{inner}")
         }
         _ => inner,
@@ -154,7 +173,11 @@ fn member_type(model: &Model, number: usize, field: &Field) -> String {
 
 /// Whether encoding/json takes the name from a tag.
 fn fits_tag(name: &str) -> bool {
-    let fits = |c: char| c.is_alphanumeric() && !c.is_numeric() || c.is_ascii_digit() || "!#$%&()*+-./:;<=>?@[]^_{|}~ ".contains(c);
+    let fits = |c: char| {
+        c.is_alphanumeric() && !c.is_numeric()
+            || c.is_ascii_digit()
+            || "!#$%&()*+-./:;<=>?@[]^_{|}~ ".contains(c)
+    };
     !name.is_empty() && name != "-" && name.chars().all(fits)
 }
 
@@ -165,9 +188,16 @@ fn marshal(name: &str, members: &[Member], additional: Option<&str>, text: &mut 
     text.block(|t| {
         t.line("object := map[string]any{}");
         if let Some(additional) = additional {
-            t.line(format!("for name, value := range r.{additional} {{\n\tobject[name] = value\n}}"));
+            t.line(format!(
+                "for name, value := range r.{additional} {{\n\tobject[name] = value\n}}"
+            ));
         }
-        for Member { field, name, go_type } in members {
+        for Member {
+            field,
+            name,
+            go_type,
+        } in members
+        {
             let put = format!("object[{}] = r.{name}", quoted(&field.json));
             if field.required {
                 t.line(put);
@@ -182,10 +212,18 @@ fn marshal(name: &str, members: &[Member], additional: Option<&str>, text: &mut 
     text.line("}");
 }
 
-fn unmarshal(name: &str, members: &[Member], additional: Option<&str>, rest: Option<String>, text: &mut Text) {
+fn unmarshal(
+    name: &str,
+    members: &[Member],
+    additional: Option<&str>,
+    rest: Option<String>,
+    text: &mut Text,
+) {
     text.gap();
     text.line("// UnmarshalJSON reads all properties.");
-    text.line(format!("func (r *{name}) UnmarshalJSON(data []byte) error {{"));
+    text.line(format!(
+        "func (r *{name}) UnmarshalJSON(data []byte) error {{"
+    ));
     text.block(|t| {
         t.line("var object map[string]json.RawMessage");
         t.line("if err := json.Unmarshal(data, &object); err != nil {\n\treturn err\n}");
@@ -194,7 +232,9 @@ fn unmarshal(name: &str, members: &[Member], additional: Option<&str>, rest: Opt
             let key = quoted(&field.json);
             t.line(format!("if value, ok := object[{key}]; ok {{"));
             t.block(|t| {
-                t.line(format!("if err := json.Unmarshal(value, &r.{name}); err != nil {{\n\treturn err\n}}"));
+                t.line(format!(
+                    "if err := json.Unmarshal(value, &r.{name}); err != nil {{\n\treturn err\n}}"
+                ));
                 if additional.is_some() {
                     t.line(format!("delete(object, {key})"));
                 }
@@ -220,10 +260,16 @@ fn unmarshal(name: &str, members: &[Member], additional: Option<&str>, rest: Opt
 pub fn union(model: &Model, name: &str, variants: &[Variant], text: &mut Text) {
     let mut names = Names::reserving(&["MarshalJSON", "UnmarshalJSON"]);
     let fields: Vec<String> = variants.iter().map(|v| names.take(&v.name, "_")).collect();
-    docs(text, &[format!("{name} is one of its fields: all others are nil.")]);
+    docs(
+        text,
+        &[format!("{name} is one of its fields: all others are nil.")],
+    );
     text.line(format!("type {name} struct {{"));
     let line = |(field, variant): (&String, &Variant)| {
-        vec![field.clone(), format!("*{}", shape_of(model, &variant.shape))]
+        vec![
+            field.clone(),
+            format!("*{}", shape_of(model, &variant.shape)),
+        ]
     };
     let lines: Vec<_> = fields.iter().zip(variants).map(line).collect();
     text.block(|t| aligned(t, &lines));
@@ -235,16 +281,22 @@ pub fn union(model: &Model, name: &str, variants: &[Variant], text: &mut Text) {
     text.block(|t| {
         t.line("switch {");
         for field in &fields {
-            t.line(format!("case u.{field} != nil:\n\treturn json.Marshal(u.{field})"));
+            t.line(format!(
+                "case u.{field} != nil:\n\treturn json.Marshal(u.{field})"
+            ));
         }
         t.line("}");
-        t.line(format!("return nil, fmt.Errorf(\"{name}: all fields are nil\")"));
+        t.line(format!(
+            "return nil, fmt.Errorf(\"{name}: all fields are nil\")"
+        ));
     });
     text.line("}");
 
     text.gap();
     text.line("// UnmarshalJSON reads what the value is.");
-    text.line(format!("func (u *{name}) UnmarshalJSON(data []byte) error {{"));
+    text.line(format!(
+        "func (u *{name}) UnmarshalJSON(data []byte) error {{"
+    ));
     text.block(|t| {
         let looks_inside = variants.iter().any(|v| !matches!(v.test, Test::Kind(_)));
         let properties = if looks_inside { "properties" } else { "_" };
@@ -252,10 +304,15 @@ pub fn union(model: &Model, name: &str, variants: &[Variant], text: &mut Text) {
         t.line(format!("kind, {properties} := jsonKind(data)"));
         t.line("switch {");
         for (field, variant) in fields.iter().zip(variants) {
-            t.line(format!("case {}:\n\treturn json.Unmarshal(data, &u.{field})", test(&variant.test)));
+            t.line(format!(
+                "case {}:\n\treturn json.Unmarshal(data, &u.{field})",
+                test(&variant.test)
+            ));
         }
         t.line("}");
-        t.line(format!("return fmt.Errorf(\"{name}: not a value of it: %s\", kind)"));
+        t.line(format!(
+            "return fmt.Errorf(\"{name}: not a value of it: %s\", kind)"
+        ));
     });
     text.line("}");
 }

@@ -73,7 +73,10 @@ pub fn merge(
         also.extend(dependent.into_iter().map(|(_, v)| v));
     }
     if !also.is_empty() {
-        combine(&mut whole, Map::from_iter([(ALSO.to_owned(), Value::Array(also))]));
+        combine(
+            &mut whole,
+            Map::from_iter([(ALSO.to_owned(), Value::Array(also))]),
+        );
     }
 
     if let Some(reference) = own.get("$ref").and_then(Value::as_str)
@@ -85,7 +88,12 @@ pub fn merge(
         references.pop();
         combine(&mut whole, part);
     }
-    for part in own.get("allOf").and_then(Value::as_array).into_iter().flatten() {
+    for part in own
+        .get("allOf")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         let part = merge(reader, part, references)?;
         combine(&mut whole, part);
     }
@@ -115,8 +123,11 @@ fn combine(whole: &mut Map<String, Value>, part: Map<String, Value>) {
             }
             ("type", ours, theirs) => {
                 let theirs = names(&theirs);
-                let fits = |t: &String| theirs.contains(t) || t == "integer" && theirs.contains(&"number".into());
-                let narrowed = names(ours).contains(&"number".into()) && theirs.contains(&"integer".into());
+                let fits = |t: &String| {
+                    theirs.contains(t) || t == "integer" && theirs.contains(&"number".into())
+                };
+                let narrowed =
+                    names(ours).contains(&"number".into()) && theirs.contains(&"integer".into());
                 let mut kept: Vec<String> = names(ours).into_iter().filter(fits).collect();
                 kept.extend(narrowed.then(|| "integer".into()));
                 *ours = json!(kept);
@@ -183,11 +194,26 @@ pub fn types(schema: &Map<String, Value>) -> Vec<String> {
     const SPEAKING: [(&str, &[&str]); 4] = [
         (
             "object",
-            &["properties", "required", "additionalProperties", "patternProperties", ALSO],
+            &[
+                "properties",
+                "required",
+                "additionalProperties",
+                "patternProperties",
+                ALSO,
+            ],
         ),
         ("array", &["items", "prefixItems", "minItems", "maxItems"]),
         ("string", &["format", "pattern", "minLength", "maxLength"]),
-        ("number", &["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"]),
+        (
+            "number",
+            &[
+                "minimum",
+                "maximum",
+                "exclusiveMinimum",
+                "exclusiveMaximum",
+                "multipleOf",
+            ],
+        ),
     ];
     let spoken = |keys: &[&str]| keys.iter().any(|k| schema.contains_key(*k));
     let found = SPEAKING.iter().filter(|(_, keys)| spoken(keys));
@@ -215,7 +241,12 @@ impl Object {
             _ => Map::new(),
         };
         let mut known = of(schema, "properties");
-        for also in schema.get(ALSO).and_then(Value::as_array).into_iter().flatten() {
+        for also in schema
+            .get(ALSO)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             let also = merge(reader, also, &mut Vec::new())?;
             for (name, schema) in of(&also, "properties") {
                 known.entry(name).or_insert(schema);

@@ -246,9 +246,11 @@ impl Kind {
     /// All shapes in it.
     pub fn shapes_mut(&mut self) -> Vec<&mut Shape> {
         match self {
-            Self::Record { fields, rest } => {
-                fields.iter_mut().map(|f| &mut f.shape).chain(rest).collect()
-            }
+            Self::Record { fields, rest } => fields
+                .iter_mut()
+                .map(|f| &mut f.shape)
+                .chain(rest)
+                .collect(),
             Self::Union(variants) => variants.iter_mut().map(|v| &mut v.shape).collect(),
             Self::Alias(shape) => vec![shape],
             Self::Enum(_) | Self::Open => Vec::new(),

@@ -2,23 +2,13 @@
 
 use crate::dcb::error::Result;
 
-use super::model::{Declaration, EventType, Field, Format, JsonKind, Kind, Model, Shape, Test};
+use super::model::{Declaration, EventType, Format, JsonKind, Kind, Model, Shape, Test};
 use super::names::{Names, snake};
+use super::ruby_record::record;
 use super::text::{Text, comment, header, quoted};
 
-/// Keywords, and methods that an object cannot do without.
-const RESERVED: [&str; 66] = [
-    "__id__", "__send__", "alias", "and", "as_json", "begin", "break", "case", "class", "clone",
-    "deconstruct_keys", "def", "defined", "do", "dup", "else", "elsif", "end", "ensure", "false",
-    "for", "freeze", "frozen", "hash", "if", "in", "initialize", "inspect", "instance_of",
-    "instance_variable_get", "instance_variables", "is_a", "itself", "method", "methods", "module",
-    "next", "nil", "not", "object_id", "or", "public_send", "raise", "redo", "rescue",
-    "respond_to", "retry", "return", "self", "send", "super", "tap", "then", "to_h", "to_json",
-    "to_s", "true", "undef", "unless", "until", "when", "while", "yield", "json", "binding",
-    "display",
-];
 /// The formats that have a class.
-const NATIVE: [Format; 3] = [Format::Plain, Format::DateTime, Format::Date];
+pub const NATIVE: [Format; 3] = [Format::Plain, Format::DateTime, Format::Date];
 
 /// The model in Ruby.
 ///
@@ -54,7 +44,13 @@ pub fn write(model: &Model, module: Option<&str>) -> Result<String> {
         for event in &model.events {
             if let Some(plain) = &event.plain_name {
                 t.gap();
-                docs(t, &[format!("The newest version of {}.", super::schema::clean(&event.event_type))]);
+                docs(
+                    t,
+                    &[format!(
+                        "The newest version of {}.",
+                        super::schema::clean(&event.event_type)
+                    )],
+                );
                 t.line(format!("{plain} = {}", event.name));
             }
         }
@@ -73,14 +69,15 @@ pub fn write(model: &Model, module: Option<&str>) -> Result<String> {
     Ok(text.finish())
 }
 
-fn docs(text: &mut Text, lines: &[String]) {
+/// A comment.
+pub fn docs(text: &mut Text, lines: &[String]) {
     for line in lines {
         text.line(format!("# {line}").trim_end());
     }
 }
 
 /// A string in quotes that stands for itself.
-fn literal(value: &str) -> String {
+pub fn literal(value: &str) -> String {
     quoted(value).replace('#', "\\#")
 }
 
@@ -169,14 +166,34 @@ class UnknownEvent < Event
 end"#;
 
 fn event(model: &Model, event: &EventType, text: &mut Text) {
-    let EventType { event_type, version, name, data, meta, .. } = event;
-    docs(text, &[format!("{}, version {version}.", super::schema::clean(event_type))]);
+    let EventType {
+        event_type,
+        version,
+        name,
+        data,
+        meta,
+        ..
+    } = event;
+    docs(
+        text,
+        &[format!(
+            "{}, version {version}.",
+            super::schema::clean(event_type)
+        )],
+    );
     text.line(format!("class {name}Event < Event"));
     text.block(|t| {
-        t.line(format!("TYPE = {}\nSCHEMA_VERSION = {version}\n", literal(event_type)));
+        t.line(format!(
+            "TYPE = {}\nSCHEMA_VERSION = {version}\n",
+            literal(event_type)
+        ));
         t.line("# The event in a row.\ndef self.from_row(row)");
         let data = decode(model, &Shape::Named(*data), "row.fetch(\"data\")");
-        let meta = decode(model, &Shape::Nullable(Box::new(Shape::Named(*meta))), "row.fetch(\"meta\")");
+        let meta = decode(
+            model,
+            &Shape::Nullable(Box::new(Shape::Named(*meta))),
+            "row.fetch(\"meta\")",
+        );
         t.line(format!("  new(row, {data}, {meta})"));
         t.line("end\n\n# The new event for en57_append.");
         t.line("def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)");
@@ -196,7 +213,11 @@ fn parse(model: &Model, text: &mut Text) {
             t.line("kind = [row.fetch(\"type\"), Integer(row.fetch(\"schema_version\"))]");
         }
         for event in &model.events {
-            let guard = if model.takes_null(&Shape::Named(event.data)) { "" } else { " && has_data" };
+            let guard = if model.takes_null(&Shape::Named(event.data)) {
+                ""
+            } else {
+                " && has_data"
+            };
             t.line(format!(
                 "return {}Event.from_row(row) if kind == [{}, {}]{guard}",
                 event.name,
@@ -226,7 +247,11 @@ fn declare(model: &Model, declaration: &Declaration, text: &mut Text) {
                 let mut all = Vec::new();
                 for value in values {
                     let constant = snake(value).to_uppercase();
-                    let constant = if constant.starts_with(char::is_uppercase) { constant } else { format!("X{constant}") };
+                    let constant = if constant.starts_with(char::is_uppercase) {
+                        constant
+                    } else {
+                        format!("X{constant}")
+                    };
                     all.push(names.take(&constant, "_"));
                 }
                 for (constant, value) in all.iter().zip(values) {
@@ -237,13 +262,21 @@ fn declare(model: &Model, declaration: &Declaration, text: &mut Text) {
             text.line("end");
         }
         Kind::Union(variants) => {
-            text.line(format!("module {name}\n  def self.from_json(json)\n    case json"));
+            text.line(format!(
+                "module {name}\n  def self.from_json(json)\n    case json"
+            ));
             text.block(|t| {
                 t.block(|t| {
                     for variant in variants {
-                        t.line(format!("when {} then {}", test(&variant.test), decode(model, &variant.shape, "json")));
+                        t.line(format!(
+                            "when {} then {}",
+                            test(&variant.test),
+                            decode(model, &variant.shape, "json")
+                        ));
                     }
-                    t.line(format!("else raise ArgumentError, \"not a {name}: #{{json.inspect}}\""));
+                    t.line(format!(
+                        "else raise ArgumentError, \"not a {name}: #{{json.inspect}}\""
+                    ));
                     t.line("end");
                 });
             });
@@ -257,123 +290,8 @@ fn declare(model: &Model, declaration: &Declaration, text: &mut Text) {
     }
 }
 
-fn record(model: &Model, name: &str, fields: &[Field], rest: Option<&Shape>, text: &mut Text) {
-    let mut names = Names::reserving(&RESERVED);
-    let rest = rest.map(|shape| (shape, names.take("additional", "_")));
-    let mut name_of = |field: &Field| {
-        let name = snake(&field.json);
-        let name = if RESERVED.contains(&name.as_str()) { format!("{name}_") } else { name };
-        names.take(&name, "_")
-    };
-    let fields: Vec<(&Field, String)> = fields.iter().map(|f| (f, name_of(f))).collect();
-    let absent = |field: &Field| if model.takes_null(&field.shape) { "ABSENT" } else { "nil" };
-    text.line(format!("class {name} < Record"));
-    text.block(|t| {
-        for (field, name) in &fields {
-            docs(t, &described(model, field));
-            t.line(format!("attr_reader :{name}"));
-        }
-        if let Some((_, name)) = &rest {
-            t.line(format!("# All other properties.\nattr_reader :{name}"));
-        }
-        if fields.is_empty() && rest.is_none() {
-            t.line("def self.from_json(_json)\n  new\nend\n\ndef as_json\n  {}\nend");
-            return;
-        }
-        t.gap();
-        let parameter = |(field, name): &(&Field, String)| match field.required {
-            true => format!("{name}:"),
-            false => format!("{name}: {}", absent(field)),
-        };
-        let mut parameters: Vec<String> = fields.iter().map(parameter).collect();
-        parameters.extend(rest.iter().map(|(_, name)| format!("{name}: {{}}")));
-        // A keyword's value is not read as a word of the language.
-        t.line(format!("def initialize({})", parameters.join(", ")));
-        for name in fields.iter().map(|(_, name)| name).chain(rest.iter().map(|(_, name)| name)) {
-            t.line(format!("  @{name} = {name}"));
-        }
-        t.line("  freeze\nend\n");
-        t.line("def self.from_json(json)\n  new(");
-        t.block(|t| {
-            let mut lines: Vec<String> = fields.iter().map(|(field, name)| {
-                let key = literal(&field.json);
-                let fetched = format!("json.fetch({key})");
-                match (decode(model, &field.shape, &fetched), field.required) {
-                    (value, true) => format!("  {name}: {value}"),
-                    (value, false) if value == fetched => format!("  {name}: json.fetch({key}, {})", absent(field)),
-                    (value, false) => format!("  {name}: json.key?({key}) ? {value} : {}", absent(field)),
-                }
-            }).collect();
-            if let Some((shape, name)) = &rest {
-                let keys: Vec<String> = fields.iter().map(|(f, _)| literal(&f.json)).collect();
-                let others = format!("json.except({})", keys.join(", "));
-                lines.push(format!("  {name}: {}", decode(model, &Shape::Map(Box::new((*shape).clone())), &others)));
-            }
-            t.line(lines.join(",\n"));
-        });
-        t.line("  )\nend\n\ndef as_json");
-        t.block(|t| {
-            let start = rest.as_ref().map_or("{}".to_owned(), |(_, name)| format!("Record.dump(@{name})"));
-            t.line(format!("json = {start}"));
-            for (field, name) in &fields {
-                let put = format!("json[{}] = Record.dump(@{name})", literal(&field.json));
-                t.line(match (field.required, absent(field)) {
-                    (true, _) => put,
-                    (false, "nil") => format!("{put} unless @{name}.nil?"),
-                    (false, _) => format!("{put} unless @{name}.equal?(ABSENT)"),
-                });
-            }
-            t.line("json");
-        });
-        t.line("end");
-    });
-    text.line("end");
-}
-
-/// The comment on an attribute, with its type, which Ruby has no other place for.
-fn described(model: &Model, field: &Field) -> Vec<String> {
-    let mut lines = comment(&field.doc, Some(&field.shape), &NATIVE);
-    let optional = if field.required { "" } else { "?" };
-    lines.push(format!("@return [{}]{optional}", described_type(model, &field.shape)));
-    lines
-}
-
-fn described_type(model: &Model, shape: &Shape) -> String {
-    match shape {
-        Shape::Any => "Object".to_owned(),
-        Shape::Null => "nil".to_owned(),
-        Shape::Boolean => "Boolean".to_owned(),
-        Shape::Integer => "Integer".to_owned(),
-        Shape::Number => "Numeric".to_owned(),
-        Shape::Text(Format::DateTime) => "Time".to_owned(),
-        Shape::Text(Format::Date) => "Date".to_owned(),
-        Shape::Text(_) => "String".to_owned(),
-        Shape::Literals(values) => {
-            let values: Vec<String> = values.iter().map(ToString::to_string).collect();
-            values.join(", ")
-        }
-        Shape::List(inner) => format!("Array<{}>", described_type(model, inner)),
-        Shape::Map(inner) => format!("Hash{{String => {}}}", described_type(model, inner)),
-        Shape::Nullable(inner) => format!("{}, nil", described_type(model, inner)),
-        Shape::Named(n) => match &model.declarations[*n].kind {
-            Kind::Enum(values) => {
-                let values: Vec<String> = values.iter().map(|v| literal(v)).collect();
-                values.join(", ")
-            }
-            Kind::Union(variants) => {
-                let shapes = variants.iter().map(|v| match v.shape {
-                    Shape::Named(n) => model.declarations[n].name.clone(),
-                    _ => described_type(model, &v.shape),
-                });
-                shapes.collect::<Vec<_>>().join(", ")
-            }
-            _ => model.declarations[*n].name.clone(),
-        },
-    }
-}
-
 /// The value that a JSON value stands for.
-fn decode(model: &Model, shape: &Shape, json: &str) -> String {
+pub fn decode(model: &Model, shape: &Shape, json: &str) -> String {
     match shape {
         Shape::Text(Format::DateTime) => format!("Time.iso8601({json})"),
         Shape::Text(Format::Date) => format!("Date.iso8601({json})"),
@@ -390,7 +308,10 @@ fn decode(model: &Model, shape: &Shape, json: &str) -> String {
             item => format!("{json}&.then {{ |item| {item} }}"),
         },
         Shape::Named(n) => match &model.declarations[*n] {
-            Declaration { kind: Kind::Enum(_), .. } => json.to_owned(),
+            Declaration {
+                kind: Kind::Enum(_),
+                ..
+            } => json.to_owned(),
             declaration => format!("{}.from_json({json})", declaration.name),
         },
         _ => json.to_owned(),
@@ -409,10 +330,17 @@ fn test(test: &Test) -> String {
         Test::Kind(JsonKind::Array) => "Array".to_owned(),
         Test::Kind(JsonKind::Object) => "Hash".to_owned(),
         Test::Property(name, values) => {
-            format!("->(value) {{ value.is_a?(Hash) && {}.include?(value[{}]) }}", list(values), literal(name))
+            format!(
+                "->(value) {{ value.is_a?(Hash) && {}.include?(value[{}]) }}",
+                list(values),
+                literal(name)
+            )
         }
         Test::Has(names) => {
-            format!("->(value) {{ value.is_a?(Hash) && {}.all? {{ |name| value.key?(name) }} }}", list(names))
+            format!(
+                "->(value) {{ value.is_a?(Hash) && {}.all? {{ |name| value.key?(name) }} }}",
+                list(names)
+            )
         }
     }
 }

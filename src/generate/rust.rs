@@ -35,7 +35,10 @@ pub fn write(model: &Model, module: Option<&str>) -> Result<String> {
     append(model, &mut text);
     for (i, declaration) in model.declarations.iter().enumerate() {
         text.gap();
-        let writer = Writer { model, container: i };
+        let writer = Writer {
+            model,
+            container: i,
+        };
         writer.declaration(declaration, &mut text);
     }
     if model.declarations.iter().any(|d| has_present(model, d)) {
@@ -58,7 +61,9 @@ fn has_present(model: &Model, declaration: &Declaration) -> bool {
     let Kind::Record { fields, .. } = &declaration.kind else {
         return false;
     };
-    fields.iter().any(|f| !f.required && model.takes_null(&f.shape))
+    fields
+        .iter()
+        .any(|f| !f.required && model.takes_null(&f.shape))
 }
 
 fn docs(text: &mut Text, lines: &[String]) {
@@ -96,7 +101,14 @@ pub enum Event {",
     text.block(|t| {
         for event in &model.events {
             let meta = &model.declarations[event.meta].name;
-            docs(t, &[format!("`{}`, version {}.", super::schema::clean(&event.event_type), event.version)]);
+            docs(
+                t,
+                &[format!(
+                    "`{}`, version {}.",
+                    super::schema::clean(&event.event_type),
+                    event.version
+                )],
+            );
             variant(t, &event.name, &format!("Recorded<{}, {meta}>", event.name));
         }
         t.line("/// An event of another type or version, or one whose data has been erased.");
@@ -141,13 +153,19 @@ pub enum Event {",
     text.gap();
     text.line("impl Serialize for Event {");
     text.block(|t| {
-        t.line("fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {");
+        t.line(
+            "fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {",
+        );
         t.block(|t| {
             t.line("match self {");
             t.block(|t| {
                 let names = model.events.iter().map(|e| e.name.as_str());
                 for name in names.chain(["Unknown"]) {
-                    arm(t, &format!("Self::{name}(event) =>"), "event.serialize(serializer)");
+                    arm(
+                        t,
+                        &format!("Self::{name}(event) =>"),
+                        "event.serialize(serializer)",
+                    );
                 }
             });
             t.line("}");
@@ -179,7 +197,9 @@ fn variant(text: &mut Text, name: &str, inner: &str) {
         _ if text.width(&line) <= WIDTH => text.line(line),
         Some((generic, arguments)) if text.width(&second) > WIDTH => {
             let arguments = arguments.replace(", ", ",\n        ");
-            text.line(format!("{name}(\n    {generic}<\n        {arguments},\n    >,\n),"));
+            text.line(format!(
+                "{name}(\n    {generic}<\n        {arguments},\n    >,\n),"
+            ));
         }
         _ => text.line(format!("{name}(\n{second}\n),")),
     }
@@ -233,14 +253,23 @@ fn append(model: &Model, text: &mut Text) {
             let constant = format!("const TYPE: &'static str = {:?};", event.event_type);
             broken(t, &constant);
             t.line(format!("const SCHEMA_VERSION: i32 = {};", event.version));
-            t.line(format!("type Meta = {};", model.declarations[event.meta].name));
+            t.line(format!(
+                "type Meta = {};",
+                model.declarations[event.meta].name
+            ));
         });
         text.line("}");
     }
     for event in &model.events {
         if let Some(plain) = &event.plain_name {
             text.gap();
-            docs(text, &[format!("The newest version of `{}`.", super::schema::clean(&event.event_type))]);
+            docs(
+                text,
+                &[format!(
+                    "The newest version of `{}`.",
+                    super::schema::clean(&event.event_type)
+                )],
+            );
             broken(text, &format!("pub type {plain} = {};", event.name));
         }
     }
@@ -317,7 +346,11 @@ impl Writer<'_> {
                 text.line(format!("#[serde({list})]"));
             }
         }
-        let name = if KEYWORDS.contains(&name) { format!("r#{name}") } else { name.to_owned() };
+        let name = if KEYWORDS.contains(&name) {
+            format!("r#{name}")
+        } else {
+            name.to_owned()
+        };
         let line = format!("pub {name}: {shape},");
         if text.width(&line) > WIDTH {
             text.line(format!("pub {name}:\n    {shape},"));
@@ -327,11 +360,16 @@ impl Writer<'_> {
     }
 
     fn union(&self, name: &str, variants: &[Variant], text: &mut Text) {
-        text.line(format!("{DERIVE}\n#[serde(untagged)]\n#[allow(clippy::large_enum_variant)]"));
+        text.line(format!(
+            "{DERIVE}\n#[serde(untagged)]\n#[allow(clippy::large_enum_variant)]"
+        ));
         text.line(format!("pub enum {name} {{"));
         text.block(|t| {
             for variant in variants {
-                docs(t, &comment(&super::model::Doc::default(), Some(&variant.shape), &[]));
+                docs(
+                    t,
+                    &comment(&super::model::Doc::default(), Some(&variant.shape), &[]),
+                );
                 self::variant(t, &variant.name, &self.shape(&variant.shape));
             }
         });
@@ -347,9 +385,9 @@ impl Writer<'_> {
             Shape::Number => "f64".to_owned(),
             Shape::Literals(values) if values.iter().all(|v| v.is_boolean()) => "bool".to_owned(),
             Shape::Literals(_) => "i64".to_owned(),
-            Shape::Text(Format::Plain | Format::DateTime | Format::Date | Format::Uuid | Format::Other(_)) => {
-                "String".to_owned()
-            }
+            Shape::Text(
+                Format::Plain | Format::DateTime | Format::Date | Format::Uuid | Format::Other(_),
+            ) => "String".to_owned(),
             Shape::List(inner) => format!("Vec<{}>", self.apart(inner)),
             Shape::Map(inner) => {
                 format!("std::collections::BTreeMap<String, {}>", self.apart(inner))

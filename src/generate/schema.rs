@@ -67,9 +67,13 @@ pub fn doc(schema: &Value) -> Doc {
 /// A line without what could end a comment of one line, or hide what follows.
 pub fn clean(line: &str) -> String {
     let hides = |c: char| {
-        c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        c.is_control()
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    let line: String = line.chars().map(|c| if hides(c) { ' ' } else { c }).collect();
+    let line: String = line
+        .chars()
+        .map(|c| if hides(c) { ' ' } else { c })
+        .collect();
     line.trim_end().to_owned()
 }
 
@@ -145,7 +149,9 @@ impl Reader<'_> {
     /// The shape of a schema with all that it takes from others.
     fn merged(&mut self, schema: &Value, path: &str) -> Result<Shape> {
         if let Some(Value::String(reference)) = schema.get("$ref")
-            && schema.as_object().is_some_and(|keys| merge::is_empty(keys, &["$ref"]))
+            && schema
+                .as_object()
+                .is_some_and(|keys| merge::is_empty(keys, &["$ref"]))
         {
             return self.reference(reference, path);
         }
@@ -169,7 +175,9 @@ impl Reader<'_> {
             several => {
                 let shapes = several.iter().map(|t| self.of_type(t, &schema, path));
                 let shapes = shapes.collect::<Result<_>>()?;
-                Ok(self.draft.union(path, doc(&Value::Object(schema.clone())), shapes))
+                Ok(self
+                    .draft
+                    .union(path, doc(&Value::Object(schema.clone())), shapes))
             }
         }
     }
@@ -194,7 +202,9 @@ impl Reader<'_> {
                 self.shape(&json!({"allOf": [base.clone(), alternative]}), &path)?
             });
         }
-        Ok(self.draft.union(path, doc(&Value::Object(schema.clone())), shapes))
+        Ok(self
+            .draft
+            .union(path, doc(&Value::Object(schema.clone())), shapes))
     }
 
     /// What an alternative can be called: a constant of its own, its title, its number.

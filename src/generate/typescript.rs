@@ -25,7 +25,14 @@ pub fn write(model: &Model, module: Option<&str>) -> Result<String> {
     for event in &model.events {
         if let Some(plain) = &event.plain_name {
             text.gap();
-            docs(&mut text, vec![format!("The newest version of {}.", quoted(&super::schema::clean(&event.event_type)))], false);
+            docs(
+                &mut text,
+                vec![format!(
+                    "The newest version of {}.",
+                    quoted(&super::schema::clean(&event.event_type))
+                )],
+                false,
+            );
             text.line(format!("export type {plain} = {};", event.name));
         }
     }
@@ -57,14 +64,21 @@ export interface UnknownEvent extends Envelope {
 fn events(model: &Model, text: &mut Text) {
     text.gap();
     text.line("/** An event as en57 returns it; `kind` tells which. */");
-    let mut names: Vec<String> = model.events.iter().map(|e| format!("{}Event", e.name)).collect();
+    let mut names: Vec<String> = model
+        .events
+        .iter()
+        .map(|e| format!("{}Event", e.name))
+        .collect();
     names.push("UnknownEvent".to_owned());
     alias(text, "Event", &names);
     text.gap();
     text.line(ENVELOPE);
     for event in &model.events {
         text.gap();
-        text.line(format!("export interface {}Event extends Envelope {{", event.name));
+        text.line(format!(
+            "export interface {}Event extends Envelope {{",
+            event.name
+        ));
         text.block(|t| {
             t.line(format!("kind: {};", quoted(&event.name)));
             t.line(format!("type: {};", quoted(&event.event_type)));
@@ -88,12 +102,17 @@ fn alias(text: &mut Text, name: &str, alternatives: &[String]) {
     if alternatives.len() == 1 || text.width(&line) <= WIDTH {
         text.line(line);
     } else {
-        text.line(format!("export type {name} =\n  | {};", alternatives.join("\n  | ")));
+        text.line(format!(
+            "export type {name} =\n  | {};",
+            alternatives.join("\n  | ")
+        ));
     }
 }
 
 fn docs(text: &mut Text, mut lines: Vec<String>, deprecated: bool) {
-    lines.iter_mut().for_each(|line| *line = line.replace("*/", "* /"));
+    lines
+        .iter_mut()
+        .for_each(|line| *line = line.replace("*/", "* /"));
     if deprecated {
         lines.pop(); // "Deprecated."
         lines.push("@deprecated".to_owned());
@@ -117,7 +136,11 @@ fn declare(model: &Model, declaration: &Declaration, text: &mut Text) {
         Kind::Alias(shape) => Some(shape),
         _ => None,
     };
-    docs(text, comment(&declaration.doc, of_alias, &[]), declaration.doc.deprecated);
+    docs(
+        text,
+        comment(&declaration.doc, of_alias, &[]),
+        declaration.doc.deprecated,
+    );
     match &declaration.kind {
         Kind::Record { fields, rest } if fields.is_empty() && rest.is_none() => {
             text.line(format!("export type {name} = {{ [key: string]: never }};"));
@@ -126,7 +149,11 @@ fn declare(model: &Model, declaration: &Declaration, text: &mut Text) {
             text.line(format!("export interface {name} {{"));
             text.block(|t| {
                 for field in fields {
-                    docs(t, comment(&field.doc, Some(&field.shape), &[]), field.doc.deprecated);
+                    docs(
+                        t,
+                        comment(&field.doc, Some(&field.shape), &[]),
+                        field.doc.deprecated,
+                    );
                     let optional = if field.required { "" } else { "?" };
                     let key = key(&field.json);
                     let head = format!("{key}{optional}:");
@@ -163,7 +190,11 @@ fn key(name: &str) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '$';
     let is_name = name.chars().all(is_part) && !name.starts_with(|c: char| c.is_ascii_digit());
     // Assigning this one would set the prototype; as a type it is a property like others.
-    if is_name && !name.is_empty() { name.to_owned() } else { quoted(name) }
+    if is_name && !name.is_empty() {
+        name.to_owned()
+    } else {
+        quoted(name)
+    }
 }
 
 /// The types of which a value is one.
@@ -302,15 +333,25 @@ fn functions(model: &Model, text: &mut Text) {
     });
     text.line("}");
     text.gap();
-    text.line("const registered: {\n  [K in EventKind]: { type: string; schema_version: number };\n} = {");
+    text.line(
+        "const registered: {\n  [K in EventKind]: { type: string; schema_version: number };\n} = {",
+    );
     text.block(|t| {
         for event in &model.events {
-            let entry = format!("type: {}, schema_version: {}", quoted(&event.event_type), event.version);
+            let entry = format!(
+                "type: {}, schema_version: {}",
+                quoted(&event.event_type),
+                event.version
+            );
             let line = format!("{}: {{ {entry} }},", key(&event.name));
             if t.width(&line) <= WIDTH {
                 t.line(line);
             } else {
-                t.line(format!("{}: {{\n  {},\n}},", key(&event.name), entry.replace(", schema_version", ",\n  schema_version")));
+                t.line(format!(
+                    "{}: {{\n  {},\n}},",
+                    key(&event.name),
+                    entry.replace(", schema_version", ",\n  schema_version")
+                ));
             }
         }
     });

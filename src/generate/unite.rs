@@ -53,7 +53,12 @@ impl Draft {
     pub fn settle(&mut self) {
         // Settling one may make others.
         let mut from = 0;
-        while let Some(slot) = self.alternatives.range(from..).map(|(slot, _)| *slot).next() {
+        while let Some(slot) = self
+            .alternatives
+            .range(from..)
+            .map(|(slot, _)| *slot)
+            .next()
+        {
             let kind = self.settled(slot);
             self.close(slot, kind);
             from = slot + 1;
@@ -129,7 +134,9 @@ impl Draft {
             Shape::Literals(_) => JsonKind::Number,
             Shape::Text(_) => JsonKind::String,
             Shape::List(_) => JsonKind::Array,
-            Shape::Named(n) if matches!(self.declarations[*n].kind, Kind::Enum(_)) => JsonKind::String,
+            Shape::Named(n) if matches!(self.declarations[*n].kind, Kind::Enum(_)) => {
+                JsonKind::String
+            }
             _ => JsonKind::Object,
         }
     }
@@ -215,9 +222,14 @@ impl Draft {
         let Some(records) = records else {
             return vec![(self.one_of(JsonKind::Object, name, shapes), is_object)];
         };
-        let tests = self.by_property(&records).or_else(|| self.by_presence(&records));
+        let tests = self
+            .by_property(&records)
+            .or_else(|| self.by_presence(&records));
         match tests {
-            Some(tests) => tests.into_iter().map(|(n, test)| (Shape::Named(n), test)).collect(),
+            Some(tests) => tests
+                .into_iter()
+                .map(|(n, test)| (Shape::Named(n), test))
+                .collect(),
             None => vec![(Shape::Named(self.join(name, &records)), is_object)],
         }
     }
@@ -262,7 +274,10 @@ impl Draft {
             if required.clone().any(|f| !is_elsewhere(&f)) {
                 let names = required.map(|f| f.json.clone()).collect();
                 tests.push((record, Test::Has(names)));
-            } else if last.replace((record, Test::Kind(JsonKind::Object))).is_some() {
+            } else if last
+                .replace((record, Test::Kind(JsonKind::Object)))
+                .is_some()
+            {
                 return None;
             }
         }
@@ -282,7 +297,10 @@ impl Draft {
         for record in records {
             if let Kind::Record { fields: own, rest } = &self.declarations[*record].kind {
                 for field in own {
-                    fields.entry(field.json.clone()).or_default().push(field.clone());
+                    fields
+                        .entry(field.json.clone())
+                        .or_default()
+                        .push(field.clone());
                 }
                 rests.extend(rest.clone());
             }
@@ -297,7 +315,11 @@ impl Draft {
                 let path = format!("{name}{}", pascal(&first.json));
                 self.union(&path, first.doc.clone(), shapes)
             };
-            Field { shape, required, ..first }
+            Field {
+                shape,
+                required,
+                ..first
+            }
         });
         let fields = fields.collect();
         // What some do not keep may be anything.
@@ -333,11 +355,17 @@ fn order(draft: &Draft, shapes: &[Shape]) -> Vec<JsonKind> {
 /// A type's name without what it shares with the union's.
 fn short(name: &str, union: &str) -> String {
     let shared = name.char_indices().zip(union.chars());
-    let end = shared.take_while(|((_, a), b)| a == b).map(|((i, _), _)| i).last();
+    let end = shared
+        .take_while(|((_, a), b)| a == b)
+        .map(|((i, _), _)| i)
+        .last();
     let end = end.map_or(0, |last| last + 1);
     // Only whole words go.
     let is_start = |i: &usize| name[*i..].starts_with(char::is_uppercase);
-    let start = (0..=end).rev().filter(|i| name.is_char_boundary(*i)).find(is_start);
+    let start = (0..=end)
+        .rev()
+        .filter(|i| name.is_char_boundary(*i))
+        .find(is_start);
     pascal(&name[start.unwrap_or(0)..])
 }
 
