@@ -1,7 +1,7 @@
 //! en57: the event store inside PostgreSQL. See docs/ARCHITECTURE.md for the map.
 //!
-//! Four ranks, `use` points downwards only: `sql` (the surface) → the engine (`append`, `import`, `read`, `frontier`, `places`,
-//! `projection`, `stream`, `subscription`, `trace`, `partitions`, `check`, `status`, `wait`) → `store` (PostgreSQL's
+//! Four ranks, `use` points downwards only: `sql` (the surface) → the engine (`append`, `import`, `generate`, `read`, `frontier`,
+//! `places`, `projection`, `stream`, `subscription`, `trace`, `partitions`, `check`, `status`, `wait`) → `store` (PostgreSQL's
 //! internals, all `unsafe`) → `dcb` (the pure domain).
 
 pub mod append;
