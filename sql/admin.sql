@@ -53,7 +53,7 @@ CREATE FUNCTION en57.in_flight(OUT pid integer, OUT from_position bigint, OUT pa
 COMMENT ON FUNCTION en57.in_flight() IS 'the transactions that have appended and not ended';
 
 CREATE FUNCTION en57_status(OUT name text, OUT value text, OUT warning text) RETURNS SETOF record
-    LANGUAGE sql VOLATILE PARALLEL RESTRICTED ROWS 13
+    LANGUAGE sql VOLATILE PARALLEL RESTRICTED ROWS 14
     SET search_path = pg_catalog, pg_temp
     AS $$
 WITH state AS MATERIALIZED (
@@ -128,6 +128,8 @@ WITH state AS MATERIALIZED (
     UNION ALL
     SELECT 13, 'autovacuum', current_setting('autovacuum'),
            CASE WHEN current_setting('autovacuum') = 'off' THEN 'autovacuum is off: what rolled-back appends leave is never taken away, and old transactions'' ids will run out.' END
+    UNION ALL
+    SELECT 14, 'worker', coalesce('running, process ' || en57.worker_pid(), 'not running'), NULL
 )
 SELECT name, value, warning FROM facts ORDER BY n
 $$;

@@ -1,7 +1,6 @@
 //! en57: the event store inside PostgreSQL. See docs/ARCHITECTURE.md for the map.
 //!
-//! Four ranks, `use` points downwards only: `sql` (the surface) → the engine (`append`, `import`, `generate`, `read`, `frontier`,
-//! `places`, `projection`, `stream`, `subscription`, `trace`, `partitions`, `check`, `status`, `wait`) → `store` (PostgreSQL's
+//! Four ranks, `use` points downwards only: `sql` (the surface) → the engine (all that is not named here) → `store` (PostgreSQL's
 //! internals, all `unsafe`) → `dcb` (the pure domain).
 
 pub mod append;
@@ -21,6 +20,7 @@ pub mod stream;
 pub mod subscription;
 pub mod trace;
 pub mod wait;
+pub mod worker;
 
 ::pgrx::pg_module_magic!(name, version);
 
@@ -30,4 +30,5 @@ pub mod wait;
 pub extern "C-unwind" fn _PG_init() {
     store::settings::init();
     store::shmem::init();
+    store::worker::init();
 }

@@ -43,6 +43,8 @@ pub enum SqlState {
     DataCorrupted,
     /// 53200: out of memory (of the shared kind).
     OutOfMemory,
+    /// 53400: a limit that is configured is reached.
+    ConfigurationLimitExceeded,
     /// XX000: cannot happen.
     Internal,
 }
@@ -67,6 +69,7 @@ impl SqlState {
             Self::NotSupported => "0A000",
             Self::DataCorrupted => "XX001",
             Self::OutOfMemory => "53200",
+            Self::ConfigurationLimitExceeded => "53400",
             Self::Internal => "XX000",
         }
     }

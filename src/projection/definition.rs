@@ -61,6 +61,11 @@ impl Named {
         Self { name, found }
     }
 
+    /// Whose it is.
+    fn owner(&self) -> Option<Oid> {
+        self.found.as_ref().map(|f| f.owner)
+    }
+
     /// The function.
     ///
     /// # Errors
@@ -124,6 +129,32 @@ pub fn by_name(name: Option<&str>, lock: bool) -> Result<Projection> {
         )
         .hint("The view en57_projections shows all that there are.")
     })
+}
+
+/// A projection by name, kept from others until the end of the transaction; `None` where there is none, or
+/// somebody else keeps it.
+///
+/// # Errors
+/// 55000 where the table is missing.
+pub fn free(name: &str) -> Result<Option<Projection>> {
+    let found = load(
+        &format!("SELECT {COLUMNS} FROM en57.projections WHERE name = $1 FOR UPDATE SKIP LOCKED"),
+        &[(Type::Text, Some(fmgr::make_varlena(name.as_bytes())))],
+    )?;
+    Ok(found.into_iter().next())
+}
+
+/// The async projections that are running, in the order of their creation.
+///
+/// # Errors
+/// 55000 where the table is missing.
+pub fn running_async() -> Result<Vec<Projection>> {
+    load(
+        &format!(
+            "SELECT {COLUMNS} FROM en57.projections WHERE mode = 'async' AND status = 'running' ORDER BY number"
+        ),
+        &[],
+    )
 }
 
 /// Whether there is a projection of this name.
@@ -192,6 +223,15 @@ impl Projection {
             position: number(14).unwrap_or_default(),
             failed_position: number(15),
         })
+    }
+
+    /// The role as which a transaction of it alone is to run and to end: that of its handler, or of its
+    /// documents; `None` where they are gone.
+    pub fn role(&self) -> Option<Oid> {
+        match &self.work {
+            Work::Handler(handler) => handler.owner(),
+            Work::Documents(d) => rights::owner_of(d.table).or_else(|| d.evolve.owner()),
+        }
     }
 
     /// The row type of the events that its functions take.

@@ -7,12 +7,14 @@ mod definition;
 mod document;
 mod inline;
 mod run;
+mod turn;
 mod wait;
 
 pub use create::{Request, RequestedWork, create};
 pub use definition::as_keeper;
 pub use inline::{Due, catch_up};
 pub use run::run;
+pub use turn::{Standing, ToDo, Turn, move_up, note_trouble, survey, turn};
 pub use wait::wait;
 
 use std::rc::Rc;

@@ -24,7 +24,7 @@ use super::definition::{Projection, as_keeper};
 pub fn run(name: Option<&str>, max_events: Option<i64>) -> Result<i64> {
     let projection = super::to_administer(name, "en57_run()")?;
     let name = &projection.name;
-    let mut left = max_events.unwrap_or(i64::MAX);
+    let left = max_events.unwrap_or(i64::MAX);
     if left < 0 {
         return Err(Error::new(
             SqlState::InvalidParameter,
@@ -48,57 +48,83 @@ pub fn run(name: Option<&str>, max_events: Option<i64>) -> Result<i64> {
     let store = catalog::store()?;
     let mut places = Places::find(store, Some(&projection.partition), Access::Own)?;
     let head = frontier::of(store, &mut places, &projection.query)?;
-    let mut progress = Progress {
-        projection: &projection,
-        position: projection.position,
-        handled: 0,
-        failed: None,
-    };
-    let mut events = Events::new(&projection, projection.position, head)?;
-    let scratch = Scratch::new();
-    while progress.failed.is_none() {
-        let at_most = left.min(projection.batch_size as i64) as usize;
-        let items = scratch.run(|| events.next(at_most, &|_| None))?;
-        if items.is_empty() {
-            if left > 0 {
-                progress.position = progress.position.max(head);
-            }
-            break;
-        }
-        left -= items.len() as i64;
-        scratch.run(|| progress.handle(&items))?;
-        scratch.reset();
-    }
+    let mut progress = Progress::new(&projection, Deferral::Left);
+    progress.go(head, left)?;
     progress.save()?;
     Ok(progress.handled)
 }
 
-/// How far a run has come.
-struct Progress<'p> {
-    projection: &'p Projection,
-    position: i64,
-    handled: i64,
-    failed: Option<(i64, Failure)>,
+/// When deferred constraints are checked of what a handler has written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Deferral {
+    /// At the end of the transaction: it is the caller's.
+    Left,
+    /// With the handler, so that it is known which event they refuse. It is the transaction of one batch.
+    Ended,
 }
 
-impl Progress<'_> {
+/// How far a run has come.
+pub struct Progress<'p> {
+    projection: &'p Projection,
+    deferral: Deferral,
+    pub position: i64,
+    handled: i64,
+    /// Where it has stopped, and why.
+    pub failed: Option<(i64, Failure)>,
+}
+
+impl<'p> Progress<'p> {
+    /// Begins where the projection is, whose row is locked.
+    pub fn new(projection: &'p Projection, deferral: Deferral) -> Self {
+        Self {
+            projection,
+            deferral,
+            position: projection.position,
+            handled: 0,
+            failed: None,
+        }
+    }
+
+    /// Handles the events up to the query's frontier, at most so many.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub fn go(&mut self, head: i64, mut left: i64) -> Result<()> {
+        let mut events = Events::new(self.projection, self.position, head)?;
+        let scratch = Scratch::new();
+        while self.failed.is_none() {
+            let at_most = left.min(self.projection.batch_size as i64) as usize;
+            let items = scratch.run(|| events.next(at_most, &|_| None))?;
+            if items.is_empty() {
+                if left > 0 {
+                    self.position = self.position.max(head);
+                }
+                break;
+            }
+            left -= items.len() as i64;
+            scratch.run(|| self.handle(&items))?;
+            scratch.reset();
+        }
+        Ok(())
+    }
+
     /// Handles events together; where that fails, one by one, to find the one that does.
     fn handle(&mut self, items: &[Item]) -> Result<()> {
-        let together = attempt(|| self.projection.handle(items))?;
+        let together = attempt(|| self.try_to_handle(items))?;
         match together {
             Ok(()) => {
                 self.advance(items);
                 return Ok(());
             }
-            Err(failure) if !is_of_the_event(&failure) => return failure.raise(),
+            Err(failure) if failure.is_passing() => return failure.raise(),
             Err(failure) if items.len() == 1 => return self.refuse(&items[0], failure),
             Err(_) => {}
         }
         for item in items {
             let one = std::slice::from_ref(item);
-            match attempt(|| self.projection.handle(one))? {
+            match attempt(|| self.try_to_handle(one))? {
                 Ok(()) => self.advance(one),
-                Err(failure) if !is_of_the_event(&failure) => return failure.raise(),
+                Err(failure) if failure.is_passing() => return failure.raise(),
                 Err(failure) => self.refuse(item, failure)?,
             }
             if self.failed.is_some() {
@@ -106,6 +132,14 @@ impl Progress<'_> {
             }
         }
         Ok(())
+    }
+
+    fn try_to_handle(&self, items: &[Item]) -> Result<()> {
+        self.projection.handle(items)?;
+        match self.deferral {
+            Deferral::Left => Ok(()),
+            Deferral::Ended => spi::command("SET CONSTRAINTS ALL IMMEDIATE"),
+        }
     }
 
     fn advance(&mut self, items: &[Item]) {
@@ -119,17 +153,28 @@ impl Progress<'_> {
             self.failed = Some((item.position, failure));
             return Ok(());
         }
-        put_aside(&self.projection.name, item.position, error_json(&failure)?)?;
+        put_aside(
+            &self.projection.name,
+            item.position,
+            error_json(&failure, None)?,
+        )?;
         self.position = item.position;
         Ok(())
     }
 
-    fn save(&self) -> Result<()> {
+    /// Stores how far it has come.
+    ///
+    /// # Errors
+    /// 55000 where the table is missing.
+    pub fn save(&self) -> Result<()> {
         if self.failed.is_none() && self.position == self.projection.position {
             return Ok(());
         }
         let (failed_position, error) = match &self.failed {
-            Some((position, failure)) => (Some(Datum::from(*position)), Some(error_json(failure)?)),
+            Some((position, failure)) => (
+                Some(Datum::from(*position)),
+                Some(error_json(failure, None)?),
+            ),
             None => (None, None),
         };
         let status = if self.failed.is_some() {
@@ -141,7 +186,7 @@ impl Progress<'_> {
         // Two statements: a change of the status is told to every backend.
         as_keeper(|| {
             spi::run(
-                "UPDATE en57.projections SET position = $2, updated_at = clock_timestamp() WHERE name = $1",
+                "UPDATE en57.projections SET position = $2, last_error = NULL, updated_at = clock_timestamp() WHERE name = $1",
                 &[
                     (Type::Text, Some(name)),
                     (Type::Bigint, Some(Datum::from(self.position))),
@@ -165,14 +210,11 @@ impl Progress<'_> {
     }
 }
 
-/// Whether trying again would fail again: not where others were in the way, or the server is out of
-/// something, or somebody has cancelled.
-fn is_of_the_event(failure: &Failure) -> bool {
-    let passing = ["40", "53", "57", "58"];
-    !passing.contains(&&failure.state[..2]) && failure.state != "55P03"
-}
-
-fn error_json(failure: &Failure) -> Result<Datum> {
+/// An error as `last_error` shows it, with how often in a row it was met, where that is counted.
+///
+/// # Errors
+/// None but those of memory.
+pub fn error_json(failure: &Failure, attempts: Option<u32>) -> Result<Datum> {
     let mut out = format!(
         "{{\"sqlstate\": {}, \"message\": {}",
         JsonString(&failure.state),
@@ -186,6 +228,9 @@ fn error_json(failure: &Failure) -> Result<Datum> {
         if let Some(text) = text {
             out.push_str(&format!(", \"{key}\": {}", JsonString(text)));
         }
+    }
+    if let Some(attempts) = attempts {
+        out.push_str(&format!(", \"attempts\": {attempts}"));
     }
     out.push('}');
     json::parse(&out, "")

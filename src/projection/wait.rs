@@ -32,13 +32,11 @@ pub fn wait(name: Option<&str>, upto: Option<i64>, timeout_ms: u64, leave: Leave
             return Ok(true);
         }
         if projection.status == "failed" {
+            let at = projection.failed_position;
+            let at = at.map_or(String::new(), |p| format!(" at position {p}"));
             return Err(Error::new(
                 SqlState::NotInPrerequisiteState,
-                format!(
-                    "projection \"{}\" has failed at position {}",
-                    projection.name,
-                    projection.failed_position.unwrap_or_default()
-                ),
+                format!("projection \"{}\" has failed{at}", projection.name),
             )
             .hint("See last_error in en57_projections, then call en57_resume()."));
         }

@@ -13,3 +13,4 @@ mod query;
 mod read;
 mod stream;
 mod subscription;
+mod worker;

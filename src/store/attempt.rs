@@ -1,13 +1,13 @@
-//! Trying something in a subtransaction: what fails is undone, and told.
+//! Trying something in a subtransaction, or in a transaction of its own: what fails is undone, and told.
 
 use std::any::Any;
 use std::ffi::{CStr, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 
-use pgrx::pg_sys;
+use pgrx::pg_sys::{self, Oid};
 
-use crate::dcb::error::{Error, Result};
+use crate::dcb::error::{Error, Result, SqlState};
 
 use super::guard::{self, Witness};
 
@@ -32,6 +32,18 @@ enum Cause {
 }
 
 impl Failure {
+    /// Whether it may well succeed when it is tried again: others were in the way, or the server was out of
+    /// something, or somebody has cancelled, or another server was not to be reached.
+    pub fn is_passing(&self) -> bool {
+        let classes = ["08", "40", "53", "57", "58"];
+        classes.contains(&&self.state[..2]) || ["55P03", "HV00N"].contains(&self.state.as_str())
+    }
+
+    /// The message with its SQLSTATE, for the server's log.
+    pub fn in_words(&self) -> String {
+        format!("{} (SQLSTATE {})", self.message, self.state)
+    }
+
     /// Fails with it after all.
     ///
     /// # Errors
@@ -76,6 +88,63 @@ pub fn attempt<T>(body: impl FnOnce() -> Result<T>) -> Result<std::result::Resul
         pg_sys::CurrentResourceOwner = owner;
         Ok(Err(failure))
     }
+}
+
+/// Runs `body` in a transaction of its own, with the rights of a role until it has ended, deferred triggers
+/// included, or with those of the process. For processes that run no statements of clients.
+///
+/// # Errors
+/// Whatever has kept the transaction from being committed.
+pub fn transaction<T>(
+    role: Option<Oid>,
+    body: impl FnOnce() -> Result<T>,
+) -> std::result::Result<T, Box<Failure>> {
+    let mut seen = Witness::new();
+    // SAFETY: no transaction is running, and what PostgreSQL raises ends in catch_unwind, after which the
+    // transaction is aborted, as the main loop of a backend does it. The witness is taken off PostgreSQL's
+    // list before this frame ends; what it has seen is copied before the abort frees it.
+    unsafe {
+        let context = pg_sys::CurrentMemoryContext;
+        let (mut user, mut security) = (pg_sys::InvalidOid, 0);
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut security);
+        let mut callback = seen.callback();
+        let previous = callback.previous;
+        pg_sys::error_context_stack = &raw mut callback;
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            pg_sys::SetCurrentStatementStartTimestamp();
+            pg_sys::StartTransactionCommand();
+            if let Some(role) = role {
+                let local = pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
+                pg_sys::SetUserIdAndSecContext(role, local);
+            }
+            pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+            let result = body()?;
+            pg_sys::PopActiveSnapshot();
+            pg_sys::CommitTransactionCommand();
+            Ok(result)
+        }));
+        pg_sys::error_context_stack = previous;
+        let outcome = match outcome {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(Box::new(ours(error))),
+            Err(payload) => Err(Box::new(ended(payload, seen.seen()))),
+        };
+        if outcome.is_err() {
+            pg_sys::AbortCurrentTransaction();
+        }
+        pg_sys::SetUserIdAndSecContext(user, security);
+        pg_sys::MemoryContextSwitchTo(context);
+        outcome
+    }
+}
+
+/// What has ended a transaction; a panic of en57's own, too.
+fn ended(payload: Box<dyn Any + Send>, seen: *mut pg_sys::ErrorData) -> Failure {
+    if payload.is::<pg_sys::panic::CaughtError>() && !seen.is_null() {
+        return unwound(payload, seen);
+    }
+    let panic = guard::in_words(payload);
+    ours(Error::new(SqlState::Internal, "internal error in en57").detail(panic))
 }
 
 fn ours(error: Error) -> Failure {

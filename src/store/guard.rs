@@ -201,6 +201,48 @@ unsafe fn report(error: Error) -> ! {
     unreachable!("errfinish returned from an error")
 }
 
+/// What a panic says that is no error of PostgreSQL's.
+pub(super) fn in_words(payload: Box<dyn Any + Send>) -> String {
+    match failure(payload, ptr::null_mut()) {
+        Failure::Panic(message) => message.to_string_lossy().into_owned(),
+        Failure::Ours(error) => error.message.clone(),
+        Failure::Postgres(_) => String::new(),
+    }
+}
+
+/// How much a line of the server's log matters.
+#[derive(Clone, Copy, Debug)]
+pub enum Severity {
+    /// For the record.
+    Log,
+    /// Somebody should look.
+    Warning,
+}
+
+/// Writes to the server's log. For processes without a client.
+pub fn log(severity: Severity, message: &str, detail: Option<&str>, hint: Option<&str>) {
+    let level = match severity {
+        Severity::Log => pgrx::PgLogLevel::LOG,
+        Severity::Warning => pgrx::PgLogLevel::WARNING,
+    };
+    let message = text(message);
+    let [detail, hint] = [detail, hint].map(|t| t.map(text));
+    // SAFETY: below ERROR errfinish() returns; the texts are copied into the report before.
+    unsafe {
+        if !errstart(level as c_int, ptr::null()) {
+            return;
+        }
+        errmsg(c"%s".as_ptr(), message.as_ptr());
+        if let Some(detail) = &detail {
+            errdetail(c"%s".as_ptr(), detail.as_ptr());
+        }
+        if let Some(hint) = &hint {
+            errhint(c"%s".as_ptr(), hint.as_ptr());
+        }
+        errfinish(c"en57".as_ptr(), 0, ptr::null());
+    }
+}
+
 /// Raises an error from a callback that PostgreSQL called and that may raise.
 ///
 /// # Safety

@@ -1,6 +1,6 @@
 //! Key locks: what makes the append condition exact without a lock that unrelated writers share.
 //!
-//! PostgreSQL's own lock manager, in the space of advisory locks with an objsubid (57 for keys, 58 for
+//! PostgreSQL's own lock manager, in the space of advisory locks with an objsubid (54 for the worker, 57 for keys, 58 for
 //! a partition's root, 59 for the log's ceiling, from 60 on for marks beside the first two) that
 //! `pg_advisory_lock` never uses, so that deadlock detection, lock_timeout, cancellation and pg_locks
 //! come with it. Locks last until the transaction ends. Root first, then keys in ascending order.
@@ -15,6 +15,7 @@ use super::shmem::{STAGES, backend_of};
 use super::stat::{self, Counted};
 use super::{position, settings, transaction};
 
+const WORKER: u16 = 54;
 const KEY: u16 = 57;
 const ROOT: u16 = 58;
 const CEILING: u16 = 59;
@@ -324,15 +325,25 @@ fn lock(tag: LOCKTAG, mode: u32) -> bool {
 /// Runs while no other backend does the same for this log, not until the end of the transaction; where
 /// another one does, waits for its turn, or leaves it at that.
 pub fn while_locked(log: Oid, wait: bool, body: impl FnOnce()) {
-    let tag = tag(log.to_u32(), 0, CEILING);
+    alone(&tag(log.to_u32(), 0, CEILING), wait, body);
+}
+
+/// Runs while no other session of the database starts or stops its worker.
+pub fn while_worker_is_changed<T>(body: impl FnOnce() -> T) -> Option<T> {
+    alone(&tag(0, 0, WORKER), true, body)
+}
+
+fn alone<T>(tag: &LOCKTAG, wait: bool, body: impl FnOnce() -> T) -> Option<T> {
     let mode = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
     // SAFETY: a valid tag; an error in between leaves the lock to the transaction's abort.
     unsafe {
-        let outcome = pg_sys::LockAcquire(&tag, mode, false, !wait);
-        if outcome != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL {
-            body();
-            pg_sys::LockRelease(&tag, mode, false);
+        let outcome = pg_sys::LockAcquire(tag, mode, false, !wait);
+        if outcome == pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL {
+            return None;
         }
+        let result = body();
+        pg_sys::LockRelease(tag, mode, false);
+        Some(result)
     }
 }
 
@@ -345,6 +356,20 @@ pub fn writers_of(partition: Oid, key: i64) -> Vec<usize> {
 pub fn writers_of_anything(partition: Oid) -> Vec<usize> {
     // Conflicts of RowExclusive: Share, ShareRowExclusive, Exclusive.
     conflicting(root_tag(partition), pg_sys::RowExclusiveLock)
+}
+
+/// Whether somebody holds a database for himself, as DROP DATABASE does.
+pub fn is_database_wanted(database: Oid) -> bool {
+    let tag = LOCKTAG {
+        locktag_field1: 0,
+        locktag_field2: pg_sys::DatabaseRelationId.to_u32(),
+        locktag_field3: database.to_u32(),
+        locktag_field4: 0,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
+        locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+    };
+    // What connecting to it would wait for.
+    !conflicting(tag, pg_sys::RowExclusiveLock).is_empty()
 }
 
 fn conflicting(tag: LOCKTAG, mode: u32) -> Vec<usize> {

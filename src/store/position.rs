@@ -9,6 +9,7 @@
 //! **Invariant:** a position is allotted only below the durable ceiling (see `ceiling`).
 
 use std::cell::Cell;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -432,6 +433,37 @@ pub fn next_stage() -> usize {
 fn first_free(stages: &[AtomicI64; STAGES]) -> usize {
     let used = stages.iter().take_while(|s| s.load(SeqCst) != 0).count();
     (used + 1).min(STAGES)
+}
+
+/// What has happened to a log, for those who want to know whether anything has.
+#[derive(PartialEq)]
+pub struct Activity {
+    next: i64,
+    restarts: u64,
+    /// Of the transactions in flight.
+    flights: u64,
+}
+
+/// The log's, where this backend has used it. Cheap, and needs no transaction.
+pub fn activity() -> Option<Activity> {
+    let (_, log) = CACHED.get()?;
+    let shared = Shared::attached()?;
+    let (next, restarts) = (log.next.load(SeqCst), log.restarts.load(SeqCst));
+    let of = shared.index_of(log) as u32 + 1;
+    let mut flights = DefaultHasher::new();
+    for (backend, slot) in shared.used_slots().iter().enumerate() {
+        let bound = bound_of(&slot.bound);
+        if bound != 0 && slot.log.load(SeqCst) == of {
+            (backend, bound, slot.partition.load(SeqCst)).hash(&mut flights);
+            (slot.stages.each_ref().map(|s| s.load(SeqCst))).hash(&mut flights);
+        }
+    }
+    let flights = flights.finish();
+    Some(Activity {
+        next,
+        restarts,
+        flights,
+    })
 }
 
 /// Whether this backend's running transaction has been allotted positions. Never fails.

@@ -48,6 +48,23 @@ pub fn with_path<T>(path: &CStr, body: impl FnOnce() -> T) -> T {
     }
 }
 
+/// Sets a setting until the end of the transaction.
+pub fn set_local(name: &CStr, value: &CStr) {
+    // SAFETY: as SET LOCAL does it; the texts are copied.
+    unsafe {
+        pg_sys::set_config_option(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_LOCAL,
+            true,
+            0,
+            false,
+        );
+    }
+}
+
 /// The owner of a table, `None` where it is gone.
 pub fn owner_of(table: Oid) -> Option<Oid> {
     // SAFETY: a lookup in the system caches; the tuple is read before it is released.

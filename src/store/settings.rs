@@ -1,6 +1,6 @@
 //! The settings `en57.*`.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString, c_char, c_void};
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_sys;
@@ -10,6 +10,9 @@ static PARTITION: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::n
 static MAX_CONFLICTS: GucSetting<i32> = GucSetting::<i32>::new(100);
 static MAX_KEY_LOCKS: GucSetting<i32> = GucSetting::<i32>::new(64);
 static WAIT_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(5000);
+static DATABASES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+static NOTIFY: GucSetting<bool> = GucSetting::<bool>::new(false);
+static CHANNEL: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"en57"));
 static DEBUG_KEY_BITS: GucSetting<i32> = GucSetting::<i32>::new(64);
 
 /// Declares the settings. Called once, when the library is loaded.
@@ -60,8 +63,8 @@ pub fn init() {
         GucContext::Userset,
         GucFlags::UNIT_MS,
     );
-    // SAFETY: reading a flag that the postmaster set before it loads libraries.
-    if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
+    init_worker();
+    if preloading() {
         GucRegistry::define_int_guc(
             c"en57.debug_key_bits",
             c"For tests of hash collisions only: how many bits of a key's hash count.",
@@ -75,6 +78,75 @@ pub fn init() {
     }
     // SAFETY: a static NUL-terminated text.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"en57".as_ptr()) };
+}
+
+/// Whether the library is being loaded by the postmaster.
+pub fn preloading() -> bool {
+    // SAFETY: reading a flag that the postmaster set before it loads libraries.
+    unsafe { pg_sys::process_shared_preload_libraries_in_progress }
+}
+
+/// What the worker goes by.
+fn init_worker() {
+    GucRegistry::define_string_guc(
+        c"en57.databases",
+        c"The databases whose workers are started with the server.",
+        c"A list of names. It counts where en57 is in shared_preload_libraries.",
+        &DATABASES,
+        // One of the postmaster's can be defined at its start alone.
+        if preloading() {
+            GucContext::Postmaster
+        } else {
+            GucContext::Sighup
+        },
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"en57.notify",
+        c"Whether the worker sends a notification when there is more to read.",
+        c"With NOTIFY on the channel that en57.channel names.",
+        &NOTIFY,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    // SAFETY: the hook reads a text and raises nothing.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            c"en57.channel",
+            c"The channel of the worker's notifications.",
+            c"A name of 1 to 63 bytes.",
+            &CHANNEL,
+            GucContext::Sighup,
+            GucFlags::default(),
+            Some(is_channel),
+            None,
+            None,
+        );
+    }
+}
+
+/// PostgreSQL's limits of a channel's name.
+unsafe extern "C-unwind" fn is_channel(
+    value: *mut *mut c_char,
+    _: *mut *mut c_void,
+    _: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: PostgreSQL gives the address of a NUL-terminated text, or of null.
+    unsafe {
+        let text = *value;
+        !text.is_null()
+            && (1..pg_sys::NAMEDATALEN as usize).contains(&CStr::from_ptr(text).count_bytes())
+    }
+}
+
+/// `en57.databases`, as it is written.
+pub fn databases() -> Option<CString> {
+    DATABASES.get().filter(|d| !d.is_empty())
+}
+
+/// The channel of notifications, where they are to be sent.
+pub fn notify_channel() -> Option<CString> {
+    CHANNEL.get().filter(|_| NOTIFY.get())
 }
 
 /// `en57.meta`, where it is set to anything.

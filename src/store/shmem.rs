@@ -15,12 +15,13 @@ use pgrx::pg_sys;
 
 use crate::dcb::error::{Error, Result, SqlState};
 
+use super::desk::Desk;
 use super::stat::{Cell as Counters, Total};
 
 /// Logs of one cluster: databases that have the extension, and some room for dropped ones.
 const LOGS: usize = 256;
 /// Changes when the layout does: two builds must never share a segment.
-const NAME: &std::ffi::CStr = c"en57 shared memory 3";
+const NAME: &std::ffi::CStr = c"en57 shared memory 4";
 
 /// What the backends know together about one log.
 #[repr(C, align(64))]
@@ -78,6 +79,8 @@ pub struct Shared {
     pub logs: [Log; LOGS],
     /// What `stat` has counted for them.
     pub totals: [Total; LOGS],
+    /// What databases' sessions and their workers know of each other.
+    pub desks: [Desk; LOGS],
     slots: [Slot; 0],
 }
 

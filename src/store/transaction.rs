@@ -10,7 +10,7 @@ use pgrx::pg_sys::{self, Oid};
 use crate::dcb::error::{Error, Result, SqlState};
 
 use super::shmem::{Log, Shared};
-use super::{guard, position};
+use super::{desk, guard, position};
 
 /// A session remembers its own newest appends key by key up to this many, beyond it as a whole.
 const REMEMBERED_KEYS: usize = 1024;
@@ -30,6 +30,8 @@ struct Running {
     restart: Option<&'static Log>,
     /// Whether those who wait are to look again when the transaction has committed.
     wakes: bool,
+    /// Whether the worker is to look again at what there is to do.
+    redefines: bool,
     marks: Vec<Mark>,
 }
 
@@ -157,7 +159,14 @@ unsafe extern "C-unwind" fn on_transaction_event(event: pg_sys::XactEvent::Type,
     match event {
         pg_sys::XactEvent::XACT_EVENT_COMMIT => {
             position::settle();
-            if RUNNING.with(|r| r.try_borrow().is_ok_and(|r| r.wakes)) {
+            let (wakes, redefines) = RUNNING.with(|r| {
+                r.try_borrow()
+                    .map_or((false, false), |r| (r.wakes, r.redefines))
+            });
+            if redefines {
+                desk::note_change();
+            }
+            if wakes || redefines {
                 position::wake();
             }
             end(true);
@@ -243,6 +252,12 @@ pub fn count_key_lock() {
 pub fn wake_at_commit() {
     watch();
     RUNNING.with(|r| r.borrow_mut().wakes = true);
+}
+
+/// The worker looks again at what there is to do when the transaction has committed.
+pub fn redefine_at_commit() {
+    watch();
+    RUNNING.with(|r| r.borrow_mut().redefines = true);
 }
 
 /// Keys were locked for a stage that gets its bound when positions are allotted.
@@ -380,7 +395,8 @@ impl Drop for Sleeper {
     }
 }
 
-fn wake_up() {
+/// This backend sleeps no more. Never fails.
+pub(super) fn wake_up() {
     if let Some(shared) = Shared::attached().filter(|_| SLEEPING.replace(false)) {
         shared.sleepers.fetch_sub(1, SeqCst);
     }

@@ -11,6 +11,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 
 use super::fmgr::Args;
 use super::spi::Values;
+use super::transaction;
 
 /// A table of definitions. Each has a trigger that calls [`announce`].
 #[derive(Clone, Copy, Debug)]
@@ -196,5 +197,6 @@ pub fn announce(args: &Args) -> Result<()> {
         }
         pg_sys::CacheInvalidateRelcacheByRelid((*(*data).tg_relation).rd_id);
     }
+    transaction::redefine_at_commit();
     Ok(())
 }

@@ -1,0 +1,196 @@
+//! What the worker does with async projections: it looks which of them have something to do, and gives each a
+//! turn, which is a batch in a transaction of its own.
+
+use crate::dcb::error::Result;
+use crate::places::Places;
+use crate::read::Reading;
+use crate::store::attempt::Failure;
+use crate::store::catalog::{self, Store};
+use crate::store::fmgr;
+use crate::store::partition::Access;
+use crate::store::position::Counter;
+use crate::store::rows::Source;
+use crate::store::spi::{self, Type};
+use crate::store::{Datum, Oid, rights, transaction};
+
+use super::definition::{self, Projection, as_keeper};
+use super::run::{Deferral, Progress, error_json};
+
+/// A running async projection, as it was at a survey.
+pub struct Standing {
+    /// Its name.
+    pub name: String,
+    /// Tells it from another one that has had the name before.
+    pub number: i64,
+    /// All events up to here are handled.
+    pub position: i64,
+    /// As whom it runs.
+    pub role: Option<Oid>,
+    /// What there is to do.
+    pub todo: ToDo,
+}
+
+/// What there is to do for a projection.
+pub enum ToDo {
+    /// It was not looked at.
+    Unknown,
+    /// There are events to handle.
+    Due,
+    /// There are none up to here.
+    NoneUpTo(i64),
+}
+
+/// The running async projections. `looked` says from where on each is to be looked at, by its number and its
+/// position; `None`: not at all.
+///
+/// # Errors
+/// 55000 where tables are missing; those of reading.
+pub fn survey(mut looked: impl FnMut(i64, i64) -> Option<i64>) -> Result<Vec<Standing>> {
+    let store = catalog::store()?;
+    let standing = |projection: Projection| {
+        let todo = match looked(projection.number, projection.position) {
+            None => ToDo::Unknown,
+            // What goes wrong is for its turn to tell.
+            Some(after) => look(store, &projection, after).unwrap_or(ToDo::Due),
+        };
+        Standing {
+            todo,
+            role: projection.role(),
+            number: projection.number,
+            position: projection.position,
+            name: projection.name,
+        }
+    };
+    let all = definition::running_async()?;
+    Ok(all.into_iter().map(standing).collect())
+}
+
+fn look(store: &'static Store, projection: &Projection, after: i64) -> Result<ToDo> {
+    let head = head(store, projection)?;
+    if head <= after {
+        return Ok(ToDo::NoneUpTo(head));
+    }
+    let (query, partition) = (projection.query.clone(), &projection.partition);
+    let mut found = false;
+    Reading::of_settled(query, partition, after, head)?.fill(1, &mut |_| {
+        found = true;
+        Ok(())
+    })?;
+    Ok(if found {
+        ToDo::Due
+    } else {
+        ToDo::NoneUpTo(head)
+    })
+}
+
+/// The frontier of its query. Unlike a session's, it does not wait for what the worker's own handlers have
+/// appended: the worker must not be stopped by transactions that do not end.
+fn head(store: &'static Store, projection: &Projection) -> Result<i64> {
+    let places = Places::find(store, Some(&projection.partition), Access::Own)?;
+    Ok(places.current_frontier(&Counter::of(store)?, &projection.query))
+}
+
+/// What has come of a turn.
+pub enum Turn {
+    /// Somebody else runs it.
+    Taken,
+    /// It is not any more what it was at the survey.
+    Changed,
+    /// It has come up to this position.
+    At(i64),
+    /// It has failed at this position.
+    Failed(i64, String),
+}
+
+/// Handles one batch, in a transaction that is the projection's alone and has its role.
+///
+/// # Errors
+/// 55000 where tables are missing, 42704 where the partition is gone; the functions' own where they are none
+/// of an event's making.
+pub fn turn(standing: &Standing) -> Result<Turn> {
+    let Some(projection) = definition::free(&standing.name)? else {
+        return Ok(Turn::Taken);
+    };
+    let is_running = !projection.is_inline && projection.status == "running";
+    if !is_running || projection.number != standing.number || projection.role() != standing.role {
+        return Ok(Turn::Changed);
+    }
+    let head = head(catalog::store()?, &projection)?;
+    let mut progress = Progress::new(&projection, Deferral::Ended);
+    progress.go(head, projection.batch_size as i64)?;
+    progress.save()?;
+    Ok(match progress.failed {
+        None => Turn::At(progress.position),
+        Some((position, failure)) => Turn::Failed(position, failure.in_words()),
+    })
+}
+
+/// Moves projections up over events that are not theirs: nothing of theirs is between their position at the
+/// survey and the one that is given. What a crash takes back of it is done again; so nobody waits for the disk.
+///
+/// # Errors
+/// 55000 where the table is missing.
+pub fn move_up(moves: &[(&Standing, i64)]) -> Result<()> {
+    rights::set_local(c"synchronous_commit", c"off");
+    as_keeper(|| {
+        for (standing, upto) in moves {
+            let name = fmgr::make_varlena(standing.name.as_bytes());
+            spi::run(
+                "UPDATE en57.projections SET position = $4, updated_at = clock_timestamp()
+                  WHERE name = (SELECT p.name FROM en57.projections p
+                                 WHERE p.name = $1 AND p.number = $2 AND p.position = $3 AND p.status = 'running'
+                                   FOR UPDATE SKIP LOCKED)",
+                &[
+                    (Type::Text, Some(name)),
+                    (Type::Bigint, Some(Datum::from(standing.number))),
+                    (Type::Bigint, Some(Datum::from(standing.position))),
+                    (Type::Bigint, Some(Datum::from(*upto))),
+                ],
+            )?;
+        }
+        Ok(())
+    })?;
+    transaction::wake_at_commit();
+    Ok(())
+}
+
+/// Notes what keeps a projection from going on, and that it has failed if it is not to be tried again.
+///
+/// # Errors
+/// 55000 where the table is missing.
+pub fn note_trouble(
+    standing: &Standing,
+    failure: &Failure,
+    attempts: u32,
+    fails: bool,
+) -> Result<()> {
+    let error = error_json(failure, Some(attempts))?;
+    let name = (
+        Type::Text,
+        Some(fmgr::make_varlena(standing.name.as_bytes())),
+    );
+    let number = (Type::Bigint, Some(Datum::from(standing.number)));
+    as_keeper(|| {
+        let free = spi::run(
+            "SELECT 1 FROM en57.projections WHERE name = $1 AND number = $2 AND status = 'running'
+                FOR UPDATE SKIP LOCKED",
+            &[name, number],
+        )?;
+        if free.is_empty() {
+            return Ok(());
+        }
+        spi::run(
+            "UPDATE en57.projections SET last_error = $2, updated_at = clock_timestamp() WHERE name = $1",
+            &[name, (Type::Jsonb, Some(error))],
+        )?;
+        if fails {
+            // A change of the status is told to every backend.
+            spi::run(
+                "UPDATE en57.projections SET status = 'failed' WHERE name = $1",
+                &[name],
+            )?;
+            transaction::wake_at_commit();
+        }
+        Ok(())
+    })
+}

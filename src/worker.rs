@@ -1,0 +1,415 @@
+//! The background worker of a database: it runs async projections as there are events for them, and tells
+//! listeners that there is more to read.
+//!
+//! It goes in rounds. A survey, in a transaction of its own, says what is due; then everything that is due has one
+//! turn, in a transaction of its own: so a slow projection keeps the others waiting for a batch, and one that fails
+//! is no other's business. When nothing is due it sleeps until something happens.
+//!
+//! **Invariant:** a position and what was done up to it are committed by one transaction, which holds the
+//! projection's row. All else that the worker remembers may be lost at any time.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::dcb::error::Result;
+use crate::dcb::query::{JsonString, Query};
+use crate::places::Places;
+use crate::projection::{self, Standing, ToDo, Turn};
+use crate::store::attempt::Failure;
+use crate::store::guard::{Severity, log};
+use crate::store::partition::Access;
+use crate::store::position::Counter;
+use crate::store::rights::{self, SAFE_PATH};
+use crate::store::spi::{self, Type};
+use crate::store::worker::{self as process, Process};
+use crate::store::{Datum, catalog, fmgr, settings};
+
+/// The versions of the extension's tables that this library can work on.
+const SCHEMAS: &[&str] = &[env!("CARGO_PKG_VERSION")];
+/// How soon it looks again for an extension that is missing, or has a version that it does not know.
+const ABSENCE: Duration = Duration::from_secs(60);
+/// The first pause after a failure, doubled by each in a row, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// The same for a projection that somebody else runs.
+const PAUSES_TAKEN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// After so many attempts in a row a projection has failed, where trying again promises nothing.
+const ATTEMPTS: u32 = 5;
+/// How often a position is moved up over events that are not the projection's.
+const MOVES: Duration = Duration::from_millis(100);
+/// It is moved earlier over so many: what would have to be looked at again after a restart.
+const MOVES_OVER: i64 = 1000;
+/// How often listeners are told at most.
+const NOTIFICATIONS: Duration = Duration::from_millis(10);
+
+/// Called by PostgreSQL as the main function of the worker's process.
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn en57_worker_main(database: Datum) {
+    process::enter(database, |process| Worker::default().run(process));
+}
+
+/// Called by PostgreSQL at the server's start, where en57.databases names any.
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn en57_launcher_main(_: Datum) {
+    process::launch();
+}
+
+/// What the worker remembers from round to round.
+#[derive(Default)]
+struct Worker {
+    /// Of the projections, by their numbers.
+    known: HashMap<i64, Known>,
+    /// The frontier of each partition that listeners were told last.
+    told: HashMap<String, i64>,
+    told_at: Option<Instant>,
+    /// The version of the extension's tables that was complained of.
+    unknown_version: Option<String>,
+    /// As of which change of the definitions it knows them.
+    changes: u64,
+    /// Of surveys that have failed.
+    trouble: Trouble,
+}
+
+/// What is remembered of a projection.
+#[derive(Default)]
+struct Known {
+    position: i64,
+    /// There is nothing for it up to here.
+    looked: i64,
+    moved_at: Option<Instant>,
+    trouble: Trouble,
+}
+
+/// Failures in a row.
+#[derive(Default)]
+struct Trouble {
+    attempts: u32,
+    /// Not to be tried again before.
+    until: Option<Instant>,
+}
+
+impl Trouble {
+    /// One more; returns the pause.
+    fn meet(&mut self, (first, longest): (Duration, Duration)) -> Duration {
+        let pause = first.saturating_mul(1 << self.attempts.min(20));
+        let pause = pause.min(longest);
+        self.attempts = self.attempts.saturating_add(1);
+        self.until = Some(Instant::now() + pause);
+        pause
+    }
+
+    fn is_resting(&self) -> bool {
+        self.until.is_some_and(|until| until > Instant::now())
+    }
+}
+
+/// What a survey has found.
+enum Survey {
+    /// The extension is not there.
+    Absent,
+    /// It has a version that this library does not know.
+    Unknown(String),
+    /// What there is to do.
+    Found {
+        standings: Vec<Standing>,
+        /// Partitions whose frontier has moved.
+        news: Vec<(String, i64)>,
+    },
+}
+
+/// What comes after a round.
+enum Next {
+    /// The next one.
+    Round,
+    /// Sleep, until then at the latest.
+    Sleep(Option<Instant>),
+}
+
+impl Worker {
+    /// Never ends but with the process.
+    fn run(&mut self, process: &Process) -> Result<()> {
+        loop {
+            process.attend();
+            // Before the survey: what happens meanwhile keeps it from sleeping.
+            let moment = process.moment();
+            if let Next::Sleep(until) = self.round(process)
+                && !process.sleep(&moment, until)?
+            {
+                // So much happens that is none of its business that it need not look at all of it.
+                process.nap(1);
+            }
+        }
+    }
+
+    fn round(&mut self, process: &Process) -> Next {
+        let changes = process.changes();
+        if changes != self.changes {
+            // Perhaps somebody has removed what was in the way.
+            self.changes = changes;
+            self.trouble = Trouble::default();
+            self.known.values_mut().for_each(|k| k.trouble.until = None);
+        }
+        if self.trouble.is_resting() {
+            return Next::Sleep(self.trouble.until);
+        }
+        let survey = process.transaction(None, || self.survey());
+        let (standings, news) = match survey {
+            Ok(Survey::Found { standings, news }) => (standings, news),
+            Ok(survey) => return self.wait_for_the_extension(survey),
+            Err(failure) => {
+                let pause = self.trouble.meet(PAUSES);
+                let message = format!("the worker of en57 tries again in {}", shown(pause));
+                log(Severity::Warning, &message, Some(&failure.in_words()), None);
+                return Next::Sleep(self.trouble.until);
+            }
+        };
+        self.trouble = Trouble::default();
+        self.unknown_version = None;
+        let mut next = self.tell(process, news);
+        self.move_up(process, &standings, &mut next);
+        // Whatever else is to be done in steps takes its turns here, too.
+        for standing in &standings {
+            if matches!(standing.todo, ToDo::Due) {
+                process.attend();
+                self.turn(process, standing);
+                next = Next::Round;
+            }
+        }
+        next
+    }
+
+    fn survey(&mut self) -> Result<Survey> {
+        match schema_version()? {
+            None => return Ok(Survey::Absent),
+            Some(version) if !SCHEMAS.contains(&version.as_str()) => {
+                return Ok(Survey::Unknown(version));
+            }
+            Some(_) => {}
+        }
+        let known = &mut self.known;
+        let standings = projection::survey(|number, position| {
+            let known = known.entry(number).or_default();
+            if known.position != position {
+                // Somebody else has moved it.
+                *known = Known {
+                    position,
+                    looked: position,
+                    ..Known::default()
+                };
+            }
+            (!known.trouble.is_resting()).then_some(known.looked)
+        })?;
+        known.retain(|number, _| standings.iter().any(|s| s.number == *number));
+        let news = self.news()?;
+        Ok(Survey::Found { standings, news })
+    }
+
+    /// Ends with nothing but a sleep: CREATE EXTENSION wakes the worker, an update may come unnoticed.
+    fn wait_for_the_extension(&mut self, survey: Survey) -> Next {
+        self.known.clear();
+        self.told.clear();
+        if let Survey::Unknown(version) = survey
+            && self.unknown_version.as_ref() != Some(&version)
+        {
+            let message = format!(
+                "the worker of en57 does not know version {version} of the extension's tables"
+            );
+            let detail = format!("Its library has version {}.", SCHEMAS.join(", "));
+            let hint = "Run ALTER EXTENSION en57 UPDATE, or restart the worker with the library of that version.";
+            log(Severity::Warning, &message, Some(&detail), Some(hint));
+            self.unknown_version = Some(version);
+        }
+        Next::Sleep(Some(Instant::now() + ABSENCE))
+    }
+
+    /// Moves positions up over events that are not the projections'. Tells when something is to be done at the
+    /// latest.
+    fn move_up(&mut self, process: &Process, standings: &[Standing], next: &mut Next) {
+        let mut moves = Vec::new();
+        for standing in standings {
+            let Some(known) = self.known.get_mut(&standing.number) else {
+                continue;
+            };
+            let ToDo::NoneUpTo(upto) = standing.todo else {
+                if let (ToDo::Unknown, Some(until)) = (&standing.todo, known.trouble.until) {
+                    next.no_later_than(until);
+                }
+                continue;
+            };
+            known.trouble = Trouble::default();
+            known.looked = known.looked.max(upto);
+            if known.looked <= standing.position {
+                continue;
+            }
+            match known.moved_at.map(|at| at + MOVES) {
+                Some(until)
+                    if until > Instant::now() && known.looked - standing.position < MOVES_OVER =>
+                {
+                    next.no_later_than(until);
+                }
+                _ => moves.push((standing, known.looked)),
+            }
+        }
+        if moves.is_empty() {
+            return;
+        }
+        let moved = process.transaction(None, || projection::move_up(&moves));
+        for (standing, upto) in moves {
+            let Some(known) = self.known.get_mut(&standing.number) else {
+                continue;
+            };
+            known.moved_at = Some(Instant::now());
+            match &moved {
+                Ok(()) => known.position = upto,
+                Err(_) => next.no_later_than(Instant::now() + PAUSES.0),
+            }
+        }
+        complain("positions were not moved up", moved.err());
+    }
+
+    /// One batch of one projection.
+    fn turn(&mut self, process: &Process, standing: &Standing) {
+        let Some(known) = self.known.get_mut(&standing.number) else {
+            return;
+        };
+        let name = &standing.name;
+        process.show(Some(&format!("en57 projection {name}")));
+        match process.transaction(standing.role, || projection::turn(standing)) {
+            Ok(Turn::At(position)) => {
+                *known = Known {
+                    position,
+                    looked: position,
+                    moved_at: Some(Instant::now()),
+                    ..Known::default()
+                };
+            }
+            Ok(Turn::Failed(position, error)) => {
+                let message = format!("projection \"{name}\" has failed at position {position}");
+                log(Severity::Warning, &message, Some(&error), Some(RESUME));
+            }
+            Ok(Turn::Taken) => {
+                known.trouble.meet(PAUSES_TAKEN);
+            }
+            Ok(Turn::Changed) => {}
+            Err(failure) => trouble(process, standing, &mut known.trouble, &failure),
+        }
+    }
+
+    /// The partitions whose frontier listeners are to be told of.
+    fn news(&mut self) -> Result<Vec<(String, i64)>> {
+        if settings::notify_channel().is_none() {
+            self.told.clear();
+            return Ok(Vec::new());
+        }
+        let store = catalog::store()?;
+        let counter = Counter::of(store)?;
+        let everything = Query::everything();
+        let mut news = Vec::new();
+        let all = store.all()?;
+        self.told
+            .retain(|name, _| all.iter().any(|(n, _)| n == name));
+        for (name, _) in all {
+            // One that was dropped meanwhile is not there.
+            let Ok(places) = Places::find(store, Some(&name), Access::Own) else {
+                continue;
+            };
+            let frontier = places.current_frontier(&counter, &everything);
+            if self.told.get(&name).copied().unwrap_or_default() != frontier {
+                news.push((name, frontier));
+            }
+        }
+        Ok(news)
+    }
+
+    /// Sends notifications, unless the last ones were sent only just now.
+    fn tell(&mut self, process: &Process, news: Vec<(String, i64)>) -> Next {
+        let Some(channel) = settings::notify_channel().filter(|_| !news.is_empty()) else {
+            return Next::Sleep(None);
+        };
+        let due = self.told_at.map(|at| at + NOTIFICATIONS);
+        if let Some(due) = due.filter(|due| *due > Instant::now()) {
+            return Next::Sleep(Some(due));
+        }
+        self.told_at = Some(Instant::now());
+        let told = process.transaction(None, || {
+            let text = |t: &[u8]| (Type::Text, Some(fmgr::make_varlena(t)));
+            for (partition, position) in &news {
+                let payload = format!(
+                    "{{\"partition\": {}, \"position\": {position}}}",
+                    JsonString(partition)
+                );
+                let parameters = [text(channel.as_bytes()), text(payload.as_bytes())];
+                spi::run("SELECT pg_catalog.pg_notify($1, $2)", &parameters)?;
+            }
+            Ok(())
+        });
+        match told {
+            Ok(()) => {
+                self.told.extend(news);
+                Next::Sleep(None)
+            }
+            Err(failure) => {
+                complain("notifications were not sent", Some(failure));
+                // The same news is found again then.
+                let pause = Instant::now() + PAUSES.0;
+                self.told_at = Some(pause);
+                Next::Sleep(Some(pause + NOTIFICATIONS))
+            }
+        }
+    }
+}
+
+impl Next {
+    /// There is something to be done then.
+    fn no_later_than(&mut self, at: Instant) {
+        if let Next::Sleep(until) = self {
+            *until = Some(until.map_or(at, |u| u.min(at)));
+        }
+    }
+}
+
+const RESUME: &str = "See last_error in en57_projections, then call en57_resume().";
+
+/// A batch that could not be handled, by no fault of one of its events: it is tried again later, or the
+/// projection has failed, where that has been tried in vain and promises nothing.
+fn trouble(process: &Process, standing: &Standing, trouble: &mut Trouble, failure: &Failure) {
+    let name = &standing.name;
+    let pause = trouble.meet(PAUSES);
+    let fails = !failure.is_passing() && trouble.attempts >= ATTEMPTS;
+    let (message, hint) = if fails {
+        (format!("projection \"{name}\" has failed"), Some(RESUME))
+    } else {
+        let message = format!("projection \"{name}\" is tried again in {}", shown(pause));
+        (message, None)
+    };
+    log(Severity::Warning, &message, Some(&failure.in_words()), hint);
+    let attempts = trouble.attempts;
+    let noted = process.transaction(None, || {
+        projection::note_trouble(standing, failure, attempts, fails)
+    });
+    complain("an error was not noted", noted.err());
+}
+
+fn complain(of: &str, failure: Option<Box<Failure>>) {
+    if let Some(failure) = failure {
+        let message = format!("worker of en57: {of}");
+        log(Severity::Warning, &message, Some(&failure.in_words()), None);
+    }
+}
+
+fn shown(pause: Duration) -> String {
+    format!("{} s", pause.as_secs())
+}
+
+/// The version of the extension's tables, `None` where it is not there.
+fn schema_version() -> Result<Option<String>> {
+    let rows = rights::with_path(SAFE_PATH, || {
+        spi::run(
+            "SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'en57'",
+            &[],
+        )
+    })?;
+    let version = rows.first().and_then(|row| row[0]);
+    version
+        .map(|v| fmgr::text(v).map(str::to_owned))
+        .transpose()
+}
