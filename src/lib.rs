@@ -30,5 +30,5 @@ pub mod worker;
 pub extern "C-unwind" fn _PG_init() {
     store::settings::init();
     store::shmem::init();
-    store::worker::init();
+    store::launch::init();
 }

@@ -353,6 +353,21 @@ pub fn by_id(
     Ok(())
 }
 
+/// Whether any event of a partition matches in a range of settled positions, whoever may read it.
+///
+/// # Errors
+/// 42704.
+pub fn is_anything_in(query: Query, partition: &str, after: i64, upto: i64) -> Result<bool> {
+    let mut found = false;
+    if after < upto {
+        Reading::of_settled(query, partition, after, upto)?.fill(1, &mut |_| {
+            found = true;
+            Ok(())
+        })?;
+    }
+    Ok(found)
+}
+
 /// The query's frontier: the position to use as `after`.
 ///
 /// # Errors

@@ -15,6 +15,7 @@ use crate::dcb::error::Result;
 use crate::dcb::query::{JsonString, Query};
 use crate::places::Places;
 use crate::projection::{self, Standing, ToDo, Turn};
+use crate::read;
 use crate::store::attempt::Failure;
 use crate::store::guard::{Severity, log};
 use crate::store::partition::Access;
@@ -22,7 +23,7 @@ use crate::store::position::Counter;
 use crate::store::rights::{self, SAFE_PATH};
 use crate::store::spi::{self, Type};
 use crate::store::worker::{self as process, Process};
-use crate::store::{Datum, catalog, fmgr, settings};
+use crate::store::{Datum, catalog, fmgr, launch, settings};
 
 /// The versions of the extension's tables that this library can work on.
 const SCHEMAS: &[&str] = &[env!("CARGO_PKG_VERSION")];
@@ -50,7 +51,7 @@ pub extern "C-unwind" fn en57_worker_main(database: Datum) {
 /// Called by PostgreSQL at the server's start, where en57.databases names any.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn en57_launcher_main(_: Datum) {
-    process::launch();
+    launch::launch();
 }
 
 /// What the worker remembers from round to round.
@@ -77,6 +78,17 @@ struct Known {
     looked: i64,
     moved_at: Option<Instant>,
     trouble: Trouble,
+    /// How often in a row somebody else ran it.
+    taken: Trouble,
+}
+
+impl Known {
+    /// Until when it is left alone.
+    fn rests_until(&self) -> Option<Instant> {
+        let both = [&self.trouble, &self.taken];
+        let resting = both.into_iter().filter(|t| t.is_resting());
+        resting.filter_map(|t| t.until).max()
+    }
 }
 
 /// Failures in a row.
@@ -196,7 +208,7 @@ impl Worker {
                     ..Known::default()
                 };
             }
-            (!known.trouble.is_resting()).then_some(known.looked)
+            known.rests_until().is_none().then_some(known.looked)
         })?;
         known.retain(|number, _| standings.iter().any(|s| s.number == *number));
         let news = self.news()?;
@@ -230,12 +242,12 @@ impl Worker {
                 continue;
             };
             let ToDo::NoneUpTo(upto) = standing.todo else {
-                if let (ToDo::Unknown, Some(until)) = (&standing.todo, known.trouble.until) {
-                    next.no_later_than(until);
+                if matches!(standing.todo, ToDo::Unknown) {
+                    next.no_later_than(known.rests_until().unwrap_or_else(Instant::now));
                 }
                 continue;
             };
-            known.trouble = Trouble::default();
+            (known.trouble, known.taken) = Default::default();
             known.looked = known.looked.max(upto);
             if known.looked <= standing.position {
                 continue;
@@ -287,7 +299,7 @@ impl Worker {
                 log(Severity::Warning, &message, Some(&error), Some(RESUME));
             }
             Ok(Turn::Taken) => {
-                known.trouble.meet(PAUSES_TAKEN);
+                known.taken.meet(PAUSES_TAKEN);
             }
             Ok(Turn::Changed) => {}
             Err(failure) => trouble(process, standing, &mut known.trouble, &failure),
@@ -313,8 +325,14 @@ impl Worker {
                 continue;
             };
             let frontier = places.current_frontier(&counter, &everything);
-            if self.told.get(&name).copied().unwrap_or_default() != frontier {
+            // It is set back where positions begin at 1 again.
+            let told = self.told.get(&name).filter(|t| **t <= frontier);
+            let told = told.copied().unwrap_or_default();
+            // It moves with the events of other partitions, too.
+            if read::is_anything_in(everything.clone(), &name, told, frontier)? {
                 news.push((name, frontier));
+            } else {
+                self.told.insert(name, frontier);
             }
         }
         Ok(news)

@@ -3,13 +3,12 @@
 
 use crate::dcb::error::Result;
 use crate::places::Places;
-use crate::read::Reading;
+use crate::read;
 use crate::store::attempt::Failure;
 use crate::store::catalog::{self, Store};
 use crate::store::fmgr;
 use crate::store::partition::Access;
 use crate::store::position::Counter;
-use crate::store::rows::Source;
 use crate::store::spi::{self, Type};
 use crate::store::{Datum, Oid, rights, transaction};
 
@@ -71,12 +70,7 @@ fn look(store: &'static Store, projection: &Projection, after: i64) -> Result<To
         return Ok(ToDo::NoneUpTo(head));
     }
     let (query, partition) = (projection.query.clone(), &projection.partition);
-    let mut found = false;
-    Reading::of_settled(query, partition, after, head)?.fill(1, &mut |_| {
-        found = true;
-        Ok(())
-    })?;
-    Ok(if found {
+    Ok(if read::is_anything_in(query, partition, after, head)? {
         ToDo::Due
     } else {
         ToDo::NoneUpTo(head)

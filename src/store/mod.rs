@@ -28,6 +28,7 @@ pub mod holding;
 pub mod json;
 pub mod key_index;
 pub mod key_lock;
+pub mod launch;
 mod leaf;
 pub mod lookup;
 mod page;

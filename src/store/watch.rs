@@ -9,7 +9,9 @@ use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::dcb::error::{Error, Result, SqlState};
 
+use super::attempt::attempt;
 use super::fmgr::Args;
+use super::shmem::Shared;
 use super::spi::Values;
 use super::transaction;
 
@@ -196,6 +198,10 @@ pub fn announce(args: &Args) -> Result<()> {
             ));
         }
         pg_sys::CacheInvalidateRelcacheByRelid((*(*data).tg_relation).rd_id);
+    }
+    if Shared::attached().is_none() {
+        // To tell the worker. Who changes definitions need not be able to.
+        attempt(|| Shared::get().map(drop))?.ok();
     }
     transaction::redefine_at_commit();
     Ok(())

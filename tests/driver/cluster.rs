@@ -34,7 +34,9 @@ impl Cluster {
     /// The server that most tests share. Its settings are PostgreSQL's defaults but for what is said here.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
-        SHARED.get_or_init(|| Self::new(&["max_prepared_transactions = 5"]))
+        SHARED.get_or_init(|| {
+            Self::new(&["max_prepared_transactions = 5", "max_worker_processes = 40"])
+        })
     }
 
     /// A new server, started.

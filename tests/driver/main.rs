@@ -39,3 +39,6 @@ mod streams;
 mod subscribe;
 mod truncate;
 mod wait;
+mod worker;
+mod worker_life;
+mod worker_notify;
