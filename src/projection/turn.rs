@@ -109,6 +109,8 @@ pub fn turn(standing: &Standing) -> Result<Turn> {
     if !is_running || projection.number != standing.number || projection.role() != standing.role {
         return Ok(Turn::Changed);
     }
+    // What triggers find that wait for the end of a batch, or of the transaction.
+    rights::set_local(c"search_path", &projection.path);
     let head = head(catalog::store()?, &projection)?;
     let mut progress = Progress::new(&projection, Deferral::Ended);
     progress.go(head, projection.batch_size as i64)?;
