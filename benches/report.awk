@@ -172,6 +172,15 @@ END {
         ratios("projections", "append_document", "append_upsert", "(8) / (7)", "1.2 1.2 - 1.2")
         ratios("projections", "append_document", "append", "(8) / (3)", "")
     }
+    if ("worker" in group) {
+        title("Appends beside a worker, events a second")
+        head("sync, clients | off, 1 | off, 16 | on, 1 | on, 16")
+        rates("worker", "append", "(3) en57, no worker")
+        rates("worker", "append_worker", "(9) beside a worker")
+        rates("worker", "append_notify", "(10) beside a worker that notifies four listeners")
+        ratios("worker", "append_worker", "append", "(9) / (3)", "")
+        ratios("worker", "append_notify", "append", "(10) / (3)", "")
+    }
     if (asleep) {
         title("Waiting")
         for (i = 1; i <= 16; i += 15) {

@@ -5,8 +5,8 @@
 # run.sh quick    one round of a second each: shows that everything runs, not how fast
 # ROUNDS          5
 # SECONDS_EACH    5, of one scenario in one round
-# ONLY            of: writes streams batches contended projections waiting subscriptions reads memory imports large; default:
-#                 all but large
+# ONLY            of: writes streams batches contended projections worker waiting subscriptions reads memory imports large;
+#                 default: all but large
 # LARGE=1         large too: a condition's price with 10 million events in the store
 # RECORD=1        puts the result into docs/BENCHMARKS.md
 # INSTALLED=1     measures the en57 that is installed in PG or PG_CONFIG, instead of installing into a copy
@@ -19,7 +19,7 @@ source "$(dirname "$0")/../tests/pg/server.sh"
 benches=$root/benches
 rounds=${ROUNDS:-5}
 seconds=${SECONDS_EACH:-5}
-only=${ONLY:-writes streams batches contended projections waiting subscriptions reads memory imports}
+only=${ONLY:-writes streams batches contended projections worker waiting subscriptions reads memory imports}
 [[ -z ${LARGE:-} ]] || only+=' large'
 events_read=1000000
 events_large=10000000
@@ -184,6 +184,35 @@ projections() {
             done
         done
     done
+}
+
+# notify on|off: the setting, which a session knows once it has used en57.
+notify() {
+    "$bin/psql" -X -q -o /dev/null -v ON_ERROR_STOP=1 -d bench_append_notify -c 'SELECT en57_head()' \
+        -c "ALTER SYSTEM SET en57.notify = $1" -c 'SELECT pg_reload_conf()'
+}
+
+# What appends pay for a worker, and for its notifications, to which four sessions listen. They are in no database but the last.
+worker() {
+    local name round sync clients listeners
+    for name in append append_worker append_notify; do new_database "bench_$name"; done
+    for name in append_worker append_notify; do ask "bench_$name" 'SELECT en57_worker_start()' >/dev/null; done
+    "$bin/pgbench" -n -c 4 -t 1 -f <(echo 'LISTEN en57; SELECT pg_sleep(100000);') bench_append_notify >/dev/null 2>&1 &
+    listeners=$!
+    for ((round = 1; round <= rounds; round++)); do
+        for sync in off on; do
+            for clients in 1 16; do
+                for name in append append_worker append_notify; do
+                    [[ $name != append_notify ]] || notify on
+                    measure worker $name "bench_$name" writes/append.sql 1 $clients $sync "$round"
+                    [[ $name != append_notify ]] || notify off
+                done
+            done
+        done
+    done
+    ask postgres "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(100000);'" >/dev/null
+    wait "$listeners" || true
+    for name in append_worker append_notify; do ask "bench_$name" 'SELECT en57_worker_stop()' >/dev/null; done
 }
 
 # backend_ticks DATABASE: CPU of the database's backends that wait, so far.
@@ -374,7 +403,7 @@ run_sql start setup.sql
 load=$(cut -d " " -f 1 /proc/loadavg) # what else goes on here
 say "$rounds rounds, $seconds s each: $only"
 : >"$results"
-for part in writes streams batches contended projections waiting subscriptions reads memory imports large; do
+for part in writes streams batches contended projections worker waiting subscriptions reads memory imports large; do
     if wants "$part"; then "$part"; fi
 done
 
