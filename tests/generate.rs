@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use dcb::error::SqlState;
 use generate::{Registered, generate, registered};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 const FILES: [(&str, &str); 5] = [
@@ -229,6 +230,52 @@ fn references_that_grow_without_end_come_to_one() {
     for (language, _) in FILES {
         let text = generate(language, one(schema.clone()), None);
         assert!(text.is_ok_and(|t| t.len() < 100_000), "{language}");
+    }
+}
+
+/// Schemas, sound and unsound, that refer to themselves and to each other.
+fn any_schema() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(json!(true)),
+        Just(json!({"$ref": "#"})),
+        Just(json!({"$ref": "#/$defs/a"})),
+        Just(json!({"$ref": "#/$defs/b"})),
+        Just(json!({"type": ["string", "null"]})),
+        Just(json!({"type": "integer"})),
+        Just(json!({"const": "x"})),
+        Just(json!({"enum": ["x", "y", 1, true, null, {}]})),
+    ];
+    leaf.prop_recursive(5, 40, 3, |inner| {
+        let several = prop::collection::vec(inner.clone(), 1..4);
+        prop_oneof![
+            (several.clone(), prop_oneof![Just("oneOf"), Just("anyOf"), Just("allOf")])
+                .prop_map(|(parts, key)| json!({ key: parts })),
+            (several.clone(), inner.clone(), any::<bool>()).prop_map(|(parts, rest, is_required)| {
+                let names = ["x", "X", "class"];
+                let properties: serde_json::Map<String, Value> =
+                    names.iter().map(|n| n.to_string()).zip(parts).collect();
+                let required = if is_required { vec!["x"] } else { vec![] };
+                json!({"properties": properties, "required": required, "additionalProperties": rest})
+            }),
+            (several, inner.clone()).prop_map(|(parts, rest)| json!({"prefixItems": parts, "items": rest})),
+            (inner.clone(), inner).prop_map(|(a, b)| {
+                json!({"$ref": "#/$defs/a", "$defs": {"a": a, "b": b}, "anyOf": [{"$ref": "#/$defs/b"}, {"type": "null"}]})
+            }),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn every_schema_has_code_that_is_always_the_same(a in any_schema(), b in any_schema(), root in any_schema()) {
+        let schema = json!({"allOf": [root], "$defs": {"a": a, "b": b}});
+        for (language, _) in FILES {
+            let text = generate(language, one(schema.clone()), None);
+            let again = generate(language, one(schema.clone()), None);
+            prop_assert!(text == again);
+            prop_assert!(text.is_ok() || text.is_err_and(|e| e.state == SqlState::LimitExceeded));
+        }
     }
 }
 

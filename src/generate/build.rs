@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::dcb::error::Result;
 
 use super::Registered;
-use super::model::{Declaration, Doc, EventType, Kind, Model, Shape, mentioned};
+use super::model::{Declaration, EventType, Kind, Model, Shape, mentioned};
 use super::names::{Names, pascal};
 use super::schema;
 use super::unite::Draft;
@@ -103,7 +103,7 @@ pub fn model(mut registered: Vec<Registered>) -> Result<Model> {
             newest.plain_name = Some(base);
         }
     }
-    draft.settle();
+    draft.settle()?;
     let (declarations, places) = finish(draft.declarations, &roots, &mut names);
     for event in &mut events {
         event.data = places[event.data];
@@ -112,7 +112,6 @@ pub fn model(mut registered: Vec<Registered>) -> Result<Model> {
     Ok(Model {
         events,
         declarations,
-        meta: places[0],
     })
 }
 
@@ -237,7 +236,7 @@ fn finish(
         } else {
             names.take(&name, "")
         };
-        let doc = std::mem::replace(&mut old.doc, Doc::default());
+        let doc = std::mem::take(&mut old.doc);
         Declaration { name, doc, kind }
     });
     let declarations = declarations.collect();

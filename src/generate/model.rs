@@ -11,8 +11,6 @@ pub struct Model {
     pub events: Vec<EventType>,
     /// The types that data and metadata are made of; [`Shape::Named`] is an index.
     pub declarations: Vec<Declaration>,
-    /// The metadata of events that have no schema of their own for it.
-    pub meta: usize,
 }
 
 /// One version of a registered event type.

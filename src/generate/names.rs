@@ -72,14 +72,6 @@ pub fn snake(text: &str) -> String {
     name
 }
 
-/// `orderPlaced`, as the name of a function.
-pub fn camel(text: &str) -> String {
-    let name = pascal(text);
-    let mut chars = name.chars();
-    let first = chars.next().into_iter().flat_map(char::to_lowercase);
-    first.chain(chars).collect()
-}
-
 /// Names that are taken. Each is given out once; who comes later gets a number.
 #[derive(Default)]
 pub struct Names(BTreeSet<String>);

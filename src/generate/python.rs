@@ -316,13 +316,13 @@ impl Writer<'_> {
                 ));
             }
             t.gap();
-            self.from_json(&declaration.name, &fields, rest.as_ref(), t);
+            self.reader(&declaration.name, &fields, rest.as_ref(), t);
             t.gap();
-            self.to_json(&fields, rest.as_ref(), t);
+            self.writer(&fields, rest.as_ref(), t);
         });
     }
 
-    fn from_json(
+    fn reader(
         &self,
         name: &str,
         fields: &[(&Field, String)],
@@ -375,7 +375,7 @@ impl Writer<'_> {
         });
     }
 
-    fn to_json(
+    fn writer(
         &self,
         fields: &[(&Field, String)],
         rest: Option<&(&Shape, String)>,

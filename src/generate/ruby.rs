@@ -4,7 +4,7 @@ use crate::dcb::error::Result;
 
 use super::model::{Declaration, EventType, Format, JsonKind, Kind, Model, Shape, Test};
 use super::names::{Names, snake};
-use super::ruby_record::record;
+use super::ruby_record::{described_type, record};
 use super::text::{Text, comment, header, quoted};
 
 /// The formats that have a class.
@@ -262,6 +262,9 @@ fn declare(model: &Model, declaration: &Declaration, text: &mut Text) {
             text.line("end");
         }
         Kind::Union(variants) => {
+            let types = variants.iter().map(|v| described_type(model, &v.shape));
+            let types: Vec<String> = types.collect();
+            docs(text, &[format!("One of: {}.", types.join(", "))]);
             text.line(format!(
                 "module {name}\n  def self.from_json(json)\n    case json"
             ));

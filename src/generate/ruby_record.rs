@@ -186,7 +186,8 @@ fn described(model: &Model, field: &Field) -> Vec<String> {
     lines
 }
 
-fn described_type(model: &Model, shape: &Shape) -> String {
+/// The type of a value in a comment.
+pub fn described_type(model: &Model, shape: &Shape) -> String {
     match shape {
         Shape::Any => "Object".to_owned(),
         Shape::Null => "nil".to_owned(),
@@ -207,13 +208,6 @@ fn described_type(model: &Model, shape: &Shape) -> String {
             Kind::Enum(values) => {
                 let values: Vec<String> = values.iter().map(|v| literal(v)).collect();
                 values.join(", ")
-            }
-            Kind::Union(variants) => {
-                let shapes = variants.iter().map(|v| match v.shape {
-                    Shape::Named(n) => model.declarations[n].name.clone(),
-                    _ => described_type(model, &v.shape),
-                });
-                shapes.collect::<Vec<_>>().join(", ")
             }
             _ => model.declarations[*n].name.clone(),
         },

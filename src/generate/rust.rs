@@ -95,7 +95,7 @@ fn events(model: &Model, text: &mut Text) {
     text.line(
         "/// An event as en57 returns it, read from the JSON of `SELECT to_jsonb(e) FROM en57_read(..) AS e`.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(clippy::large_enum_variant)]
+#[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum Event {",
     );
     text.block(|t| {
@@ -361,7 +361,7 @@ impl Writer<'_> {
 
     fn union(&self, name: &str, variants: &[Variant], text: &mut Text) {
         text.line(format!(
-            "{DERIVE}\n#[serde(untagged)]\n#[allow(clippy::large_enum_variant)]"
+            "{DERIVE}\n#[serde(untagged)]\n#[allow(clippy::enum_variant_names, clippy::large_enum_variant)]"
         ));
         text.line(format!("pub enum {name} {{"));
         text.block(|t| {
@@ -416,6 +416,7 @@ impl Writer<'_> {
 
 fn strings(name: &str, values: &[String], text: &mut Text) {
     text.line("#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]");
+    text.line("#[allow(clippy::enum_variant_names)]");
     text.line(format!("pub enum {name} {{"));
     text.block(|t| {
         let mut names = Names::reserving(&["Self"]);

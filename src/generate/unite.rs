@@ -4,8 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::dcb::error::{Error, Result, SqlState};
+
 use super::model::{Declaration, Doc, Field, Format, JsonKind, Kind, Shape, Test, Variant};
 use super::names::{Names, pascal};
+
+/// Declarations that may come about while unions are settled.
+const DECLARATIONS: usize = 2_000;
 
 /// The declarations so far. Their names are those that they wish for.
 #[derive(Default)]
@@ -16,6 +21,8 @@ pub struct Draft {
     alternatives: BTreeMap<usize, Vec<Shape>>,
     /// Records that could not be told apart, and the one that stands for them.
     joined: BTreeMap<BTreeSet<usize>, usize>,
+    /// Unions that came about while others were settled, by their shapes: they may come to themselves again.
+    made: BTreeMap<String, Shape>,
 }
 
 /// The shapes that a value can have.
@@ -49,8 +56,23 @@ impl Draft {
         Shape::Named(slot)
     }
 
+    /// The same, once for the same shapes.
+    fn union_once(&mut self, name: &str, doc: Doc, shapes: Vec<Shape>) -> Shape {
+        let key = format!("{shapes:?}");
+        if let Some(known) = self.made.get(&key) {
+            return known.clone();
+        }
+        let union = self.union(name, doc, shapes);
+        self.made.insert(key, union.clone());
+        union
+    }
+
     /// Tells the kinds of all unions.
-    pub fn settle(&mut self) {
+    ///
+    /// # Errors
+    /// 54000 where they make too many others.
+    pub fn settle(&mut self) -> Result<()> {
+        let limit = self.declarations.len() + DECLARATIONS;
         // Settling one may make others.
         let mut from = 0;
         while let Some(slot) = self
@@ -62,7 +84,15 @@ impl Draft {
             let kind = self.settled(slot);
             self.close(slot, kind);
             from = slot + 1;
+            if self.declarations.len() > limit {
+                return Err(Error::new(
+                    SqlState::LimitExceeded,
+                    "schemas have too many alternatives",
+                )
+                .detail("Alternatives that nothing tells apart make too many types."));
+            }
         }
+        Ok(())
     }
 
     fn settled(&mut self, slot: usize) -> Kind {
@@ -176,7 +206,7 @@ impl Draft {
                 };
                 let path = format!("{name}Item");
                 let inners = shapes.into_iter().map(inner).collect();
-                let inner = Box::new(self.union(&path, Doc::default(), inners));
+                let inner = Box::new(self.union_once(&path, Doc::default(), inners));
                 match kind {
                     JsonKind::Array => Shape::List(inner),
                     _ => Shape::Map(inner),
@@ -286,16 +316,22 @@ impl Draft {
     }
 
     fn join(&mut self, name: &str, records: &[usize]) -> usize {
-        let key: BTreeSet<usize> = records.iter().copied().collect();
+        // One that was joined already stands for those that it was made of.
+        let origin = |record: &usize| {
+            let made = self.joined.iter().find(|(_, slot)| *slot == record);
+            made.map_or(BTreeSet::from([*record]), |(key, _)| key.clone())
+        };
+        let key: BTreeSet<usize> = records.iter().flat_map(origin).collect();
         if let Some(known) = self.joined.get(&key) {
             return *known;
         }
+        let records: Vec<usize> = key.iter().copied().collect();
         let slot = self.open(name, Doc::default());
         self.joined.insert(key, slot);
         let mut fields: BTreeMap<String, Vec<Field>> = BTreeMap::new();
         let mut rests = Vec::new();
-        for record in records {
-            if let Kind::Record { fields: own, rest } = &self.declarations[*record].kind {
+        for &record in &records {
+            if let Kind::Record { fields: own, rest } = &self.declarations[record].kind {
                 for field in own {
                     fields
                         .entry(field.json.clone())
@@ -313,7 +349,7 @@ impl Draft {
                 first.shape
             } else {
                 let path = format!("{name}{}", pascal(&first.json));
-                self.union(&path, first.doc.clone(), shapes)
+                self.union_once(&path, first.doc.clone(), shapes)
             };
             Field {
                 shape,

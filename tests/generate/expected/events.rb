@@ -132,6 +132,7 @@ module Events
     end
   end
 
+  # One of: BasedV1Circle, BasedV1Square.
   module BasedV1
     def self.from_json(json)
       case json
@@ -217,7 +218,7 @@ module Events
   end
 
   class BlurredV1 < Record
-    # @return [Integer, String]
+    # @return [BlurredV1A]
     attr_reader :a
     # @return [Integer]?
     attr_reader :b
@@ -243,6 +244,7 @@ module Events
     end
   end
 
+  # One of: Integer, String.
   module BlurredV1A
     def self.from_json(json)
       case json
@@ -345,7 +347,7 @@ module Events
   end
 
   class FolderMovedV1Folder < Record
-    # @return [Array<FolderMovedV1Folder, FolderMovedV1File>]
+    # @return [Array<FolderMovedV1FolderChildrenItem>]
     attr_reader :children
     # @return [String]
     attr_reader :name
@@ -376,6 +378,7 @@ module Events
     end
   end
 
+  # One of: FolderMovedV1Folder, FolderMovedV1File.
   module FolderMovedV1FolderChildrenItem
     def self.from_json(json)
       case json
@@ -413,6 +416,7 @@ module Events
     end
   end
 
+  # One of: Boolean, Numeric, FormulaV3Sum, FormulaV3Call.
   module FormulaV3
     def self.from_json(json)
       case json
@@ -426,11 +430,11 @@ module Events
   end
 
   class FormulaV3Sum < Record
-    # @return [Boolean, Numeric, FormulaV3Sum, FormulaV3Call]
+    # @return [FormulaV3]
     attr_reader :left
     # @return ["+", "-"]
     attr_reader :op
-    # @return [Boolean, Numeric, FormulaV3Sum, FormulaV3Call]
+    # @return [FormulaV3]
     attr_reader :right
 
     def initialize(left:, op:, right:)
@@ -464,7 +468,7 @@ module Events
   end
 
   class FormulaV3Call < Record
-    # @return [Array<Boolean, Numeric, FormulaV3Sum, FormulaV3Call>]
+    # @return [Array<FormulaV3>]
     attr_reader :of
     # @return ["f"]
     attr_reader :op
@@ -723,17 +727,17 @@ module Events
     # Format: uuid.
     # @return [String]
     attr_reader :order_id
-    # @return [OrderPlacedV2PaymentCard, OrderPlacedV2PaymentTransfer, OrderPlacedV2Voucher]
+    # @return [OrderPlacedV2Payment]
     attr_reader :payment
     # @return [Time]
     attr_reader :placed_at
-    # @return [Array<Numeric, String>]?
+    # @return [Array<OrderPlacedV2PointItem>]?
     attr_reader :point
     # @return [Hash{String => Numeric}]
     attr_reader :prices
     # @return [1, 2, 3]?
     attr_reader :priority
-    # @return [Integer, Date, Array<Integer>, OrderPlacedV2RangeOption4, nil]?
+    # @return [OrderPlacedV2Range, nil]?
     attr_reader :range
     # @return [OrderPlacedV2Address]
     attr_reader :ship_to
@@ -888,6 +892,7 @@ module Events
     ALL = [ORDER].freeze
   end
 
+  # One of: OrderPlacedV2PaymentCard, OrderPlacedV2PaymentTransfer, OrderPlacedV2Voucher.
   module OrderPlacedV2Payment
     def self.from_json(json)
       case json
@@ -1000,6 +1005,7 @@ module Events
     ALL = [VOUCHER].freeze
   end
 
+  # One of: Numeric, String.
   module OrderPlacedV2PointItem
     def self.from_json(json)
       case json
@@ -1010,6 +1016,7 @@ module Events
     end
   end
 
+  # One of: Integer, Date, Array<Integer>, OrderPlacedV2RangeOption4.
   module OrderPlacedV2Range
     def self.from_json(json)
       case json

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 /// An event as en57 returns it, read from the JSON of `SELECT to_jsonb(e) FROM en57_read(..) AS e`.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(clippy::large_enum_variant)]
+#[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum Event {
     /// `Event`, version 1.
     Event2V1(Recorded<Event2V1, Meta>),
@@ -381,7 +381,7 @@ pub struct ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12 {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-#[allow(clippy::large_enum_variant)]
+#[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum BasedV1 {
     Circle(BasedV1Circle),
     Square(BasedV1Square),
@@ -395,6 +395,7 @@ pub struct BasedV1Circle {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::enum_variant_names)]
 pub enum BasedV1CircleShape {
     #[serde(rename = "circle")]
     Circle,
@@ -408,6 +409,7 @@ pub struct BasedV1Square {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::enum_variant_names)]
 pub enum BasedV1SquareShape {
     #[serde(rename = "square")]
     Square,
@@ -422,7 +424,7 @@ pub struct BlurredV1 {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-#[allow(clippy::large_enum_variant)]
+#[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum BlurredV1A {
     Number(i64),
     String(String),
@@ -474,7 +476,7 @@ pub struct FolderMovedV1Folder {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-#[allow(clippy::large_enum_variant)]
+#[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum FolderMovedV1FolderChildrenItem {
     Folder(FolderMovedV1Folder),
     File(FolderMovedV1File),
@@ -488,7 +490,7 @@ pub struct FolderMovedV1File {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-#[allow(clippy::large_enum_variant)]
+#[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum FormulaV3 {
     Boolean(bool),
     Number(f64),
@@ -504,6 +506,7 @@ pub struct FormulaV3Sum {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::enum_variant_names)]
 pub enum FormulaV3SumOp {
     #[serde(rename = "+")]
     X,
@@ -518,6 +521,7 @@ pub struct FormulaV3Call {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::enum_variant_names)]
 pub enum FormulaV3CallOp {
     #[serde(rename = "f")]
     F,
@@ -680,6 +684,7 @@ pub struct OrderPlacedV2ItemsItem {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::enum_variant_names)]
 pub enum OrderPlacedV2Kind {
     #[serde(rename = "order")]
     Order,
@@ -687,7 +692,7 @@ pub enum OrderPlacedV2Kind {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-#[allow(clippy::large_enum_variant)]
+#[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum OrderPlacedV2Payment {
     Card(OrderPlacedV2PaymentCard),
     Transfer(OrderPlacedV2PaymentTransfer),
@@ -701,6 +706,7 @@ pub struct OrderPlacedV2PaymentCard {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::enum_variant_names)]
 pub enum OrderPlacedV2PaymentCardMethod {
     #[serde(rename = "card")]
     Card,
@@ -716,6 +722,7 @@ pub struct OrderPlacedV2PaymentTransfer {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::enum_variant_names)]
 pub enum OrderPlacedV2PaymentTransferMethod {
     #[serde(rename = "transfer")]
     Transfer,
@@ -728,6 +735,7 @@ pub struct OrderPlacedV2Voucher {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::enum_variant_names)]
 pub enum OrderPlacedV2VoucherMethod {
     #[serde(rename = "voucher")]
     Voucher,
@@ -735,7 +743,7 @@ pub enum OrderPlacedV2VoucherMethod {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-#[allow(clippy::large_enum_variant)]
+#[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum OrderPlacedV2PointItem {
     Number(f64),
     String(String),
@@ -743,7 +751,7 @@ pub enum OrderPlacedV2PointItem {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-#[allow(clippy::large_enum_variant)]
+#[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum OrderPlacedV2Range {
     Number(i64),
     /// Format: date.
@@ -758,6 +766,7 @@ pub struct OrderPlacedV2RangeOption4 {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::enum_variant_names)]
 pub enum OrderPlacedV2Status {
     #[serde(rename = "open")]
     Open,
@@ -812,6 +821,7 @@ pub struct ЗаказV1 {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::enum_variant_names)]
 pub enum ЗаказV1Вид {
     #[serde(rename = "да")]
     Да,
@@ -829,6 +839,7 @@ pub struct X注文V1 {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::enum_variant_names)]
 pub enum X注文V1X種 {
     #[serde(rename = "一")]
     X一,
