@@ -185,6 +185,13 @@ impl Model {
         }
     }
 
+    /// Whether it is a constant inside of something, which languages with literals write in its place.
+    pub fn is_inlined(&self, number: usize) -> bool {
+        let is_constant =
+            matches!(&self.declarations[number].kind, Kind::Enum(values) if values.len() == 1);
+        is_constant && !self.events.iter().any(|e| e.data == number)
+    }
+
     /// Whether null is a value of the shape.
     pub fn takes_null(&self, shape: &Shape) -> bool {
         match shape {

@@ -74,7 +74,8 @@ pub fn write(model: &Model, module: Option<&str>) -> Result<String> {
     let writer = Writer { model, functions };
 
     let mut body = Text::new("    ");
-    for declaration in &model.declarations {
+    let declared = model.declarations.iter().enumerate();
+    for (_, declaration) in declared.filter(|(i, _)| !model.is_inlined(*i)) {
         writer.declaration(declaration, &mut body);
     }
     for event in &model.events {
@@ -238,7 +239,6 @@ impl Writer<'_> {
                 two_gaps(text);
                 self.record(declaration, fields, rest.as_ref(), text);
             }
-            Kind::Enum(values) if values.len() == 1 => {}
             kind => {
                 text.gap();
                 let of = match kind {

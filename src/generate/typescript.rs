@@ -18,7 +18,10 @@ pub fn write(model: &Model, module: Option<&str>) -> Result<String> {
         text.line(format!("// {line}").trim_end());
     }
     events(model, &mut text);
-    for declaration in &model.declarations {
+    for (i, declaration) in model.declarations.iter().enumerate() {
+        if model.is_inlined(i) {
+            continue;
+        }
         text.gap();
         declare(model, declaration, &mut text);
     }

@@ -11,9 +11,11 @@
 // - folder moved, version 1
 // - formula, version 3
 // - maybe, version 1
+// - nested, version 1
 // - note, version 1
 // - odd names, version 1
 // - order placed, versions 1, 2
+// - ping, version 1
 // - settings-changed, version 1
 // - settings.changed, version 1
 // - заказ, version 1
@@ -133,6 +135,14 @@ type MaybeV1Event struct {
 	Meta *Meta   `json:"meta"`
 }
 
+// NestedV1Event is nested, version 1.
+type NestedV1Event struct {
+	Envelope
+
+	Data NestedV1 `json:"data"`
+	Meta *Meta    `json:"meta"`
+}
+
 // NoteV1Event is note, version 1.
 type NoteV1Event struct {
 	Envelope
@@ -163,6 +173,14 @@ type OrderPlacedV2Event struct {
 
 	Data OrderPlacedV2 `json:"data"`
 	Meta *Meta         `json:"meta"`
+}
+
+// PingV1Event is ping, version 1.
+type PingV1Event struct {
+	Envelope
+
+	Data PingV1 `json:"data"`
+	Meta *Meta  `json:"meta"`
 }
 
 // SettingsChangedV1Event is settings-changed, version 1.
@@ -238,6 +256,8 @@ func ParseEvent(row []byte) (Event, error) {
 		event = &FormulaV3Event{}
 	case head.Type == "maybe" && head.SchemaVersion == 1:
 		event = &MaybeV1Event{}
+	case head.Type == "nested" && head.SchemaVersion == 1 && hasData:
+		event = &NestedV1Event{}
 	case head.Type == "note" && head.SchemaVersion == 1:
 		event = &NoteV1Event{}
 	case head.Type == "odd names" && head.SchemaVersion == 1 && hasData:
@@ -246,6 +266,8 @@ func ParseEvent(row []byte) (Event, error) {
 		event = &OrderPlacedV1Event{}
 	case head.Type == "order placed" && head.SchemaVersion == 2 && hasData:
 		event = &OrderPlacedV2Event{}
+	case head.Type == "ping" && head.SchemaVersion == 1 && hasData:
+		event = &PingV1Event{}
 	case head.Type == "settings-changed" && head.SchemaVersion == 1 && hasData:
 		event = &SettingsChangedV1Event{}
 	case head.Type == "settings.changed" && head.SchemaVersion == 1 && hasData:
@@ -327,6 +349,11 @@ func ToAppendMaybeV1(data MaybeV1, options AppendOptions[Meta]) AppendEvent[Mayb
 	return AppendEvent[MaybeV1, Meta]{"maybe", 1, data, options}
 }
 
+// ToAppendNestedV1 is a new event for en57_append.
+func ToAppendNestedV1(data NestedV1, options AppendOptions[Meta]) AppendEvent[NestedV1, Meta] {
+	return AppendEvent[NestedV1, Meta]{"nested", 1, data, options}
+}
+
 // ToAppendNoteV1 is a new event for en57_append.
 func ToAppendNoteV1(data NoteV1, options AppendOptions[Meta]) AppendEvent[NoteV1, Meta] {
 	return AppendEvent[NoteV1, Meta]{"note", 1, data, options}
@@ -345,6 +372,11 @@ func ToAppendOrderPlacedV1(data OrderPlacedV1, options AppendOptions[Meta]) Appe
 // ToAppendOrderPlacedV2 is a new event for en57_append.
 func ToAppendOrderPlacedV2(data OrderPlacedV2, options AppendOptions[Meta]) AppendEvent[OrderPlacedV2, Meta] {
 	return AppendEvent[OrderPlacedV2, Meta]{"order placed", 2, data, options}
+}
+
+// ToAppendPingV1 is a new event for en57_append.
+func ToAppendPingV1(data PingV1, options AppendOptions[Meta]) AppendEvent[PingV1, Meta] {
+	return AppendEvent[PingV1, Meta]{"ping", 1, data, options}
 }
 
 // ToAppendSettingsChangedV1 is a new event for en57_append.
@@ -704,6 +736,36 @@ type MaybeV1 = *MaybeV1Option1
 
 type MaybeV1Option1 struct {
 	A int64 `json:"a"`
+}
+
+// NestedV1 is one of its fields: all others are nil.
+type NestedV1 struct {
+	String *string
+	Array  *[]NestedV1
+}
+
+// MarshalJSON writes the field that is not nil.
+func (u NestedV1) MarshalJSON() ([]byte, error) {
+	switch {
+	case u.String != nil:
+		return json.Marshal(u.String)
+	case u.Array != nil:
+		return json.Marshal(u.Array)
+	}
+	return nil, fmt.Errorf("NestedV1: all fields are nil")
+}
+
+// UnmarshalJSON reads what the value is.
+func (u *NestedV1) UnmarshalJSON(data []byte) error {
+	*u = NestedV1{}
+	kind, _ := jsonKind(data)
+	switch {
+	case kind == "string":
+		return json.Unmarshal(data, &u.String)
+	case kind == "array":
+		return json.Unmarshal(data, &u.Array)
+	}
+	return fmt.Errorf("NestedV1: not a value of it: %s", kind)
 }
 
 type NoteV1 = json.RawMessage
@@ -1110,6 +1172,13 @@ const (
 	OrderPlacedV2StatusSelf_2     OrderPlacedV2Status = "Self"
 )
 
+type PingV1 string
+
+// The values of PingV1.
+const (
+	PingV1Ping PingV1 = "ping"
+)
+
 type SettingsChangedV1 []SettingsChangedV1
 
 type SettingsChanged2V1 struct {
@@ -1239,6 +1308,9 @@ type Formula = FormulaV3
 // Maybe is the newest version of maybe.
 type Maybe = MaybeV1
 
+// Nested is the newest version of nested.
+type Nested = NestedV1
+
 // Note is the newest version of note.
 type Note = NoteV1
 
@@ -1247,6 +1319,9 @@ type OddNames = OddNamesV1
 
 // OrderPlaced is the newest version of order placed.
 type OrderPlaced = OrderPlacedV2
+
+// Ping is the newest version of ping.
+type Ping = PingV1
 
 // SettingsChanged is the newest version of settings-changed.
 type SettingsChanged = SettingsChangedV1

@@ -11,9 +11,11 @@
 # - folder moved, version 1
 # - formula, version 3
 # - maybe, version 1
+# - nested, version 1
 # - note, version 1
 # - odd names, version 1
 # - order placed, versions 1, 2
+# - ping, version 1
 # - settings-changed, version 1
 # - settings.changed, version 1
 # - заказ, version 1
@@ -359,6 +361,8 @@ class MaybeV1Option1:
             "a": self.a,
         }
         return json
+
+NestedV1: TypeAlias = "str | list[NestedV1]"
 
 NoteV1: TypeAlias = "object"
 
@@ -729,6 +733,8 @@ OrderPlacedV2Status: TypeAlias = Literal[
     "Self",
 ]
 
+PingV1: TypeAlias = Literal["ping"]
+
 SettingsChangedV1: TypeAlias = "list[SettingsChangedV1]"
 
 
@@ -847,6 +853,9 @@ Formula: TypeAlias = FormulaV3
 # The newest version of maybe.
 Maybe: TypeAlias = MaybeV1
 
+# The newest version of nested.
+Nested: TypeAlias = NestedV1
+
 # The newest version of note.
 Note: TypeAlias = NoteV1
 
@@ -855,6 +864,9 @@ OddNames: TypeAlias = OddNamesV1
 
 # The newest version of order placed.
 OrderPlaced: TypeAlias = OrderPlacedV2
+
+# The newest version of ping.
+Ping: TypeAlias = PingV1
 
 # The newest version of settings-changed.
 SettingsChanged: TypeAlias = SettingsChangedV1
@@ -1285,6 +1297,45 @@ class MaybeV1Event(Envelope):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NestedV1Event(Envelope):
+    """nested, version 1."""
+
+    data: NestedV1
+    meta: Meta | None
+    type: Literal["nested"] = "nested"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: NestedV1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "nested",
+            1,
+            _dump_nested_v1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_nested_v1(self.data),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class NoteV1Event(Envelope):
     """note, version 1."""
 
@@ -1436,6 +1487,45 @@ class OrderPlacedV2Event(Envelope):
             self.type,
             self.schema_version,
             self.data.to_json(),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PingV1Event(Envelope):
+    """ping, version 1."""
+
+    data: Literal["ping"]
+    meta: Meta | None
+    type: Literal["ping"] = "ping"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: Literal["ping"],
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "ping",
+            1,
+            data,
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            self.data,
             None if self.meta is None else self.meta.to_json(),
         )
 
@@ -1620,10 +1710,12 @@ Event: TypeAlias = (
     "FolderMovedV1Event | "
     "FormulaV3Event | "
     "MaybeV1Event | "
+    "NestedV1Event | "
     "NoteV1Event | "
     "OddNamesV1Event | "
     "OrderPlacedV1Event | "
     "OrderPlacedV2Event | "
+    "PingV1Event | "
     "SettingsChangedV1Event | "
     "SettingsChanged2V1Event | "
     "ЗаказV1Event | "
@@ -1706,6 +1798,12 @@ def parse_event(row: Mapping[str, object]) -> Event:
             data=_parse_maybe_v1(data),
             meta=_nullable(meta, Meta.from_json),
         )
+    if kind == ("nested", 1) and data is not None:
+        return NestedV1Event(
+            **envelope,
+            data=_parse_nested_v1(data),
+            meta=_nullable(meta, Meta.from_json),
+        )
     if kind == ("note", 1):
         return NoteV1Event(
             **envelope,
@@ -1728,6 +1826,12 @@ def parse_event(row: Mapping[str, object]) -> Event:
         return OrderPlacedV2Event(
             **envelope,
             data=OrderPlacedV2.from_json(data),
+            meta=_nullable(meta, Meta.from_json),
+        )
+    if kind == ("ping", 1) and data is not None:
+        return PingV1Event(
+            **envelope,
+            data=cast(Literal["ping"], _text(data)),
             meta=_nullable(meta, Meta.from_json),
         )
     if kind == ("settings-changed", 1) and data is not None:
@@ -1897,6 +2001,20 @@ def _parse_maybe_v1(json: object) -> MaybeV1:
 
 def _dump_maybe_v1(value: MaybeV1) -> object:
     return None if value is None else value.to_json()
+
+
+def _parse_nested_v1(json: object) -> NestedV1:
+    if isinstance(json, str):
+        return _text(json)
+    if isinstance(json, list):
+        return [_parse_nested_v1(item) for item in _list(json)]
+    raise ValueError(f"not a NestedV1: {json!r}")
+
+
+def _dump_nested_v1(value: NestedV1) -> object:
+    if isinstance(value, list):
+        return [_dump_nested_v1(item) for item in value]
+    return value
 
 
 def _parse_note_v1(json: object) -> NoteV1:

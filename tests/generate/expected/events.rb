@@ -13,9 +13,11 @@
 # - folder moved, version 1
 # - formula, version 3
 # - maybe, version 1
+# - nested, version 1
 # - note, version 1
 # - odd names, version 1
 # - order placed, versions 1, 2
+# - ping, version 1
 # - settings-changed, version 1
 # - settings.changed, version 1
 # - заказ, version 1
@@ -524,6 +526,17 @@ module Events
       json = {}
       json["a"] = Record.dump(@a)
       json
+    end
+  end
+
+  # One of: String, Array<NestedV1>.
+  module NestedV1
+    def self.from_json(json)
+      case json
+      when String then json
+      when Array then json.map { |item| NestedV1.from_json(item) }
+      else raise ArgumentError, "not a NestedV1: #{json.inspect}"
+      end
     end
   end
 
@@ -1061,6 +1074,11 @@ module Events
     ALL = [OPEN, IN_PROGRESS, X2ND_TRY, X, SELF, SELF_2].freeze
   end
 
+  module PingV1
+    PING = "ping"
+    ALL = [PING].freeze
+  end
+
   module SettingsChangedV1
     def self.from_json(json)
       json.map { |item| SettingsChangedV1.from_json(item) }
@@ -1205,6 +1223,9 @@ module Events
   # The newest version of maybe.
   Maybe = MaybeV1
 
+  # The newest version of nested.
+  Nested = NestedV1
+
   # The newest version of note.
   Note = NoteV1
 
@@ -1213,6 +1234,9 @@ module Events
 
   # The newest version of order placed.
   OrderPlaced = OrderPlacedV2
+
+  # The newest version of ping.
+  Ping = PingV1
 
   # The newest version of settings-changed.
   SettingsChanged = SettingsChangedV1
@@ -1427,6 +1451,22 @@ module Events
     end
   end
 
+  # nested, version 1.
+  class NestedV1Event < Event
+    TYPE = "nested"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, NestedV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
+    end
+
+    # The new event for en57_append.
+    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
+      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
+    end
+  end
+
   # note, version 1.
   class NoteV1Event < Event
     TYPE = "note"
@@ -1483,6 +1523,22 @@ module Events
     # The event in a row.
     def self.from_row(row)
       new(row, OrderPlacedV2.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
+    end
+
+    # The new event for en57_append.
+    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
+      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
+    end
+  end
+
+  # ping, version 1.
+  class PingV1Event < Event
+    TYPE = "ping"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, row.fetch("data"), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
 
     # The new event for en57_append.
@@ -1575,10 +1631,12 @@ module Events
     return FolderMovedV1Event.from_row(row) if kind == ["folder moved", 1] && has_data
     return FormulaV3Event.from_row(row) if kind == ["formula", 3] && has_data
     return MaybeV1Event.from_row(row) if kind == ["maybe", 1]
+    return NestedV1Event.from_row(row) if kind == ["nested", 1] && has_data
     return NoteV1Event.from_row(row) if kind == ["note", 1]
     return OddNamesV1Event.from_row(row) if kind == ["odd names", 1] && has_data
     return OrderPlacedV1Event.from_row(row) if kind == ["order placed", 1] && has_data
     return OrderPlacedV2Event.from_row(row) if kind == ["order placed", 2] && has_data
+    return PingV1Event.from_row(row) if kind == ["ping", 1] && has_data
     return SettingsChangedV1Event.from_row(row) if kind == ["settings-changed", 1] && has_data
     return SettingsChanged2V1Event.from_row(row) if kind == ["settings.changed", 1] && has_data
     return ЗаказV1Event.from_row(row) if kind == ["заказ", 1] && has_data

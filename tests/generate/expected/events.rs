@@ -11,9 +11,11 @@
 // - folder moved, version 1
 // - formula, version 3
 // - maybe, version 1
+// - nested, version 1
 // - note, version 1
 // - odd names, version 1
 // - order placed, versions 1, 2
+// - ping, version 1
 // - settings-changed, version 1
 // - settings.changed, version 1
 // - заказ, version 1
@@ -47,6 +49,8 @@ pub enum Event {
     FormulaV3(Recorded<FormulaV3, Meta>),
     /// `maybe`, version 1.
     MaybeV1(Recorded<MaybeV1, Meta>),
+    /// `nested`, version 1.
+    NestedV1(Recorded<NestedV1, Meta>),
     /// `note`, version 1.
     NoteV1(Recorded<NoteV1, Meta>),
     /// `odd names`, version 1.
@@ -55,6 +59,8 @@ pub enum Event {
     OrderPlacedV1(Recorded<OrderPlacedV1, Meta>),
     /// `order placed`, version 2.
     OrderPlacedV2(Recorded<OrderPlacedV2, Meta>),
+    /// `ping`, version 1.
+    PingV1(Recorded<PingV1, Meta>),
     /// `settings-changed`, version 1.
     SettingsChangedV1(Recorded<SettingsChangedV1, Meta>),
     /// `settings.changed`, version 1.
@@ -106,6 +112,7 @@ impl<'de> Deserialize<'de> for Event {
             }
             ("formula", 3) if has_data => serde_json::from_value(json).map(Self::FormulaV3),
             ("maybe", 1) => serde_json::from_value(json).map(Self::MaybeV1),
+            ("nested", 1) if has_data => serde_json::from_value(json).map(Self::NestedV1),
             ("note", 1) => serde_json::from_value(json).map(Self::NoteV1),
             ("odd names", 1) if has_data => serde_json::from_value(json).map(Self::OddNamesV1),
             ("order placed", 1) if has_data => {
@@ -114,6 +121,7 @@ impl<'de> Deserialize<'de> for Event {
             ("order placed", 2) if has_data => {
                 serde_json::from_value(json).map(Self::OrderPlacedV2)
             }
+            ("ping", 1) if has_data => serde_json::from_value(json).map(Self::PingV1),
             ("settings-changed", 1) if has_data => {
                 serde_json::from_value(json).map(Self::SettingsChangedV1)
             }
@@ -143,10 +151,12 @@ impl Serialize for Event {
             Self::FolderMovedV1(event) => event.serialize(serializer),
             Self::FormulaV3(event) => event.serialize(serializer),
             Self::MaybeV1(event) => event.serialize(serializer),
+            Self::NestedV1(event) => event.serialize(serializer),
             Self::NoteV1(event) => event.serialize(serializer),
             Self::OddNamesV1(event) => event.serialize(serializer),
             Self::OrderPlacedV1(event) => event.serialize(serializer),
             Self::OrderPlacedV2(event) => event.serialize(serializer),
+            Self::PingV1(event) => event.serialize(serializer),
             Self::SettingsChangedV1(event) => event.serialize(serializer),
             Self::SettingsChanged2V1(event) => event.serialize(serializer),
             Self::ЗаказV1(event) => event.serialize(serializer),
@@ -244,6 +254,12 @@ impl EventData for MaybeV1 {
     type Meta = Meta;
 }
 
+impl EventData for NestedV1 {
+    const TYPE: &'static str = "nested";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
 impl EventData for NoteV1 {
     const TYPE: &'static str = "note";
     const SCHEMA_VERSION: i32 = 1;
@@ -265,6 +281,12 @@ impl EventData for OrderPlacedV1 {
 impl EventData for OrderPlacedV2 {
     const TYPE: &'static str = "order placed";
     const SCHEMA_VERSION: i32 = 2;
+    type Meta = Meta;
+}
+
+impl EventData for PingV1 {
+    const TYPE: &'static str = "ping";
+    const SCHEMA_VERSION: i32 = 1;
     type Meta = Meta;
 }
 
@@ -323,6 +345,9 @@ pub type Formula = FormulaV3;
 /// The newest version of `maybe`.
 pub type Maybe = MaybeV1;
 
+/// The newest version of `nested`.
+pub type Nested = NestedV1;
+
 /// The newest version of `note`.
 pub type Note = NoteV1;
 
@@ -331,6 +356,9 @@ pub type OddNames = OddNamesV1;
 
 /// The newest version of `order placed`.
 pub type OrderPlaced = OrderPlacedV2;
+
+/// The newest version of `ping`.
+pub type Ping = PingV1;
 
 /// The newest version of `settings-changed`.
 pub type SettingsChanged = SettingsChangedV1;
@@ -534,6 +562,14 @@ pub struct MaybeV1(pub Option<MaybeV1Option1>);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MaybeV1Option1 {
     pub a: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+#[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
+pub enum NestedV1 {
+    String(String),
+    Array(Vec<NestedV1>),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -780,6 +816,13 @@ pub enum OrderPlacedV2Status {
     Self2,
     #[serde(rename = "Self")]
     Self3,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::enum_variant_names)]
+pub enum PingV1 {
+    #[serde(rename = "ping")]
+    Ping,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

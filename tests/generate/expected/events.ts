@@ -11,9 +11,11 @@
 // - folder moved, version 1
 // - formula, version 3
 // - maybe, version 1
+// - nested, version 1
 // - note, version 1
 // - odd names, version 1
 // - order placed, versions 1, 2
+// - ping, version 1
 // - settings-changed, version 1
 // - settings.changed, version 1
 // - заказ, version 1
@@ -31,10 +33,12 @@ export type Event =
   | FolderMovedV1Event
   | FormulaV3Event
   | MaybeV1Event
+  | NestedV1Event
   | NoteV1Event
   | OddNamesV1Event
   | OrderPlacedV1Event
   | OrderPlacedV2Event
+  | PingV1Event
   | SettingsChangedV1Event
   | SettingsChanged2V1Event
   | ЗаказV1Event
@@ -133,6 +137,14 @@ export interface MaybeV1Event extends Envelope {
   meta: Meta | null;
 }
 
+export interface NestedV1Event extends Envelope {
+  kind: "NestedV1";
+  type: "nested";
+  schema_version: 1;
+  data: NestedV1;
+  meta: Meta | null;
+}
+
 export interface NoteV1Event extends Envelope {
   kind: "NoteV1";
   type: "note";
@@ -162,6 +174,14 @@ export interface OrderPlacedV2Event extends Envelope {
   type: "order placed";
   schema_version: 2;
   data: OrderPlacedV2;
+  meta: Meta | null;
+}
+
+export interface PingV1Event extends Envelope {
+  kind: "PingV1";
+  type: "ping";
+  schema_version: 1;
+  data: PingV1;
   meta: Meta | null;
 }
 
@@ -234,15 +254,11 @@ export interface BasedV1Circle {
   shape: "circle";
 }
 
-export type BasedV1CircleShape = "circle";
-
 export interface BasedV1Square {
   id: number;
   shape: "square";
   side: number;
 }
-
-export type BasedV1SquareShape = "square";
 
 export interface BlurredV1 {
   a: BlurredV1A;
@@ -302,13 +318,13 @@ export interface FormulaV3Call {
   op: "f";
 }
 
-export type FormulaV3CallOp = "f";
-
 export type MaybeV1 = MaybeV1Option1 | null;
 
 export interface MaybeV1Option1 {
   a: number;
 }
+
+export type NestedV1 = string | NestedV1[];
 
 export type NoteV1 = unknown;
 
@@ -399,8 +415,6 @@ export interface OrderPlacedV2ItemsItem {
   tags?: string[];
 }
 
-export type OrderPlacedV2Kind = "order";
-
 export type OrderPlacedV2Payment =
   | OrderPlacedV2PaymentCard
   | OrderPlacedV2PaymentTransfer
@@ -411,8 +425,6 @@ export interface OrderPlacedV2PaymentCard {
   number: string;
 }
 
-export type OrderPlacedV2PaymentCardMethod = "card";
-
 export interface OrderPlacedV2PaymentTransfer {
   iban: string;
   method: "transfer";
@@ -420,14 +432,10 @@ export interface OrderPlacedV2PaymentTransfer {
   on?: string;
 }
 
-export type OrderPlacedV2PaymentTransferMethod = "transfer";
-
 export interface OrderPlacedV2Voucher {
   codes: string[];
   method: "voucher";
 }
-
-export type OrderPlacedV2VoucherMethod = "voucher";
 
 export type OrderPlacedV2PointItem = number | string;
 
@@ -448,6 +456,8 @@ export type OrderPlacedV2Status =
   | ""
   | "self"
   | "Self";
+
+export type PingV1 = "ping";
 
 export type SettingsChangedV1 = SettingsChangedV1[];
 
@@ -505,6 +515,9 @@ export type Formula = FormulaV3;
 /** The newest version of "maybe". */
 export type Maybe = MaybeV1;
 
+/** The newest version of "nested". */
+export type Nested = NestedV1;
+
 /** The newest version of "note". */
 export type Note = NoteV1;
 
@@ -513,6 +526,9 @@ export type OddNames = OddNamesV1;
 
 /** The newest version of "order placed". */
 export type OrderPlaced = OrderPlacedV2;
+
+/** The newest version of "ping". */
+export type Ping = PingV1;
 
 /** The newest version of "settings-changed". */
 export type SettingsChanged = SettingsChangedV1;
@@ -659,6 +675,16 @@ export function parseEvent(row: EventRow): Event {
         data: row.data as MaybeV1,
         meta: row.meta as Meta | null,
       };
+    case "1 nested":
+      if (row.data === null) break;
+      return {
+        ...envelope,
+        kind: "NestedV1",
+        type: "nested",
+        schema_version: 1,
+        data: row.data as NestedV1,
+        meta: row.meta as Meta | null,
+      };
     case "1 note":
       return {
         ...envelope,
@@ -696,6 +722,16 @@ export function parseEvent(row: EventRow): Event {
         type: "order placed",
         schema_version: 2,
         data: row.data as OrderPlacedV2,
+        meta: row.meta as Meta | null,
+      };
+    case "1 ping":
+      if (row.data === null) break;
+      return {
+        ...envelope,
+        kind: "PingV1",
+        type: "ping",
+        schema_version: 1,
+        data: row.data as PingV1,
         meta: row.meta as Meta | null,
       };
     case "1 settings-changed":
@@ -765,10 +801,12 @@ const registered: {
   FolderMovedV1: { type: "folder moved", schema_version: 1 },
   FormulaV3: { type: "formula", schema_version: 3 },
   MaybeV1: { type: "maybe", schema_version: 1 },
+  NestedV1: { type: "nested", schema_version: 1 },
   NoteV1: { type: "note", schema_version: 1 },
   OddNamesV1: { type: "odd names", schema_version: 1 },
   OrderPlacedV1: { type: "order placed", schema_version: 1 },
   OrderPlacedV2: { type: "order placed", schema_version: 2 },
+  PingV1: { type: "ping", schema_version: 1 },
   SettingsChangedV1: { type: "settings-changed", schema_version: 1 },
   SettingsChanged2V1: { type: "settings.changed", schema_version: 1 },
   "ЗаказV1": { type: "заказ", schema_version: 1 },
