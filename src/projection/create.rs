@@ -2,6 +2,7 @@
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::Query;
+use crate::fold::evolve;
 use crate::store::catalog;
 use crate::store::function::Function;
 use crate::store::partition::Access;
@@ -15,6 +16,8 @@ use super::document::Key;
 const NAME_BYTES: usize = 63;
 /// How many events are handled together, where nobody says otherwise.
 const BATCH_SIZE: i32 = 500;
+/// Why its creator must own a projection's functions.
+const BECAUSE: &str = "A projection runs its functions with the rights of their owner.";
 const BATCH_SIZES: std::ops::RangeInclusive<i32> = 1..=10_000;
 
 /// What is to be made, as the caller said it.
@@ -161,17 +164,8 @@ fn check<'a>(request: &Request<'a>) -> Result<Checked<'a>> {
             evolve,
             initial,
         } => {
-            let form = "(jsonb, en57_event) returning jsonb";
-            let function = function(required(evolve, "evolve")?, "evolve", form, |f| {
-                f.arguments == [tuple::JSONB, event] && f.result == tuple::JSONB
-            })?;
-            if function.strict && initial.is_none() {
-                return Err(
-                    invalid("evolve must not be STRICT where initial is NULL").detail(
-                        "It would never be called: the first event of a document meets NULL.",
-                    ),
-                );
-            }
+            let function = evolve::check(required(evolve, "evolve")?, event, initial.is_some())?;
+            function.demand_ownership(BECAUSE)?;
             checked.function = function.name();
             checked.initial = initial;
             match key_function {
@@ -203,24 +197,8 @@ fn function(
     form: &str,
     fits: impl FnOnce(&Function) -> bool,
 ) -> Result<Function> {
-    let missing = || {
-        Error::new(
-            SqlState::UndefinedFunction,
-            format!("{role}: there is no function with oid {}", oid.to_u32()),
-        )
-    };
-    let function = Function::of(oid).ok_or_else(missing)?;
-    if !function.plain || !fits(&function) {
-        return Err(invalid(format!("{role} must be a function {form}"))
-            .detail(format!("It is {}.", function.name())));
-    }
-    if !rights::has_rights_of(function.owner) {
-        return Err(Error::new(
-            SqlState::InsufficientPrivilege,
-            format!("must be owner of function {}", function.name()),
-        )
-        .detail("A projection runs its functions with the rights of their owner."));
-    }
+    let function = Function::of_form(oid, role, form, fits)?;
+    function.demand_ownership(BECAUSE)?;
     Ok(function)
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::dcb::error::{Error, Result, SqlState};
+use crate::fold::evolve::Folding;
 use crate::store::array::TextArray;
 use crate::store::documents::{At, Document, PlainTable, Stored};
 use crate::store::event::Row;
@@ -197,23 +198,25 @@ impl Documents {
         evolve: &Callable,
         at: &Whereabouts,
     ) -> State {
-        let fresh = || State {
-            doc: self.initial.as_deref().map(fmgr::make_varlena),
-            version: 0,
-        };
-        let mut state = stored.unwrap_or_else(fresh);
+        let initial = self.initial.as_deref().map(fmgr::make_varlena);
+        let mut folding = Folding::new(evolve, initial);
+        let mut version = 0;
+        if let Some(stored) = stored {
+            folding.resume(stored.doc);
+            version = stored.version;
+        }
         for item in items {
             at.at(item.position, item.position);
-            match evolve.call([state.doc, Some(item.event)]) {
-                Some(doc) => {
-                    state.doc = Some(doc);
-                    state.version += 1;
-                }
-                // Deleted: what follows begins anew.
-                None => state = fresh(),
-            }
+            version = if folding.add(item.event) {
+                version + 1
+            } else {
+                0
+            };
         }
-        state
+        State {
+            doc: folding.finish(),
+            version,
+        }
     }
 }
 

@@ -5,6 +5,8 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
+use crate::dcb::error::{Error, Result, SqlState};
+
 use super::{guard, rights};
 
 // PostgreSQL's reporting function; pgrx leaves it out of its bindings.
@@ -67,6 +69,62 @@ impl Function {
         }
     }
 
+    /// A function that somebody has named for a role, and that has the form which the role demands.
+    ///
+    /// # Errors
+    /// 42883 where there is none, 22023 where it has another form.
+    pub fn of_form(
+        oid: Oid,
+        role: &str,
+        form: &str,
+        fits: impl FnOnce(&Self) -> bool,
+    ) -> Result<Self> {
+        let missing = || {
+            Error::new(
+                SqlState::UndefinedFunction,
+                format!("{role}: there is no function with oid {}", oid.to_u32()),
+            )
+        };
+        let function = Self::of(oid).ok_or_else(missing)?;
+        if !function.plain || !fits(&function) {
+            return Err(Error::new(
+                SqlState::InvalidParameter,
+                format!("{role} must be a function {form}"),
+            )
+            .detail(format!("It is {}.", function.name())));
+        }
+        Ok(function)
+    }
+
+    /// Makes sure that the caller may have it run with its owner's rights; `because` is the DETAIL.
+    ///
+    /// # Errors
+    /// 42501.
+    pub fn demand_ownership(&self, because: &str) -> Result<()> {
+        if rights::has_rights_of(self.owner) {
+            return Ok(());
+        }
+        Err(Error::new(
+            SqlState::InsufficientPrivilege,
+            format!("must be owner of function {}", self.name()),
+        )
+        .detail(because))
+    }
+
+    /// Makes sure that the caller may call it.
+    ///
+    /// # Errors
+    /// 42501.
+    pub fn demand_execute(&self) -> Result<()> {
+        if rights::may_execute(self.oid) {
+            return Ok(());
+        }
+        Err(Error::new(
+            SqlState::InsufficientPrivilege,
+            format!("permission denied for function {}", self.name()),
+        ))
+    }
+
     /// Its name with schema and argument types, quoted: found again after a dump was restored.
     pub fn name(&self) -> String {
         // SAFETY: the result is NUL-terminated and copied at once.
@@ -77,8 +135,16 @@ impl Function {
         }
     }
 
-    /// Makes it ready to be called, in the current memory context.
+    /// Makes it ready to be called with its owner's rights, in the current memory context.
     pub fn prepare(&self) -> Callable<'_> {
+        Callable {
+            is_own: true,
+            ..self.prepare_for_caller()
+        }
+    }
+
+    /// Makes it ready to be called as the running statement itself would call it.
+    pub fn prepare_for_caller(&self) -> Callable<'_> {
         // SAFETY: fills in a struct that lives in the current memory context, as its own later
         // allocations do.
         let info = unsafe {
@@ -89,6 +155,7 @@ impl Function {
         Callable {
             function: self,
             info,
+            is_own: false,
         }
     }
 }
@@ -98,6 +165,9 @@ impl Function {
 pub struct Callable<'f> {
     function: &'f Function,
     info: *mut pg_sys::FmgrInfo,
+    /// Whether it runs with its owner's rights, on a snapshot of now that shows what the transaction has
+    /// written; otherwise with the caller's, on the statement's snapshot.
+    is_own: bool,
 }
 
 impl Callable<'_> {
@@ -112,11 +182,18 @@ impl Callable<'_> {
         super::tuple::element_type(self.function.result) != pg_sys::InvalidOid
     }
 
-    /// Calls it with its owner's rights, on a snapshot of now that shows what the transaction has written;
-    /// the result lives in the current memory context.
+    /// What it is.
+    pub fn function(&self) -> &Function {
+        self.function
+    }
+
+    /// Calls it; the result lives in the current memory context, or where the function has found it.
     pub fn call<const N: usize>(&self, arguments: [Option<Datum>; N]) -> Option<Datum> {
         if self.function.strict && arguments.iter().any(Option::is_none) {
             return None;
+        }
+        if !self.is_own {
+            return self.invoke(arguments);
         }
         rights::as_role(self.function.owner, || {
             // SAFETY: PostgreSQL balances the stack of snapshots at abort.

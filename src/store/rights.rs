@@ -117,6 +117,19 @@ pub fn has_rights_of(role: Oid) -> bool {
     unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), role) }
 }
 
+/// Whether the caller may call a function.
+pub fn may_execute(function: Oid) -> bool {
+    // SAFETY: a lookup in the system caches.
+    unsafe {
+        let (user, right) = (pg_sys::GetUserId(), pg_sys::ACL_EXECUTE as pg_sys::AclMode);
+        #[cfg(feature = "pg15")]
+        let answer = pg_sys::pg_proc_aclcheck(function, user, right);
+        #[cfg(not(feature = "pg15"))]
+        let answer = pg_sys::object_aclcheck(pg_sys::ProcedureRelationId, function, user, right);
+        answer == pg_sys::AclResult::ACLCHECK_OK
+    }
+}
+
 /// The schemas that the caller's bare names are looked up in, as a search path: temporary ones last, so that
 /// nobody's temporary table stands before the one that was meant.
 pub fn path_of_caller() -> CString {

@@ -213,6 +213,12 @@ pub fn detoasted(datum: Datum) -> Datum {
     unsafe { Datum::from(pg_sys::pg_detoast_datum(datum.cast_mut_ptr())) }
 }
 
+/// A copy of a varlena value, detoasted, in the current memory context.
+pub fn copied(datum: Datum) -> Datum {
+    // SAFETY: callers hold a datum of a varlena type.
+    unsafe { Datum::from(pg_sys::pg_detoast_datum_copy(datum.cast_mut_ptr())) }
+}
+
 /// The type of a row type's n-th column, from 0.
 pub fn column_type(row_type: &RowType, n: usize) -> Oid {
     // SAFETY: the descriptor is pinned; callers know how many columns the type has (asserted).

@@ -1,0 +1,3 @@
+//! Folds: a state that a function makes of the events of a query, one after the other.
+
+pub mod evolve;
