@@ -3,6 +3,7 @@
 use crate::dcb::error::{Error, Result, SqlState, nearest};
 use crate::dcb::partition::{DEFAULT, check_name, shown};
 use crate::dcb::query::Query;
+use crate::fold::snapshot;
 use crate::projection;
 use crate::store::Oid;
 use crate::store::btree::Direction;
@@ -41,6 +42,7 @@ pub fn create(name: &str) -> Result<Oid> {
 pub fn drop(name: &str) -> Result<()> {
     catalog::demand_writable("en57_drop_partition()");
     let (store, place) = removable(name, "dropped")?;
+    snapshot::forget_all(place)?;
     ddl::drop_partition(store, place);
     Ok(())
 }
@@ -52,6 +54,7 @@ pub fn drop(name: &str) -> Result<()> {
 pub fn detach(name: &str) -> Result<Oid> {
     catalog::demand_writable("en57_detach_partition()");
     let (store, place) = removable(name, "detached")?;
+    snapshot::forget_all(place)?;
     ddl::detach_partition(store, place);
     Ok(place)
 }
@@ -122,6 +125,7 @@ pub fn truncate(name: &str, restart: bool) -> Result<()> {
         }
     }
     ddl::truncate(place.oid);
+    snapshot::forget_all(place.oid)?;
     projection::begin_anew(name)?;
     subscription::begin_anew(name, restart)?;
     if restart {

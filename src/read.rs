@@ -12,7 +12,7 @@ use crate::store::position::Counter;
 use crate::store::rows::{ROWS_AT_ONCE, Sink, Source};
 use crate::store::scan::Range;
 use crate::store::stat::{self, Counted};
-use crate::store::{catalog, lookup};
+use crate::store::{Oid, catalog, lookup};
 
 /// The largest position there can be.
 const LAST: i64 = i64::MAX - 1;
@@ -192,6 +192,11 @@ impl Reading {
     /// The position as of which nothing that matches is missing.
     pub fn frontier(&self) -> i64 {
         self.view.frontier
+    }
+
+    /// The table of the one partition that is read, `None` where it may be several.
+    pub fn only_partition(&self) -> Option<Oid> {
+        Some(self.places.key()).filter(|key| *key != Oid::INVALID)
     }
 
     /// What this reader sees.

@@ -1,3 +1,137 @@
 //! Folds: a state that a function makes of the events of a query, one after the other.
 
+pub mod definition;
 pub mod evolve;
+mod manage;
+pub mod snapshot;
+
+pub use manage::{Request, RequestedDecider, create, drop_snapshots, remove};
+
+use crate::dcb::error::Result;
+use crate::dcb::query::Query;
+use crate::read::{Options, Reading};
+use crate::store::event::Row;
+use crate::store::function::{Function, Whereabouts};
+use crate::store::{Datum, fmgr, rights};
+
+use definition::Definition;
+use evolve::Folding;
+use snapshot::Snapshots;
+
+/// A state, and the position as of which no event that matches is missing in it.
+pub struct State {
+    /// In the current memory context.
+    pub state: Option<Datum>,
+    /// What to use as `after` in an append's condition.
+    pub position: i64,
+}
+
+/// Which events a fold takes.
+pub struct Range<'a> {
+    /// Those that match; `None`: all.
+    pub query: Option<Query>,
+    /// Up to this position.
+    pub upto: Option<i64>,
+    /// Recorded at the latest then, in PostgreSQL's microseconds.
+    pub as_of_us: Option<i64>,
+    /// The partition's name.
+    pub partition: Option<&'a str>,
+}
+
+/// Folds events by a function that runs with the caller's rights, and that [`evolve::check`] has found fit.
+///
+/// # Errors
+/// 42501, 42704, 22023, N5706 as reads have them; the function's own, by unwinding.
+pub fn fold(range: Range, evolve: &Function, initial: Option<Datum>) -> Result<State> {
+    evolve.demand_execute()?;
+    let upto = range.upto.unwrap_or(Options::default().upto);
+    let options = Options {
+        upto,
+        ..Options::default()
+    };
+    let mut reading = Reading::start(range.query, options, range.partition)?;
+    let at = Whereabouts::new(&format!("evolve function {}", evolve.name()));
+    let callable = evolve.prepare_for_caller();
+    let mut folding = Folding::new(&callable, initial);
+    // Clocks do not grow with positions: behind the first one left out others may be in.
+    let mut complete_upto = reading.frontier().min(upto);
+    at.tell(|| {
+        reading.each(|row| {
+            if range.as_of_us.is_some_and(|t| row.recorded_at_us() > t) {
+                complete_upto = complete_upto.min(row.position() - 1);
+                return Ok(());
+            }
+            at.at(row.position(), row.position());
+            folding.add_row(row).map(drop)
+        })
+    })?;
+    Ok(State {
+        state: folding.finish(),
+        position: complete_upto,
+    })
+}
+
+/// The state of a query by a named fold.
+///
+/// # Errors
+/// 42501, 42704, N5706 as reads have them; 42883 where its function is gone, and its own.
+pub fn state(name: Option<&str>, query: Option<Query>, partition: Option<&str>) -> Result<State> {
+    let query = query.unwrap_or_else(Query::everything);
+    let mut may_resume = true;
+    loop {
+        let definition = definition::by_name(name, "fold")?;
+        let evolve = definition.function(&definition.evolve)?;
+        evolve.demand_execute()?;
+        let reading = Reading::start(Some(query.clone()), Options::default(), partition)?;
+        let place = reading.only_partition().filter(|_| may_resume);
+        let snapshots = Snapshots::of(&definition, evolve, place, &query);
+        let position = reading.frontier();
+        if let Some(state) = resume(&definition, evolve, reading, snapshots, position)? {
+            return Ok(State { state, position });
+        }
+        may_resume = false;
+    }
+}
+
+/// Folds from the newest snapshot on, and offers a new one, which holds all up to `settled`. `None` where the
+/// function was replaced meanwhile, so that the state may be half the old one's: never without snapshots.
+///
+/// # Errors
+/// Those of reading, and of the function.
+pub fn resume(
+    definition: &Definition,
+    evolve: &Function,
+    mut reading: Reading,
+    snapshots: Option<Snapshots>,
+    settled: i64,
+) -> Result<Option<Option<Datum>>> {
+    let initial = definition.initial.as_deref().map(fmgr::make_varlena);
+    let (at, callable) = (
+        definition.whereabouts("evolve function", &definition.evolve),
+        evolve.prepare(),
+    );
+    let mut folding = Folding::new(&callable, initial);
+    if let Some(snapshots) = &snapshots
+        && let Some(kept) = snapshots.find(settled)?
+    {
+        folding.resume(kept.state);
+        reading.begin_at(kept.position + 1);
+    }
+    let (mut events, mut last) = (0, 0);
+    let mut add = |row: &Row| {
+        (events, last) = (events + 1, row.position());
+        at.at(last, last);
+        folding.add_row(row).map(drop)
+    };
+    at.tell(|| rights::with_path(&definition.path, || reading.each(&mut add)))?;
+    let state = folding.finish();
+    if let Some(snapshots) = snapshots {
+        if !snapshots.is_of_one_make() {
+            return Ok(None);
+        }
+        if last <= settled {
+            snapshots.offer(settled, state, events)?;
+        }
+    }
+    Ok(Some(state))
+}

@@ -3,6 +3,7 @@
 
 mod admin;
 mod append;
+mod fold;
 mod gem;
 mod generate;
 mod import;

@@ -211,13 +211,16 @@ impl Rights {
 }
 
 /// The functions that admins call; all of the schema of `function`.
-const ADMIN_FUNCTIONS: [&str; 6] = [
+const ADMIN_FUNCTIONS: [&str; 9] = [
     "en57_create_partition(text)",
     "en57_drop_partition(text)",
     "en57_detach_partition(text)",
     "en57_truncate(text, boolean)",
     "en57_grant(pg_catalog.regrole, text, text)",
     "en57_revoke(pg_catalog.regrole, text, text)",
+    "en57_create_fold(text, pg_catalog.regprocedure, pg_catalog.jsonb, integer, boolean)",
+    "en57_drop_fold(text)",
+    "en57_drop_snapshots(text)",
 ];
 
 /// Gives rights on tables to a role.

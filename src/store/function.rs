@@ -29,6 +29,8 @@ pub struct Function {
     pub strict: bool,
     /// Whether it is neither an aggregate, a window function nor a procedure, and returns no set.
     pub plain: bool,
+    /// Another one whenever the function is created anew, replaced or altered. What it calls is not in it.
+    pub mark: i64,
 }
 
 impl Function {
@@ -54,6 +56,7 @@ impl Function {
             let form: *mut pg_sys::FormData_pg_proc = pg_sys::GETSTRUCT(tuple).cast();
             let (owner, strict) = ((*form).proowner, (*form).proisstrict);
             let plain = (*form).prokind as u8 == pg_sys::PROKIND_FUNCTION && !(*form).proretset;
+            let mark = mark(tuple, oid);
             pg_sys::ReleaseSysCache(tuple);
             let (mut types, mut count) = (std::ptr::null_mut(), 0);
             let result = pg_sys::get_func_signature(oid, &mut types, &mut count);
@@ -65,6 +68,7 @@ impl Function {
                 result,
                 strict,
                 plain,
+                mark,
             })
         }
     }
@@ -157,6 +161,36 @@ impl Function {
             info,
             is_own: false,
         }
+    }
+}
+
+/// Which version of its catalog row this is, and the function's text.
+unsafe fn mark(tuple: pg_sys::HeapTuple, oid: Oid) -> i64 {
+    // SAFETY: a row of pg_proc; the text, if any, is copied at once.
+    unsafe {
+        let place = (*tuple).t_self;
+        let changed_by = (*(*tuple).t_data).t_choice.t_heap.t_xmin;
+        let mut is_null = false;
+        let text = pg_sys::SysCacheGetAttr(
+            pg_sys::SysCacheIdentifier::PROCOID as i32,
+            tuple,
+            pg_sys::Anum_pg_proc_prosrc as i16,
+            &raw mut is_null,
+        );
+        let mut bytes = if is_null {
+            Vec::new()
+        } else {
+            super::fmgr::varlena(text).to_vec()
+        };
+        for word in [
+            oid.to_u32(),
+            changed_by.into_inner(),
+            u32::from(place.ip_blkid.bi_hi) << 16 | u32::from(place.ip_blkid.bi_lo),
+            u32::from(place.ip_posid),
+        ] {
+            bytes.extend_from_slice(&word.to_ne_bytes());
+        }
+        xxhash_rust::xxh3::xxh3_64(&bytes) as i64
     }
 }
 

@@ -252,6 +252,18 @@ pub unsafe fn raise(error: Error) -> ! {
     unsafe { report(error) }
 }
 
+/// Writes a line to the server's log.
+pub fn log(message: &str) {
+    let message = text(message);
+    // SAFETY: errstart() opens a report below ERROR, where it is wanted; errfinish() returns from it.
+    unsafe {
+        if errstart(pgrx::PgLogLevel::LOG as c_int, ptr::null()) {
+            errmsg(c"%s".as_ptr(), message.as_ptr());
+            errfinish(c"en57".as_ptr(), 0, ptr::null());
+        }
+    }
+}
+
 /// A C string; a NUL inside ends it.
 pub fn text(s: &str) -> CString {
     let end = s.find('\0').unwrap_or(s.len());

@@ -26,6 +26,7 @@ pub mod guard;
 pub mod heap;
 pub mod holding;
 pub mod json;
+pub mod kept_state;
 pub mod key_index;
 pub mod key_lock;
 pub mod launch;

@@ -20,10 +20,12 @@ use super::transaction;
 pub enum Table {
     /// What is done with events.
     Projections,
+    /// What states are made of events, and what is decided on them.
+    Folds,
 }
 
 /// In the order of [`Table`].
-const NAMES: [&CStr; 1] = [c"projections"];
+const NAMES: [&CStr; 2] = [c"projections", c"folds"];
 
 /// What is known of one table.
 struct Watched {

@@ -1,0 +1,228 @@
+//! Making and dropping named folds and deciders.
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::projection::as_keeper;
+use crate::store::function::Function;
+use crate::store::partition::Access;
+use crate::store::spi::{self, Type};
+use crate::store::{Datum, Oid, catalog, fmgr, rights, tuple};
+
+use super::definition::{self, Definition};
+use super::{evolve, snapshot};
+
+/// Bytes of a name: those of any name in PostgreSQL.
+const NAME_BYTES: usize = 63;
+
+/// What is to be made, as the caller said it.
+pub struct Request<'a> {
+    /// Its name.
+    pub name: Option<&'a str>,
+    /// The function that folds.
+    pub evolve: Option<Oid>,
+    /// What the first event meets.
+    pub initial: Option<Datum>,
+    /// A snapshot is taken when so many events were read beyond the last one; `None`: never.
+    pub snapshot_every: Option<i32>,
+    /// What makes a decider of it.
+    pub decider: Option<RequestedDecider>,
+    /// Whether one of this name is to be redefined.
+    pub or_replace: bool,
+    /// The row type en57_event.
+    pub event_type: Oid,
+    /// The type en57_query.
+    pub query_type: Oid,
+}
+
+/// What a decider has beyond a fold.
+pub struct RequestedDecider {
+    /// `command → query`.
+    pub query_function: Option<Oid>,
+    /// `(command, state) → events`.
+    pub decide: Option<Oid>,
+    /// The JSON Schema of commands.
+    pub command_schema: Option<Datum>,
+}
+
+impl Request<'_> {
+    fn kind(&self) -> &'static str {
+        if self.decider.is_some() {
+            "decider"
+        } else {
+            "fold"
+        }
+    }
+}
+
+/// Makes a fold or a decider, or redefines one; then its snapshots are forgotten.
+///
+/// # Errors
+/// 42501 without the rights; 42710 where the name is taken; 22004 and 22023 for what does not fit.
+pub fn create(request: &Request) -> Result<()> {
+    let kind = request.kind();
+    catalog::demand_writable(&format!("en57_create_{kind}()"));
+    let name = required(request.name, "name")?;
+    if name.is_empty() || name.len() > NAME_BYTES || name.contains('\0') {
+        return Err(invalid(format!(
+            "a {kind}'s name must have 1 to {NAME_BYTES} bytes"
+        )));
+    }
+    if request.snapshot_every.is_some_and(|n| n < 1) {
+        return Err(invalid("snapshot_every must be at least 1".into())
+            .hint("With NULL no snapshots are taken."));
+    }
+    let because = format!("A {kind} runs its functions with the rights of their owner.");
+    let evolve = evolve::check(
+        required(request.evolve, "evolve")?,
+        request.event_type,
+        request.initial.is_some(),
+    )?;
+    evolve.demand_ownership(&because)?;
+    let mut functions = [None, None];
+    if let Some(decider) = &request.decider {
+        let (query, decide) = decider_functions(decider, request.query_type)?;
+        query.demand_ownership(&because)?;
+        decide.demand_ownership(&because)?;
+        functions = [Some(query.name()), Some(decide.name())];
+    }
+    let old = lock(name)?;
+    if let Some(old) = &old {
+        if !request.or_replace || old.decider.is_some() != request.decider.is_some() {
+            let message = format!("{} \"{name}\" exists already", old.kind());
+            return Err(Error::new(SqlState::DuplicateObject, message));
+        }
+        demand_administration(old)?;
+    }
+    store(request, name, &evolve, functions)?;
+    old.map_or(Ok(()), |old| snapshot::forget_fold(old.number).map(drop))
+}
+
+fn decider_functions(decider: &RequestedDecider, query_type: Oid) -> Result<(Function, Function)> {
+    let form = "(jsonb) returning en57_query";
+    let query = required(decider.query_function, "query_function")?;
+    let query = Function::of_form(query, "query_function", form, |f| {
+        f.arguments == [tuple::JSONB] && f.result == query_type
+    })?;
+    let form = "(jsonb, jsonb) returning jsonb";
+    let decide = required(decider.decide, "decide")?;
+    let decide = Function::of_form(decide, "decide", form, |f| {
+        f.arguments == [tuple::JSONB, tuple::JSONB] && f.result == tuple::JSONB
+    })?;
+    Ok((query, decide))
+}
+
+fn store(
+    request: &Request,
+    name: &str,
+    evolve: &Function,
+    [query, decide]: [Option<String>; 2],
+) -> Result<()> {
+    let text = |t: &str| Some(fmgr::make_varlena(t.as_bytes()));
+    let path = rights::path_of_caller();
+    let every = request.snapshot_every.map(|n| Datum::from(i64::from(n)));
+    let schema = request.decider.as_ref().and_then(|d| d.command_schema);
+    let parameters = [
+        (Type::Text, text(name)),
+        (Type::Text, text(&evolve.name())),
+        (Type::Jsonb, request.initial),
+        (Type::Bigint, every),
+        (Type::Text, query.as_deref().and_then(text)),
+        (Type::Text, decide.as_deref().and_then(text)),
+        (Type::Jsonb, schema),
+        (Type::Text, text(&path.to_string_lossy())),
+    ];
+    as_keeper(|| {
+        spi::run(
+            "INSERT INTO en57.folds (name, evolve, initial, snapshot_every, query_function, decide,
+                 command_schema, search_path)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+             ON CONFLICT (name) DO UPDATE SET number = nextval('en57.fold_number'), evolve = $2, initial = $3,
+                 snapshot_every = $4, query_function = $5, decide = $6, command_schema = $7, search_path = $8,
+                 updated_at = clock_timestamp()",
+            &parameters,
+        )
+        .map(drop)
+    })
+}
+
+/// The definition of a name, kept from others until the end of the transaction; `None` where there is none.
+fn lock(name: &str) -> Result<Option<Definition>> {
+    let name = (Type::Text, Some(fmgr::make_varlena(name.as_bytes())));
+    as_keeper(|| {
+        let rows = spi::run(
+            "SELECT * FROM en57.folds WHERE name = $1 FOR UPDATE",
+            &[name],
+        )?;
+        rows.first().map(definition::from_row).transpose()
+    })
+}
+
+/// Makes sure that the caller may redefine or drop it: who has the rights of its functions' owners, or those of
+/// the log's.
+fn demand_administration(definition: &Definition) -> Result<()> {
+    let decider = definition.decider.iter();
+    let mut functions = decider
+        .flat_map(|d| [&d.query, &d.decide])
+        .chain([&definition.evolve]);
+    if functions.all(|f| f.found().is_some_and(|f| rights::has_rights_of(f.owner))) {
+        return Ok(());
+    }
+    Access::Manage
+        .demand(catalog::store()?.events)
+        .map(drop)
+        .map_err(|_| {
+            Error::new(
+                SqlState::InsufficientPrivilege,
+                format!(
+                    "must be owner of the functions of {} \"{}\"",
+                    definition.kind(),
+                    definition.name
+                ),
+            )
+        })
+}
+
+/// The definition of a name that the caller may administer, kept from others.
+fn to_administer(name: Option<&str>, kind: &str, function: &str) -> Result<Definition> {
+    catalog::demand_writable(function);
+    // For its errors.
+    definition::by_name(name, kind)?;
+    let found = lock(name.unwrap_or_default())?.ok_or_else(|| definition::missing(name, kind))?;
+    demand_administration(&found)?;
+    Ok(found)
+}
+
+/// Drops a fold or a decider, with its snapshots.
+///
+/// # Errors
+/// 42501, 42704.
+pub fn remove(name: Option<&str>, kind: &str) -> Result<()> {
+    let found = to_administer(name, kind, &format!("en57_drop_{kind}()"))?;
+    if found.kind() != kind {
+        return Err(definition::missing(name, kind));
+    }
+    let parameter = (Type::Bigint, Some(Datum::from(found.number)));
+    as_keeper(|| spi::run("DELETE FROM en57.folds WHERE number = $1", &[parameter]).map(drop))?;
+    snapshot::forget_fold(found.number).map(drop)
+}
+
+/// Forgets the snapshots of a fold or decider; returns how many there were.
+///
+/// # Errors
+/// 42501, 42704.
+pub fn drop_snapshots(name: Option<&str>) -> Result<i64> {
+    let found = to_administer(name, "fold", "en57_drop_snapshots()")?;
+    snapshot::forget_fold(found.number)
+}
+
+fn required<T>(value: Option<T>, argument: &str) -> Result<T> {
+    value.ok_or_else(|| {
+        Error::new(
+            SqlState::NullNotAllowed,
+            format!("{argument} must not be NULL"),
+        )
+    })
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(SqlState::InvalidParameter, message)
+}

@@ -1,0 +1,145 @@
+//! Snapshots: states that are kept, so that the next reader need not begin at the first event.
+//!
+//! A snapshot holds what is settled, up to a frontier, and nothing that a transaction in flight has appended.
+//! Writing one never fails the read that it comes from, and waits for nobody.
+
+use crate::dcb::error::Result;
+use crate::dcb::query::Query;
+use crate::projection::as_keeper;
+use crate::store::attempt::attempt;
+use crate::store::function::Function;
+use crate::store::kept_state::{self, Gate, Kept, Key};
+use crate::store::position::Counter;
+use crate::store::spi::{self, Type};
+use crate::store::{Datum, Oid, catalog, guard, watch};
+
+use super::definition::Definition;
+
+/// How often the way has changed in which reads hand out stored events: what was folded before it is not what
+/// would be folded now. Nothing changes it yet.
+fn generation() -> i64 {
+    0
+}
+
+/// The snapshots of one fold and query, in the course of one read.
+pub struct Snapshots<'d> {
+    definition: &'d Definition,
+    evolve: &'d Function,
+    key: Key,
+    every: i64,
+    gate: Option<Gate>,
+}
+
+impl<'d> Snapshots<'d> {
+    /// Those of a query in a partition, before its events are read; `None` where the fold has none.
+    pub fn of(
+        definition: &'d Definition,
+        evolve: &'d Function,
+        partition: Option<Oid>,
+        query: &Query,
+    ) -> Option<Self> {
+        let (every, partition) = (definition.snapshot_every?, partition?);
+        let key = Key::new(
+            definition.number,
+            partition,
+            query,
+            evolve.mark,
+            generation(),
+        );
+        Some(Self {
+            definition,
+            evolve,
+            key,
+            every,
+            gate: Gate::enter(partition),
+        })
+    }
+
+    /// The newest one up to a position.
+    ///
+    /// # Errors
+    /// 55000 where the table is missing.
+    pub fn find(&self, upto: i64) -> Result<Option<Kept>> {
+        self.key.find(upto)
+    }
+
+    /// Whether the function is still what it was when the read began.
+    pub fn is_of_one_make(&self) -> bool {
+        watch::accept_changes();
+        Function::of(self.evolve.oid).is_some_and(|now| now.mark == self.evolve.mark)
+    }
+
+    /// Keeps a state that holds all up to a settled position, if so many events were read for it that it is worth
+    /// it. Not where the transaction has appended: the state may hold what is not committed.
+    ///
+    /// # Errors
+    /// Where the statement is cancelled; no other.
+    pub fn offer(self, position: i64, state: Option<Datum>, events: i64) -> Result<()> {
+        let Some(gate) = self.gate.filter(|_| events >= self.every) else {
+            return Ok(());
+        };
+        if Counter::of(catalog::store()?)?.has_own() {
+            return Ok(());
+        }
+        match attempt(|| self.key.keep(position, state))? {
+            Ok(()) => gate.stay(),
+            // Somebody wants this session to stop.
+            Err(failure) if failure.state.starts_with("57") => return failure.raise(),
+            Err(failure) => guard::log(&format!(
+                "could not keep a snapshot of {} \"{}\": {}",
+                self.definition.kind(),
+                self.definition.name,
+                failure.message
+            )),
+        }
+        Ok(())
+    }
+}
+
+/// Forgets the snapshots of a partition that have seen an event at one of these positions: all that reach the first
+/// of them. Until the transaction ends none is written, and none comes from a read that began before.
+///
+/// # Errors
+/// 55000 where the table is missing.
+pub fn forget(partition: Oid, positions: &[i64]) -> Result<()> {
+    let Some(first) = positions.iter().min() else {
+        return Ok(());
+    };
+    kept_state::close_gate(partition);
+    as_keeper(|| {
+        spi::run(
+            "DELETE FROM en57.snapshots WHERE partition = $1 AND position >= $2",
+            &[
+                (Type::Oid, Some(Datum::from(partition))),
+                (Type::Bigint, Some(Datum::from(*first))),
+            ],
+        )
+        .map(drop)
+    })
+}
+
+/// Forgets all snapshots of a partition.
+///
+/// # Errors
+/// As [`forget`].
+pub fn forget_all(partition: Oid) -> Result<()> {
+    forget(partition, &[0])
+}
+
+/// Forgets the snapshots of a fold, and those of folds that are gone; returns how many of its own.
+///
+/// # Errors
+/// 55000 where the table is missing.
+pub fn forget_fold(number: i64) -> Result<i64> {
+    kept_state::close_fold(number);
+    as_keeper(|| {
+        let gone = spi::run(
+            "DELETE FROM en57.snapshots s
+              WHERE fold = $1 OR NOT EXISTS (SELECT 1 FROM en57.folds f WHERE f.number = s.fold)
+          RETURNING fold = $1",
+            &[(Type::Bigint, Some(Datum::from(number)))],
+        )?;
+        let own = |row: &&spi::Values| row[0].is_some_and(|d| d.value() & 0xFF != 0);
+        Ok(gone.iter().filter(own).count() as i64)
+    })
+}

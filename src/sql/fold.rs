@@ -1,0 +1,63 @@
+//! Folds: `en57_fold`, `en57_state`, and what belongs to them.
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::fold::{self, Range, State, evolve};
+use crate::sql_function;
+use crate::store::fmgr::Args;
+use crate::store::tuple::{self, RowType};
+use crate::store::{Datum, Oid};
+
+/// What a function that returns void returns.
+const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
+
+fn answer(args: &Args, state: &State) -> Result<Option<Datum>> {
+    RowType::of_result(args)?
+        .make(&mut [state.state, Some(Datum::from(state.position))])
+        .map(Some)
+}
+
+sql_function!(en57_fold, |args: &Args| {
+    let Some(function) = args.oid(1) else {
+        return Err(Error::new(
+            SqlState::NullNotAllowed,
+            "evolve must not be NULL",
+        ));
+    };
+    let initial = args.datum(2);
+    let evolve = evolve::check(function, tuple::event_type(args)?, initial.is_some())?;
+    let range = Range {
+        query: args.query(0)?,
+        upto: args.i64(3),
+        as_of_us: args.i64(4),
+        partition: args.text(5)?,
+    };
+    answer(args, &fold::fold(range, &evolve, initial)?)
+});
+
+sql_function!(en57_state, |args: &Args| {
+    let state = fold::state(args.text(0)?, args.query(1)?, args.text(2)?)?;
+    answer(args, &state)
+});
+
+sql_function!(en57_create_fold, |args: &Args| {
+    fold::create(&fold::Request {
+        name: args.text(0)?,
+        evolve: args.oid(1),
+        initial: args.datum(2),
+        snapshot_every: args.i32(3),
+        decider: None,
+        or_replace: args.bool(4).unwrap_or(false),
+        event_type: tuple::event_type(args)?,
+        query_type: Oid::INVALID,
+    })?;
+    DONE
+});
+
+sql_function!(en57_drop_fold, |args: &Args| {
+    fold::remove(args.text(0)?, "fold")?;
+    DONE
+});
+
+sql_function!(en57_drop_snapshots, |args: &Args| {
+    Ok(Some(Datum::from(fold::drop_snapshots(args.text(0)?)?)))
+});
