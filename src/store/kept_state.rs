@@ -236,7 +236,7 @@ impl Gate {
         // SAFETY: reads the transaction's and the server's state.
         let can_write = unsafe { !pg_sys::XactReadOnly && !pg_sys::RecoveryInProgress() };
         let tag = tag(partition.to_u32(), 0, GATE);
-        (can_write && lock(&tag, pg_sys::ShareLock, false)).then_some(Self {
+        (can_write && lock(&tag, pg_sys::ShareLock, false)).then(|| Self {
             tag,
             is_kept: false,
         })
