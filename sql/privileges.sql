@@ -22,8 +22,9 @@ REVOKE ALL ON en57.projections, en57.projection_dead_letters FROM PUBLIC;
 GRANT SELECT ON en57_projections TO PUBLIC;
 REVOKE ALL ON en57.folds, en57.snapshots FROM PUBLIC;
 REVOKE ALL ON SEQUENCE en57.fold_number FROM PUBLIC;
-GRANT SELECT ON en57_folds, en57_snapshots TO PUBLIC;
+GRANT SELECT ON en57_folds, en57_deciders, en57_snapshots TO PUBLIC;
 -- Given to admins, too; they check whose functions it is about.
 REVOKE EXECUTE ON FUNCTION
-    en57_create_fold(text, regprocedure, jsonb, integer, boolean), en57_drop_fold(text), en57_drop_snapshots(text)
+    en57_create_fold(text, regprocedure, jsonb, integer, boolean), en57_drop_fold(text), en57_drop_snapshots(text),
+    en57_create_decider(text, regprocedure, regprocedure, regprocedure, jsonb, jsonb, integer, boolean), en57_drop_decider(text)
     FROM PUBLIC;

@@ -122,8 +122,8 @@ CREATE TYPE en57_event AS (
 );
 COMMENT ON TYPE en57_event IS 'an event of the log, what every read returns';
 
-CREATE TYPE en57_outcome AS ENUM ('appended', 'repeated', 'conflict');
-COMMENT ON TYPE en57_outcome IS 'what became of an append';
+CREATE TYPE en57_outcome AS ENUM ('appended', 'repeated', 'conflict', 'nothing');
+COMMENT ON TYPE en57_outcome IS 'what became of an append; nothing: a decider had nothing to append';
 
 CREATE TYPE en57_append_result AS (
     outcome en57_outcome,

@@ -6,6 +6,7 @@
 pub mod append;
 pub mod check;
 pub mod dcb;
+pub mod decider;
 pub mod fold;
 pub mod frontier;
 pub mod generate;

@@ -264,6 +264,34 @@ pub fn lock_query(query: &Query, partition: Option<&str>) -> Result<i64> {
     Ok(crate::frontier::current(&counter, &place, query))
 }
 
+/// What became of an append whose n-th event has the id `id_of(n)`, from 1, where it is stored.
+///
+/// # Errors
+/// 42501, 42704.
+pub fn stored_as(
+    partition: Option<&str>,
+    id_of: impl Fn(usize) -> [u8; 16],
+) -> Result<Option<Outcome>> {
+    let place = catalog::store()?.partition(partition, Access::Lock)?;
+    let table = place.open_to_read();
+    let Some(first) = find_id(&table, &id_of(1))? else {
+        return Ok(None);
+    };
+    let (first, mut last) = (first.position, first.position);
+    for n in 2.. {
+        match find_id(&table, &id_of(n))? {
+            Some(next) if next.position == last + 1 => last = next.position,
+            _ => break,
+        }
+    }
+    stat::count(Counted::Repeated, 1);
+    Ok(Some(Outcome::Repeated {
+        first,
+        last,
+        version: None,
+    }))
+}
+
 /// The newest event that matches, committed by now or the transaction's own; the newest ones go to
 /// `conflicts`. The locks are held, so nobody can change the answer.
 fn newest_match(table: &Opened, query: &Query, conflicts: &mut Conflicts) -> Result<Option<i64>> {

@@ -15,6 +15,8 @@ pub enum SqlState {
     ConditionFailed,
     /// N5702: a stream is not at the expected version, and the caller asked for an error.
     WrongVersion,
+    /// N5704: an event does not fit its type.
+    DoesNotFit,
     /// N5706: a wait for transactions in flight took too long.
     WaitTimeout,
     /// 22P02: a text is not of its type's form.
@@ -55,6 +57,7 @@ impl SqlState {
         match self {
             Self::ConditionFailed => "N5701",
             Self::WrongVersion => "N5702",
+            Self::DoesNotFit => "N5704",
             Self::WaitTimeout => "N5706",
             Self::InvalidText => "22P02",
             Self::InvalidParameter => "22023",

@@ -17,3 +17,7 @@ pub const NAMES_PER_CRITERION: usize = 10_000;
 pub const QUERY_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of a partition's name.
 pub const PARTITION_BYTES: usize = 128;
+/// Bytes of a JSON Schema.
+pub const SCHEMA_BYTES: usize = 1024 * 1024;
+/// How deep a document may be nested that is checked against a JSON Schema.
+pub const CHECKED_DEPTH: usize = 500;

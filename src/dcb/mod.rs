@@ -11,4 +11,5 @@ pub mod limits;
 pub mod parse;
 pub mod partition;
 pub mod query;
+pub mod schema;
 pub mod shard;

@@ -1,13 +1,15 @@
 //! Named folds and deciders, as `en57.folds` keeps them.
 
+use std::cell::OnceCell;
 use std::ffi::CString;
 use std::rc::Rc;
 
 use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::schema::Schema;
 use crate::store::function::{Function, Whereabouts};
 use crate::store::spi::Values;
 use crate::store::watch::{self, Cache, Table};
-use crate::store::{fmgr, guard};
+use crate::store::{fmgr, guard, json};
 
 /// A fold, or a decider, with its functions looked up.
 pub struct Definition {
@@ -33,6 +35,8 @@ pub struct Decider {
     pub query: Named,
     /// `(command, state) → events`.
     pub decide: Named,
+    command_schema: Option<Vec<u8>>,
+    compiled: OnceCell<Schema>,
 }
 
 /// A function as a definition names it; it may be gone.
@@ -44,6 +48,25 @@ pub struct Named {
 
 thread_local! {
     static KNOWN: Cache<Vec<Rc<Definition>>> = const { Cache::new(Table::Folds) };
+}
+
+impl Decider {
+    /// The JSON Schema of its commands, `None` where any will do. Compiled when it is first asked for.
+    ///
+    /// # Errors
+    /// 22023 where it cannot be compiled.
+    pub fn schema(&self) -> Result<Option<&Schema>> {
+        let Some(schema) = &self.command_schema else {
+            return Ok(None);
+        };
+        if self.compiled.get().is_none() {
+            let schema =
+                Schema::compile(json::text(fmgr::make_varlena(schema))?, "command_schema")?;
+            // Set once: nothing above calls back.
+            let _ = self.compiled.set(schema);
+        }
+        Ok(self.compiled.get())
+    }
 }
 
 impl Named {
@@ -71,6 +94,8 @@ pub fn from_row(row: &Values) -> Result<Definition> {
         (Some(query), Some(decide)) => Some(Decider {
             query: Named::new(query),
             decide: Named::new(decide),
+            command_schema: row[7].map(|d| fmgr::varlena(d).to_vec()),
+            compiled: OnceCell::new(),
         }),
         _ => None,
     };

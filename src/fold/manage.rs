@@ -1,11 +1,12 @@
 //! Making and dropping named folds and deciders.
 
 use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::schema::Schema;
 use crate::projection::as_keeper;
 use crate::store::function::Function;
 use crate::store::partition::Access;
 use crate::store::spi::{self, Type};
-use crate::store::{Datum, Oid, catalog, fmgr, rights, tuple};
+use crate::store::{Datum, Oid, catalog, fmgr, json, rights, tuple};
 
 use super::definition::{self, Definition};
 use super::{evolve, snapshot};
@@ -79,9 +80,19 @@ pub fn create(request: &Request) -> Result<()> {
     evolve.demand_ownership(&because)?;
     let mut functions = [None, None];
     if let Some(decider) = &request.decider {
+        if let Some(schema) = decider.command_schema {
+            Schema::compile(json::text(schema)?, "command_schema")?;
+        }
         let (query, decide) = decider_functions(decider, request.query_type)?;
         query.demand_ownership(&because)?;
         decide.demand_ownership(&because)?;
+        if decide.strict && request.initial.is_none() {
+            return Err(
+                invalid("decide must not be STRICT where initial is NULL".into()).detail(
+                    "It would not be called for the first command: the state is NULL then.",
+                ),
+            );
+        }
         functions = [Some(query.name()), Some(decide.name())];
     }
     let old = lock(name)?;

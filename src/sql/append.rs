@@ -89,7 +89,7 @@ fn wrong_version(args: &Args, answer: &Answer) -> Result<String> {
 }
 
 /// The columns of `en57_append_result`.
-struct Answer {
+pub(super) struct Answer {
     outcome: &'static CStr,
     position: Option<i64>,
     first: Option<i64>,
@@ -99,7 +99,18 @@ struct Answer {
 }
 
 impl Answer {
-    fn new(outcome: &Outcome, found: String) -> Self {
+    /// Nothing was to be appended, as of a position.
+    pub(super) fn nothing(position: i64) -> Self {
+        Self {
+            outcome: c"nothing",
+            position: Some(position),
+            first: None,
+            version: None,
+            conflicts: None,
+        }
+    }
+
+    pub(super) fn new(outcome: &Outcome, found: String) -> Self {
         let stored = |outcome, first, last, version| Self {
             outcome,
             position: Some(last),
@@ -131,7 +142,7 @@ impl Answer {
         }
     }
 
-    fn as_row(&self, args: &Args) -> Result<Option<Datum>> {
+    pub(super) fn as_row(&self, args: &Args) -> Result<Option<Datum>> {
         let row_type = RowType::of_result(args)?;
         let label = tuple::enum_label(tuple::column_type(&row_type, 0), self.outcome);
         let conflicts = self.conflicts.as_deref().map(|c| json::parse(c, ""));

@@ -3,6 +3,7 @@
 
 mod admin;
 mod append;
+mod decider;
 mod fold;
 mod gem;
 mod generate;

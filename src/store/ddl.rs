@@ -211,7 +211,7 @@ impl Rights {
 }
 
 /// The functions that admins call; all of the schema of `function`.
-const ADMIN_FUNCTIONS: [&str; 9] = [
+const ADMIN_FUNCTIONS: [&str; 11] = [
     "en57_create_partition(text)",
     "en57_drop_partition(text)",
     "en57_detach_partition(text)",
@@ -221,6 +221,8 @@ const ADMIN_FUNCTIONS: [&str; 9] = [
     "en57_create_fold(text, pg_catalog.regprocedure, pg_catalog.jsonb, integer, boolean)",
     "en57_drop_fold(text)",
     "en57_drop_snapshots(text)",
+    "en57_create_decider(text, pg_catalog.regprocedure, pg_catalog.regprocedure, pg_catalog.regprocedure, pg_catalog.jsonb, pg_catalog.jsonb, integer, boolean)",
+    "en57_drop_decider(text)",
 ];
 
 /// Gives rights on tables to a role.

@@ -189,13 +189,25 @@ pub fn array_type(element: Oid) -> Oid {
 /// # Errors
 /// 55000 where it is missing.
 pub fn event_type(args: &Args) -> Result<Oid> {
+    own_type(args, c"en57_event")
+}
+
+/// The type `en57_query`, in the same way.
+///
+/// # Errors
+/// 55000 where it is missing.
+pub fn query_type(args: &Args) -> Result<Oid> {
+    own_type(args, c"en57_query")
+}
+
+fn own_type(args: &Args, name: &std::ffi::CStr) -> Result<Oid> {
     // SAFETY: flinfo is set by whoever calls through the function manager; lookups in the system caches.
     let found = unsafe {
         let schema = pg_sys::get_func_namespace((*(*args.raw()).flinfo).fn_oid);
         pg_sys::GetSysCacheOid(
             pg_sys::SysCacheIdentifier::TYPENAMENSP as i32,
             pg_sys::Anum_pg_type_oid as i16,
-            Datum::from(c"en57_event".as_ptr()),
+            Datum::from(name.as_ptr()),
             Datum::from(schema),
             Datum::from(0),
             Datum::from(0),

@@ -1,0 +1,42 @@
+------------------------------------------------------------------------------------------------------
+-- Deciders: they are in the table of folds
+------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION en57_create_decider(
+    name text,
+    query_function regprocedure,
+    evolve regprocedure,
+    decide regprocedure,
+    initial jsonb DEFAULT NULL,
+    command_schema jsonb DEFAULT NULL,
+    snapshot_every integer DEFAULT NULL,
+    or_replace boolean DEFAULT false
+) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_create_decider(text, regprocedure, regprocedure, regprocedure, jsonb, jsonb, integer, boolean) IS
+    'names a way to decide on commands: which events, what state they make, and which events follow';
+
+CREATE FUNCTION en57_drop_decider(name text) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_drop_decider(text) IS 'drops a decider with its snapshots';
+
+CREATE FUNCTION en57_decide(
+    name text,
+    command jsonb,
+    partition text DEFAULT NULL,
+    command_id uuid DEFAULT NULL
+) RETURNS en57_append_result
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_decide(text, jsonb, text, uuid) IS
+    'locks, reads, folds, decides and appends in one call; with an id, a command that was sent before is answered as the first time';
+
+CREATE FUNCTION en57_try(name text, given jsonb, command jsonb) RETURNS jsonb
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_try(text, jsonb, jsonb) IS
+    'the events that a decider would append if those given were all that there are; stores nothing';
+
+CREATE VIEW en57_deciders AS
+SELECT f.name, f.query_function, f.evolve, f.decide, f.initial, f.command_schema, f.snapshot_every, f.created_at, f.updated_at
+FROM en57.folds f
+WHERE f.decide IS NOT NULL;
+COMMENT ON VIEW en57_deciders IS 'the deciders';

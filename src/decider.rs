@@ -1,0 +1,289 @@
+//! Deciders: lock, read, fold, decide and append in one call.
+//!
+//! What the decision reads is locked before it is read, as checked and written, until the transaction ends: who
+//! could change it has ended and is seen, or waits. So nothing has to be tried again, and no condition need be
+//! checked: the locks imply it.
+
+use std::rc::Rc;
+
+use uuid::Uuid;
+
+use crate::append::{self, Conflicts, Outcome, Request, parse};
+use crate::dcb::codec;
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::query::{Matchable, Query};
+use crate::dcb::schema;
+use crate::fold::definition::{self, Decider, Definition};
+use crate::fold::evolve::Folding;
+use crate::fold::snapshot::Snapshots;
+use crate::fold::{self};
+use crate::read::Reading;
+use crate::store::event::{Column, NewEvent};
+use crate::store::json::{self, Jsonb};
+use crate::store::tuple::RowType;
+use crate::store::{Datum, catalog, clock, fmgr, rights};
+
+/// How many faults of a command are told.
+const FAULTS: usize = 10;
+
+/// What became of a command.
+pub enum Decided {
+    /// Its events were appended, now or when it was sent before.
+    Stored(Outcome),
+    /// There was nothing to append, as of this position.
+    Nothing(i64),
+}
+
+/// A command, with who decides on it.
+struct Case {
+    definition: Rc<Definition>,
+    command: Datum,
+    query: Query,
+}
+
+/// Decides on a command and appends the events. With an id, a command that was sent before is answered as the
+/// first time.
+///
+/// # Errors
+/// 42501, 42704; N5704 where the command does not fit its schema; those of the functions, unchanged; those of
+/// appending.
+pub fn decide(
+    name: Option<&str>,
+    command: Option<Datum>,
+    partition: Option<&str>,
+    id: Option<[u8; 16]>,
+) -> Result<Decided> {
+    catalog::demand_writable("en57_decide()");
+    let case = Case::new(name, command)?;
+    let partition = catalog::effective_name(partition)?;
+    let position = append::lock_query(&case.query, Some(&partition))?;
+    let id_of = |id: [u8; 16], n: usize| {
+        Uuid::new_v5(&Uuid::from_bytes(id), n.to_string().as_bytes()).into_bytes()
+    };
+    if let Some(id) = id
+        && let Some(outcome) = append::stored_as(Some(&partition), |n| id_of(id, n))?
+    {
+        return Ok(Decided::Stored(outcome));
+    }
+    let state = case.state(&partition, position)?;
+    let Some(document) = case.decided(state)? else {
+        return Ok(Decided::Nothing(position));
+    };
+    let mut events = case.parsed(document)?;
+    if let Some(id) = id {
+        for (n, event) in (1..).zip(&mut events) {
+            if event.id.replace(id_of(id, n)).is_some() {
+                return Err(Error::new(
+                    SqlState::InvalidParameter,
+                    format!("event {n}: must not have an id"),
+                )
+                .detail("The command has one, from which those of its events are made."));
+            }
+        }
+    }
+    let request = Request {
+        events: &events,
+        fail_if: &[],
+        stream: None,
+        partition: Some(&partition),
+        may_repeat: true,
+    };
+    let mut conflicts = Conflicts {
+        at_most: 0,
+        sink: &mut |_| Ok(()),
+    };
+    append::append(&request, &mut conflicts).map(Decided::Stored)
+}
+
+/// The events that would be appended if those given were all that there are: an array. Nothing is stored.
+///
+/// # Errors
+/// As [`decide`]; 22023 where a given event is none.
+pub fn try_on(name: Option<&str>, given: Option<Datum>, command: Option<Datum>) -> Result<Datum> {
+    let case = Case::new(name, command)?;
+    let given = Jsonb::from_datum(given.ok_or_else(|| null("given"))?);
+    let events = if given.is_array() && given.count() == 0 {
+        Vec::new()
+    } else {
+        parse::events(given)?
+    };
+    let state = case.state_of_given(&events)?;
+    let Some(document) = case.decided(state)? else {
+        return json::parse("[]", "");
+    };
+    case.parsed(document)?;
+    if Jsonb::from_datum(document).is_array() {
+        return Ok(document);
+    }
+    json::parse(&format!("[{}]", json::text(document)?), "")
+}
+
+impl Case {
+    fn new(name: Option<&str>, command: Option<Datum>) -> Result<Self> {
+        let definition = definition::by_name(name, "decider")?;
+        let Some(decider) = &definition.decider else {
+            return Err(definition::missing(name, "decider"));
+        };
+        definition.function(&decider.decide)?.demand_execute()?;
+        let command = command.ok_or_else(|| null("command"))?;
+        check_command(&definition, decider, command)?;
+        let query = query_of(&definition, decider, command)?;
+        Ok(Self {
+            definition,
+            command,
+            query,
+        })
+    }
+
+    /// The state of the query's events, whose keys are locked; all up to `settled` are settled.
+    fn state(&self, partition: &str, settled: i64) -> Result<Option<Datum>> {
+        let evolve = self.definition.function(&self.definition.evolve)?;
+        let mut may_resume = true;
+        loop {
+            let reading = Reading::of_settled(self.query.clone(), partition, 0, i64::MAX - 1)?;
+            let place = reading.only_partition().filter(|_| may_resume);
+            let snapshots = Snapshots::of(&self.definition, evolve, place, &self.query);
+            if let Some(state) =
+                fold::resume(&self.definition, evolve, reading, snapshots, settled)?
+            {
+                return Ok(state);
+            }
+            may_resume = false;
+        }
+    }
+
+    /// The state of given events, of which the n-th is at position n.
+    fn state_of_given(&self, events: &[NewEvent]) -> Result<Option<Datum>> {
+        let definition = &self.definition;
+        let evolve = definition.function(&definition.evolve)?;
+        let (partition, now_us) = (catalog::effective_name(None)?, clock::now_us());
+        let (at, callable) = (
+            definition.whereabouts("evolve function", &definition.evolve),
+            evolve.prepare(),
+        );
+        let initial = definition.initial.as_deref().map(fmgr::make_varlena);
+        let event_type = RowType::of(evolve.arguments[1]);
+        let mut folding = Folding::new(&callable, initial);
+        at.tell(|| {
+            rights::with_path(&definition.path, || {
+                for (position, event) in (1..).zip(events) {
+                    if !self.query.matches(&Given { event, position }) {
+                        continue;
+                    }
+                    let mut columns = event.columns(&partition, None);
+                    columns[Column::Position as usize] = Some(Datum::from(position));
+                    columns[Column::RecordedAt as usize] = Some(Datum::from(now_us));
+                    columns[Column::OccurredAt as usize].get_or_insert(Datum::from(now_us));
+                    at.at(position, position);
+                    folding.add(event_type.make(&mut columns)?);
+                }
+                Ok(folding.finish())
+            })
+        })
+    }
+
+    /// What the decision is: a document; `None`: nothing is to be appended.
+    fn decided(&self, state: Option<Datum>) -> Result<Option<Datum>> {
+        let definition = &self.definition;
+        let Some(decider) = &definition.decider else {
+            return Ok(None);
+        };
+        let function = definition.function(&decider.decide)?;
+        let at = definition.whereabouts("decide function", &decider.decide);
+        let answer = at.tell(|| {
+            rights::with_path(&definition.path, || {
+                function.prepare().call([Some(self.command), state])
+            })
+        });
+        let is_empty = |d: &Datum| {
+            let document = Jsonb::from_datum(*d);
+            document.is_array() && document.count() == 0
+        };
+        Ok(answer.filter(|d| !is_empty(d)))
+    }
+
+    /// The events that a decision names.
+    fn parsed<'a>(&self, document: Datum) -> Result<Vec<NewEvent<'a>>> {
+        parse::events(Jsonb::from_datum(document)).map_err(|error| match error.detail {
+            None => error.detail(format!(
+                "It comes from the decide function of decider \"{}\".",
+                self.definition.name
+            )),
+            Some(_) => error,
+        })
+    }
+}
+
+fn check_command(definition: &Definition, decider: &Decider, command: Datum) -> Result<()> {
+    let Some(schema) = decider.schema()? else {
+        return Ok(());
+    };
+    let faults = schema.faults(fmgr::varlena(command), FAULTS);
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let faults: Vec<_> = faults.into_iter().map(|f| ("command", f)).collect();
+    Err(Error::new(
+        SqlState::DoesNotFit,
+        format!(
+            "command does not fit the schema of decider \"{}\"",
+            definition.name
+        ),
+    )
+    .detail(schema::told(&faults)))
+}
+
+fn query_of(definition: &Definition, decider: &Decider, command: Datum) -> Result<Query> {
+    let function = definition.function(&decider.query)?;
+    let at = definition.whereabouts("query function", &decider.query);
+    let answer = at.tell(|| {
+        rights::with_path(&definition.path, || {
+            function.prepare().call([Some(command)])
+        })
+    });
+    let Some(query) = answer else {
+        return Err(Error::new(
+            SqlState::NullNotAllowed,
+            format!(
+                "the query function of decider \"{}\" has returned NULL",
+                definition.name
+            ),
+        )
+        .hint("Let it return {} for every event."));
+    };
+    codec::decode(fmgr::varlena(query))
+}
+
+/// An event that was given, as matching sees it.
+struct Given<'a> {
+    event: &'a NewEvent<'a>,
+    position: i64,
+}
+
+impl Matchable for Given<'_> {
+    fn position(&self) -> i64 {
+        self.position
+    }
+    fn event_type(&self) -> &str {
+        self.event.event_type
+    }
+    fn has_tag(&self, tag: &str) -> bool {
+        self.event.tags.contains(&tag)
+    }
+    fn stream(&self) -> Option<&str> {
+        None
+    }
+    fn correlation_id(&self) -> Option<&str> {
+        self.event.correlation_id.as_deref()
+    }
+    fn causation_id(&self) -> Option<&str> {
+        self.event.causation_id.as_deref()
+    }
+}
+
+fn null(argument: &str) -> Error {
+    Error::new(
+        SqlState::NullNotAllowed,
+        format!("{argument} must not be NULL"),
+    )
+}

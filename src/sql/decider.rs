@@ -1,0 +1,49 @@
+//! Deciders: `en57_create_decider`, `en57_decide`, `en57_try`.
+
+use crate::dcb::error::Result;
+use crate::decider::{self, Decided};
+use crate::fold::{self, RequestedDecider};
+use crate::sql_function;
+use crate::store::fmgr::{self, Args};
+use crate::store::{Datum, tuple};
+
+use super::append::Answer;
+
+/// What a function that returns void returns.
+const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
+
+sql_function!(en57_create_decider, |args: &Args| {
+    fold::create(&fold::Request {
+        name: args.text(0)?,
+        evolve: args.oid(2),
+        initial: args.datum(4),
+        snapshot_every: args.i32(6),
+        decider: Some(RequestedDecider {
+            query_function: args.oid(1),
+            decide: args.oid(3),
+            command_schema: args.datum(5),
+        }),
+        or_replace: args.bool(7).unwrap_or(false),
+        event_type: tuple::event_type(args)?,
+        query_type: tuple::query_type(args)?,
+    })?;
+    DONE
+});
+
+sql_function!(en57_drop_decider, |args: &Args| {
+    fold::remove(args.text(0)?, "decider")?;
+    DONE
+});
+
+sql_function!(en57_decide, |args: &Args| {
+    let id = args.datum(3).map(fmgr::uuid);
+    match decider::decide(args.text(0)?, args.datum(1), args.text(2)?, id)? {
+        Decided::Stored(outcome) => Answer::new(&outcome, String::new()),
+        Decided::Nothing(position) => Answer::nothing(position),
+    }
+    .as_row(args)
+});
+
+sql_function!(en57_try, |args: &Args| {
+    decider::try_on(args.text(0)?, args.datum(1), args.datum(2)).map(Some)
+});
