@@ -100,8 +100,8 @@ pub fn decide(
 /// # Errors
 /// As [`decide`]; 22023 where a given event is none.
 pub fn try_on(name: Option<&str>, given: Option<Datum>, command: Option<Datum>) -> Result<Datum> {
-    let case = Case::new(name, command)?;
     let given = Jsonb::from_datum(given.ok_or_else(|| null("given"))?);
+    let case = Case::new(name, command)?;
     let events = if given.is_array() && given.count() == 0 {
         Vec::new()
     } else {

@@ -1,0 +1,222 @@
+//! Snapshots change nothing: a state is what its fold makes of the events up to its position, whoever writes, rolls
+//! back, replaces the function, redefines the fold, drops snapshots or empties the partition meanwhile; and
+//! no reader fails or waits for a snapshot, at any isolation level.
+//!
+//! Without the function's mark in `kept_state.rs`, or the second look at it in `fold::resume`, states are half
+//! of an older function. Without `has_own` in `snapshot.rs` they hold what was rolled back. Without
+//! `forget_all` in `partitions.rs` they hold what was truncated.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use serde_json::json;
+
+use crate::cluster::{Cluster, Database, await_that};
+use crate::random::{Random, scaled};
+use crate::session::{Session, state, told};
+
+/// A chain of hashes over the initial text, the positions of the events, and the version of the function.
+fn evolve(version: usize) -> String {
+    format!(
+        "CREATE OR REPLACE FUNCTION chain(state jsonb, e en57_event) RETURNS jsonb LANGUAGE sql AS $$
+            SELECT state || jsonb_build_object('version', '{version}', 'n', (state->>'n')::int + 1,
+                'sum', md5((state->>'sum') || e.position || '{version}')) $$"
+    )
+}
+
+fn create(session: &mut Session, number: usize) {
+    session.run(&format!(
+        "SELECT en57_create_fold('chain', 'chain(jsonb,en57_event)', '{{\"initial\": \"i{number}\", \"sum\": \"i{number}\", \"n\": 0}}',
+             snapshot_every => {}, or_replace => true)",
+        [1, 2, 10][number % 3]
+    ));
+}
+
+const QUERIES: [&str; 4] = [
+    "{}",
+    r#"{"tags": ["k:0"]}"#,
+    r#"{"tags": ["k:1"]}"#,
+    r#"[{"tags": ["k:0"], "types": ["a"]}, {"tags": ["k:2"]}]"#,
+];
+
+fn setup() -> Database {
+    let db = Cluster::shared().database();
+    let mut session = db.connect();
+    session.run(&evolve(0));
+    session.run(
+        "CREATE FUNCTION expected(query en57_query, upto bigint, initial text, version text) RETURNS text LANGUAGE plpgsql AS $$
+        DECLARE
+            sum text := initial;
+            e en57_event;
+        BEGIN
+            FOR e IN SELECT * FROM en57_read(query, upto => upto) LOOP
+                sum := md5(sum || e.position || version);
+            END LOOP;
+            RETURN sum;
+        END $$",
+    );
+    create(&mut session, 0);
+    db
+}
+
+/// Reads states and compares them, until it is told to stop; counts them.
+fn read(db: &Database, seed: u64, done: &AtomicBool, compared: &AtomicUsize) {
+    let mut session = db.connect();
+    let mut random = Random::new(seed);
+    let levels = ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"];
+    while !done.load(Ordering::Relaxed) {
+        let (level, query) = (random.pick(&levels), *random.pick(&QUERIES));
+        session.run(&format!("BEGIN ISOLATION LEVEL {level}"));
+        if random.chance(30) {
+            session.run("SELECT en57_count()");
+        }
+        let row = session.row(
+            "SELECT s.position, s.state->>'sum', s.state::text,
+                    expected($1::text::en57_query, s.position, s.state->>'initial', s.state->>'version')
+               FROM en57_state('chain', $1::text::en57_query) s",
+            &[&query],
+        );
+        let (sum, whole): (String, String) = (row.get(1), row.get(2));
+        // Without an event there is no version.
+        let expected = row.get::<_, Option<String>>(3).unwrap_or(sum.clone());
+        assert!(
+            sum == expected,
+            "{level} {query} at {}: {}",
+            row.get::<_, i64>(0),
+            whole
+        );
+        session.run("COMMIT");
+        compared.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Appends, some of it rolled back, and looks at the state with own events in it.
+fn write(db: &Database, seed: u64, done: &AtomicBool) {
+    let mut session = db.connect();
+    let mut random = Random::new(seed);
+    while !done.load(Ordering::Relaxed) {
+        let events: Vec<_> = (0..random.between(1, 4))
+            .map(|_| json!({"type": random.pick(&["a", "b"]), "tags": [format!("k:{}", random.below(3))]}))
+            .collect();
+        session.run("BEGIN");
+        session.append(&json!(events), None);
+        if random.chance(50) {
+            let query = random.pick(&QUERIES);
+            session.rows(
+                "SELECT position FROM en57_state('chain', $1::text::en57_query)",
+                &[query],
+            );
+        }
+        session.run(["COMMIT", "COMMIT", "ROLLBACK"][random.below(3)]);
+    }
+}
+
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn snapshots_change_nothing() {
+    let db = setup();
+    let (done, compared) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for n in 0..6 {
+            let (db, done, compared) = (&db, &done, &compared);
+            scope.spawn(move || {
+                // The others end, too, when one has failed.
+                let _end = End(done);
+                read(db, 3000 + n, done, compared);
+            });
+        }
+        for n in 0..3 {
+            let (db, done) = (&db, &done);
+            scope.spawn(move || write(db, 3100 + n, done));
+        }
+        let end = End(&done);
+        let mut session = db.connect();
+        let mut random = Random::new(3200);
+        for n in 1..=scaled(60) {
+            match random.below(10) {
+                0..=3 => session.run(&evolve(n)),
+                4..=6 => create(&mut session, n),
+                7 => session.run("SELECT en57_drop_snapshots('chain')"),
+                8 => match session.try_run("SELECT en57_truncate('default')") {
+                    Err(e) if state(&e) == "40P01" => {}
+                    other => other.unwrap_or_else(|e| panic!("{}", told(&e))),
+                },
+                _ => {}
+            }
+            let enough = compared.load(Ordering::Relaxed) + 12;
+            await_that("states were compared", || {
+                done.load(Ordering::Relaxed) || compared.load(Ordering::Relaxed) >= enough
+            });
+        }
+        drop(end);
+    });
+    let mut session = db.connect();
+    session.run("SELECT en57_append('[{\"type\": \"a\", \"tags\": [\"k:0\"]}, {\"type\": \"a\", \"tags\": [\"k:0\"]}]')");
+    create(&mut session, 0);
+    session.run("SELECT en57_state('chain', '{}')");
+    assert!(
+        session.number("SELECT count(*) FROM en57.snapshots") > 0,
+        "snapshots are taken"
+    );
+    let orphans = "SELECT count(*) FROM en57.snapshots s WHERE NOT EXISTS (SELECT 1 FROM en57.folds f WHERE f.number = s.fold)";
+    assert_eq!(
+        session.number(orphans),
+        0,
+        "those of old definitions are gone"
+    );
+}
+
+/// Who keeps a snapshot in a transaction that does not end keeps nobody from reading.
+#[test]
+fn nobody_waits_for_a_snapshot() {
+    let db = setup();
+    let mut idle = db.connect();
+    let mut other = db.connect();
+    other.run("SET statement_timeout = '20s'");
+    for n in 0..5 {
+        other.append(&json!([{"type": "a"}, {"type": "a"}]), None);
+        if n == 1 {
+            idle.run("BEGIN; SELECT en57_state('chain', '{}')");
+        }
+        other.run("SELECT en57_state('chain', '{}')");
+    }
+    let mine = "SELECT count(*) FROM en57.snapshots";
+    assert_eq!(other.number(mine), 1, "the one from before");
+    assert_eq!(idle.number(mine), 2, "and its own");
+    idle.run("ROLLBACK");
+    other.run("SELECT en57_state('chain', '{}')");
+    assert_eq!(other.number(mine), 2);
+}
+
+/// Definitions are dumped, snapshots are not.
+#[test]
+fn restored_from_a_dump() {
+    let db = setup();
+    let mut session = db.connect();
+    session.append(&json!([{"type": "a"}, {"type": "a"}, {"type": "a"}]), None);
+    let look = "SELECT state::text || position FROM en57_state('chain', '{}')";
+    let before = session.text(look);
+    assert!(session.number("SELECT count(*) FROM en57.snapshots") > 0);
+    let restored = Cluster::shared().bare_database();
+    Cluster::shared().shell(&format!(
+        "$BIN/pg_dump {} | $BIN/psql -X -q -o /dev/null -v ON_ERROR_STOP=1 {}",
+        db.name, restored.name
+    ));
+    let mut session = restored.connect();
+    assert_eq!(session.number("SELECT count(*) FROM en57.snapshots"), 0);
+    assert_eq!(
+        session.text(look).split('}').next(),
+        before.split('}').next()
+    );
+    session.run(&evolve(1));
+    session.run("SELECT en57_create_fold('another', 'chain(jsonb,en57_event)')");
+    let distinct = "SELECT count(DISTINCT number) FROM en57.folds";
+    assert_eq!(session.number(distinct), 2, "numbers go on");
+}
