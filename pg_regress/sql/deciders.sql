@@ -25,10 +25,9 @@ BEGIN
 END $$;
 SELECT en57_create_decider('sell', 'sale_query(jsonb)', 'sale_evolve(jsonb,en57_event)', 'sale_decide(jsonb,jsonb)');
 SELECT name, query_function, evolve, decide, initial, command_schema, snapshot_every FROM en57_deciders \gx
-\set VERBOSITY verbose
 -- a refusal of its own: SQLSTATE, DETAIL and HINT are the function's
 SELECT * FROM en57_decide('sell', '{"course": "sql", "student": "ada", "n": 1}');
-\set VERBOSITY default
+\echo :LAST_ERROR_SQLSTATE
 SELECT outcome FROM en57_append('[{"type": "course defined", "tags": ["course:sql"], "data": {"seats": 3}}, {"type": "course defined", "tags": ["course:art"], "data": {"seats": 1}}]');
 SELECT outcome, position, first_position, stream_version, conflicts FROM en57_decide('sell', '{"course": "sql", "student": "ada", "n": 2}');
 SELECT outcome, position, first_position FROM en57_decide('sell', '{"course": "art", "student": "ada", "n": 1}');
@@ -98,9 +97,8 @@ SELECT jsonb_pretty(en57_try('show', '[{"type": "a"}, {"type": "b", "tags": ["y"
 -- the schema of commands
 SELECT en57_create_decider('sell', 'sale_query(jsonb)', 'sale_evolve(jsonb,en57_event)', 'sale_decide(jsonb,jsonb)', or_replace => true,
     command_schema => '{"type": "object", "required": ["course", "student", "n"], "properties": {"course": {"type": "string"}, "n": {"type": "integer", "minimum": 1}}}');
-\set VERBOSITY verbose
 SELECT * FROM en57_decide('sell', '{"course": "sql", "student": "bob", "n": "two"}');
-\set VERBOSITY default
+\echo :LAST_ERROR_SQLSTATE
 SELECT * FROM en57_decide('sell', '{"course": 7, "n": 0}');
 SELECT * FROM en57_decide('sell', '"sell"');
 SELECT en57_try('sell', '[]', '{"course": 7}');

@@ -76,9 +76,8 @@ BEGIN
     IF e.type = 'other' THEN RAISE EXCEPTION 'no others' USING ERRCODE = 'XY123', DETAIL = 'It is one.', HINT = 'Do not.'; END IF;
     RETURN '0';
 END $$;
-\set VERBOSITY verbose
 SELECT * FROM en57_fold('{}', 'fails(jsonb,en57_event)');
-\set VERBOSITY default
+\echo :LAST_ERROR_SQLSTATE
 -- with the caller's rights
 CREATE ROLE en57_fold_reader;
 GRANT SELECT ON en57.events_default TO en57_fold_reader;
@@ -115,7 +114,7 @@ SELECT count(*) FROM en57_snapshots;
 SELECT state FROM en57_state('listed', '{"types": ["other"]}');
 SELECT count(*) FROM en57_snapshots;
 -- at most two of a query are kept
-SELECT format('SELECT outcome FROM en57_append(''[{"type": "many"}, {"type": "many"}, {"type": "many"}]''); SELECT position FROM en57_state(''listed'', ''{"types": ["many"]}'');') FROM generate_series(1, 4) \gexec
+SELECT 'SELECT outcome FROM en57_append(''[{"type": "many"}, {"type": "many"}, {"type": "many"}]'')', 'SELECT position FROM en57_state(''listed'', ''{"types": ["many"]}'')' FROM generate_series(1, 4) \gexec
 SELECT jsonb_array_length(state) FROM en57_state('listed', '{"types": ["many"]}');
 SELECT query, count(*) FROM en57_snapshots GROUP BY 1 ORDER BY 1;
 
