@@ -6,6 +6,7 @@ $1 == "latency" { latency[$2] = $3 " " $4 " " $5; next }
 $1 == "sleep"  { asleep = $2 " " $3 " " $4; next }
 $1 == "subscriptions" { polled[$2, $3] = $4 / $5 * 1e9; next }
 $1 == "imports" { imports[$2] = $3 / $4 * 1e9; next }
+$1 == "folds"  { folded[$2] = $3 " " $4; next }
 $1 == "memory" { memory[$2] = $3 " " $4 " " $5; next }
 {
     group[$1] = 1
@@ -180,6 +181,25 @@ END {
         rates("worker", "append_notify", "(10) beside a worker that notifies four listeners")
         ratios("worker", "append_worker", "append", "(9) / (3)", "")
         ratios("worker", "append_notify", "append", "(10) / (3)", "")
+    }
+    if ("deciders" in group) {
+        title("Decisions on a tag's state, sync on, a second")
+        head("| stored, 1 client | stored, 16 | refused, 16 | CPU µs each, 16")
+        label["append_decide_1"] = "`en57_decide`, one tag"
+        label["append_client_1"] = "the client: `en57_state`, append on condition, one tag"
+        label["append_decide_1000"] = "`en57_decide`, 1,000 tags"
+        label["append_client_1000"] = "the client, 1,000 tags"
+        n = split("append_decide_1 append_client_1 append_decide_1000 append_client_1000", names, " ")
+        for (i = 1; i <= n; i++)
+            printf "| %s | %s | %s | %s | %.1f |\n", label[names[i]], big(median("deciders", names[i], 1, "on", 6)),
+                big(median("deciders", names[i], 16, "on", 6)), big(median("deciders", names[i], 16, "on", 7)), least("deciders", names[i], 16, "on", 8)
+    }
+    if ("all" in folded) {
+        title("A state of many events")
+        split(folded["all"], m, " ")
+        printf "Folded from %s events in one scope: %.1f s. ", big(m[1]), m[2] / 1e9
+        split(folded["snapshot"], m, " ")
+        printf "From its snapshot: %s ms.\n", judged(m[2], 2, 1)
     }
     if (asleep) {
         title("Waiting")

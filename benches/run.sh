@@ -5,8 +5,7 @@
 # run.sh quick    one round of a second each: shows that everything runs, not how fast
 # ROUNDS          5
 # SECONDS_EACH    5, of one scenario in one round
-# ONLY            of: writes streams batches contended projections worker waiting subscriptions reads memory imports large;
-#                 default: all but large
+# ONLY            some of the parts, which are the folders here: "writes reads"; default: all but large
 # LARGE=1         large too: a condition's price with 10 million events in the store
 # RECORD=1        puts the result into docs/BENCHMARKS.md
 # INSTALLED=1     measures the en57 that is installed in PG or PG_CONFIG, instead of installing into a copy
@@ -19,16 +18,14 @@ source "$(dirname "$0")/../tests/pg/server.sh"
 benches=$root/benches
 rounds=${ROUNDS:-5}
 seconds=${SECONDS_EACH:-5}
-only=${ONLY:-writes streams batches contended projections worker waiting subscriptions reads memory imports}
-[[ -z ${LARGE:-} ]] || only+=' large'
-events_read=1000000
-events_large=10000000
-batch_memory=100000
-events_imported=500000
-events_polled=200000
+parts=(writes streams batches contended projections deciders folds worker waiting subscriptions reads memory imports large)
+# shellcheck disable=SC2034 # the parts use it
+quick=0
 if [[ ${1:-} == quick ]]; then
-    rounds=1 seconds=1 events_large=100000 events_imported=50000 events_polled=20000
+    rounds=1 seconds=1 quick=1
 fi
+only=${ONLY:-${parts[*]/large/}}
+[[ -z ${LARGE:-} ]] || only+=' large'
 
 wants() { [[ " $only " == *" $1 "* ]]; }
 ask() { "$bin/psql" -X -q -A -t -F ' ' -v ON_ERROR_STOP=1 -d "$1" -c "$2"; }
@@ -80,293 +77,6 @@ disk() { # GROUP NAME DATABASE TABLE...: bytes an event
         FROM unnest('{$(IFS=,; echo "$*")}'::regclass[]) AS t")" >>"$results"
 }
 
-writes() {
-    local name round clients sync
-    for name in plain tagged append append_if; do new_database "bench_$name"; done
-    for ((round = 1; round <= rounds; round++)); do
-        for sync in off on; do
-            for clients in 1 16; do
-                for name in plain tagged append append_if; do
-                    measure writes $name "bench_$name" "writes/$name.sql" 1 $clients $sync "$round"
-                done
-            done
-        done
-    done
-    disk writes plain bench_plain plain
-    disk writes tagged bench_tagged tagged tagged_tags
-    disk writes append bench_append en57.events_default
-    disk writes append_if bench_append_if en57.events_default
-}
-
-# Each client appends to a stream of its own, new in every round, at versions that it counts itself: so the check is made each
-# time and never fails. Both stores are in one database; what one writes does not slow the other.
-streams() {
-    local name what store round clients sync
-    new_database bench_streams
-    run_sql bench_streams streams/setup.sql
-    new_database bench_streams_if
-    for ((round = 1; round <= rounds; round++)); do
-        for clients in 1 16; do
-            for what in all window; do
-                for store in sql en57; do
-                    measure streams "${what}_$store" bench_streams "streams/${what}_$store.sql" 1 $clients on "$round"
-                done
-            done
-        done
-    done
-    for ((round = 1; round <= rounds; round++)); do
-        for sync in off on; do
-            for clients in 1 16; do
-                for name in append plain; do
-                    measure streams $name bench_streams "streams/$name.sql" 1 $clients $sync "$round" -D version=0
-                done
-                measure streams append_if bench_streams_if writes/append_if.sql 1 $clients $sync "$round"
-            done
-        done
-    done
-}
-
-batches() {
-    local name round clients sync size
-    local names=(plain tagged tagged_json append append_if)
-    new_database batches
-    run_sql batches batches/setup.sql
-    for ((round = 1; round <= rounds; round++)); do
-        for name in "${names[@]}"; do
-            new_database "bench_$name" batches
-            ask "bench_$name" 'SELECT sum(length(events::text)) FROM batches' >/dev/null # into the cache
-            ask "bench_$name" 'SELECT count(data) FROM rows' >/dev/null
-        done
-        for size in 100 1000; do
-            for sync in off on; do
-                for clients in 1 16; do
-                    for name in "${names[@]}"; do
-                        measure "batch$size" "$name" "bench_$name" "batches/$name.sql" $size $clients $sync "$round" -D size=$size
-                    done
-                done
-            done
-        done
-    done
-    for name in "${names[@]}"; do new_database "bench_$name"; done
-}
-
-contended() {
-    local name round sync
-    local names=(locked serializable append_if append_locked)
-    for name in "${names[@]}"; do
-        new_database "bench_$name"
-        run_sql "bench_$name" contended/setup.sql
-    done
-    for ((round = 1; round <= rounds; round++)); do
-        for sync in off on; do
-            for name in "${names[@]}"; do
-                MORE_OPTIONS=$([[ $name != serializable ]] || echo '-c default_transaction_isolation=serializable') \
-                    measure contended "$name" "bench_$name" "contended/$name.sql" 1 16 $sync "$round"
-            done
-        done
-    done
-}
-
-projections() {
-    local name round clients sync
-    for name in append append_document append_upsert; do
-        new_database "bench_$name"
-        run_sql "bench_$name" projections/setup.sql
-    done
-    run_sql bench_append_document projections/documents.sql
-    for ((round = 1; round <= rounds; round++)); do
-        for sync in off on; do
-            for clients in 1 16; do
-                measure projections append bench_append projections/append_document.sql 1 $clients $sync "$round"
-                for name in append_document append_upsert; do
-                    measure projections $name "bench_$name" "projections/$name.sql" 1 $clients $sync "$round"
-                done
-            done
-        done
-    done
-}
-
-# notify on|off: the setting, which a session knows once it has used en57.
-notify() {
-    "$bin/psql" -X -q -o /dev/null -v ON_ERROR_STOP=1 -d bench_append_notify -c 'SELECT en57_head()' \
-        -c "ALTER SYSTEM SET en57.notify = $1" -c 'SELECT pg_reload_conf()'
-}
-
-# What appends pay for a worker, and for its notifications, to which four sessions listen. They are in no database but the last.
-worker() {
-    local name round sync clients listeners
-    for name in append append_worker append_notify; do new_database "bench_$name"; done
-    for name in append_worker append_notify; do ask "bench_$name" 'SELECT en57_worker_start()' >/dev/null; done
-    "$bin/pgbench" -n -c 4 -t 1 -f <(echo 'LISTEN en57; SELECT pg_sleep(100000);') bench_append_notify >/dev/null 2>&1 &
-    listeners=$!
-    for ((round = 1; round <= rounds; round++)); do
-        for sync in off on; do
-            for clients in 1 16; do
-                for name in append append_worker append_notify; do
-                    [[ $name != append_notify ]] || notify on
-                    measure worker $name "bench_$name" writes/append.sql 1 $clients $sync "$round"
-                    [[ $name != append_notify ]] || notify off
-                done
-            done
-        done
-    done
-    ask postgres "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(100000);'" >/dev/null
-    wait "$listeners" || true
-    for name in append_worker append_notify; do ask "bench_$name" 'SELECT en57_worker_stop()' >/dev/null; done
-}
-
-# backend_ticks DATABASE: CPU of the database's backends that wait, so far.
-backend_ticks() {
-    ask "$1" "SELECT pid FROM pg_stat_activity WHERE datname = '$1' AND query LIKE 'SELECT en57_wait%' AND wait_event IS NOT NULL" |
-        while read -r pid; do sed 's/.*) //' "/proc/$pid/stat"; done | awk '{ ticks += $12 + $13; n++ } END { print ticks + 0, n + 0 }'
-}
-
-waiting() {
-    local sleepers before after jobs=()
-    new_database bench_waiting
-    run_sql bench_waiting waiting/setup.sql
-    for sleepers in 1 16; do
-        ask bench_waiting 'TRUNCATE woken'
-        "$bin/pgbench" -n -c "$sleepers" -t 1 -f <(echo 'CALL follow(500);') bench_waiting >/dev/null 2>&1 &
-        jobs=($!)
-        until [[ $(ask bench_waiting "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL follow%' AND wait_event IS NOT NULL") == "$sleepers" ]]; do
-            sleep 0.05
-        done
-        # Slowly enough that each commit finds them asleep.
-        "$bin/pgbench" -n -M prepared -c 1 -t 700 -R 200 -f "$benches/waiting/append.sql" bench_waiting >/dev/null 2>&1
-        wait "${jobs[@]}"
-        echo "latency $sleepers $(ask bench_waiting "$(cat "$benches/waiting/latency.sql")")" >>"$results"
-    done
-    PGOPTIONS='-c max_parallel_workers=0' "$bin/pgbench" -n -c 100 -j 2 -t 1 \
-        -f <(echo "SELECT en57_wait(1000000000, '$((seconds + 10))s');") bench_waiting >/dev/null 2>&1 &
-    jobs=($!)
-    until [[ $(backend_ticks bench_waiting) == *' 100' ]]; do sleep 0.1; done
-    before=$(backend_ticks bench_waiting)
-    sleep "$seconds"
-    after=$(backend_ticks bench_waiting)
-    echo "sleep 100 $(((${after% *} - ${before% *}) * 1000 / $(getconf CLK_TCK))) $seconds" >>"$results"
-    wait "${jobs[@]}"
-}
-
-# A consumer that applies nothing: its events go over the wire and are thrown away. In a transaction for each batch.
-subscriptions() {
-    local store size from started
-    new_database bench_subscriptions
-    load bench_subscriptions "$events_polled"
-    ask bench_subscriptions "INSERT INTO plain (id, type, data, tags, recorded_at)
-        SELECT id, type, data, tags, recorded_at FROM en57_read() ORDER BY position"
-    ask bench_subscriptions "CREATE TABLE consumers (name text PRIMARY KEY, position bigint)"
-    ask bench_subscriptions "INSERT INTO consumers VALUES ('c', 0)"
-    ask bench_subscriptions "VACUUM ANALYZE"
-    for size in 100 1000; do
-        ask bench_subscriptions "SELECT en57_create_subscription('en57_$size', en57_query())" >/dev/null
-        for store in sql en57; do
-            for ((from = 0; from < events_polled; from += size)); do
-                if [[ $store == sql ]]; then
-                    printf '%s\n' 'BEGIN;' "SELECT position FROM consumers WHERE name = 'c' FOR UPDATE;" \
-                        "SELECT * FROM plain WHERE position > $from ORDER BY position LIMIT $size;" \
-                        "UPDATE consumers SET position = $((from + size)) WHERE name = 'c';" 'COMMIT;'
-                else
-                    printf '%s\n' 'BEGIN;' "SELECT * FROM en57_poll('en57_$size', $size);" \
-                        "SELECT en57_ack('en57_$size', $((from + size)));" 'COMMIT;'
-                fi
-            done >"$work/consume.sql"
-            started=$(date +%s%N)
-            "$bin/psql" -X -q -v ON_ERROR_STOP=1 -o /dev/null -d bench_subscriptions -f "$work/consume.sql"
-            echo "subscriptions $store $size $events_polled $(($(date +%s%N) - started))" >>"$results"
-        done
-    done
-}
-
-reads() {
-    local what store round clients
-    say "loading $events_read events three times"
-    new_database bench_reads
-    run_sql bench_reads reads/setup.sql
-    disk reads plain bench_reads plain
-    disk reads tagged bench_reads tagged tagged_tags
-    disk reads append bench_reads en57.events_default
-    run_sql bench_reads reads/index.sql
-    for ((round = 1; round <= rounds; round++)); do
-        for clients in 1 16; do
-            for what in tail tag two_tags type; do
-                for store in sql en57; do
-                    # SQL is fastest so: its merge join of two tags is, and a plan with workers loses to it here.
-                    MORE_OPTIONS='-c max_parallel_workers_per_gather=0' \
-                        measure reads "${what}_$store" bench_reads "reads/${what}_$store.sql" 1 $clients on "$round"
-                done
-            done
-        done
-    done
-}
-
-# anonymous_growth DATABASE FILE: runs the SQL of the file; prints how far its backend's own memory grew beyond what it had
-# when the file's first statement, a pg_sleep, ran. Shared memory is not the backend's, so VmHWM would say too much.
-anonymous_growth() {
-    local pid='' base_kb=0 peak_kb=0 kb job
-    PGAPPNAME=en57_memory "$bin/psql" -X -q -v ON_ERROR_STOP=1 -v FETCH_COUNT=1000 -o /dev/null -d "$1" <"$2" &
-    job=$!
-    while [[ -z $pid ]]; do
-        pid=$(ask "$1" "SELECT pid FROM pg_stat_activity WHERE application_name = 'en57_memory' AND state = 'active'")
-    done
-    while kb=$(sed -n 's/^RssAnon:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$pid/status" 2>/dev/null) && [[ -n $kb ]]; do
-        ((base_kb > 0)) || base_kb=$kb
-        ((kb <= peak_kb)) || peak_kb=$kb
-    done
-    wait "$job"
-    echo $(((peak_kb - base_kb) * 1024))
-}
-
-memory() {
-    local script=$work/memory.sql json growth
-    new_database bench_memory
-    ask bench_memory "CREATE TABLE batch AS
-        SELECT jsonb_agg(jsonb_build_object('type', 'order placed', 'data', data(n % 1000, n),
-                                            'tags', jsonb_build_array('customer:' || n % 1000, 'order:' || n))) AS events
-          FROM generate_series(1, $batch_memory) AS n"
-    json=$(ask bench_memory 'SELECT octet_length(events::text) FROM batch')
-    printf '%s\n' 'SELECT pg_sleep(1);' 'SELECT (en57_append(events)).outcome FROM batch;' >"$script"
-    growth=$(anonymous_growth bench_memory "$script")
-    echo "memory batch $batch_memory $json $growth" >>"$results"
-    while (($(ask bench_memory 'SELECT en57_head()') < 1000000)); do
-        ask bench_memory 'SELECT (en57_append(events)).outcome FROM batch' >/dev/null
-    done
-    printf '%s\n' 'SELECT pg_sleep(1);' "SELECT en57_read(max_count => 1000000);" >"$script"
-    growth=$(anonymous_growth bench_memory "$script")
-    echo "memory cursor 1000000 0 $growth" >>"$results"
-}
-
-imports() {
-    local source started
-    new_database bench_imports
-    ask bench_imports "CREATE TABLE alone AS
-        SELECT n AS position, gen_random_uuid() AS id, 'order placed' AS type, data((n % 1000)::int, n) AS data,
-               ARRAY['customer:' || n % 100000, 'order:' || n] AS tags, now() AS recorded_at
-          FROM generate_series(1::bigint, $events_imported) AS n"
-    ask bench_imports "CREATE TABLE streams AS
-        SELECT position, gen_random_uuid() AS id, type, data, tags, recorded_at,
-               'order-' || (position - 1) / 10 AS stream, (position - 1) % 10 + 1 AS stream_version
-          FROM alone"
-    for source in alone streams; do
-        started=$(date +%s%N)
-        ask bench_imports "SELECT en57_import_from('$source')" >/dev/null
-        echo "imports $source $events_imported $(($(date +%s%N) - started))" >>"$results"
-    done
-}
-
-large() {
-    local round name
-    new_database bench_large
-    load bench_large "$events_large"
-    for ((round = 1; round <= rounds; round++)); do
-        new_database bench_small # which grows while it is measured
-        load bench_small 10000
-        for name in small large; do
-            measure large "append_$name" "bench_$name" writes/append_if.sql 1 1 off "$round"
-        done
-    done
-}
-
 load() { # DATABASE EVENTS
     local from
     say "loading $2 events"
@@ -403,8 +113,12 @@ run_sql start setup.sql
 load=$(cut -d " " -f 1 /proc/loadavg) # what else goes on here
 say "$rounds rounds, $seconds s each: $only"
 : >"$results"
-for part in writes streams batches contended projections worker waiting subscriptions reads memory imports large; do
-    if wants "$part"; then "$part"; fi
+for part in "${parts[@]}"; do
+    if wants "$part"; then
+        # shellcheck source=/dev/null
+        source "$benches/$part/part.sh"
+        "$part"
+    fi
 done
 
 {

@@ -1,0 +1,3 @@
+-- The server decides.
+\set course random(1, :courses)
+SELECT outcome FROM en57_decide('sell seat', ('{"course": ' || :course || '}')::jsonb);

@@ -1,0 +1,1 @@
+SELECT state FROM en57_state('counted', '{"tags": ["scope"]}');
