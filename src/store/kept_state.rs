@@ -18,9 +18,9 @@ use super::{clock, fmgr, tuple, watch};
 
 /// Held shared by who may write snapshots of a partition, or writes those of a fold, exclusively by who
 /// forgets them.
-const GATE: u16 = 54;
+const GATE: u16 = 53;
 /// Held by who writes those of one fold and query.
-const KEY: u16 = 53;
+const KEY: u16 = 52;
 
 const TABLE: &CStr = c"snapshots";
 const INDEX: &CStr = c"snapshots_pkey";

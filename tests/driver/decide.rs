@@ -1,9 +1,9 @@
 //! Deciders under contention: every decision is made on what all decisions before it have left, without retries, at
 //! every isolation level.
 //!
-//! Without the lock in `decider.rs` (`append::lock_query`) seats are sold twice; without `renew_moment` in it, decisions
-//! at REPEATABLE READ and SERIALIZABLE are made on what the transaction has seen at its start. Without the look
-//! for the ids of a command that was sent before, it is decided again.
+//! Without the lock in `decider.rs` (`append::lock_query`) seats are sold twice. Without the look for the ids of a
+//! command that was sent before, it is decided again. At REPEATABLE READ and SERIALIZABLE two things each suffice:
+//! that the lock begins a new moment, and that what is locked is read without one (`View::ALL`).
 
 use serde_json::{Value, json};
 
