@@ -21,6 +21,7 @@ seconds=${SECONDS_EACH:-5}
 parts=(writes streams batches contended projections deciders folds worker waiting subscriptions reads memory imports large)
 # shellcheck disable=SC2034 # the parts use it
 quick=0
+# shellcheck disable=SC2034 # the parts use quick
 if [[ ${1:-} == quick ]]; then
     rounds=1 seconds=1 quick=1
 fi
