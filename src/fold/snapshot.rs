@@ -8,10 +8,11 @@ use crate::dcb::query::Query;
 use crate::projection::as_keeper;
 use crate::store::attempt::attempt;
 use crate::store::function::Function;
+use crate::store::guard::{self, Severity};
 use crate::store::kept_state::{self, Gate, Kept, Key};
 use crate::store::position::Counter;
 use crate::store::spi::{self, Type};
-use crate::store::{Datum, Oid, catalog, guard, watch};
+use crate::store::{Datum, Oid, catalog, watch};
 
 use super::definition::Definition;
 
@@ -85,12 +86,11 @@ impl<'d> Snapshots<'d> {
             Ok(()) => gate.stay(),
             // Somebody wants this session to stop.
             Err(failure) if failure.state.starts_with("57") => return failure.raise(),
-            Err(failure) => guard::log(&format!(
-                "could not keep a snapshot of {} \"{}\": {}",
-                self.definition.kind(),
-                self.definition.name,
-                failure.message
-            )),
+            Err(failure) => {
+                let (kind, name) = (self.definition.kind(), &self.definition.name);
+                let message = format!("could not keep a snapshot of {kind} \"{name}\"");
+                guard::log(Severity::Log, &message, Some(&failure.message), None);
+            }
         }
         Ok(())
     }

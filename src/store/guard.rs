@@ -219,7 +219,7 @@ pub enum Severity {
     Warning,
 }
 
-/// Writes to the server's log. For processes without a client.
+/// Writes to the server's log; a client sees it as he sees PostgreSQL's own.
 pub fn log(severity: Severity, message: &str, detail: Option<&str>, hint: Option<&str>) {
     let level = match severity {
         Severity::Log => pgrx::PgLogLevel::LOG,
@@ -250,18 +250,6 @@ pub fn log(severity: Severity, message: &str, detail: Option<&str>, hint: Option
 pub unsafe fn raise(error: Error) -> ! {
     // SAFETY: the caller's contract.
     unsafe { report(error) }
-}
-
-/// Writes a line to the server's log.
-pub fn log(message: &str) {
-    let message = text(message);
-    // SAFETY: errstart() opens a report below ERROR, where it is wanted; errfinish() returns from it.
-    unsafe {
-        if errstart(pgrx::PgLogLevel::LOG as c_int, ptr::null()) {
-            errmsg(c"%s".as_ptr(), message.as_ptr());
-            errfinish(c"en57".as_ptr(), 0, ptr::null());
-        }
-    }
 }
 
 /// A C string; a NUL inside ends it.

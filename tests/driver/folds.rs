@@ -2,9 +2,10 @@
 //! back, replaces the function, redefines the fold, drops snapshots or empties the partition meanwhile; and
 //! no reader fails or waits for a snapshot, at any isolation level.
 //!
-//! Without the function's mark in `kept_state.rs`, or the second look at it in `fold::resume`, states are half
-//! of an older function. Without `has_own` in `snapshot.rs` they hold what was rolled back. Without
-//! `forget_all` in `partitions.rs` they hold what was truncated.
+//! Without the function's mark in `kept_state.rs` states go on from what an older function has made; without the second
+//! look at it in `fold::resume`, so does one that is under way when the function is replaced. Without `has_own`
+//! in `snapshot.rs` a transaction keeps what it has not committed (pg_regress/sql/folds.sql), and without
+//! `forget_all` in `partitions.rs` truncated events are still in states.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -219,4 +220,43 @@ fn restored_from_a_dump() {
     session.run("SELECT en57_create_fold('another', 'chain(jsonb,en57_event)')");
     let distinct = "SELECT count(DISTINCT number) FROM en57.folds";
     assert_eq!(session.number(distinct), 2, "numbers go on");
+}
+
+/// A function is replaced while a state is being made on a snapshot of the old one: nothing of that is in the result.
+#[test]
+fn replaced_under_way() {
+    let db = Cluster::shared().database();
+    let mut session = db.connect();
+    let replace = |version: usize| {
+        format!(
+            "CREATE OR REPLACE FUNCTION slow(state jsonb, e en57_event) RETURNS jsonb LANGUAGE plpgsql AS $$
+             BEGIN
+                 IF e.type = 'wait' THEN PERFORM pg_advisory_xact_lock(1); END IF;
+                 RETURN state || '{version}';
+             END $$"
+        )
+    };
+    session.run(&replace(1));
+    session.run(
+        "SELECT en57_create_fold('slow', 'slow(jsonb,en57_event)', '[]', snapshot_every => 2)",
+    );
+    session.append(&json!([{"type": "a"}, {"type": "a"}]), None);
+    session.run("SELECT en57_state('slow', '{}')");
+    assert_eq!(session.number("SELECT count(*) FROM en57.snapshots"), 1);
+    session.append(&json!([{"type": "wait"}, {"type": "a"}]), None);
+    session.run("SELECT pg_advisory_lock(1)");
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            db.connect()
+                .text("SELECT state::text FROM en57_state('slow', '{}')")
+        });
+        await_that("the function waits", || {
+            session.number("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND NOT granted") == 1
+        });
+        session.run(&replace(2));
+        session.run("SELECT pg_advisory_unlock(1)");
+        assert_eq!(reader.join().expect("the reader succeeds"), "[2, 2, 2, 2]");
+    });
+    let again = "SELECT state::text FROM en57_state('slow', '{}')";
+    assert_eq!(session.text(again), "[2, 2, 2, 2]");
 }
