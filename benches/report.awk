@@ -201,6 +201,13 @@ END {
         split(folded["snapshot"], m, " ")
         printf "From its snapshot: %s ms.\n", judged(m[2], 2, 1)
     }
+    if ("schemas" in group) {
+        title("An event of ten fields, checked against its JSON Schema, events a second")
+        head("sync, clients | off, 1 | off, 16 | on, 1 | on, 16")
+        rates("schemas", "append", "en57, type not registered")
+        rates("schemas", "append_checked", "checked")
+        ratios("schemas", "append_checked", "append", "ratio", "0.85 0.85 - 0.85")
+    }
     if (asleep) {
         title("Waiting")
         for (i = 1; i <= 16; i += 15) {

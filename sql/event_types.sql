@@ -23,3 +23,43 @@ COMMENT ON COLUMN en57.event_types.meta_schema IS 'what meta must fit, beside wh
 COMMENT ON COLUMN en57.event_types.registered_at IS 'when it was registered, or changed last';
 
 SELECT pg_catalog.pg_extension_config_dump('en57.event_types', '');
+
+-- What backends remember of definitions is looked at again when these have changed.
+CREATE FUNCTION en57.definitions_changed() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'en57_projections_changed' LANGUAGE c;
+COMMENT ON FUNCTION en57.definitions_changed() IS 'tells every backend that event types or upcasters have changed';
+CREATE TRIGGER en57_definitions_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON en57.event_types
+    FOR EACH STATEMENT EXECUTE FUNCTION en57.definitions_changed();
+ALTER TABLE en57.event_types ENABLE ALWAYS TRIGGER en57_definitions_changed;
+
+CREATE FUNCTION en57_register_type(
+    type text,
+    schema_version integer DEFAULT NULL,
+    json_schema jsonb DEFAULT NULL,
+    meta_schema jsonb DEFAULT NULL
+) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_register_type(text, integer, jsonb, jsonb) IS
+    'registers a version of an event type, or changes the JSON Schemas that data and meta of its new events must fit';
+
+CREATE FUNCTION en57_unregister_type(type text, schema_version integer DEFAULT NULL) RETURNS bigint
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_unregister_type(text, integer) IS
+    'takes a version of an event type out of the register, or all of them; returns how many';
+
+CREATE FUNCTION en57_check_type(
+    type text,
+    schema_version integer DEFAULT NULL,
+    json_schema jsonb DEFAULT NULL,
+    meta_schema jsonb DEFAULT NULL,
+    partition text DEFAULT '*',
+    max_count bigint DEFAULT 100
+) RETURNS TABLE ("position" bigint, partition_name text, version integer, faults text)
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10;
+COMMENT ON FUNCTION en57_check_type(text, integer, jsonb, jsonb, text, bigint) IS
+    'the stored events of a type that would not fit if they were appended now, or with these schemas';
+
+CREATE VIEW en57_event_types AS
+SELECT t.type, t.schema_version, t.data_schema AS json_schema, t.meta_schema, t.registered_at
+FROM en57.event_types t;
+COMMENT ON VIEW en57_event_types IS 'event types with the JSON Schemas that new events of them must fit';

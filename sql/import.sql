@@ -2,16 +2,18 @@
 -- Import: events that were recorded elsewhere, with their ids, times and versions
 ------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION en57_import(events jsonb, partition text DEFAULT NULL, keep_positions boolean DEFAULT false)
+CREATE FUNCTION en57_import(
+    events jsonb, partition text DEFAULT NULL, keep_positions boolean DEFAULT false, check_types boolean DEFAULT true
+)
     RETURNS bigint
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_import(jsonb, text, boolean) IS
+COMMENT ON FUNCTION en57_import(jsonb, text, boolean, boolean) IS
     'stores an array of events with what they have of id, times, stream and version; returns how many';
 
-CREATE FUNCTION en57.import_rows(events en57_event[], partition text, keep_positions boolean)
+CREATE FUNCTION en57.import_rows(events en57_event[], partition text, keep_positions boolean, check_types boolean)
     RETURNS bigint
     AS 'MODULE_PATHNAME', 'en57_import_rows' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57.import_rows(en57_event[], text, boolean) IS 'en57_import of rows';
+COMMENT ON FUNCTION en57.import_rows(en57_event[], text, boolean, boolean) IS 'en57_import of rows';
 
 CREATE TABLE en57.imports (
     name text COLLATE "C" PRIMARY KEY,
@@ -72,7 +74,7 @@ COMMENT ON FUNCTION en57.import_columns(regclass) IS 'the columns of a source as
 
 -- The next events of a source, stored; how many, and the last position taken.
 CREATE FUNCTION en57.import_batch(
-    source regclass, after bigint, batch_size integer, partition text, keep_positions boolean,
+    source regclass, after bigint, batch_size integer, partition text, keep_positions boolean, check_types boolean,
     OUT events bigint, OUT "position" bigint
 )
     LANGUAGE plpgsql
@@ -85,12 +87,14 @@ BEGIN
                       FROM (SELECT * FROM %s AS source WHERE $1 IS NULL OR "position" > $1 ORDER BY "position" LIMIT $2) AS s',
                    en57.import_columns(source), source)
        INTO rows, "position" USING after, batch_size;
-    events := CASE WHEN rows IS NULL THEN 0 ELSE en57.import_rows(rows, partition, keep_positions) END;
+    events := CASE WHEN rows IS NULL THEN 0 ELSE en57.import_rows(rows, partition, keep_positions, check_types) END;
 END
 $$;
-COMMENT ON FUNCTION en57.import_batch(regclass, bigint, integer, text, boolean) IS 'the next events of a source, stored';
+COMMENT ON FUNCTION en57.import_batch(regclass, bigint, integer, text, boolean, boolean) IS 'the next events of a source, stored';
 
-CREATE FUNCTION en57_import_from(source regclass, partition text DEFAULT NULL, keep_positions boolean DEFAULT false)
+CREATE FUNCTION en57_import_from(
+    source regclass, partition text DEFAULT NULL, keep_positions boolean DEFAULT false, check_types boolean DEFAULT true
+)
     RETURNS bigint
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -106,15 +110,15 @@ BEGIN
         batch := batch || event;
         waiting := waiting + 1;
         IF waiting = 5000 THEN
-            total := total + en57.import_rows(batch, partition, keep_positions);
+            total := total + en57.import_rows(batch, partition, keep_positions, check_types);
             batch := '{}';
             waiting := 0;
         END IF;
     END LOOP;
-    RETURN total + en57.import_rows(batch, partition, keep_positions);
+    RETURN total + en57.import_rows(batch, partition, keep_positions, check_types);
 END
 $$;
-COMMENT ON FUNCTION en57_import_from(regclass, text, boolean) IS
+COMMENT ON FUNCTION en57_import_from(regclass, text, boolean, boolean) IS
     'imports the rows of a table or view with columns of en57_event, in one transaction; returns how many';
 
 CREATE PROCEDURE en57_import_in_batches(
@@ -122,7 +126,8 @@ CREATE PROCEDURE en57_import_in_batches(
     source regclass,
     partition text DEFAULT NULL,
     keep_positions boolean DEFAULT false,
-    batch_size integer DEFAULT 10000
+    batch_size integer DEFAULT 10000,
+    check_types boolean DEFAULT true
 )
     LANGUAGE plpgsql
     AS $$
@@ -146,7 +151,7 @@ BEGIN
             RAISE EXCEPTION 'import % takes % into partition %', known.name, known.source, known.partition
                 USING ERRCODE = 'invalid_parameter_value', HINT = 'Choose another name, or delete its row from en57.imports.';
         END IF;
-        taken := en57.import_batch(source, known."position", batch_size, target, keep_positions);
+        taken := en57.import_batch(source, known."position", batch_size, target, keep_positions, check_types);
         UPDATE en57.imports AS i
            SET "position" = coalesce(taken."position", i."position"), events = i.events + taken.events,
                updated_at = pg_catalog.clock_timestamp(), finished = taken.events = 0
@@ -157,5 +162,5 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON PROCEDURE en57_import_in_batches(text, regclass, text, boolean, integer) IS
+COMMENT ON PROCEDURE en57_import_in_batches(text, regclass, text, boolean, integer, boolean) IS
     'imports like en57_import_from, committing each batch; called again it goes on where it stopped';

@@ -6,9 +6,9 @@ GRANT USAGE ON SCHEMA en57 TO PUBLIC;
 REVOKE ALL ON en57.events, en57.events_default FROM PUBLIC;
 GRANT SELECT ON en57_streams TO PUBLIC;
 -- An import says when events were recorded, and which versions they have.
-REVOKE ALL ON FUNCTION en57_import(jsonb, text, boolean), en57.import_rows(en57_event[], text, boolean),
-    en57_import_from(regclass, text, boolean), en57.import_batch(regclass, bigint, integer, text, boolean) FROM PUBLIC;
-REVOKE ALL ON PROCEDURE en57_import_in_batches(text, regclass, text, boolean, integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION en57_import(jsonb, text, boolean, boolean), en57.import_rows(en57_event[], text, boolean, boolean),
+    en57_import_from(regclass, text, boolean, boolean), en57.import_batch(regclass, bigint, integer, text, boolean, boolean) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE en57_import_in_batches(text, regclass, text, boolean, integer, boolean) FROM PUBLIC;
 GRANT SELECT ON en57_partitions TO PUBLIC;
 
 -- en57_grant() gives the right to call these to admins; they check what the caller may do with the partition.
@@ -16,7 +16,13 @@ REVOKE EXECUTE ON FUNCTION
     en57_create_partition(text), en57_drop_partition(text), en57_detach_partition(text), en57_truncate(text, boolean),
     en57_grant(regrole, text, text), en57_revoke(regrole, text, text)
     FROM PUBLIC;
-REVOKE ALL ON en57.event_types FROM PUBLIC;
+REVOKE ALL ON en57.event_types, en57.upcasters FROM PUBLIC;
+-- They hold for all partitions: whoever may call them is for the extension's owner to say.
+REVOKE EXECUTE ON FUNCTION
+    en57_register_type(text, integer, jsonb, jsonb), en57_unregister_type(text, integer),
+    en57_register_upcaster(text, integer, regprocedure, text, integer), en57_drop_upcaster(text, integer)
+    FROM PUBLIC;
+GRANT SELECT ON en57_event_types, en57_upcasters TO PUBLIC;
 REVOKE ALL ON en57.projections, en57.projection_dead_letters FROM PUBLIC;
 -- It shows projections of partitions that the reader may read.
 GRANT SELECT ON en57_projections TO PUBLIC;

@@ -12,6 +12,7 @@ use crate::store::scan;
 use crate::store::sleep;
 use crate::store::snapshot::Leave;
 use crate::store::{Oid, key_lock, settings, transaction};
+use crate::upcast::Sought;
 
 /// Beyond so many keys a query's frontier is the partition's: asking the lock manager for each would
 /// cost more than it gains.
@@ -21,19 +22,23 @@ const KEYS_ASKED: usize = 256;
 ///
 /// # Errors
 /// N5706 where the session's own newest append stays behind a transaction in flight for too long.
-pub fn of(store: &'static Store, places: &mut Places, query: &Query) -> Result<i64> {
-    let encoded = codec::encode(query);
+pub fn of(store: &'static Store, places: &mut Places, sought: &Sought) -> Result<i64> {
+    let encoded = codec::encode(sought.stored());
     if let Some(kept) = transaction::kept_frontier(places.key(), &encoded) {
         return Ok(kept);
     }
     let counter = Counter::of(store)?;
-    let mut result = places.current_frontier(&counter, query);
-    let own = places.iter().map(|p| own_last(p, query)).max().unwrap_or(0);
+    let mut result = places.current_frontier(&counter, sought);
+    let own = places
+        .iter()
+        .map(|p| own_last(p, sought.stored()))
+        .max()
+        .unwrap_or(0);
     if result < own && transaction::bounded_next(counter.next()) > own {
         let timeout_ms = Some(settings::wait_timeout_ms()).filter(|ms| *ms > 0);
         let reached = sleep::wait_until(timeout_ms, Leave::NONE, || {
             places.renew(store)?;
-            result = places.current_frontier(&counter, query);
+            result = places.current_frontier(&counter, sought);
             Ok(result >= own)
         })?;
         if !reached {
@@ -47,7 +52,8 @@ pub fn of(store: &'static Store, places: &mut Places, query: &Query) -> Result<i
 }
 
 /// The same without waiting. `next` is read first, then who is in flight: see docs/ARCHITECTURE.md.
-pub fn current(counter: &Counter, partition: &Partition, query: &Query) -> i64 {
+pub fn current(counter: &Counter, partition: &Partition, sought: &Sought) -> i64 {
+    let query = sought.stored();
     let next = transaction::bounded_next(counter.next());
     let in_flight = counter.in_flight_in(next, partition.oid);
     if in_flight.is_empty() {

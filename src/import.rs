@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use crate::append::parse;
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::projection;
+use crate::schema;
 use crate::store::event::{EVENT_COLUMNS, NewEvent};
 use crate::store::heap::{Batch, Place};
 use crate::store::json::{Jsonb, Value};
@@ -13,7 +14,7 @@ use crate::store::key_lock::Plan;
 use crate::store::partition::Access;
 use crate::store::position::Counter;
 use crate::store::table::Opened;
-use crate::store::{Datum, catalog, clock, fmgr, transaction, tuple};
+use crate::store::{Datum, catalog, clock, fmgr, transaction, tuple, watch};
 use crate::stream;
 
 /// An event that was recorded elsewhere.
@@ -33,6 +34,8 @@ pub struct Import<'a> {
     pub partition: Option<&'a str>,
     /// Whether the events keep their positions.
     pub keep_positions: bool,
+    /// Whether the events must fit their types, as appended ones must.
+    pub check_types: bool,
 }
 
 /// Imports the events; returns how many.
@@ -54,6 +57,10 @@ pub fn import(import: &Import) -> Result<i64> {
     let mut plan = Plan::default();
     plan.check_all();
     plan.acquire(place.oid);
+    watch::accept_changes();
+    if import.check_types {
+        schema::check(events.iter().map(|e| &e.event))?;
+    }
 
     let versions = versions(&table, events)?;
     let (positions, stable) = positions(&counter, place.oid, import)?;

@@ -15,12 +15,14 @@ pub mod partitions;
 pub mod places;
 pub mod projection;
 pub mod read;
+pub mod schema;
 pub mod sql;
 pub mod status;
 pub mod store;
 pub mod stream;
 pub mod subscription;
 pub mod trace;
+pub mod upcast;
 pub mod wait;
 pub mod worker;
 

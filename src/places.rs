@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use crate::dcb::error::Result;
 use crate::dcb::partition::ALL;
-use crate::dcb::query::Query;
 use crate::frontier;
 use crate::store::btree::{Direction, Entry};
 use crate::store::catalog::{self, Store};
@@ -15,6 +14,7 @@ use crate::store::position::Counter;
 use crate::store::scan::{Range, Scan};
 use crate::store::table::Opened;
 use crate::store::{Oid, key_lock};
+use crate::upcast::Sought;
 
 /// The partitions of a read.
 pub struct Places {
@@ -72,10 +72,10 @@ impl Places {
     }
 
     /// The position as of which nothing that matches is missing in any of them, without waiting.
-    pub fn current_frontier(&self, counter: &Counter, query: &Query) -> i64 {
+    pub fn current_frontier(&self, counter: &Counter, sought: &Sought) -> i64 {
         let frontiers = self.list.iter();
         frontiers
-            .map(|place| frontier::current(counter, place, query))
+            .map(|place| frontier::current(counter, place, sought))
             .min()
             .unwrap_or(self.floor)
             .min(self.floor)
@@ -103,10 +103,10 @@ impl Places {
     ///
     /// # Errors
     /// 55000 where a table has become something else.
-    pub fn open(&self, store: &'static Store, query: &Query) -> Result<Vec<Opened>> {
+    pub fn open(&self, store: &'static Store, sought: &Sought) -> Result<Vec<Opened>> {
         let mut tables = Vec::with_capacity(self.list.len());
         for place in &self.list {
-            tables.extend(store.again(place)?.map(|p| p.open_to_scan(query)));
+            tables.extend(store.again(place)?.map(|p| p.open_to_scan(sought.stored())));
         }
         Ok(tables)
     }
@@ -136,7 +136,7 @@ impl<'t> Merge<'t> {
     /// 55000 where an index is missing; XX001 where one is damaged.
     pub fn new(
         tables: &'t [Opened],
-        query: &Query,
+        sought: &Sought,
         range: Range,
         direction: Direction,
     ) -> Result<Self> {
@@ -147,7 +147,7 @@ impl<'t> Merge<'t> {
             direction,
         };
         for (member, table) in tables.iter().enumerate() {
-            let scan = Scan::new(table, query, range, direction)?;
+            let scan = Scan::new(table, sought.stored(), range, direction)?;
             merge.members.push((scan, Fetcher::new(table)));
             merge.advance(member)?;
         }

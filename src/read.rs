@@ -1,5 +1,7 @@
 //! Reading: the events of a query up to its frontier.
 
+use std::rc::Rc;
+
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::Query;
 use crate::frontier;
@@ -13,6 +15,7 @@ use crate::store::rows::{ROWS_AT_ONCE, Sink, Source};
 use crate::store::scan::Range;
 use crate::store::stat::{self, Counted};
 use crate::store::{Oid, catalog, lookup};
+use crate::upcast::{self, Definitions, Sought, Upcast, Upcasters};
 
 /// The largest position there can be.
 const LAST: i64 = i64::MAX - 1;
@@ -34,6 +37,8 @@ pub struct Options {
     pub occurred_until_us: Option<i64>,
     /// Of a stream: the first and the last version, both inclusive.
     pub versions: Option<(i64, i64)>,
+    /// Whether events of old versions are read as new ones.
+    pub upcast: Upcast,
 }
 
 impl Options {
@@ -95,13 +100,16 @@ impl Default for Options {
             as_of_us: None,
             occurred_until_us: None,
             versions: None,
+            upcast: Upcast::Run,
         }
     }
 }
 
 /// A read under way. It holds nothing of PostgreSQL's between two batches.
 pub struct Reading {
-    query: Query,
+    sought: Sought,
+    /// Where upcasters are to be called.
+    upcasters: Option<Rc<Definitions>>,
     options: Options,
     places: Places,
     view: View,
@@ -128,8 +136,8 @@ impl Reading {
         }
         let store = catalog::store()?;
         let mut places = Places::find(store, partition, Access::Read)?;
-        let query = query.unwrap_or_else(Query::everything);
-        let frontier = frontier::of(store, &mut places, &query)?;
+        let (sought, upcasters) = seek(query, options.upcast)?;
+        let frontier = frontier::of(store, &mut places, &sought)?;
         let counter = Counter::of(store)?;
         stat::count(Counted::Reads, 1);
         let own_upto = if counter.has_own() {
@@ -138,7 +146,8 @@ impl Reading {
             frontier
         };
         Ok(Self {
-            query,
+            sought,
+            upcasters,
             options,
             places,
             view: View { frontier, own_upto },
@@ -161,8 +170,10 @@ impl Reading {
             frontier,
             own_upto: frontier,
         };
+        let (sought, upcasters) = seek(Some(query), options.upcast)?;
         Ok(Self {
-            query,
+            sought,
+            upcasters,
             options,
             places: Places::find(catalog::store()?, partition, Access::Read)?,
             view,
@@ -180,13 +191,22 @@ impl Reading {
             upto,
             ..Options::default()
         };
+        // By what is known now, also where reads repeat: this belongs to an append, or to a projection.
+        let definitions = upcast::known()?;
         Ok(Self {
-            query,
+            sought: Sought::by(query, &definitions),
+            upcasters: Some(definitions).filter(|d| !d.is_empty()),
             options,
             places: Places::find(catalog::store()?, Some(partition), Access::Own)?,
             view: View::ALL,
             is_counted: false,
         })
+    }
+
+    /// The same, but events of old versions are handed out as they are stored.
+    pub fn without_upcasters(mut self) -> Self {
+        self.upcasters = None;
+        self
     }
 
     /// The position as of which nothing that matches is missing.
@@ -230,10 +250,11 @@ impl Reading {
         let store = catalog::store()?;
         let places = Places::find(store, partition, Access::Read)?;
         stat::count(Counted::Reads, 1);
-        let query = query.unwrap_or_else(Query::everything);
-        let frontier = places.current_frontier(&Counter::of(store)?, &query);
+        let (sought, upcasters) = seek(query, options.upcast)?;
+        let frontier = places.current_frontier(&Counter::of(store)?, &sought);
         Ok(Self {
-            query,
+            sought,
+            upcasters,
             options,
             places,
             view: View {
@@ -271,20 +292,26 @@ impl Source for Reading {
         if left == 0 || self.options.after >= upto {
             return Ok(false);
         }
-        let tables = self.places.open(catalog::store()?, &self.query)?;
+        let tables = self.places.open(catalog::store()?, &self.sought)?;
+        let definitions = self.upcasters.clone();
+        let upcasters = definitions.as_ref().map(Upcasters::new);
         let range = Range {
             after: self.options.after,
             upto,
         };
-        let mut merge = Merge::new(&tables, &self.query, range, self.options.direction)?;
+        let mut merge = Merge::new(&tables, &self.sought, range, self.options.direction)?;
         while let Some((entry, fetcher)) = merge.next_entry()? {
             let matches = fetcher.fetch(entry, self.view.is_beyond(entry.position))
-                && self.query.matches(&fetcher.row.matchable()?);
+                && self.sought.matches(&fetcher.row)?;
             if !matches {
                 continue;
             }
             if self.options.takes(&fetcher.row) {
-                sink(&fetcher.row)?;
+                let upcast = match &upcasters {
+                    Some(upcasters) => upcasters.row(&fetcher.row)?,
+                    None => None,
+                };
+                sink(upcast.as_ref().unwrap_or(&fetcher.row))?;
                 stat::count(Counted::EventsRead, i64::from(self.is_counted));
                 self.options.max_count -= 1;
                 left -= 1;
@@ -305,13 +332,29 @@ impl Source for Reading {
     }
 }
 
+/// What a query means for stored events, and the upcasters that there are to call for what it finds.
+fn seek(query: Option<Query>, upcast: Upcast) -> Result<(Sought, Option<Rc<Definitions>>)> {
+    let query = query.unwrap_or_else(Query::everything);
+    if upcast == Upcast::No {
+        return Ok((Sought::as_stored(query), None));
+    }
+    let definitions = upcast::for_readers()?;
+    let sought = Sought::by(query, &definitions);
+    let called = upcast == Upcast::Run && !definitions.is_empty();
+    Ok((sought, called.then_some(definitions)))
+}
+
 /// How many events match.
 ///
 /// # Errors
 /// As [`Reading`].
 pub fn count(query: Option<Query>, partition: Option<&str>) -> Result<i64> {
     let mut n = 0;
-    Reading::start(query, Options::default(), partition)?.each(|_| {
+    let options = Options {
+        upcast: Upcast::Names,
+        ..Options::default()
+    };
+    Reading::start(query, options, partition)?.each(|_| {
         n += 1;
         Ok(())
     })?;
@@ -325,9 +368,11 @@ pub fn count(query: Option<Query>, partition: Option<&str>) -> Result<i64> {
 pub fn last(
     query: Option<Query>,
     partition: Option<&str>,
+    upcast: Upcast,
     sink: impl FnMut(&Row) -> Result<()>,
 ) -> Result<()> {
     let options = Options {
+        upcast,
         max_count: 1,
         direction: Direction::Backward,
         ..Options::default()
@@ -342,6 +387,7 @@ pub fn last(
 pub fn by_id(
     id: &[u8; 16],
     partition: Option<&str>,
+    upcast: Upcast,
     mut sink: impl FnMut(&Row) -> Result<()>,
 ) -> Result<()> {
     let table = catalog::store()?
@@ -351,7 +397,12 @@ pub fn by_id(
     if let Some(entry) = lookup::find_id(&table, id)? {
         let mut fetcher = Fetcher::new(&table);
         if fetcher.fetch(entry, false) {
-            sink(&fetcher.row)?;
+            let definitions = upcast::for_readers()?;
+            let upcast = match upcast {
+                Upcast::Run => Upcasters::new(&definitions).row(&fetcher.row)?,
+                Upcast::Names | Upcast::No => None,
+            };
+            sink(upcast.as_ref().unwrap_or(&fetcher.row))?;
             stat::count(Counted::EventsRead, 1);
         }
     }
@@ -380,5 +431,6 @@ pub fn is_anything_in(query: Query, partition: &str, after: i64, upto: i64) -> R
 pub fn head(query: Option<Query>, partition: Option<&str>) -> Result<i64> {
     let store = catalog::store()?;
     let mut places = Places::find(store, partition, Access::Watch)?;
-    frontier::of(store, &mut places, &query.unwrap_or_else(Query::everything))
+    let sought = Sought::now(query.unwrap_or_else(Query::everything))?;
+    frontier::of(store, &mut places, &sought)
 }

@@ -12,6 +12,7 @@ use crate::store::partition::Access;
 use crate::store::position::Counter;
 use crate::store::rows::{Sink, Source};
 use crate::store::{Datum, catalog, fmgr, holding, spi};
+use crate::upcast::Sought;
 
 /// The frontier of a query as it stands, without waiting for anything.
 ///
@@ -20,8 +21,8 @@ use crate::store::{Datum, catalog, fmgr, holding, spi};
 pub fn settled(query: Option<Query>, partition: Option<&str>) -> Result<i64> {
     let store = catalog::store()?;
     let places = Places::find(store, partition, Access::Watch)?;
-    let query = query.unwrap_or_else(Query::everything);
-    Ok(places.current_frontier(&Counter::of(store)?, &query))
+    let sought = Sought::now(query.unwrap_or_else(Query::everything))?;
+    Ok(places.current_frontier(&Counter::of(store)?, &sought))
 }
 
 /// The subscriptions of a partition, by name.
@@ -129,7 +130,8 @@ impl Source for ShardReading {
 fn key(row: &Row) -> Result<Key<'_>> {
     let stream = row.get(Column::Stream).map(fmgr::text).transpose()?;
     let first_tag = row.tags()?.iter().next();
-    let event_type = row.event_type()?;
+    // A shard keeps its events, whatever they are called later.
+    let event_type = row.stored_type()?;
     Ok(Key::of(
         stream.map(str::as_bytes),
         first_tag,

@@ -9,6 +9,7 @@ use crate::store::partition::Access;
 use crate::store::position::Counter;
 use crate::store::sleep;
 use crate::store::snapshot::Leave;
+use crate::upcast::{Sought, Upcast};
 
 /// Returns the frontier (the query's, where one is given) as soon as it is beyond `after` and, with a
 /// query, an event after it matches; or as it stands when the time is over.
@@ -37,7 +38,8 @@ pub fn wait(
     let mut seen = after;
     sleep::wait_until(Some(timeout_ms), leave, || {
         places.renew(store)?;
-        frontier = places.current_frontier(&counter, query.unwrap_or(&everything));
+        let sought = Sought::now(query.unwrap_or(&everything).clone())?;
+        frontier = places.current_frontier(&counter, &sought);
         if frontier <= seen {
             return Ok(false);
         }
@@ -46,6 +48,7 @@ pub fn wait(
             after: seen,
             upto: frontier,
             max_count: 1,
+            upcast: Upcast::Names,
             ..Options::default()
         };
         let mut found = false;

@@ -101,7 +101,7 @@ GRANT INSERT, SELECT ON en57.events_default TO import_stranger;
 SET ROLE import_stranger;
 SELECT en57_import('[{"type": "x"}]');
 SELECT en57_import_from('elsewhere');
-SELECT en57.import_rows(NULL, NULL, false);
+SELECT en57.import_rows(NULL, NULL, false, true);
 CALL en57_import_in_batches('first', 'elsewhere');
 SELECT count(*) FROM en57_imports;
 RESET ROLE;

@@ -6,6 +6,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::key::Namespace;
 use crate::dcb::query::{Criterion, Query};
 use crate::projection::Due;
+use crate::schema;
 use crate::store::btree::{Direction, Entry};
 use crate::store::catalog;
 use crate::store::event::{self, Column, NewEvent, Row};
@@ -17,8 +18,9 @@ use crate::store::position::Counter;
 use crate::store::scan::{self, Range, Scan};
 use crate::store::stat::{self, Counted};
 use crate::store::table::Opened;
-use crate::store::{clock, json, settings, transaction};
+use crate::store::{clock, json, settings, transaction, watch};
 use crate::stream::{self, Expected, Target};
+use crate::upcast::{self, Sought, Upcasters};
 
 /// What became of an append.
 #[derive(Debug)]
@@ -117,17 +119,26 @@ fn decide(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
     let name = request.stream.map(|s| s.name);
     let keys: Vec<Vec<i64>> = events.iter().map(|e| e.keys(name)).collect();
     let mut due = Due::new(&place.name, events, name)?;
-    lock(&place, &table, request, &keys, &mut due)?;
+    // Events that are sent again are answered as they were the first time, whatever they must fit by now.
+    let mut fit = schema::check(events.iter());
+    if !request.may_repeat || events.iter().all(|e| e.id.is_none()) {
+        fit.clone()?;
+    }
+    let fail_if = lock(&place, &table, request, &keys, &mut due, &mut fit)?;
 
     if let Some(repeated) = stored_before(&table, request)? {
         return Ok(repeated);
     }
+    fit?;
     let mut version = None;
     if let Some(target) = request.stream {
         let (current, position) = stream::head(&table, target.name)?;
         if !target.expected.holds(current) {
             let (known, at_most) = (target.expected.known(), conflicts.at_most);
-            stream::newer(&table, target.name, known, at_most, conflicts.sink)?;
+            let (definitions, sink) = (upcast::known()?, &mut *conflicts.sink);
+            let upcasters = Upcasters::new(&definitions);
+            let mut told = |row: &Row| sink(upcasters.row(row)?.as_ref().unwrap_or(row));
+            stream::newer(&table, target.name, known, at_most, &mut told)?;
             return Ok(Outcome::Conflict {
                 cause: Cause::Version,
                 position,
@@ -136,7 +147,7 @@ fn decide(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
         }
         version = Some(current);
     }
-    for query in request.fail_if {
+    for query in &fail_if {
         if let Some(position) = newest_match(&table, query, conflicts)? {
             return Ok(Outcome::Conflict {
                 cause: Cause::Condition,
@@ -184,31 +195,62 @@ impl Request<'_> {
     }
 }
 
-/// Takes the locks that make the condition exact, and those of documents.
+/// Takes the locks that make the condition exact, and those of documents; returns the condition as it is to be
+/// looked for. What definitions say is looked at before, and again when the root's lock is held.
 fn lock(
     place: &Partition,
     table: &Opened,
     request: &Request,
     keys: &[Vec<i64>],
     due: &mut Due,
-) -> Result<()> {
+    fit: &mut Result<()>,
+) -> Result<Vec<Sought>> {
     let mut plan = Plan::default();
     keys.iter().flatten().for_each(|key| plan.write(*key));
     if let Some(target) = request.stream {
         // Alone, whatever is expected: versions have no gaps.
         plan.check(event::effective(Namespace::Stream, target.name.as_bytes()));
     }
-    for criterion in request.fail_if.iter().flat_map(Query::criteria) {
+    let mut fail_if = seek(request)?;
+    plan_checks(&mut plan, table, &fail_if)?;
+    if let Some(id) = request.events.iter().find_map(|e| e.id) {
+        plan.sole(event::effective(Namespace::Id, &id));
+    }
+    due.plan(&mut plan);
+    plan.acquire_with(place.oid, |plan| {
+        watch::accept_changes();
+        let renamed = upcast::has_changed();
+        due.look_again(plan, renamed)?;
+        if renamed {
+            fail_if = seek(request)?;
+            plan_checks(plan, table, &fail_if)?;
+        }
+        if schema::has_changed() {
+            *fit = schema::check(request.events.iter());
+        }
+        Ok(())
+    })?;
+    Ok(fail_if)
+}
+
+/// The condition by the names that events have by now.
+fn seek(request: &Request) -> Result<Vec<Sought>> {
+    let definitions = upcast::known()?;
+    let queries = request.fail_if.iter();
+    Ok(queries
+        .map(|q| Sought::by(q.clone(), &definitions))
+        .collect())
+}
+
+/// Adds what a condition checks to the locks of an append.
+fn plan_checks(plan: &mut Plan, table: &Opened, fail_if: &[Sought]) -> Result<()> {
+    for criterion in fail_if.iter().flat_map(|q| q.stored().criteria()) {
         match keys_to_lock(table, criterion)? {
             Some(keys) => keys.into_iter().for_each(|key| plan.check(key)),
             None => plan.check_all(),
         }
     }
-    if let Some(id) = request.events.iter().find_map(|e| e.id) {
-        plan.sole(event::effective(Namespace::Id, &id));
-    }
-    due.plan(&mut plan);
-    plan.acquire_with(place.oid, |plan| due.look_again(plan))
+    Ok(())
 }
 
 /// The keys whose locks keep out every event of a criterion: one that they all stand under, the stream's or
@@ -251,17 +293,29 @@ pub fn lock_query(query: &Query, partition: Option<&str>) -> Result<i64> {
     let place = store.partition(partition, Access::Lock)?;
     let counter = Counter::of(store)?;
     let table = place.open_to_read();
-    let mut plan = Plan::default();
-    for criterion in query.criteria() {
-        match keys_to_lock(&table, criterion)? {
-            Some(keys) => keys.into_iter().for_each(|key| plan.check_and_write(key)),
-            None => plan.check_all(),
+    let mut sought = Sought::by(query.clone(), &upcast::known()?);
+    let plan_all = |plan: &mut Plan, sought: &Sought| -> Result<()> {
+        for criterion in sought.stored().criteria() {
+            match keys_to_lock(&table, criterion)? {
+                Some(keys) => keys.into_iter().for_each(|key| plan.check_and_write(key)),
+                None => plan.check_all(),
+            }
         }
-    }
-    plan.acquire(place.oid);
+        Ok(())
+    };
+    let mut plan = Plan::default();
+    plan_all(&mut plan, &sought)?;
+    plan.acquire_with(place.oid, |plan| {
+        watch::accept_changes();
+        if upcast::has_changed() {
+            sought = Sought::by(query.clone(), &upcast::known()?);
+            plan_all(plan, &sought)?;
+        }
+        Ok(())
+    })?;
     // What was locked is read as of now, also where the transaction's reads repeat.
     transaction::renew_moment();
-    Ok(crate::frontier::current(&counter, &place, query))
+    Ok(crate::frontier::current(&counter, &place, &sought))
 }
 
 /// What became of an append whose n-th event has the id `id_of(n)`, from 1, where it is stored.
@@ -294,12 +348,14 @@ pub fn stored_as(
 
 /// The newest event that matches, committed by now or the transaction's own; the newest ones go to
 /// `conflicts`. The locks are held, so nobody can change the answer.
-fn newest_match(table: &Opened, query: &Query, conflicts: &mut Conflicts) -> Result<Option<i64>> {
+fn newest_match(table: &Opened, query: &Sought, conflicts: &mut Conflicts) -> Result<Option<i64>> {
     let range = Range {
         after: 0,
         upto: i64::MAX - 1,
     };
-    let mut scan = Scan::new(table, query, range, Direction::Backward)?;
+    let definitions = upcast::known()?;
+    let upcasters = Upcasters::new(&definitions);
+    let mut scan = Scan::new(table, query.stored(), range, Direction::Backward)?;
     let mut fetcher = Fetcher::new(table);
     let mut newest = None;
     let mut found = 0;
@@ -307,9 +363,10 @@ fn newest_match(table: &Opened, query: &Query, conflicts: &mut Conflicts) -> Res
         let Some(entry) = scan.next_entry()? else {
             break;
         };
-        if fetcher.fetch(entry, false) && query.matches(&fetcher.row.matchable()?) {
+        if fetcher.fetch(entry, false) && query.matches(&fetcher.row)? {
             newest.get_or_insert(entry.position);
-            (conflicts.sink)(&fetcher.row)?;
+            let upcast = upcasters.row(&fetcher.row)?;
+            (conflicts.sink)(upcast.as_ref().unwrap_or(&fetcher.row))?;
             found += 1;
         }
     }

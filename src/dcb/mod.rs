@@ -13,3 +13,4 @@ pub mod partition;
 pub mod query;
 pub mod schema;
 pub mod shard;
+pub mod upcast;

@@ -7,18 +7,22 @@ use crate::store::rows::Source;
 use crate::store::scratch::Scratch;
 use crate::store::tuple::{self, RowType};
 use crate::store::{Datum, rights};
+use crate::upcast::{self, Upcasters};
 
 use super::definition::{Projection, Work};
 use super::document::Key;
 
 /// An event that is to be handled.
+#[derive(Clone)]
 pub struct Item {
     /// Its position.
     pub position: i64,
     /// When it was recorded.
     pub recorded_at_us: i64,
-    /// The event as a value, in the memory context in which it was collected.
+    /// The event as a value, as it is stored, in the memory context in which it was collected.
     pub event: Datum,
+    /// Whether there is an upcaster of it, to be called when it is handled: its errors are those of handling.
+    pub is_old: bool,
     /// The documents that it belongs to; `None`: a function must be asked.
     pub ids: Option<Vec<String>>,
 }
@@ -42,7 +46,7 @@ impl<'p> Events<'p> {
         let (query, partition) = (projection.query.clone(), &projection.partition);
         Ok(Self {
             projection,
-            reading: Reading::of_settled(query, partition, after, upto)?,
+            reading: Reading::of_settled(query, partition, after, upto)?.without_upcasters(),
             more: true,
         })
     }
@@ -61,6 +65,7 @@ impl<'p> Events<'p> {
             Work::Documents(documents) => Some(&documents.key),
             Work::Handler(_) => None,
         };
+        let definitions = upcast::known()?;
         self.more = self.reading.fill(at_most, &mut |row| {
             let ids = match key {
                 Some(Key::Function(_)) => known(row.position()),
@@ -71,6 +76,10 @@ impl<'p> Events<'p> {
                 position: row.position(),
                 recorded_at_us: row.recorded_at_us(),
                 event: event_type.make(&mut tuple::event_columns(row))?,
+                is_old: definitions
+                    .chains()
+                    .of(row.event_type()?, row.schema_version())
+                    .is_some(),
                 ids,
             });
             Ok(())
@@ -97,6 +106,28 @@ impl Projection {
     /// # Errors
     /// 42883 where a function is gone; the functions' own, by unwinding.
     pub fn handle(&self, items: &[Item]) -> Result<()> {
+        if items.iter().any(|i| i.is_old) {
+            return self.handle_new(&self.upcast(items)?);
+        }
+        self.handle_new(items)
+    }
+
+    /// The same events, as they have become.
+    fn upcast(&self, items: &[Item]) -> Result<Vec<Item>> {
+        let definitions = upcast::known()?;
+        let (upcasters, event_type) = (
+            Upcasters::new(&definitions),
+            RowType::of(self.event_type()?),
+        );
+        let mut upcast = items.to_vec();
+        for item in upcast.iter_mut().filter(|i| i.is_old) {
+            let mut columns = upcasters.columns(tuple::columns(item.event)?)?;
+            item.event = event_type.make(&mut columns)?;
+        }
+        Ok(upcast)
+    }
+
+    fn handle_new(&self, items: &[Item]) -> Result<()> {
         let handler = match &self.work {
             Work::Documents(documents) => {
                 return rights::with_path(&self.path, || {

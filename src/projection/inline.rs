@@ -17,6 +17,8 @@ use crate::store::rights;
 use crate::store::tuple::RowType;
 use crate::store::watch::{self, Cache, Table};
 
+use crate::upcast::{self, Upcasters};
+
 use super::definition::{Projection, Work, running_inline};
 use super::document::{Key, asked_ids};
 
@@ -45,6 +47,8 @@ fn definitions() -> Result<Rc<Vec<Rc<Projection>>>> {
 /// An event that is about to be appended, as matching sees it: beyond all positions.
 struct Candidate<'a> {
     event: &'a NewEvent<'a>,
+    /// Its type, as readers will see it.
+    name: &'a str,
     stream: Option<&'a str>,
 }
 
@@ -53,7 +57,7 @@ impl Matchable for Candidate<'_> {
         i64::MAX
     }
     fn event_type(&self) -> &str {
-        self.event.event_type
+        self.name
     }
     fn has_tag(&self, tag: &str) -> bool {
         self.event.tags.contains(&tag)
@@ -131,13 +135,13 @@ impl<'a> Due<'a> {
         }
     }
 
-    /// Looks again, now that nobody can create a projection until the append has ended.
+    /// Looks again, now that nobody can create a projection until the append has ended and all changes are
+    /// accepted.
     ///
     /// # Errors
     /// Those of key functions.
-    pub fn look_again(&mut self, plan: &mut Plan) -> Result<()> {
-        watch::accept_changes();
-        if RUNNING.with(Cache::has_changed) {
+    pub fn look_again(&mut self, plan: &mut Plan, upcasters_changed: bool) -> Result<()> {
+        if upcasters_changed || RUNNING.with(Cache::has_changed) {
             self.look()?;
             self.plan(plan);
         }
@@ -147,8 +151,15 @@ impl<'a> Due<'a> {
     fn matched(&self, projection: &Rc<Projection>) -> Result<Option<Matched>> {
         let stream = self.stream;
         let candidates = self.events.iter().enumerate();
+        let definitions = upcast::known()?;
+        let chains = definitions.chains();
+        let candidate = |event: &'a NewEvent<'a>| Candidate {
+            event,
+            name: chains.name_of(event.event_type, event.schema_version),
+            stream,
+        };
         let mut numbers = candidates
-            .filter(|(_, event)| projection.query.matches(&Candidate { event, stream }))
+            .filter(|(_, event)| projection.query.matches(&candidate(event)))
             .map(|(n, _)| n)
             .peekable();
         if numbers.peek().is_none() {
@@ -186,12 +197,15 @@ impl<'a> Due<'a> {
         };
         let function = key.function(&projection.name)?.prepare();
         let event_type = RowType::of(projection.event_type()?);
+        let definitions = upcast::known()?;
+        let upcasters = Upcasters::new(&definitions);
         let at = projection.whereabouts("key");
         at.tell(|| {
             rights::with_path(&projection.path, || {
                 numbers
                     .map(|n| {
-                        let mut columns = self.events[n].columns(self.partition, self.stream);
+                        let columns = self.events[n].columns(self.partition, self.stream);
+                        let mut columns = upcasters.columns(columns)?;
                         let event = event_type.make(&mut columns)?;
                         Ok((n as i64, asked_ids(&function, event, &projection.name)?))
                     })

@@ -55,7 +55,7 @@ fn to_administer(name: Option<&str>, function: &str) -> Result<Projection> {
 }
 
 /// Waits until all appends to the partition have ended, and keeps new ones out until this transaction has.
-fn exclude_appends(place: &Partition) {
+pub fn exclude_appends(place: &Partition) {
     let mut plan = Plan::default();
     plan.check_all();
     plan.acquire(place.oid);

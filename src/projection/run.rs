@@ -12,6 +12,7 @@ use crate::store::partition::Access;
 use crate::store::scratch::Scratch;
 use crate::store::spi::{self, Type};
 use crate::store::{Datum, catalog, fmgr, json, transaction};
+use crate::upcast::{self, Sought};
 
 use super::apply::{Events, Item};
 use super::definition::{Projection, as_keeper};
@@ -47,7 +48,8 @@ pub fn run(name: Option<&str>, max_events: Option<i64>) -> Result<i64> {
     }
     let store = catalog::store()?;
     let mut places = Places::find(store, Some(&projection.partition), Access::Own)?;
-    let head = frontier::of(store, &mut places, &projection.query)?;
+    let sought = Sought::by(projection.query.clone(), &upcast::known()?);
+    let head = frontier::of(store, &mut places, &sought)?;
     let mut progress = Progress::new(&projection, Deferral::Left);
     progress.go(head, left)?;
     progress.save()?;

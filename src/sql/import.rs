@@ -25,6 +25,7 @@ fn run(args: &Args, events: Vec<Recorded>) -> Result<Option<Datum>> {
         events,
         partition: args.text(1)?,
         keep_positions: args.bool(2).unwrap_or(false),
+        check_types: args.bool(3).unwrap_or(true),
     })?;
     Ok(Some(Datum::from(stored)))
 }

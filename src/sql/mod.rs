@@ -15,4 +15,5 @@ mod query;
 mod read;
 mod stream;
 mod subscription;
+mod types;
 mod worker;

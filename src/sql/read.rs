@@ -8,6 +8,7 @@ use crate::store::fmgr::{self, Args};
 use crate::store::snapshot::Leave;
 use crate::store::tuple::{self, RowType};
 use crate::store::{Datum, clock, event::Row, rows};
+use crate::upcast::Upcast;
 use crate::wait;
 
 sql_function!(en57_read, |args: &Args| {
@@ -23,6 +24,10 @@ sql_function!(en57_read, |args: &Args| {
             },
             as_of_us: args.i64(5),
             occurred_until_us: args.i64(6),
+            upcast: match args.bool(8) {
+                Some(false) => Upcast::No,
+                _ => Upcast::Run,
+            },
             ..default
         };
         Reading::start(args.query(0)?, options, args.text(7)?)
@@ -61,19 +66,23 @@ fn one(
 
 sql_function!(en57_last, |args: &Args| {
     let query = args.query(0)?;
-    one(args, |sink| read::last(query, args.text(1)?, sink))
+    one(args, |sink| {
+        read::last(query, args.text(1)?, Upcast::Run, sink)
+    })
 });
 
 sql_function!(en57_get, |args: &Args| {
     let Some(id) = args.datum(0).map(fmgr::uuid) else {
         return Ok(None);
     };
-    one(args, |sink| read::by_id(&id, args.text(1)?, sink))
+    one(args, |sink| {
+        read::by_id(&id, args.text(1)?, Upcast::Run, sink)
+    })
 });
 
 sql_function!(en57_exists, |args: &Args| {
     let mut found = false;
-    read::last(args.query(0)?, args.text(1)?, |_| {
+    read::last(args.query(0)?, args.text(1)?, Upcast::Names, |_| {
         found = true;
         Ok(())
     })?;

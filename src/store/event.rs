@@ -198,6 +198,8 @@ pub struct Row {
     pub nulls: [bool; COLUMNS],
     /// The row as it is stored, in the pinned page.
     pub stored: pg_sys::HeapTupleData,
+    /// Where the columns are what upcasters have made of them: the type that is stored.
+    pub stored_type: Option<Datum>,
 }
 
 impl Row {
@@ -217,6 +219,30 @@ impl Row {
     /// 22P02 where it is not UTF-8.
     pub fn event_type(&self) -> Result<&str> {
         fmgr::text(self.values[Column::Type as usize])
+    }
+
+    /// The type that is stored, whatever upcasters have made of it.
+    ///
+    /// # Errors
+    /// 22P02 where it is not UTF-8.
+    pub fn stored_type(&self) -> Result<&str> {
+        self.stored_type
+            .map_or_else(|| self.event_type(), fmgr::text)
+    }
+
+    /// The same event with columns that upcasters have made.
+    pub fn upcast(&self, columns: &[Option<Datum>; EVENT_COLUMNS]) -> Self {
+        let (mut values, mut nulls) = (self.values, self.nulls);
+        for (i, column) in columns.iter().enumerate() {
+            values[i] = column.unwrap_or(Datum::from(0));
+            nulls[i] = column.is_none();
+        }
+        Self {
+            values,
+            nulls,
+            stored: self.stored,
+            stored_type: Some(self.values[Column::Type as usize]),
+        }
     }
 
     /// The event's tags.
@@ -288,6 +314,13 @@ pub struct RowView<'a> {
     row: &'a Row,
     event_type: &'a str,
     tags: TextArray<'a>,
+}
+
+impl<'a> RowView<'a> {
+    /// Lets it match by another type than the stored one.
+    pub fn call_it(&mut self, name: &'a str) {
+        self.event_type = name;
+    }
 }
 
 impl Matchable for RowView<'_> {

@@ -31,6 +31,8 @@ pub struct Function {
     pub plain: bool,
     /// Another one whenever the function is created anew, replaced or altered. What it calls is not in it.
     pub mark: i64,
+    /// Whether it may change something.
+    pub volatile: bool,
 }
 
 impl Function {
@@ -55,6 +57,7 @@ impl Function {
             }
             let form: *mut pg_sys::FormData_pg_proc = pg_sys::GETSTRUCT(tuple).cast();
             let (owner, strict) = ((*form).proowner, (*form).proisstrict);
+            let volatile = (*form).provolatile as u8 == pg_sys::PROVOLATILE_VOLATILE;
             let plain = (*form).prokind as u8 == pg_sys::PROKIND_FUNCTION && !(*form).proretset;
             let mark = mark(tuple, oid);
             pg_sys::ReleaseSysCache(tuple);
@@ -69,6 +72,7 @@ impl Function {
                 strict,
                 plain,
                 mark,
+                volatile,
             })
         }
     }
@@ -136,6 +140,45 @@ impl Function {
             CStr::from_ptr(pg_sys::format_procedure_qualified(self.oid))
                 .to_string_lossy()
                 .into_owned()
+        }
+    }
+
+    /// Whether it is still there.
+    pub fn is_there(&self) -> bool {
+        let cache = pg_sys::SysCacheIdentifier::PROCOID as i32;
+        // SAFETY: a lookup in the system caches.
+        unsafe {
+            pg_sys::SearchSysCacheExists(cache, Datum::from(self.oid), 0.into(), 0.into(), 0.into())
+        }
+    }
+
+    /// Its source, in whichever form it has one.
+    pub fn body(&self) -> String {
+        let columns = [
+            pg_sys::Anum_pg_proc_prosrc,
+            pg_sys::Anum_pg_proc_probin,
+            pg_sys::Anum_pg_proc_prosqlbody,
+        ];
+        // SAFETY: all three columns are texts, or of a type with a text's form; the tuple is read before it
+        // is released.
+        unsafe {
+            let cache = pg_sys::SysCacheIdentifier::PROCOID as i32;
+            let tuple = pg_sys::SearchSysCache1(cache, Datum::from(self.oid));
+            if tuple.is_null() {
+                return String::new();
+            }
+            let texts = columns.map(|column| {
+                let mut null = false;
+                let value = pg_sys::SysCacheGetAttr(cache, tuple, column as i16, &mut null);
+                let bytes = if null {
+                    &[]
+                } else {
+                    super::fmgr::varlena(value)
+                };
+                String::from_utf8_lossy(bytes).into_owned()
+            });
+            pg_sys::ReleaseSysCache(tuple);
+            texts.join("\0")
         }
     }
 
@@ -238,6 +281,27 @@ impl Callable<'_> {
             let result = self.invoke(arguments);
             // SAFETY: pushed above.
             unsafe { pg_sys::PopActiveSnapshot() };
+            result
+        })
+    }
+
+    /// Calls a function that changes nothing, with its owner's rights, on the snapshot of the statement that
+    /// runs; the result lives in the current memory context.
+    pub fn call_read_only<const N: usize>(&self, arguments: [Option<Datum>; N]) -> Option<Datum> {
+        rights::as_role(self.function.owner, || {
+            // SAFETY: PostgreSQL balances the stack of snapshots at abort.
+            let pushed = unsafe {
+                let missing = !pg_sys::ActiveSnapshotSet();
+                if missing {
+                    pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+                }
+                missing
+            };
+            let result = self.invoke(arguments);
+            if pushed {
+                // SAFETY: pushed above.
+                unsafe { pg_sys::PopActiveSnapshot() };
+            }
             result
         })
     }

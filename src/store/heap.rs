@@ -320,6 +320,7 @@ impl<'t> Fetcher<'t> {
             nulls: [true; COLUMNS],
             // SAFETY: all zero is PostgreSQL's own way of saying that there is no tuple.
             stored: unsafe { MaybeUninit::zeroed().assume_init() },
+            stored_type: None,
         };
         Self {
             table,

@@ -21,6 +21,17 @@ const FALSE: u32 = 0x2000_0000;
 const TRUE: u32 = 0x3000_0000;
 const NULL: u32 = 0x4000_0000;
 
+/// The document null, from its first container on.
+pub const NULL_DOCUMENT: [u8; 8] = {
+    let header = (IS_ARRAY | IS_SCALAR | 1).to_ne_bytes();
+    let entry = NULL.to_ne_bytes();
+    [
+        header[0], header[1], header[2], header[3], entry[0], entry[1], entry[2], entry[3],
+    ]
+};
+/// The document {}, in the same way.
+pub const EMPTY_OBJECT: [u8; 4] = IS_OBJECT.to_ne_bytes();
+
 /// A container: the array or object at the root of a document or inside one.
 #[derive(Clone, Copy)]
 pub struct Jsonb<'a> {
@@ -49,6 +60,11 @@ impl<'a> Jsonb<'a> {
         Self {
             bytes: fmgr::varlena(datum),
         }
+    }
+
+    /// Its bytes, from its header on, as PostgreSQL has them.
+    pub fn document(self) -> &'a [u8] {
+        self.bytes
     }
 
     fn word(&self, n: usize) -> u32 {
@@ -162,6 +178,14 @@ impl<'a> Value<'a> {
             CStr::from_ptr(raw.cast_mut_ptr())
         };
         text.to_str().ok()?.parse().ok()
+    }
+
+    /// The bytes of the value as a document of its own, from its first container on.
+    pub fn document(self) -> std::borrow::Cow<'a, [u8]> {
+        match self {
+            Self::Container(c) => c.bytes.into(),
+            scalar => fmgr::varlena::<'a>(scalar.to_datum()).into(),
+        }
     }
 
     /// The value as a document of its own, in the current memory context.

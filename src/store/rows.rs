@@ -40,13 +40,13 @@ pub struct Shape<T, const N: usize> {
     /// Its columns.
     pub columns: fn(&T) -> [Option<Datum>; N],
     /// The stored row whose first columns they are, if there is one.
-    pub as_stored: Option<fn(&T) -> &pg_sys::HeapTupleData>,
+    pub as_stored: Option<fn(&T) -> Option<&pg_sys::HeapTupleData>>,
 }
 
 /// Rows as `en57_event`.
 pub const EVENTS: Shape<Row, EVENT_COLUMNS> = Shape {
     columns: tuple::event_columns,
-    as_stored: Some(|row| &row.stored),
+    as_stored: Some(|row| row.stored_type.is_none().then_some(&row.stored)),
 };
 /// Rows as the gem's functions return them.
 pub const GEM_EVENTS: Shape<Row, 6> = Shape {
@@ -146,8 +146,8 @@ fn materialize<S: Source, const N: usize>(
     while more {
         more = scratch.run(|| {
             source.fill(source.at_once(), &mut |row| {
-                if let Some(stored) = shape.as_stored {
-                    put_as_stored(store, stored(row));
+                if let Some(stored) = shape.as_stored.and_then(|stored| stored(row)) {
+                    put_as_stored(store, stored);
                 } else {
                     let (mut values, mut nulls) = split((shape.columns)(row));
                     // SAFETY: as many values as the declared result has columns.

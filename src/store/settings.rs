@@ -13,6 +13,7 @@ static WAIT_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(5000);
 static DATABASES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static NOTIFY: GucSetting<bool> = GucSetting::<bool>::new(false);
 static CHANNEL: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"en57"));
+static STRICT_TYPES: GucSetting<bool> = GucSetting::<bool>::new(false);
 static DEBUG_KEY_BITS: GucSetting<i32> = GucSetting::<i32>::new(64);
 
 /// Declares the settings. Called once, when the library is loaded.
@@ -64,6 +65,14 @@ pub fn init() {
         GucFlags::UNIT_MS,
     );
     init_worker();
+    GucRegistry::define_bool_guc(
+        c"en57.strict_types",
+        c"Refuses new events of types that are not registered.",
+        c"See en57_register_type().",
+        &STRICT_TYPES,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
     if preloading() {
         GucRegistry::define_int_guc(
             c"en57.debug_key_bits",
@@ -172,6 +181,11 @@ pub fn max_key_locks() -> usize {
 /// `en57.wait_timeout` in milliseconds, 0 for no limit.
 pub fn wait_timeout_ms() -> u64 {
     WAIT_TIMEOUT_MS.get() as u64
+}
+
+/// `en57.strict_types`.
+pub fn strict_types() -> bool {
+    STRICT_TYPES.get()
 }
 
 /// The key as it is indexed and locked: all of the hash, unless a test says otherwise.

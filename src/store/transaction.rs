@@ -1,8 +1,10 @@
 //! What en57 remembers about the running transaction and the session, and the callbacks that end it.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::c_void;
+use std::rc::Rc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use pgrx::pg_sys::{self, Oid};
@@ -22,6 +24,10 @@ struct Running {
     kept_next: Option<i64>,
     /// The same: the frontier of each query that was read, by its stored form and partition.
     kept_frontiers: HashMap<(u32, Vec<u8>), i64>,
+    /// The same: the definitions that its reads go by.
+    kept_definitions: Option<Rc<dyn Any>>,
+    /// Whether it has changed them itself: then nobody else does meanwhile.
+    owns_definitions: bool,
     key_locks: usize,
     written: Written,
     /// Whether keys were locked for a stage that has no bound yet.
@@ -366,12 +372,35 @@ pub fn keep_frontier(partition: Oid, query: &[u8], frontier: i64) {
     }
 }
 
+/// The definitions that reads go by: in a repeating transaction those of its first read.
+pub fn kept_definitions<T: 'static>(now: Rc<T>) -> Rc<T> {
+    if !repeats() {
+        return now;
+    }
+    watch();
+    RUNNING.with(|r| {
+        let mut running = r.borrow_mut();
+        if running.owns_definitions {
+            return now;
+        }
+        let kept = running.kept_definitions.get_or_insert_with(|| now.clone());
+        Rc::clone(kept).downcast().unwrap_or(now)
+    })
+}
+
+/// The transaction changes definitions: its reads go by its own.
+pub fn own_definitions() {
+    watch();
+    RUNNING.with(|r| r.borrow_mut().owns_definitions = true);
+}
+
 /// A repeating transaction starts a new moment: what it has locked is read as it is now.
 pub fn renew_moment() {
     RUNNING.with(|r| {
         let mut running = r.borrow_mut();
         running.kept_next = None;
         running.kept_frontiers.clear();
+        running.kept_definitions = None;
     });
 }
 

@@ -22,10 +22,14 @@ pub enum Table {
     Projections,
     /// What states are made of events, and what is decided on them.
     Folds,
+    /// What new events must fit.
+    EventTypes,
+    /// What becomes of old events when they are read.
+    Upcasters,
 }
 
 /// In the order of [`Table`].
-const NAMES: [&CStr; 2] = [c"projections", c"folds"];
+const NAMES: [&CStr; 4] = [c"projections", c"folds", c"event_types", c"upcasters"];
 
 /// What is known of one table.
 struct Watched {

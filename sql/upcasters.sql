@@ -1,0 +1,50 @@
+------------------------------------------------------------------------------------------------------
+-- Upcasters: old events are read as new ones
+------------------------------------------------------------------------------------------------------
+
+-- The library knows the columns' order (src/upcast/definitions.rs).
+CREATE TABLE en57.upcasters (
+    type text COLLATE "C" NOT NULL,
+    from_version integer NOT NULL,
+    to_type text COLLATE "C" NOT NULL,
+    to_version integer NOT NULL,
+    function text NOT NULL,
+    search_path text NOT NULL,
+    registered_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    PRIMARY KEY (type, from_version)
+);
+COMMENT ON TABLE en57.upcasters IS 'functions that make new events of old ones when they are read';
+COMMENT ON COLUMN en57.upcasters.type IS 'the type of the events that it takes';
+COMMENT ON COLUMN en57.upcasters.from_version IS 'their version';
+COMMENT ON COLUMN en57.upcasters.to_type IS 'the type that they become';
+COMMENT ON COLUMN en57.upcasters.to_version IS 'the version that they become';
+COMMENT ON COLUMN en57.upcasters.function IS 'the function, with its schema and argument types';
+COMMENT ON COLUMN en57.upcasters.search_path IS 'the search path of the function';
+COMMENT ON COLUMN en57.upcasters.registered_at IS 'when it was registered';
+
+SELECT pg_catalog.pg_extension_config_dump('en57.upcasters', '');
+
+CREATE TRIGGER en57_definitions_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON en57.upcasters
+    FOR EACH STATEMENT EXECUTE FUNCTION en57.definitions_changed();
+ALTER TABLE en57.upcasters ENABLE ALWAYS TRIGGER en57_definitions_changed;
+
+CREATE FUNCTION en57_register_upcaster(
+    type text,
+    from_version integer,
+    upcaster regprocedure,
+    to_type text DEFAULT NULL,
+    to_version integer DEFAULT NULL
+) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_register_upcaster(text, integer, regprocedure, text, integer) IS
+    'lets events of a type and version be read as those of another: the next version, unless it is said which';
+
+CREATE FUNCTION en57_drop_upcaster(type text, from_version integer) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_drop_upcaster(text, integer) IS
+    'lets events of a type and version be read as they are stored again';
+
+CREATE VIEW en57_upcasters AS
+SELECT u.type, u.from_version, u.to_type, u.to_version, u.function AS upcaster, u.search_path, u.registered_at
+FROM en57.upcasters u;
+COMMENT ON VIEW en57_upcasters IS 'upcasters: which type and version becomes which, and by which function';

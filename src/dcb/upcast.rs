@@ -1,0 +1,186 @@
+//! Upcasting as far as it is known without calling a function: which type and version becomes which, and
+//! what a query for the new names means for events that are stored under the old ones.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::error::{Error, Result, SqlState};
+use super::query::{Criterion, JsonString, Query};
+
+/// A type at one of its versions.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Form {
+    /// The type.
+    pub name: String,
+    /// The version of its schema.
+    pub version: i32,
+}
+
+impl Form {
+    /// This type at this version.
+    pub fn new(name: &str, version: i32) -> Self {
+        Self {
+            name: name.to_owned(),
+            version,
+        }
+    }
+}
+
+impl std::fmt::Display for Form {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown: String = self.name.chars().take(64).collect();
+        write!(f, "type {} version {}", JsonString(&shown), self.version)
+    }
+}
+
+/// What becomes of one form.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// The numbers of the steps, in their order.
+    pub steps: Vec<usize>,
+    /// What it is in the end.
+    pub last: Form,
+}
+
+/// All chains of a set of steps.
+#[derive(Debug, Default)]
+pub struct Chains {
+    steps: Vec<(Form, Form)>,
+    by_name: HashMap<String, Vec<(i32, Chain)>>,
+    /// The other names under which events of a name may be stored.
+    stored_as: HashMap<String, BTreeSet<String>>,
+}
+
+impl Chains {
+    /// Follows all steps to their ends. A form has at most one step.
+    ///
+    /// # Errors
+    /// 22023 where they go in a circle.
+    pub fn new(steps: Vec<(Form, Form)>) -> Result<Self> {
+        let next: BTreeMap<&Form, (usize, &Form)> = steps
+            .iter()
+            .enumerate()
+            .map(|(n, (from, to))| (from, (n, to)))
+            .collect();
+        let mut chains = Self::default();
+        for (from, _) in &steps {
+            let (mut way, mut at) = (Vec::new(), from);
+            while let Some((n, to)) = next.get(at) {
+                if way.len() >= steps.len() {
+                    return Err(invalid("upcasters would go in a circle")
+                        .detail(format!("From {from} they come to it again.")));
+                }
+                way.push(*n);
+                at = to;
+            }
+            if at.name != from.name {
+                let names = chains.stored_as.entry(at.name.clone()).or_default();
+                names.insert(from.name.clone());
+            }
+            let chain = Chain {
+                steps: way,
+                last: at.clone(),
+            };
+            let of_name = chains.by_name.entry(from.name.clone()).or_default();
+            of_name.push((from.version, chain));
+        }
+        chains.steps = steps;
+        Ok(chains)
+    }
+
+    /// What becomes of a stored form; `None`: it stays as it is.
+    #[inline]
+    pub fn of(&self, name: &str, version: i32) -> Option<&Chain> {
+        let versions = self.by_name.get(name)?;
+        versions.iter().find(|(v, _)| *v == version).map(|(_, c)| c)
+    }
+
+    /// The name that readers see.
+    pub fn name_of<'a>(&'a self, name: &'a str, version: i32) -> &'a str {
+        self.of(name, version).map_or(name, |c| &c.last.name)
+    }
+
+    /// Whether any type gets another name.
+    pub fn renames(&self) -> bool {
+        !self.stored_as.is_empty()
+    }
+
+    /// Whether names change in another way than by the other chains.
+    pub fn renames_unlike(&self, other: &Self) -> bool {
+        let names = |chains: &Self| -> BTreeSet<(Form, String)> {
+            let all = chains.steps.iter();
+            let all = all.map(|(f, _)| (f.clone(), chains.name_of(&f.name, f.version).to_owned()));
+            all.filter(|(form, name)| form.name != *name).collect()
+        };
+        names(self) != names(other)
+    }
+
+    /// The query that finds all that may match, by the names under which events are stored: what it finds
+    /// is yet to be compared with the names that readers see. `None`: it is the query itself.
+    pub fn as_stored(&self, query: &Query) -> Option<Query> {
+        let is_renamed = |t: &String| self.stored_as.contains_key(t);
+        if !query
+            .criteria()
+            .iter()
+            .flat_map(|c| &c.types)
+            .any(is_renamed)
+        {
+            return None;
+        }
+        let criteria = query.criteria().iter().map(|c| {
+            let older = c
+                .types
+                .iter()
+                .filter_map(|t| self.stored_as.get(t))
+                .flatten();
+            Criterion {
+                types: c.types.iter().chain(older).cloned().collect(),
+                ..c.clone()
+            }
+        });
+        Some(Query::new(criteria.collect()))
+    }
+
+    /// The newest version of a type that a step or `registered` tells of.
+    fn newest(&self, name: &str, registered: &[Form]) -> i32 {
+        let told = self.steps.iter().flat_map(|(from, to)| [from, to]);
+        let versions = told.chain(registered).filter(|f| f.name == name);
+        versions.map(|f| f.version).max().unwrap_or(0)
+    }
+
+    /// The steps whose chains end before the newest version of their type.
+    fn incomplete(&self, registered: &[Form]) -> BTreeMap<&Form, (&Form, i32)> {
+        let all = self.steps.iter().filter_map(|(from, _)| {
+            let last = &self.of(&from.name, from.version)?.last;
+            let newest = self.newest(&last.name, registered);
+            (last.version < newest).then_some((from, (last, newest)))
+        });
+        all.collect()
+    }
+
+    /// Whether every chain leads to the newest version, as far as it is up to the change from the chains
+    /// `before` to these: what has led there before must, and what is `added`.
+    ///
+    /// # Errors
+    /// 22023, with what is missing.
+    pub fn check_against(
+        &self,
+        before: &Self,
+        added: Option<&Form>,
+        registered: &[Form],
+    ) -> Result<()> {
+        let known = before.incomplete(registered);
+        let worse = self.incomplete(registered).into_iter();
+        let mut worse = worse.filter(|(from, _)| Some(*from) == added || !known.contains_key(from));
+        worse.next().map_or(Ok(()), |(from, (last, newest))| {
+            Err(invalid("an upcaster would be missing")
+                .detail(format!(
+                    "Events of {from} would become {last}, while version {newest} is known."
+                ))
+                .hint(format!("First register the upcaster of {last}.")))
+        })
+    }
+}
+
+fn invalid(message: &str) -> Error {
+    Error::new(SqlState::InvalidParameter, message)
+}

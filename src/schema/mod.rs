@@ -1,0 +1,150 @@
+//! Event types: which are registered, and whether new events fit the JSON Schemas of their types.
+
+mod registry;
+mod stored;
+
+pub use registry::{Registry, has_changed, known};
+pub use stored::{Misfit, Wanted, check_stored};
+
+use crate::dcb::error::{Error, Result, SqlState, nearest};
+use crate::dcb::limits;
+use crate::dcb::query::JsonString;
+use crate::dcb::schema::Schema;
+use crate::projection::as_keeper;
+use crate::store::event::NewEvent;
+use crate::store::spi::{self, Type};
+use crate::store::{Datum, catalog, fmgr, json, settings};
+
+/// Stands for all types; its one version is 0.
+pub const ALL: &str = "*";
+
+/// Whether new events fit their types, as they are registered by now.
+///
+/// # Errors
+/// N5704 for the first event that does not, with all that is wrong with it.
+pub fn check<'a>(events: impl Iterator<Item = &'a NewEvent<'a>>) -> Result<()> {
+    let (known, strict) = (known()?, settings::strict_types());
+    if known.is_empty() && !strict {
+        return Ok(());
+    }
+    for (i, event) in events.enumerate() {
+        known.check(event, i + 1, strict)?;
+    }
+    Ok(())
+}
+
+/// A type and a version as `en57.event_types` takes them.
+fn checked(name: Option<&str>, version: Option<i32>) -> Result<(&str, i32)> {
+    let Some(name) = name else {
+        return Err(Error::new(
+            SqlState::NullNotAllowed,
+            "type must not be NULL",
+        ));
+    };
+    if name.is_empty() {
+        return Err(invalid("type must not be an empty string"));
+    }
+    if name.len() > limits::TYPE_BYTES {
+        return Err(Error::new(
+            SqlState::LimitExceeded,
+            format!("type is longer than {} bytes", limits::TYPE_BYTES),
+        ));
+    }
+    match (name, version) {
+        (ALL, None | Some(0)) => Ok((name, 0)),
+        (ALL, _) => Err(invalid("schema_version of type * must be 0")
+            .hint("Leave it out: * stands for all types.")),
+        (_, None) => Ok((name, 1)),
+        (_, Some(version)) if version >= 1 => Ok((name, version)),
+        _ => Err(invalid("schema_version must be 1 or greater")),
+    }
+}
+
+/// Registers a version of a type, or changes its schemas.
+///
+/// # Errors
+/// 22004, 22023, 54000 for what cannot be registered.
+pub fn register(
+    name: Option<&str>,
+    version: Option<i32>,
+    data_schema: Option<Datum>,
+    meta_schema: Option<Datum>,
+) -> Result<()> {
+    catalog::demand_writable("en57_register_type()");
+    let (name, version) = checked(name, version)?;
+    if name == ALL && data_schema.is_some() {
+        return Err(invalid("json_schema of type * must be NULL")
+            .hint("For all types there is a schema of meta, the fourth argument."));
+    }
+    if name == ALL && meta_schema.is_none() {
+        return Err(Error::new(
+            SqlState::NullNotAllowed,
+            "meta_schema of type * must not be NULL",
+        ));
+    }
+    for (schema, argument) in [(data_schema, "json_schema"), (meta_schema, "meta_schema")] {
+        if let Some(schema) = schema {
+            Schema::compile(json::text(schema)?, argument)?;
+        }
+    }
+    as_keeper(|| {
+        spi::run(
+            "INSERT INTO en57.event_types AS t (type, schema_version, data_schema, meta_schema)
+             VALUES ($1, $2::integer, $3, $4)
+             ON CONFLICT (type, schema_version) DO UPDATE
+                 SET data_schema = excluded.data_schema, meta_schema = excluded.meta_schema, registered_at = now()
+                 WHERE (t.data_schema, t.meta_schema) IS DISTINCT FROM (excluded.data_schema, excluded.meta_schema)",
+            &[
+                text(name),
+                (Type::Bigint, Some(Datum::from(i64::from(version)))),
+                (Type::Jsonb, data_schema),
+                (Type::Jsonb, meta_schema),
+            ],
+        )
+        .map(drop)
+    })
+}
+
+/// Takes a version of a type out of the register, or all its versions; returns how many.
+///
+/// # Errors
+/// 22004, 22023; 42704 where there is none.
+pub fn unregister(name: Option<&str>, version: Option<i32>) -> Result<i64> {
+    catalog::demand_writable("en57_unregister_type()");
+    let (name, _) = checked(name, version)?;
+    let version = version.map(|v| Datum::from(i64::from(v)));
+    let gone = as_keeper(|| {
+        spi::run(
+            "DELETE FROM en57.event_types WHERE type = $1 AND ($2 IS NULL OR schema_version = $2) RETURNING 1",
+            &[text(name), (Type::Bigint, version)],
+        )
+    })?;
+    if gone.is_empty() {
+        return Err(missing(name, &*known()?));
+    }
+    Ok(gone.len() as i64)
+}
+
+/// A type, or this version of it, is not registered.
+fn missing(name: &str, known: &Registry) -> Error {
+    let message = match known.versions(name).as_str() {
+        "" => format!("type {} is not registered", JsonString(name)),
+        _ => format!(
+            "this version of type {} is not registered",
+            JsonString(name)
+        ),
+    };
+    let error = Error::new(SqlState::UndefinedObject, message);
+    match nearest(name, &known.names()).filter(|near| *near != name) {
+        Some(near) => error.hint(format!("Did you mean {}?", JsonString(near))),
+        None => error.hint("The view en57_event_types shows all that there are."),
+    }
+}
+
+fn text(value: &str) -> (Type, Option<Datum>) {
+    (Type::Text, Some(fmgr::make_varlena(value.as_bytes())))
+}
+
+fn invalid(message: &str) -> Error {
+    Error::new(SqlState::InvalidParameter, message)
+}

@@ -1,0 +1,234 @@
+//! The registered types, as a backend remembers them. Schemas are compiled when they are first needed, and
+//! again only when they have changed.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use crate::dcb::error::{Error, Result, SqlState, nearest};
+use crate::dcb::query::JsonString;
+use crate::dcb::schema::{Fault, Schema, told};
+use crate::dcb::upcast::Form;
+use crate::store::event::NewEvent;
+use crate::store::json::{self, Jsonb};
+use crate::store::spi::Values;
+use crate::store::watch::{Cache, Table};
+use crate::store::{Datum, fmgr};
+
+use super::ALL;
+
+/// How many faults of an event are told.
+pub const FAULTS_TOLD: usize = 20;
+
+thread_local! {
+    static KNOWN: Cache<Registry> = const { Cache::new(Table::EventTypes) };
+    /// The schemas of the last register, by their jsonb without its length word.
+    static SCHEMAS: RefCell<HashMap<Vec<u8>, Rc<Kept>>> = RefCell::default();
+}
+
+/// The registered types, as of what has been accepted of others' changes.
+///
+/// # Errors
+/// 55000 where the table is missing.
+pub fn known() -> Result<Rc<Registry>> {
+    KNOWN.with(|known| known.get(|rows| Registry::load(&rows)))
+}
+
+/// Whether types may have been registered since they were looked at last.
+pub fn has_changed() -> bool {
+    KNOWN.with(Cache::has_changed)
+}
+
+/// All registered types.
+pub struct Registry {
+    types: HashMap<String, BTreeMap<i32, Registered>>,
+    /// What holds for all.
+    all: Registered,
+}
+
+/// What events of one version of a type must fit.
+#[derive(Default)]
+pub struct Registered {
+    pub data: Option<Rc<Kept>>,
+    pub meta: Option<Rc<Kept>>,
+}
+
+/// A schema, compiled when it is first needed.
+pub struct Kept {
+    source: Vec<u8>,
+    argument: &'static str,
+    compiled: OnceCell<Schema>,
+}
+
+impl Kept {
+    /// A schema given as jsonb.
+    pub fn new(schema: Datum, argument: &'static str) -> Self {
+        Self {
+            source: fmgr::varlena(schema).to_vec(),
+            argument,
+            compiled: OnceCell::new(),
+        }
+    }
+
+    /// The schema.
+    ///
+    /// # Errors
+    /// 22023 where it is none.
+    pub fn schema(&self) -> Result<&Schema> {
+        if let Some(schema) = self.compiled.get() {
+            return Ok(schema);
+        }
+        let text = json::text(fmgr::make_varlena(&self.source))?;
+        let schema = Schema::compile(text, self.argument)?;
+        Ok(self.compiled.get_or_init(|| schema))
+    }
+}
+
+impl Registry {
+    /// From the table's rows: type, schema_version, data_schema, meta_schema.
+    fn load(rows: &[Values]) -> Result<Self> {
+        let mut before = SCHEMAS.take();
+        let mut kept = HashMap::new();
+        let mut keep = |column: Option<Datum>, argument| {
+            let schema = Kept::new(column?, argument);
+            let source = schema.source.clone();
+            let entry = kept.entry(source);
+            Some(Rc::clone(entry.or_insert_with_key(|source| {
+                before.remove(source).unwrap_or_else(|| Rc::new(schema))
+            })))
+        };
+        let mut loaded = Self {
+            types: HashMap::new(),
+            all: Registered::default(),
+        };
+        for row in rows {
+            let name = row[0].map_or(Ok(""), fmgr::text)?;
+            let version = row[1].map_or(0, |d| d.value() as i32);
+            let registered = Registered {
+                data: keep(row[2], "json_schema"),
+                meta: keep(row[3], "meta_schema"),
+            };
+            if name == ALL {
+                loaded.all = registered;
+            } else {
+                let versions = loaded.types.entry(name.to_owned()).or_default();
+                versions.insert(version, registered);
+            }
+        }
+        SCHEMAS.replace(kept);
+        Ok(loaded)
+    }
+
+    /// Whether nothing is registered.
+    pub fn is_empty(&self) -> bool {
+        self.types.is_empty() && self.all.meta.is_none()
+    }
+
+    /// The names of the types.
+    pub fn names(&self) -> Vec<&str> {
+        self.types.keys().map(String::as_str).collect()
+    }
+
+    /// All types with their versions.
+    pub fn forms(&self) -> Vec<Form> {
+        let versions = |(name, versions): (&String, &BTreeMap<i32, Registered>)| {
+            let forms = versions.keys().map(|v| Form::new(name, *v));
+            forms.collect::<Vec<_>>()
+        };
+        self.types.iter().flat_map(versions).collect()
+    }
+
+    /// The registered versions of a type, as a list; empty where there is none.
+    pub fn versions(&self, name: &str) -> String {
+        let versions = self.types.get(name).into_iter().flat_map(BTreeMap::keys);
+        let versions: Vec<String> = versions.map(i32::to_string).collect();
+        versions.join(", ")
+    }
+
+    /// The schemas of a version of a type.
+    pub fn get(&self, name: &str, version: i32) -> Option<&Registered> {
+        self.types.get(name)?.get(&version)
+    }
+
+    /// Whether the n-th new event fits.
+    ///
+    /// # Errors
+    /// N5704.
+    pub fn check(&self, event: &NewEvent, n: usize, strict: bool) -> Result<()> {
+        let (name, version) = (event.event_type, event.schema_version);
+        let registered = match self.types.get(name) {
+            None if strict => return Err(self.unknown_type(name, n)),
+            None => &Registered::default(),
+            Some(versions) => versions
+                .get(&version)
+                .ok_or_else(|| self.unknown_version(name, version, n))?,
+        };
+        if registered.data.is_none() && registered.meta.is_none() && self.all.meta.is_none() {
+            return Ok(());
+        }
+        let data = event.data.map(json::Value::document);
+        let meta = event.meta.map(|m| Jsonb::from_datum(m).document());
+        let faults = self.faults(registered, data.as_deref(), meta)?;
+        if faults.is_empty() {
+            return Ok(());
+        }
+        Err(does_not_fit(format!(
+            "event {n}: does not fit type {} version {version}",
+            JsonString(name)
+        ))
+        .detail(told(&faults)))
+    }
+
+    /// What is wrong with data and meta. Without data, null is checked; without meta, an empty object.
+    pub fn faults(
+        &self,
+        registered: &Registered,
+        data: Option<&[u8]>,
+        meta: Option<&[u8]>,
+    ) -> Result<Vec<(&'static str, Fault)>> {
+        let mut faults = Vec::new();
+        let asked = [
+            (
+                &registered.data,
+                "/data",
+                data.unwrap_or(&json::NULL_DOCUMENT),
+            ),
+            (&self.all.meta, "/meta", meta.unwrap_or(&json::EMPTY_OBJECT)),
+            (
+                &registered.meta,
+                "/meta",
+                meta.unwrap_or(&json::EMPTY_OBJECT),
+            ),
+        ];
+        for (schema, part, document) in asked {
+            if let Some(schema) = schema {
+                let room = FAULTS_TOLD - faults.len();
+                let found = schema.schema()?.faults(document, room);
+                faults.extend(found.into_iter().map(|fault| (part, fault)));
+            }
+        }
+        Ok(faults)
+    }
+
+    fn unknown_type(&self, name: &str, n: usize) -> Error {
+        let message = format!("event {n}: type {} is not registered", JsonString(name));
+        let error = does_not_fit(message);
+        match nearest(name, &self.names()) {
+            Some(near) => error.hint(format!("Did you mean {}?", JsonString(near))),
+            None => error.hint("Register it with en57_register_type(): en57.strict_types is on."),
+        }
+    }
+
+    fn unknown_version(&self, name: &str, version: i32, n: usize) -> Error {
+        does_not_fit(format!(
+            "event {n}: version {version} of type {} is not registered",
+            JsonString(name)
+        ))
+        .detail(format!("Registered is {}.", self.versions(name)))
+        .hint("Set schema_version of the event, or register the version with en57_register_type().")
+    }
+}
+
+fn does_not_fit(message: String) -> Error {
+    Error::new(SqlState::DoesNotFit, message)
+}

@@ -1,0 +1,66 @@
+//! Event types and upcasters.
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::schema::{self, Wanted};
+use crate::sql_function;
+use crate::store::fmgr::{self, Args};
+use crate::store::{Datum, rows, tuple};
+use crate::upcast;
+
+/// What a function that returns void returns.
+const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
+
+sql_function!(en57_register_type, |args: &Args| {
+    schema::register(args.text(0)?, args.i32(1), args.datum(2), args.datum(3))?;
+    DONE
+});
+
+sql_function!(en57_unregister_type, |args: &Args| {
+    let gone = schema::unregister(args.text(0)?, args.i32(1))?;
+    Ok(Some(Datum::from(gone)))
+});
+
+sql_function!(en57_check_type, |args: &Args| {
+    let max_count = args.i64(5).unwrap_or(i64::MAX);
+    if max_count < 0 {
+        return Err(Error::new(
+            SqlState::InvalidParameter,
+            "max_count must not be negative",
+        ));
+    }
+    let wanted = Wanted {
+        name: args.text(0)?,
+        version: args.i32(1),
+        schemas: [args.datum(2), args.datum(3)],
+        partition: args.text(4)?,
+        max_count,
+    };
+    rows::respond_at_once(args, |put: rows::Put<4>| {
+        schema::check_stored(&wanted, |misfit| {
+            let text = |t: &str| Some(fmgr::make_varlena(t.as_bytes()));
+            put([
+                Some(Datum::from(misfit.position)),
+                text(&misfit.partition),
+                Some(Datum::from(misfit.version)),
+                text(&misfit.faults),
+            ])
+        })
+    })
+});
+
+sql_function!(en57_register_upcaster, |args: &Args| {
+    upcast::register(&upcast::Request {
+        name: args.text(0)?,
+        version: args.i32(1),
+        function: args.oid(2),
+        to_name: args.text(3)?,
+        to_version: args.i32(4),
+        event_type: tuple::event_type(args)?,
+    })?;
+    DONE
+});
+
+sql_function!(en57_drop_upcaster, |args: &Args| {
+    upcast::drop(args.text(0)?, args.i32(1))?;
+    DONE
+});

@@ -1,0 +1,144 @@
+//! The registered upcasters, as a backend remembers them.
+
+use std::ffi::CString;
+use std::rc::Rc;
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::key::{Namespace, key};
+use crate::dcb::upcast::{Chains, Form};
+use crate::store::function::Function;
+use crate::store::spi::Values;
+use crate::store::watch::{Cache, Table};
+use crate::store::{fmgr, guard};
+
+thread_local! {
+    static KNOWN: Cache<Definitions> = const { Cache::new(Table::Upcasters) };
+}
+
+/// The upcasters, as of what has been accepted of others' changes.
+///
+/// # Errors
+/// 55000 where the table is missing.
+pub fn known() -> Result<Rc<Definitions>> {
+    KNOWN.with(|known| known.get(|rows| Definitions::load(&rows)))
+}
+
+/// Whether upcasters may have changed since they were looked at last.
+pub fn has_changed() -> bool {
+    KNOWN.with(Cache::has_changed)
+}
+
+/// A number that changes whenever upcasters do, their functions' bodies included; 0 where there is none. What
+/// was made of upcast events, and is to be used again, is kept with it. It survives a dump, unless a function
+/// has a body in standard SQL.
+///
+/// # Errors
+/// 55000 where the table is missing.
+pub fn generation() -> Result<i64> {
+    Ok(known()?.generation)
+}
+
+/// All upcasters, in the order of types and versions.
+pub struct Definitions {
+    chains: Chains,
+    steps: Vec<Step>,
+    generation: i64,
+}
+
+/// One upcaster.
+pub struct Step {
+    /// What it takes.
+    pub from: Form,
+    /// What it makes.
+    pub to: Form,
+    /// Its function, with schema and argument types.
+    pub name: String,
+    /// Where its function finds bare names.
+    pub path: CString,
+    function: Option<Function>,
+}
+
+impl Definitions {
+    /// From the table's rows: type, from_version, to_type, to_version, function, search_path.
+    pub fn load(rows: &[Values]) -> Result<Self> {
+        let mut steps: Vec<Step> = rows.iter().map(Step::load).collect::<Result<_>>()?;
+        steps.sort_by(|a, b| a.from.cmp(&b.from));
+        let forms = steps.iter().map(|s| (s.from.clone(), s.to.clone()));
+        let chains = Chains::new(forms.collect())?;
+        let generation = match steps.as_slice() {
+            [] => 0,
+            steps => key(Namespace::Document, told(steps).as_bytes()),
+        };
+        Ok(Self {
+            chains,
+            steps,
+            generation,
+        })
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Which type and version becomes which.
+    pub fn chains(&self) -> &Chains {
+        &self.chains
+    }
+
+    /// The n-th upcaster.
+    pub fn step(&self, n: usize) -> &Step {
+        &self.steps[n]
+    }
+
+    /// All of them, as they are declared.
+    pub fn forms(&self) -> Vec<(Form, Form)> {
+        let forms = self.steps.iter().map(|s| (s.from.clone(), s.to.clone()));
+        forms.collect()
+    }
+}
+
+/// All that makes upcasters what they are.
+fn told(steps: &[Step]) -> String {
+    let told = steps.iter().map(|s| {
+        let body = s.function.as_ref().map(Function::body).unwrap_or_default();
+        format!("{} {} {} {:?} {body}\0", s.from, s.to, s.name, s.path)
+    });
+    told.collect()
+}
+
+impl Step {
+    fn load(row: &Values) -> Result<Self> {
+        let text = |n: usize| row[n].map_or(Ok(""), fmgr::text);
+        let number = |n: usize| row[n].map_or(0, |d| d.value() as i32);
+        Ok(Self {
+            from: Form::new(text(0)?, number(1)),
+            to: Form::new(text(2)?, number(3)),
+            name: text(4)?.to_owned(),
+            path: guard::text(text(5)?),
+            function: Function::named(text(4)?),
+        })
+    }
+
+    /// What errors call it.
+    pub fn title(&self) -> String {
+        format!("upcaster {} of {}", self.name, self.from)
+    }
+
+    /// Its function.
+    ///
+    /// # Errors
+    /// 42883 where it is gone.
+    pub fn function(&self) -> Result<&Function> {
+        let found = self.function.as_ref();
+        found.filter(|f| f.is_there()).ok_or_else(|| {
+            Error::new(
+                SqlState::UndefinedFunction,
+                format!("the function of {} does not exist", self.title()),
+            )
+            .hint(
+                "Create the function again, or register another one with en57_register_upcaster().",
+            )
+        })
+    }
+}

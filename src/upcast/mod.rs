@@ -1,0 +1,98 @@
+//! Upcasters: events of old types and versions are given to readers as the newest ones.
+//!
+//! Which becomes which is declared (`dcb::upcast`), so what a query for a new name means for events that are
+//! stored under an old one is known without calling a function: [`Sought`] holds both forms of a query. The
+//! functions change data and meta alone, and run when an event has been found ([`Upcasters`]).
+
+mod definitions;
+mod register;
+mod run;
+
+pub use definitions::{Definitions, generation, has_changed, known};
+pub use register::{Request, drop, register};
+pub use run::Upcasters;
+
+use std::rc::Rc;
+
+use crate::dcb::error::Result;
+use crate::dcb::query::Query;
+use crate::store::event::Row;
+use crate::store::transaction;
+
+/// What a reader wants of upcasting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upcast {
+    /// Events as they have become.
+    Run,
+    /// Events that match by what they have become; they themselves are not looked at.
+    Names,
+    /// Events as they are stored, found by what they are stored as.
+    No,
+}
+
+/// A query as it was asked, and as the events that it means are stored. All that scans, locks or asks for
+/// frontiers takes the latter; what it finds is compared with the former.
+pub struct Sought {
+    asked: Query,
+    /// Where it differs.
+    stored: Option<Query>,
+    /// Where any type has another name than it is stored with.
+    names: Option<Rc<Definitions>>,
+}
+
+impl Sought {
+    /// A query by the names that these definitions give.
+    pub fn by(asked: Query, definitions: &Rc<Definitions>) -> Self {
+        let renames = definitions.chains().renames();
+        Self {
+            stored: definitions.chains().as_stored(&asked),
+            names: renames.then(|| Rc::clone(definitions)),
+            asked,
+        }
+    }
+
+    /// A query by the names under which events are stored.
+    pub fn as_stored(asked: Query) -> Self {
+        Self {
+            asked,
+            stored: None,
+            names: None,
+        }
+    }
+
+    /// A query by the names that readers see now; in a repeating transaction, that they saw first.
+    ///
+    /// # Errors
+    /// 55000 where the table is missing.
+    pub fn now(asked: Query) -> Result<Self> {
+        Ok(Self::by(asked, &for_readers()?))
+    }
+
+    /// The query that finds all that may match.
+    pub fn stored(&self) -> &Query {
+        self.stored.as_ref().unwrap_or(&self.asked)
+    }
+
+    /// Whether a stored event matches.
+    ///
+    /// # Errors
+    /// Those of damaged rows.
+    pub fn matches(&self, row: &Row) -> Result<bool> {
+        let mut event = row.matchable()?;
+        if let Some(definitions) = &self.names {
+            let name = definitions
+                .chains()
+                .name_of(row.event_type()?, row.schema_version());
+            event.call_it(name);
+        }
+        Ok(self.asked.matches(&event))
+    }
+}
+
+/// The definitions that reads go by. Where reads repeat, so do they.
+///
+/// # Errors
+/// 55000 where the table is missing.
+pub fn for_readers() -> Result<Rc<Definitions>> {
+    Ok(transaction::kept_definitions(known()?))
+}

@@ -1,0 +1,188 @@
+//! Registering and dropping upcasters.
+//!
+//! What changes names changes which keys a condition locks. So nobody appends anywhere while names change: an
+//! append has either ended before, or sees the new names when it has the root's lock.
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::limits;
+use crate::dcb::upcast::{Chains, Form};
+use crate::projection::{as_keeper, exclude_appends};
+use crate::schema;
+use crate::store::catalog::{self, Exclusion};
+use crate::store::function::Function;
+use crate::store::partition::Access;
+use crate::store::spi::{self, Type};
+use crate::store::{Datum, Oid, fmgr, rights, transaction};
+
+use super::definitions::{Definitions, known};
+
+/// What is to be registered, as the caller said it.
+pub struct Request<'a> {
+    /// The type.
+    pub name: Option<&'a str>,
+    /// Its version.
+    pub version: Option<i32>,
+    /// The function.
+    pub function: Option<Oid>,
+    /// The type that it becomes; none: the same.
+    pub to_name: Option<&'a str>,
+    /// The version that it becomes; none: the next one, or 1 of another type.
+    pub to_version: Option<i32>,
+    /// The row type en57_event.
+    pub event_type: Oid,
+}
+
+/// Registers an upcaster, in place of the one that there is.
+///
+/// # Errors
+/// 22004, 22023, 54000 for what cannot be; 42501 where the function is somebody else's.
+pub fn register(request: &Request) -> Result<()> {
+    catalog::demand_writable("en57_register_upcaster()");
+    let from = form("type", request.name, "from_version", request.version)?;
+    let to_name = request.to_name.unwrap_or(&from.name);
+    let next = if to_name == from.name {
+        from.version.saturating_add(1)
+    } else {
+        1
+    };
+    let to_version = Some(request.to_version.unwrap_or(next));
+    let to = form("to_type", Some(to_name), "to_version", to_version)?;
+    let function = checked(request)?;
+    let path = rights::path_of_caller();
+    let before = known_alone()?;
+    let others = before.forms().into_iter().filter(|(f, _)| *f != from);
+    let after = Chains::new(others.chain([(from.clone(), to.clone())]).collect())?;
+    let registered = schema::known()?.forms();
+    after.check_against(before.chains(), Some(&from), &registered)?;
+    change(&before, &after, || {
+        spi::run(
+            "INSERT INTO en57.upcasters AS u (type, from_version, to_type, to_version, function, search_path)
+             VALUES ($1, $2::integer, $3, $4::integer, $5, $6)
+             ON CONFLICT (type, from_version) DO UPDATE
+                 SET to_type = excluded.to_type, to_version = excluded.to_version, function = excluded.function,
+                     search_path = excluded.search_path, registered_at = now()",
+            &[
+                text(&from.name),
+                number(from.version),
+                text(&to.name),
+                number(to.version),
+                text(&function),
+                text(&path.to_string_lossy()),
+            ],
+        )
+        .map(drop_rows)
+    })
+}
+
+/// Drops an upcaster.
+///
+/// # Errors
+/// 42704 where there is none; 22023 where others lead to it.
+pub fn drop(name: Option<&str>, version: Option<i32>) -> Result<()> {
+    catalog::demand_writable("en57_drop_upcaster()");
+    let from = form("type", name, "from_version", version)?;
+    let before = known_alone()?;
+    let mut forms = before.forms();
+    forms.retain(|(f, _)| *f != from);
+    if forms.len() == before.forms().len() {
+        return Err(Error::new(
+            SqlState::UndefinedObject,
+            format!("there is no upcaster of {from}"),
+        )
+        .hint("The view en57_upcasters shows all that there are."));
+    }
+    let after = Chains::new(forms)?;
+    after.check_against(before.chains(), None, &schema::known()?.forms())?;
+    change(&before, &after, || {
+        spi::run(
+            "DELETE FROM en57.upcasters WHERE type = $1 AND from_version = $2",
+            &[text(&from.name), number(from.version)],
+        )
+        .map(drop_rows)
+    })
+}
+
+fn drop_rows(_: Vec<spi::Values>) {}
+
+/// The upcasters, which nobody else changes until the transaction ends.
+fn known_alone() -> Result<std::rc::Rc<Definitions>> {
+    as_keeper(|| spi::command("LOCK TABLE en57.upcasters IN SHARE ROW EXCLUSIVE MODE"))?;
+    known()
+}
+
+/// Makes a change, while nobody appends if it changes names. A repeating transaction sees its own.
+fn change(before: &Definitions, after: &Chains, body: impl FnOnce() -> Result<()>) -> Result<()> {
+    if after.renames_unlike(before.chains()) {
+        let store = catalog::store()?;
+        store.lock(Exclusion::OfAttaching);
+        let mut places = store.all()?;
+        places.sort_by_key(|(_, table)| table.to_u32());
+        for (name, _) in places {
+            exclude_appends(&*store.partition(Some(&name), Access::Own)?);
+        }
+    }
+    transaction::own_definitions();
+    as_keeper(body)
+}
+
+fn form(name: &str, said: Option<&str>, version: &str, number: Option<i32>) -> Result<Form> {
+    let null = |what| Error::new(SqlState::NullNotAllowed, format!("{what} must not be NULL"));
+    let said = said.ok_or_else(|| null(name))?;
+    let number = number.ok_or_else(|| null(version))?;
+    if said.is_empty() || said == schema::ALL {
+        return Err(invalid(format!("{name} must be the name of a type")));
+    }
+    if said.len() > limits::TYPE_BYTES {
+        let message = format!("{name} is longer than {} bytes", limits::TYPE_BYTES);
+        return Err(Error::new(SqlState::LimitExceeded, message));
+    }
+    if number < 1 {
+        return Err(invalid(format!("{version} must be 1 or greater")));
+    }
+    Ok(Form::new(said, number))
+}
+
+/// The function's name, if it is one that can upcast, and that the caller may have run with its owner's
+/// rights.
+fn checked(request: &Request) -> Result<String> {
+    let Some(oid) = request.function else {
+        return Err(Error::new(
+            SqlState::NullNotAllowed,
+            "upcaster must not be NULL",
+        ));
+    };
+    let function = Function::of(oid).ok_or_else(|| {
+        let message = format!("upcaster: there is no function with oid {}", oid.to_u32());
+        Error::new(SqlState::UndefinedFunction, message)
+    })?;
+    let event = request.event_type;
+    if !function.plain || function.arguments != [event] || function.result != event {
+        return Err(invalid(
+            "upcaster must be a function (en57_event) returning en57_event".into(),
+        )
+        .detail(format!("It is {}.", function.name())));
+    }
+    if function.volatile {
+        return Err(invalid("upcaster must not be VOLATILE".into())
+            .detail("It is called whenever an event is read, and must change nothing.")
+            .hint("Declare it IMMUTABLE, or STABLE where it looks into tables."));
+    }
+    if !rights::has_rights_of(function.owner) {
+        let message = format!("must be owner of function {}", function.name());
+        return Err(Error::new(SqlState::InsufficientPrivilege, message)
+            .detail("An upcaster runs with the rights of its owner."));
+    }
+    Ok(function.name())
+}
+
+fn text(value: &str) -> (Type, Option<Datum>) {
+    (Type::Text, Some(fmgr::make_varlena(value.as_bytes())))
+}
+
+fn number(value: i32) -> (Type, Option<Datum>) {
+    (Type::Bigint, Some(Datum::from(i64::from(value))))
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(SqlState::InvalidParameter, message)
+}

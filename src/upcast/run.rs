@@ -1,0 +1,191 @@
+//! Calling upcasters, and seeing to it that an event stays the event that it is.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::upcast::Chain;
+use crate::store::array::TextArray;
+use crate::store::event::{COLUMN_NAMES, Column, EVENT_COLUMNS, Row, meta_text};
+use crate::store::function::{Callable, Whereabouts};
+use crate::store::json::Jsonb;
+use crate::store::tuple::{self, RowType};
+use crate::store::{Datum, fmgr, rights};
+
+use super::definitions::{Definitions, Step};
+
+/// The columns of an event.
+type Columns = [Option<Datum>; EVENT_COLUMNS];
+
+/// Upcasters that are ready to be called, for as long as the current memory context.
+pub struct Upcasters<'d> {
+    definitions: &'d Rc<Definitions>,
+    prepared: RefCell<HashMap<usize, Rc<Prepared<'d>>>>,
+}
+
+struct Prepared<'d> {
+    step: &'d Step,
+    callable: Callable<'d>,
+    event_type: RowType,
+    at: Whereabouts,
+}
+
+impl<'d> Upcasters<'d> {
+    /// None is prepared before it is needed.
+    pub fn new(definitions: &'d Rc<Definitions>) -> Self {
+        Self {
+            definitions,
+            prepared: RefCell::default(),
+        }
+    }
+
+    /// What a stored event has become; `None`: it is as it was.
+    ///
+    /// # Errors
+    /// 42883 where a function is gone; 22004, 22023 where it breaks the rules; its own, by unwinding.
+    #[inline]
+    pub fn row(&self, row: &Row) -> Result<Option<Row>> {
+        let chains = self.definitions.chains();
+        let chain = chains.of(row.event_type()?, row.schema_version());
+        let Some(chain) = chain else { return Ok(None) };
+        let columns = self.through(chain, tuple::event_columns(row))?;
+        Ok(Some(row.upcast(&columns)))
+    }
+
+    /// The same of an event's columns.
+    ///
+    /// # Errors
+    /// As [`Self::row`].
+    pub fn columns(&self, columns: Columns) -> Result<Columns> {
+        let name = columns[Column::Type as usize].map_or(Ok(""), fmgr::text)?;
+        match self.definitions.chains().of(name, version(&columns)) {
+            Some(chain) => self.through(chain, columns),
+            None => Ok(columns),
+        }
+    }
+
+    fn through(&self, chain: &Chain, mut columns: Columns) -> Result<Columns> {
+        for n in &chain.steps {
+            columns = self.prepared(*n)?.call(columns)?;
+        }
+        Ok(columns)
+    }
+
+    fn prepared(&self, n: usize) -> Result<Rc<Prepared<'d>>> {
+        if let Some(prepared) = self.prepared.borrow().get(&n) {
+            return Ok(Rc::clone(prepared));
+        }
+        let definitions: &'d Definitions = self.definitions;
+        let step = definitions.step(n);
+        let function = step.function()?;
+        let prepared = Rc::new(Prepared {
+            step,
+            callable: function.prepare(),
+            event_type: RowType::of(function.arguments[0]),
+            at: Whereabouts::new(&step.title()),
+        });
+        self.prepared.borrow_mut().insert(n, Rc::clone(&prepared));
+        Ok(prepared)
+    }
+}
+
+impl Prepared<'_> {
+    fn call(&self, mut before: Columns) -> Result<Columns> {
+        let position = before[0].map_or(0, |d| d.value() as i64);
+        let event = self.event_type.make(&mut before)?;
+        self.at.at(position, position);
+        let answer = self.at.tell(|| {
+            rights::with_path(&self.step.path, || {
+                self.callable.call_read_only([Some(event)])
+            })
+        });
+        let refused = |state, what: String| {
+            let error = Error::new(state, format!("{} {what}", self.step.title()));
+            match position {
+                0 => error,
+                _ => error.detail(format!("The event is at position {position}.")),
+            }
+        };
+        let Some(answer) = answer else {
+            return Err(refused(SqlState::NullNotAllowed, "returned NULL".into())
+                .hint("An event can be changed when it is read, not left out."));
+        };
+        let mut after: Columns = tuple::columns(answer)?;
+        if let Some(column) = changed(&before, &after)? {
+            return Err(refused(
+                SqlState::InvalidParameter,
+                format!("must not change {column}"),
+            )
+            .hint(
+                "It may change data and meta, but not correlation_id and causation_id in meta.",
+            ));
+        }
+        let Step { from, to, .. } = self.step;
+        let name = after[Column::Type as usize].map(fmgr::text).transpose()?;
+        let number = version(&after);
+        if ![&*from.name, &*to.name].map(Some).contains(&name)
+            || ![from.version, to.version].contains(&number)
+        {
+            return Err(refused(
+                SqlState::InvalidParameter,
+                "returned another type or version than it is registered for".into(),
+            )
+            .hint(format!(
+                "It is registered to return {to}; it may leave both as they are."
+            )));
+        }
+        after[Column::Type as usize] = Some(fmgr::make_varlena(to.name.as_bytes()));
+        after[Column::SchemaVersion as usize] = Some(Datum::from(to.version));
+        Ok(after)
+    }
+}
+
+fn version(columns: &Columns) -> i32 {
+    columns[Column::SchemaVersion as usize].map_or(0, |d| d.value() as i32)
+}
+
+/// The name of something that was changed and must not be.
+fn changed(before: &Columns, after: &Columns) -> Result<Option<String>> {
+    for column in [
+        Column::Position,
+        Column::Id,
+        Column::Tags,
+        Column::Stream,
+        Column::StreamVersion,
+        Column::OccurredAt,
+        Column::RecordedAt,
+        Column::Partition,
+    ] {
+        if !is_same(column, before[column as usize], after[column as usize])? {
+            let name = COLUMN_NAMES[column as usize].to_string_lossy();
+            return Ok(Some(name.into_owned()));
+        }
+    }
+    let meta = |columns: &Columns| columns[Column::Meta as usize];
+    if meta(after).is_some_and(|m| !Jsonb::from_datum(m).is_object()) {
+        return Ok(Some("meta into anything but an object".into()));
+    }
+    for key in ["correlation_id", "causation_id"] {
+        if meta_text(meta(before), key)? != meta_text(meta(after), key)? {
+            return Ok(Some(key.into()));
+        }
+    }
+    Ok(None)
+}
+
+fn is_same(column: Column, before: Option<Datum>, after: Option<Datum>) -> Result<bool> {
+    let (Some(before), Some(after)) = (before, after) else {
+        return Ok(before.is_none() && after.is_none());
+    };
+    Ok(match column {
+        Column::Id => fmgr::uuid(before) == fmgr::uuid(after),
+        Column::Stream | Column::Partition => fmgr::varlena(before) == fmgr::varlena(after),
+        Column::Tags => {
+            let texts = |d| TextArray::from_datum(d, "tags ")?.texts();
+            // One with NULLs or of several dimensions is none that en57 has made.
+            texts(after).is_ok_and(|after: Vec<&str>| texts(before).is_ok_and(|b| b == after))
+        }
+        _ => before.value() == after.value(),
+    })
+}
