@@ -24,6 +24,7 @@ use crate::store::rights::{self, SAFE_PATH};
 use crate::store::spi::{self, Type};
 use crate::store::worker::{self as process, Process};
 use crate::store::{Datum, catalog, fmgr, launch, settings};
+use crate::upcast::Sought;
 
 /// The versions of the extension's tables that this library can work on.
 const SCHEMAS: &[&str] = &[env!("CARGO_PKG_VERSION")];
@@ -324,7 +325,8 @@ impl Worker {
             let Ok(places) = Places::find(store, Some(&name), Access::Own) else {
                 continue;
             };
-            let frontier = places.current_frontier(&counter, &everything);
+            let frontier =
+                places.current_frontier(&counter, &Sought::as_stored(everything.clone()));
             // It is set back where positions begin at 1 again.
             let told = self.told.get(&name).filter(|t| **t <= frontier);
             let told = told.copied().unwrap_or_default();

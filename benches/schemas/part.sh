@@ -1,3 +1,5 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # sourced by run.sh
+
 # What appends pay for a check against a JSON Schema.
 schemas() {
     local name round clients sync

@@ -16,10 +16,10 @@ use crate::store::{Datum, Oid, catalog, watch};
 
 use super::definition::Definition;
 
-/// How often the way has changed in which reads hand out stored events: what was folded before it is not what
-/// would be folded now. Nothing changes it yet.
+/// Tells in which way reads hand out stored events: what was folded in another one is not what would be folded
+/// now. Where that cannot be known, reading will say why.
 fn generation() -> i64 {
-    0
+    crate::upcast::generation().unwrap_or_default()
 }
 
 /// The snapshots of one fold and query, in the course of one read.

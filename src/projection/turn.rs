@@ -11,6 +11,7 @@ use crate::store::partition::Access;
 use crate::store::position::Counter;
 use crate::store::spi::{self, Type};
 use crate::store::{Datum, Oid, rights, transaction};
+use crate::upcast::{self, Sought};
 
 use super::definition::{self, Projection, as_keeper};
 use super::run::{Deferral, Progress, error_json};
@@ -81,7 +82,8 @@ fn look(store: &'static Store, projection: &Projection, after: i64) -> Result<To
 /// appended: the worker must not be stopped by transactions that do not end.
 fn head(store: &'static Store, projection: &Projection) -> Result<i64> {
     let places = Places::find(store, Some(&projection.partition), Access::Own)?;
-    Ok(places.current_frontier(&Counter::of(store)?, &projection.query))
+    let sought = Sought::by(projection.query.clone(), &upcast::known()?);
+    Ok(places.current_frontier(&Counter::of(store)?, &sought))
 }
 
 /// What has come of a turn.

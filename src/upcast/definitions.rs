@@ -35,7 +35,7 @@ pub fn has_changed() -> bool {
 /// # Errors
 /// 55000 where the table is missing.
 pub fn generation() -> Result<i64> {
-    Ok(known()?.generation)
+    Ok(super::for_readers()?.generation)
 }
 
 /// All upcasters, in the order of types and versions.
