@@ -23,9 +23,10 @@ REVOKE EXECUTE ON FUNCTION
     en57_register_upcaster(text, integer, regprocedure, text, integer), en57_drop_upcaster(text, integer)
     FROM PUBLIC;
 GRANT SELECT ON en57_event_types, en57_upcasters TO PUBLIC;
-REVOKE ALL ON en57.projections, en57.projection_dead_letters FROM PUBLIC;
--- It shows projections of partitions that the reader may read.
-GRANT SELECT ON en57_projections TO PUBLIC;
+REVOKE ALL ON en57.projections, en57.projection_dead_letters,
+    en57.rebuilds, en57.rebuild_documents, en57.rebuild_dead_letters FROM PUBLIC;
+-- They show projections of partitions that the reader may read.
+GRANT SELECT ON en57_projections, en57_stat_progress_rebuild TO PUBLIC;
 REVOKE ALL ON en57.folds, en57.snapshots FROM PUBLIC;
 REVOKE ALL ON SEQUENCE en57.fold_number FROM PUBLIC;
 GRANT SELECT ON en57_folds, en57_deciders, en57_snapshots TO PUBLIC;

@@ -25,7 +25,8 @@ CREATE TABLE en57.projections (
     failed_position bigint,
     last_error jsonb,
     created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
-    updated_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+    updated_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    start_position bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE en57.projections IS 'projections: what they handle, with what, and how far they are';
 COMMENT ON COLUMN en57.projections.name IS 'the projection''s name, and that of its documents'' table';
@@ -47,6 +48,7 @@ COMMENT ON COLUMN en57.projections.failed_position IS 'the event that could not 
 COMMENT ON COLUMN en57.projections.last_error IS 'why';
 COMMENT ON COLUMN en57.projections.created_at IS 'when it was created';
 COMMENT ON COLUMN en57.projections.updated_at IS 'when its position or status has changed last';
+COMMENT ON COLUMN en57.projections.start_position IS 'it takes events after this one: where a rebuild begins';
 
 CREATE TABLE en57.projection_dead_letters (
     projection text COLLATE "C" NOT NULL,

@@ -17,7 +17,7 @@ const NAME_BYTES: usize = 63;
 /// How many events are handled together, where nobody says otherwise.
 const BATCH_SIZE: i32 = 500;
 /// Why its creator must own a projection's functions.
-const BECAUSE: &str = "A projection runs its functions with the rights of their owner.";
+pub const BECAUSE: &str = "A projection runs its functions with the rights of their owner.";
 const BATCH_SIZES: std::ops::RangeInclusive<i32> = 1..=10_000;
 
 /// What is to be made, as the caller said it.
@@ -183,7 +183,11 @@ fn check<'a>(request: &Request<'a>) -> Result<Checked<'a>> {
     Ok(checked)
 }
 
-fn check_key_function(oid: Oid, event: Oid) -> Result<Function> {
+/// A function that may say which documents an event belongs to.
+///
+/// # Errors
+/// 42883, 22023, 42501.
+pub fn check_key_function(oid: Oid, event: Oid) -> Result<Function> {
     let form = "(en57_event) returning text or text[]";
     function(oid, "key", form, |f| {
         f.arguments == [event] && [tuple::TEXT, tuple::TEXT_ARRAY].contains(&f.result)
@@ -256,8 +260,8 @@ fn insert(checked: &Checked, partition: &str, table: Option<Oid>, position: i64)
     as_keeper(|| {
         spi::run(
             "INSERT INTO en57.projections (name, mode, partition, query, handler, key, key_function, initial,
-                 document_table, on_error, batch_size, search_path, status, position)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::regclass, $10, $11, $12, $13, $14)",
+                 document_table, on_error, batch_size, search_path, status, position, start_position)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::regclass, $10, $11, $12, $13, $14, $14)",
             &parameters,
         )
         .map(drop)
@@ -287,6 +291,7 @@ fn null(argument: &str) -> Error {
     )
 }
 
-fn invalid(message: impl Into<String>) -> Error {
+/// An argument that does not fit.
+pub fn invalid(message: impl Into<String>) -> Error {
     Error::new(SqlState::InvalidParameter, message)
 }

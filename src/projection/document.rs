@@ -96,7 +96,19 @@ pub type ById<'i> = BTreeMap<String, Vec<&'i Item>>;
 /// # Errors
 /// 54000 for an id of more than a tag's bytes; 22023 for an array of several dimensions or with NULLs.
 pub fn asked_ids(function: &Callable, event: Datum, projection: &str) -> Result<Vec<String>> {
-    let Some(answer) = function.call([Some(event)]) else {
+    ids_told(function, function.call([Some(event)]), projection)
+}
+
+/// The ids in a key function's answer.
+///
+/// # Errors
+/// As [`asked_ids`].
+pub fn ids_told(
+    function: &Callable,
+    answer: Option<Datum>,
+    projection: &str,
+) -> Result<Vec<String>> {
+    let Some(answer) = answer else {
         return Ok(Vec::new());
     };
     let place = format!("the key of projection \"{projection}\" ");
@@ -123,6 +135,15 @@ pub fn asked_ids(function: &Callable, event: Datum, projection: &str) -> Result<
     ids.sort_unstable();
     ids.dedup();
     Ok(ids)
+}
+
+/// The table of a projection's documents is gone.
+pub fn missing_table(projection: &str) -> Error {
+    Error::new(
+        SqlState::NotInPrerequisiteState,
+        format!("the table of projection \"{projection}\" is missing"),
+    )
+    .hint("Drop the projection with en57_drop_projection() and create it again.")
 }
 
 /// A document while events are folded into it.
@@ -166,13 +187,7 @@ impl Documents {
     /// # Errors
     /// 42883 where the function, 55000 where the table is gone; those of the function, by unwinding.
     pub fn fold(&self, projection: &Projection, by_id: ById, at: &Whereabouts) -> Result<()> {
-        let missing = || {
-            Error::new(
-                SqlState::NotInPrerequisiteState,
-                format!("the table of projection \"{}\" is missing", projection.name),
-            )
-            .hint("Drop the projection with en57_drop_projection() and create it again.")
-        };
+        let missing = || missing_table(&projection.name);
         let table = Table::open(self.table).ok_or_else(missing)?;
         let evolve = self.evolve.function(&projection.name)?.prepare();
         let scratch = Scratch::new();

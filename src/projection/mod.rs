@@ -6,6 +6,7 @@ mod create;
 mod definition;
 mod document;
 mod inline;
+pub mod rebuild;
 mod run;
 mod turn;
 mod wait;
@@ -125,6 +126,13 @@ pub fn begin_anew(partition: &str) -> Result<()> {
         })?;
         let paused = projection.status == "paused";
         set(&name, if paused { "paused" } else { "running" }, 0)?;
+        as_keeper(|| {
+            spi::run(
+                "UPDATE en57.projections SET start_position = 0 WHERE name = $1",
+                &[parameter],
+            )
+        })?;
+        rebuild::truncated(&name)?;
     }
     Ok(())
 }
@@ -197,6 +205,7 @@ pub fn remove(name: Option<&str>, keep_table: bool) -> Result<()> {
         Type::Text,
         Some(fmgr::make_varlena(projection.name.as_bytes())),
     );
+    rebuild::drop_of(&projection.name)?;
     as_keeper(|| {
         spi::run(
             "DELETE FROM en57.projection_dead_letters WHERE projection = $1",

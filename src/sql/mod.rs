@@ -13,6 +13,7 @@ mod partitions;
 mod projection;
 mod query;
 mod read;
+mod rebuild;
 mod stream;
 mod subscription;
 mod types;

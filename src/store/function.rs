@@ -272,13 +272,18 @@ impl Callable<'_> {
         if !self.is_own {
             return self.invoke(arguments);
         }
+        self.often(|function| function.invoke(arguments))
+    }
+
+    /// Runs what invokes it many times: with its owner's rights, on one snapshot of now.
+    pub fn often<T>(&self, body: impl FnOnce(&Self) -> T) -> T {
         rights::as_role(self.function.owner, || {
             // SAFETY: PostgreSQL balances the stack of snapshots at abort.
             unsafe {
                 pg_sys::CommandCounterIncrement();
                 pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
             }
-            let result = self.invoke(arguments);
+            let result = body(self);
             // SAFETY: pushed above.
             unsafe { pg_sys::PopActiveSnapshot() };
             result
@@ -306,7 +311,11 @@ impl Callable<'_> {
         })
     }
 
-    fn invoke<const N: usize>(&self, arguments: [Option<Datum>; N]) -> Option<Datum> {
+    /// Calls it within [`Self::often`].
+    pub fn invoke<const N: usize>(&self, arguments: [Option<Datum>; N]) -> Option<Datum> {
+        if self.function.strict && arguments.iter().any(Option::is_none) {
+            return None;
+        }
         // SAFETY: room for the struct and N arguments, zeroed, in the current memory context. The function
         // is called inside pgrx's guard: its errors arrive here as panics; nothing inside has a destructor.
         unsafe {

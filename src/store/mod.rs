@@ -35,6 +35,7 @@ pub mod lookup;
 mod page;
 pub mod partition;
 pub mod position;
+pub mod procedure;
 pub mod rights;
 pub mod rows;
 pub mod scan;

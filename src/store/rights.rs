@@ -28,20 +28,27 @@ pub fn as_role<T>(role: Oid, body: impl FnOnce() -> T) -> T {
 
 /// Runs with a search path. An error inside gives the caller's back at abort.
 pub fn with_path<T>(path: &CStr, body: impl FnOnce() -> T) -> T {
+    with_settings(&[(c"search_path", path)], body)
+}
+
+/// Runs with settings that anybody may change. An error inside gives the old ones back at abort.
+pub fn with_settings<T>(settings: &[(&CStr, &CStr)], body: impl FnOnce() -> T) -> T {
     // SAFETY: as PostgreSQL's function manager does it for SET clauses; transaction and subtransaction
     // abort end the level of settings.
     unsafe {
         let level = pg_sys::NewGUCNestLevel();
-        pg_sys::set_config_option(
-            c"search_path".as_ptr(),
-            path.as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_SAVE,
-            true,
-            0,
-            false,
-        );
+        for (name, value) in settings {
+            pg_sys::set_config_option(
+                name.as_ptr(),
+                value.as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_SAVE,
+                true,
+                0,
+                false,
+            );
+        }
         let result = body();
         pg_sys::AtEOXact_GUC(true, level);
         result

@@ -195,3 +195,9 @@ pub fn effective_key(key: i64) -> i64 {
         bits => key & ((1i64 << bits) - 1),
     }
 }
+
+/// How long PostgreSQL lets the session wait for a lock, in milliseconds; 0: for ever.
+pub fn lock_timeout_ms() -> i32 {
+    // SAFETY: reads a setting.
+    unsafe { pg_sys::LockTimeout }
+}

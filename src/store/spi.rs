@@ -25,6 +25,14 @@ pub enum Type {
     Oid,
     /// `timestamptz`
     Time,
+    /// `text[]`
+    Texts,
+    /// `bigint[]`
+    Bigints,
+    /// `jsonb[]`
+    Jsonbs,
+    /// `timestamptz[]`
+    Times,
 }
 
 impl Type {
@@ -35,6 +43,10 @@ impl Type {
             Self::Jsonb => pg_sys::JSONBOID,
             Self::Oid => pg_sys::OIDOID,
             Self::Time => pg_sys::TIMESTAMPTZOID,
+            Self::Texts => pg_sys::TEXTARRAYOID,
+            Self::Bigints => pg_sys::INT8ARRAYOID,
+            Self::Jsonbs => pg_sys::JSONBARRAYOID,
+            Self::Times => pg_sys::TIMESTAMPTZARRAYOID,
         }
     }
 }

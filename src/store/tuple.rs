@@ -175,6 +175,8 @@ pub const VOID: Oid = pg_sys::VOIDOID;
 pub const JSONB: Oid = pg_sys::JSONBOID;
 /// `text`
 pub const TEXT: Oid = pg_sys::TEXTOID;
+/// `timestamptz`
+pub const TIMESTAMPTZ: Oid = pg_sys::TIMESTAMPTZOID;
 /// `text[]`
 pub const TEXT_ARRAY: Oid = pg_sys::TEXTARRAYOID;
 
@@ -227,8 +229,14 @@ pub fn detoasted(datum: Datum) -> Datum {
 
 /// A copy of a varlena value, detoasted, in the current memory context.
 pub fn copied(datum: Datum) -> Datum {
-    // SAFETY: callers hold a datum of a varlena type.
+    // SAFETY: as above.
     unsafe { Datum::from(pg_sys::pg_detoast_datum_copy(datum.cast_mut_ptr())) }
+}
+
+/// Frees a value that [`copied`] or [`detoasted`] has made, or that a statement has returned.
+pub fn free(datum: Datum) {
+    // SAFETY: callers own the value, and do not use it afterwards.
+    unsafe { pg_sys::pfree(datum.cast_mut_ptr()) };
 }
 
 /// The type of a row type's n-th column, from 0.

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::cluster::{Cluster, OwnCluster, as_user, await_that, until};
 use crate::session::{Session, state};
 
-fn kill_9(pid: i32) {
+pub fn kill_9(pid: i32) {
     let status = as_user(&["sh", "-c", &format!("kill -9 {pid}")])
         .status()
         .expect("kill runs");

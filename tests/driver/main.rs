@@ -34,6 +34,7 @@ mod polling;
 mod prepare;
 mod project;
 mod race;
+mod rebuild;
 mod repeat;
 mod restart;
 mod status;

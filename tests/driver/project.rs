@@ -15,10 +15,10 @@ use crate::crew::crew;
 use crate::random::{Random, scaled};
 use crate::session::{Session, state, told};
 
-const CLIENTS: usize = 16;
+pub const CLIENTS: usize = 16;
 
 /// A fold that depends on the order: a chain of hashes, and the positions that went into it.
-const EVOLVE: &str = "
+pub const EVOLVE: &str = "
     CREATE FUNCTION chain(doc jsonb, e en57_event) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
         SELECT CASE WHEN e.type = 'removed' THEN NULL ELSE
             jsonb_build_object('sum', md5(coalesce(doc->>'sum', '') || e.position), 'n', coalesce((doc->>'n')::int, 0) + 1) END
@@ -32,18 +32,18 @@ const EVOLVE: &str = "
         INSERT INTO noted SELECT u.position, substr(t, 3) FROM unnest(e) u, unnest(u.tags) t WHERE t LIKE 'd:%'
     $$";
 
-fn create(session: &mut Session, name: &str, key: &str, mode: &str) {
+pub fn create(session: &mut Session, name: &str, key: &str, mode: &str) {
     session.run(&format!(
         "SELECT en57_create_document_projection('{name}', '{{\"types\": [\"changed\", \"removed\"]}}', {key},
              'chain(jsonb,en57_event)', mode => '{mode}')"
     ));
 }
 
-const BY_TAG: &str = "'tag:d:'";
-const BY_FUNCTION: &str = "'of_event(en57_event)'::regprocedure";
+pub const BY_TAG: &str = "'tag:d:'";
+pub const BY_FUNCTION: &str = "'of_event(en57_event)'::regprocedure";
 
 /// Documents that are not what plain SQL makes of the log, or are missing, or too many.
-fn wrong(session: &mut Session, table: &str) -> i64 {
+pub fn wrong(session: &mut Session, table: &str) -> i64 {
     session.number(&format!(
         "WITH folded AS (
              SELECT substr(t, 3) AS id, chain_of(e ORDER BY e.position) AS doc, max(e.position) AS position
@@ -55,7 +55,7 @@ fn wrong(session: &mut Session, table: &str) -> i64 {
 }
 
 /// Appends until it is told to stop, some of it rolled back; returns how many transactions have committed.
-fn write(
+pub fn write(
     session: &mut Session,
     seed: u64,
     documents: usize,
@@ -134,7 +134,7 @@ fn sixteen_writers_to_a_hundred_documents() {
 }
 
 /// Lets the others end, also when something has failed.
-struct End<'a>(&'a AtomicBool);
+pub struct End<'a>(pub &'a AtomicBool);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {

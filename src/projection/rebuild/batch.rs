@@ -1,0 +1,394 @@
+//! A batch of a rebuild: documents in memory while events are folded into them, each loaded and stored once.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::dcb::error::Result;
+use crate::store::array;
+use crate::store::attempt::{Failure, attempt};
+use crate::store::function::Callable;
+use crate::store::scratch::Scratch;
+use crate::store::spi::{Type, Values};
+use crate::store::{Datum, fmgr, rights, tuple};
+
+use super::super::apply::{Events, Item};
+use super::super::definition::Projection;
+use super::super::document::{Documents, Key, ids_told};
+use super::super::run::error_json;
+use super::plans::BY_INDEX;
+use super::state::State;
+
+/// Events of one batch, and its time: what a crash can cost, and how long others wait who want the rebuild's row.
+pub const EVENTS: usize = 100_000;
+const TIME: Duration = Duration::from_secs(1);
+/// Events whose documents are looked for together.
+const EVENTS_AT_ONCE: usize = 1000;
+/// Documents that are stored by one statement, and bytes of them: an array must stay below 1 GB.
+const STORED_AT_ONCE: usize = 2000;
+const BYTES_AT_ONCE: usize = 16 << 20;
+/// Memory that documents may take before they are stored.
+const BYTES: usize = 64 << 20;
+
+/// Why a batch stopped at an event.
+pub struct Stopped {
+    /// The event.
+    pub position: i64,
+    /// What went wrong.
+    pub failure: Failure,
+}
+
+/// What a batch has done.
+pub struct Done {
+    /// How many events it has folded, or put aside.
+    pub events: i64,
+    /// All events up to here are done.
+    pub position: i64,
+    /// Why it went no further; `None`: all events are done, or enough for one batch.
+    pub stopped: Option<Stopped>,
+}
+
+/// A document.
+struct Document {
+    doc: Option<Datum>,
+    /// How many events are in it; 0: there is none.
+    version: i64,
+    position: i64,
+    recorded_at_us: i64,
+    bytes: usize,
+    is_stored: bool,
+    is_changed: bool,
+}
+
+impl Document {
+    /// There is none yet.
+    fn new(initial: Option<Datum>) -> Self {
+        Self {
+            doc: initial,
+            version: 0,
+            position: 0,
+            recorded_at_us: 0,
+            bytes: 0,
+            is_stored: false,
+            is_changed: false,
+        }
+    }
+}
+
+struct Batch<'a> {
+    /// When it is to end.
+    deadline: Instant,
+    /// Where its documents are.
+    memory: &'a Scratch,
+    state: &'a State,
+    projection: &'a Projection,
+    documents: &'a Documents,
+    /// What the first event of a document meets; shared by all.
+    initial: Option<Datum>,
+    known: HashMap<String, Document>,
+    bytes: usize,
+}
+
+/// Folds the events after a rebuild's position up to `upto`, or as many as one batch may have, and stores the
+/// documents.
+///
+/// # Errors
+/// 42883 where a function is gone; those of the functions that are none of an event's making.
+pub fn fold(
+    state: &State,
+    projection: &Projection,
+    documents: &Documents,
+    upto: i64,
+) -> Result<Done> {
+    let memory = Scratch::new();
+    memory.run(|| {
+        let mut batch = Batch {
+            deadline: Instant::now() + TIME,
+            memory: &memory,
+            state,
+            projection,
+            documents,
+            initial: documents.initial.as_deref().map(fmgr::make_varlena),
+            known: HashMap::new(),
+            bytes: 0,
+        };
+        let done = batch.run(upto)?;
+        batch.store()?;
+        Ok(done)
+    })
+}
+
+impl Batch<'_> {
+    fn run(&mut self, upto: i64) -> Result<Done> {
+        let mut done = Done {
+            events: 0,
+            position: self.state.position,
+            stopped: None,
+        };
+        let mut events = Events::new(self.projection, self.state.position, upto)?;
+        let scratch = Scratch::new();
+        while (done.events as usize) < EVENTS
+            && self.bytes < BYTES
+            && (done.events == 0 || !self.is_over())
+        {
+            let next = EVENTS_AT_ONCE.min(EVENTS - done.events as usize);
+            let items = scratch.run(|| events.next(next, &|_| None))?;
+            let Some(last) = items.last() else {
+                done.position = done.position.max(upto);
+                break;
+            };
+            let (count, stopped) = self.take(&items)?;
+            done.stopped = stopped;
+            done.events += count as i64;
+            if count < items.len() {
+                // All before the next event, since those between do not match.
+                done.position = items[count].position - 1;
+                break;
+            }
+            done.position = last.position;
+            scratch.reset();
+        }
+        Ok(done)
+    }
+
+    /// Folds events, as many as there is time for; those that fail are put aside where that is wanted. Returns how
+    /// many are done, and why the next one is not, if it failed.
+    fn take(&mut self, items: &[Item]) -> Result<(usize, Option<Stopped>)> {
+        let mut done = 0;
+        // One at least, however long it takes.
+        while done < items.len() && (done == 0 || !self.is_over()) {
+            let left = &items[done..];
+            let mut ids = Vec::with_capacity(left.len());
+            let no_id = attempt(|| self.tell_ids(left, &mut ids))?.err();
+            self.load(&ids)?;
+            let mut folded = 0;
+            let not_folded = attempt(|| self.evolve(left, &ids, &mut folded))?.err();
+            done += folded;
+            let failure = match (not_folded, no_id) {
+                (Some(failure), _) => failure,
+                (None, Some(failure)) if folded == ids.len() => failure,
+                _ => continue,
+            };
+            if failure.is_passing() {
+                return failure.raise();
+            }
+            let position = items[done].position;
+            if !self.projection.skips && !self.state.was_put_aside(position)? {
+                return Ok((done, Some(Stopped { position, failure })));
+            }
+            self.state
+                .put_aside(position, error_json(&failure, None)?)?;
+            done += 1;
+        }
+        Ok((done, None))
+    }
+
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
+    /// The documents of each event, up to one that fails.
+    fn tell_ids(&self, items: &[Item], ids: &mut Vec<Vec<String>>) -> Result<()> {
+        let name = &self.projection.name;
+        let Key::Function(key) = &self.documents.key else {
+            ids.extend(items.iter().map(|i| i.ids.clone().unwrap_or_default()));
+            return Ok(());
+        };
+        let key = key.function(name)?;
+        let at = self.projection.whereabouts("key");
+        let scratch = Scratch::new();
+        at.tell(|| {
+            rights::with_path(&self.projection.path, || {
+                key.prepare().often(|key| {
+                    for item in items {
+                        at.at(item.position, item.position);
+                        ids.push(scratch.run(|| {
+                            let answer = key.invoke([Some(item.event)]);
+                            ids_told(key, answer, name)
+                        })?);
+                        scratch.reset();
+                    }
+                    Ok(())
+                })
+            })
+        })
+    }
+
+    /// Makes the documents of events known.
+    fn load(&mut self, ids: &[Vec<String>]) -> Result<()> {
+        let mut missing: Vec<&str> = Vec::new();
+        for id in ids.iter().flatten() {
+            if !self.known.contains_key(id) {
+                self.known.insert(id.clone(), Document::new(self.initial));
+                missing.push(id);
+            }
+        }
+        // A rebuild that has stored nothing yet need not look.
+        if missing.is_empty() || self.state.events == 0 {
+            return Ok(());
+        }
+        let rows = run(
+            LOAD,
+            &[
+                (Type::Bigint, Some(Datum::from(self.state.number))),
+                (Type::Texts, Some(array::make(&missing))),
+            ],
+        )?;
+        for row in rows {
+            let number = |n: usize| row[n].map_or(0, |d| d.value() as i64);
+            let id = row[0].map_or(Ok(""), fmgr::text)?;
+            if let Some(document) = self.known.get_mut(id) {
+                document.doc = row[1].map(tuple::detoasted);
+                document.version = number(2);
+                document.position = number(3);
+                document.bytes = number(4) as usize;
+                document.is_stored = true;
+                self.bytes += document.bytes;
+            }
+        }
+        Ok(())
+    }
+
+    /// Folds events whose documents are known, up to one that fails, or the end of the time; that one is in none of
+    /// its documents.
+    fn evolve(&mut self, items: &[Item], ids: &[Vec<String>], folded: &mut usize) -> Result<()> {
+        let evolve = self.documents.evolve.function(&self.projection.name)?;
+        let at = self.projection.whereabouts("evolve function");
+        let scratch = Scratch::new();
+        at.tell(|| {
+            rights::with_path(&self.projection.path, || {
+                evolve.prepare().often(|evolve| {
+                    for (item, ids) in items.iter().zip(ids) {
+                        pgrx::check_for_interrupts!();
+                        if *folded > 0 && self.is_over() {
+                            break;
+                        }
+                        at.at(item.position, item.position);
+                        scratch.run(|| self.evolve_one(item, ids, evolve));
+                        scratch.reset();
+                        *folded += 1;
+                    }
+                });
+            });
+        });
+        Ok(())
+    }
+
+    /// All documents of the event change, or none does.
+    fn evolve_one(&mut self, item: &Item, ids: &[String], evolve: &Callable) {
+        let doc_of = |id| self.known.get(id).and_then(|d: &Document| d.doc);
+        let evolved: Vec<_> = ids
+            .iter()
+            .map(|id| evolve.invoke([doc_of(id), Some(item.event)]))
+            .collect();
+        for (id, doc) in ids.iter().zip(evolved) {
+            let Some(document) = self.known.get_mut(id) else {
+                continue;
+            };
+            if let Some(old) = document.doc.filter(|_| document.version > 0) {
+                tuple::free(old);
+            }
+            self.bytes -= document.bytes;
+            match doc {
+                Some(doc) => {
+                    let copy = self.memory.run(|| tuple::copied(doc));
+                    document.doc = Some(copy);
+                    document.bytes = fmgr::varlena(copy).len();
+                    document.version += 1;
+                }
+                // Deleted: what follows begins anew.
+                None => {
+                    document.doc = self.initial;
+                    document.bytes = 0;
+                    document.version = 0;
+                }
+            }
+            self.bytes += document.bytes;
+            document.position = item.position;
+            document.recorded_at_us = item.recorded_at_us;
+            document.is_changed = true;
+        }
+    }
+
+    /// Stores the documents that have changed.
+    fn store(&self) -> Result<()> {
+        let changed = self.known.iter().filter(|(_, d)| d.is_changed);
+        let (there, gone): (Vec<_>, Vec<_>) = changed.partition(|(_, d)| d.version > 0);
+        let gone: Vec<&str> = gone
+            .iter()
+            .filter(|(_, d)| d.is_stored)
+            .map(|(id, _)| id.as_str())
+            .collect();
+        let (mut old, mut new): (Vec<_>, Vec<_>) =
+            there.into_iter().partition(|(_, d)| d.is_stored);
+        // Neighbours in the index are stored together.
+        for (documents, sql) in [(&mut old, UPDATE), (&mut new, INSERT)] {
+            documents.sort_unstable_by_key(|(id, _)| *id);
+            let mut left = documents.as_slice();
+            while !left.is_empty() {
+                let mut bytes = 0;
+                let fits = |d: &&(&String, &Document)| {
+                    bytes += d.1.bytes;
+                    bytes <= BYTES_AT_ONCE
+                };
+                let count = left.iter().take(STORED_AT_ONCE).take_while(fits).count();
+                let (now, later) = left.split_at(count.max(1));
+                Scratch::new().run(|| run(sql, &columns(self.state.number, now)).map(drop))?;
+                left = later;
+            }
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let number = (Type::Bigint, Some(Datum::from(self.state.number)));
+        run(DELETE, &[number, (Type::Texts, Some(array::make(&gone)))]).map(drop)
+    }
+}
+
+/// The subquery is planned by itself, so each id is looked for in the index. A join could read all documents.
+const LOAD: &str = "
+    SELECT s.id, d.doc, d.version, d.position, d.bytes
+      FROM unnest($2) AS s (id), LATERAL (
+           SELECT * FROM en57.rebuild_documents WHERE rebuild = $1 AND id = s.id OFFSET 0) d";
+const INSERT: &str = "
+    INSERT INTO en57.rebuild_documents (rebuild, id, doc, version, position, updated_at, bytes)
+    SELECT $1, * FROM unnest($2, $3, $4, $5, $6, $7)";
+const UPDATE: &str = "
+    INSERT INTO en57.rebuild_documents (rebuild, id, doc, version, position, updated_at, bytes)
+    SELECT $1, * FROM unnest($2, $3, $4, $5, $6, $7)
+    ON CONFLICT (rebuild, id) DO UPDATE
+       SET doc = excluded.doc, version = excluded.version, position = excluded.position,
+           updated_at = excluded.updated_at, bytes = excluded.bytes";
+const DELETE: &str = "
+    DELETE FROM en57.rebuild_documents WHERE ctid = ANY (ARRAY(
+        SELECT d.ctid FROM unnest($2) AS s (id), LATERAL (
+               SELECT ctid FROM en57.rebuild_documents WHERE rebuild = $1 AND id = s.id OFFSET 0) d))";
+
+fn run(sql: &str, parameters: &[(Type, Option<Datum>)]) -> Result<Vec<Values>> {
+    BY_INDEX.plan(|| super::state::run(sql, parameters))
+}
+
+/// Documents as arrays of their columns.
+fn columns(number: i64, documents: &[(&String, &Document)]) -> [(Type, Option<Datum>); 7] {
+    let ids: Vec<&str> = documents.iter().map(|(id, _)| id.as_str()).collect();
+    let mut docs: Vec<Datum> = documents.iter().filter_map(|(_, d)| d.doc).collect();
+    let numbers = |of: fn(&Document) -> i64| {
+        let values: Vec<i64> = documents.iter().map(|(_, d)| of(d)).collect();
+        Some(array::make_bigints(&values))
+    };
+    let mut times: Vec<Datum> = documents
+        .iter()
+        .map(|(_, d)| Datum::from(d.recorded_at_us))
+        .collect();
+    [
+        (Type::Bigint, Some(Datum::from(number))),
+        (Type::Texts, Some(array::make(&ids))),
+        (Type::Jsonbs, Some(tuple::array_of(tuple::JSONB, &mut docs))),
+        (Type::Bigints, numbers(|d| d.version)),
+        (Type::Bigints, numbers(|d| d.position)),
+        (
+            Type::Times,
+            Some(tuple::array_of(tuple::TIMESTAMPTZ, &mut times)),
+        ),
+        (Type::Bigints, numbers(|d| d.bytes as i64)),
+    ]
+}

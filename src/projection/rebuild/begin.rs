@@ -1,0 +1,144 @@
+//! Beginning a rebuild, or joining one.
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::fold::evolve;
+use crate::store::partition::Access;
+use crate::store::{Datum, Oid, catalog, fmgr, rights};
+
+use super::super::create::{BECAUSE, check_key_function, invalid};
+use super::super::definition::{Projection, by_name};
+use super::super::document::{Key, missing_table};
+use super::documents;
+use super::state::{Definition, State};
+
+/// What is to be rebuilt, and what is to be different then.
+pub struct Request<'a> {
+    /// The projection.
+    pub name: Option<&'a str>,
+    /// Another function that folds.
+    pub evolve: Option<Oid>,
+    /// What the first event of a document is to meet.
+    pub initial: Option<Datum>,
+    /// Another key: `stream` or `tag:PREFIX`.
+    pub key: Option<&'a str>,
+    /// A function, in place of it.
+    pub key_function: Option<Oid>,
+    /// The row type en57_event.
+    pub event_type: Oid,
+}
+
+/// A rebuild that this session works on.
+pub struct Run {
+    pub number: i64,
+    /// The projection's name.
+    pub name: String,
+    projection: i64,
+}
+
+impl Run {
+    /// The rebuild is not there any more.
+    ///
+    /// # Errors
+    /// 55000 where that is not because it was finished.
+    pub fn ended(&self) -> Result<()> {
+        let is_there = by_name(Some(&self.name), false).is_ok_and(|p| p.number == self.projection);
+        if is_there && State::of(&self.name, false)?.is_none() {
+            return Ok(());
+        }
+        let what = if is_there {
+            "rebuild was ended"
+        } else {
+            "projection was dropped"
+        };
+        Err(Error::new(
+            SqlState::NotInPrerequisiteState,
+            format!("projection \"{}\" was not rebuilt to the end", self.name),
+        )
+        .detail(format!("The {what} by another session.")))
+    }
+}
+
+/// Begins, or joins a rebuild that was interrupted or is under way.
+pub fn begin(request: &Request) -> Result<Run> {
+    catalog::demand_writable("en57_rebuild()");
+    let found = by_name(request.name, false)?;
+    let place = super::super::place_to_administer(Some(&found.partition))?;
+    // Not while somebody drops it.
+    let projection = by_name(request.name, true)?;
+    let wanted = request.applied_to(&projection)?;
+    if request.changes() {
+        Access::Read.demand(place.oid)?;
+    }
+    if rights::owner_of(documents(&projection)?.table).is_none() {
+        return Err(missing_table(&projection.name));
+    }
+    let run = |number| Run {
+        number,
+        name: projection.name.clone(),
+        projection: projection.number,
+    };
+    let Some(state) = State::of(&projection.name, true)? else {
+        return State::begin(&projection.name, &wanted).map(run);
+    };
+    if state.phase == "cancelled" {
+        state.remove()?;
+        return State::begin(&projection.name, &wanted).map(run);
+    }
+    if request.changes() && !state.definition.is_as(&wanted) {
+        return Err(Error::new(
+            SqlState::NotInPrerequisiteState,
+            format!("projection \"{}\" is being rebuilt with another definition", projection.name),
+        )
+        .hint("Leave the other arguments out to go on with that one, or end it with en57_cancel_rebuild()."));
+    }
+    if state.phase == "failed" {
+        state.try_again()?;
+    }
+    Ok(run(state.number))
+}
+
+impl Request<'_> {
+    /// Whether the projection is to be another one.
+    fn changes(&self) -> bool {
+        self.evolve.is_some()
+            || self.initial.is_some()
+            || self.key.is_some()
+            || self.key_function.is_some()
+    }
+
+    fn applied_to(&self, projection: &Projection) -> Result<Definition> {
+        let documents = documents(projection)?;
+        let mut definition = Definition::of(projection, documents);
+        if let Some(initial) = self.initial {
+            definition.initial = Some(fmgr::varlena(initial).to_vec());
+        }
+        let has_initial = definition.initial.is_some();
+        if let Some(function) = self.evolve {
+            let function = evolve::check(function, self.event_type, has_initial)?;
+            function.demand_ownership(BECAUSE)?;
+            definition.handler = function.name();
+        } else if documents.evolve.function(&projection.name)?.strict && !has_initial {
+            return Err(invalid("evolve must not be STRICT where initial is NULL"));
+        }
+        match (self.key, self.key_function) {
+            (Some(_), Some(_)) => {
+                return Err(invalid("only one of key and key_function can be given"));
+            }
+            (Some(key), None) => {
+                Key::parse(key)?;
+                definition.key = Some(key.to_owned());
+                definition.key_function = None;
+            }
+            (None, Some(function)) => {
+                definition.key = None;
+                definition.key_function =
+                    Some(check_key_function(function, self.event_type)?.name());
+            }
+            (None, None) => {}
+        }
+        if self.changes() {
+            definition.path = rights::path_of_caller().to_string_lossy().into_owned();
+        }
+        Ok(definition)
+    }
+}

@@ -1,0 +1,224 @@
+//! Rebuilding: the documents of a projection are made anew beside the live ones, batch by batch, each in a
+//! transaction that stores how far it has come. At the end the live table is given what differs, in one
+//! transaction that keeps appends out.
+//!
+//! **Invariant:** locks come in this order: the partition's table, its root, the projection's row, the rebuild's
+//! row, documents. A batch takes neither the root nor the projection's row.
+
+mod batch;
+mod begin;
+mod plans;
+mod state;
+mod swap;
+
+pub use begin::Request;
+pub use state::{forget_documents, truncated, unfinished};
+
+use std::time::{Duration, Instant};
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::places::Places;
+use crate::store::attempt::Failure;
+use crate::store::partition::Access;
+use crate::store::position::Counter;
+use crate::store::procedure::Call;
+use crate::store::snapshot::Leave;
+use crate::store::{catalog, sleep};
+
+use super::definition::{Projection, Work, by_name};
+use super::document::Documents;
+use super::run::error_json;
+use batch::{Done, Stopped};
+use state::State;
+
+/// A batch that is done so soon leaves so little for the swap.
+const NEAR: Duration = Duration::from_millis(250);
+/// How long a swap keeps appends waiting behind a transaction that does not end, before it lets them go on.
+const PATIENCE_MS: i64 = 500;
+/// Pauses between two attempts to swap.
+const PAUSES_MS: std::ops::RangeInclusive<u64> = 500..=10_000;
+
+/// What a step of a rebuild has come to.
+pub enum Step {
+    /// There is more to do, in another transaction if possible.
+    More,
+    /// The swap has to wait for a transaction that has appended, or that runs the projection.
+    Blocked,
+    /// The live documents are the new ones. When that is committed, [`forget_documents`] is to be called with
+    /// this number.
+    Swapped(i64),
+    /// There is nothing to do: somebody else has ended it.
+    Ended,
+    /// It cannot go on, which is stored.
+    Failed(Stop),
+}
+
+/// Why a rebuild cannot go on.
+pub struct Stop {
+    position: Option<i64>,
+    failure: Failure,
+}
+
+/// Does one batch of the rebuild of a projection, or the swap, in the running transaction. Where there is none, or it has
+/// failed, it is [`Step::Ended`]. For a worker that goes on with rebuilds that were interrupted.
+///
+/// # Errors
+/// 42501, 42704; those of the functions that are none of an event's making, like a deadlock.
+pub fn step(name: &str) -> Result<Step> {
+    catalog::demand_writable("en57_rebuild()");
+    let going_on = |s: &State| ["building", "swapping"].contains(&s.phase.as_str());
+    match State::of(name, false)?.filter(going_on) {
+        Some(state) => advance(&state, true),
+        None => Ok(Step::Ended),
+    }
+}
+
+/// Rebuilds a projection: begins, or goes on where it was interrupted, or helps whoever does it already.
+///
+/// # Errors
+/// 42501, 42704, 22004, 22023; 0A000 for a projection with a handler; 55000 where it fails or is cancelled.
+pub fn rebuild(request: &Request, call: &Call) -> Result<()> {
+    let run = begin::begin(request)?;
+    let mut pause_ms = *PAUSES_MS.start();
+    loop {
+        call.commit()?;
+        let Some(state) = State::numbered(run.number, false)? else {
+            return run.ended();
+        };
+        match advance(&state, call.commits())? {
+            Step::More => {}
+            Step::Ended => return run.ended(),
+            Step::Swapped(number) => {
+                call.commit()?;
+                return forget_documents(number);
+            }
+            Step::Failed(stop) if call.commits() => {
+                call.commit()?;
+                return Err(stop.told(&run.name));
+            }
+            Step::Failed(stop) => return stop.failure.raise(),
+            Step::Blocked => {
+                call.commit()?;
+                sleep::wait_until(Some(pause_ms), Leave::NONE, || Ok(false))?;
+                pause_ms = (pause_ms * 2).min(*PAUSES_MS.end());
+            }
+        }
+    }
+}
+
+/// Gives up the rebuild of a projection; returns whether there was one.
+///
+/// # Errors
+/// 42501, 42704.
+pub fn cancel(name: Option<&str>) -> Result<bool> {
+    catalog::demand_writable("en57_cancel_rebuild()");
+    let projection = by_name(name, false)?;
+    super::place_to_administer(Some(&projection.partition))?;
+    match State::of(&projection.name, true)? {
+        Some(state) if state.phase != "cancelled" => state.cancel().map(|()| true),
+        _ => Ok(false),
+    }
+}
+
+/// The projection is dropped: its rebuild goes, too.
+///
+/// # Errors
+/// 55000 where the table is missing.
+pub fn drop_of(projection: &str) -> Result<()> {
+    if let Some(state) = State::of(projection, true)? {
+        state.remove()?;
+        forget_documents(state.number)?;
+    }
+    Ok(())
+}
+
+/// One batch, or the swap.
+fn advance(seen: &State, may_wait_later: bool) -> Result<Step> {
+    if seen.phase == "swapping" {
+        return swap::swap(seen, may_wait_later.then_some(PATIENCE_MS));
+    }
+    let since = Instant::now();
+    let projection = by_name(Some(&seen.projection), false)?;
+    super::place_to_administer(Some(&projection.partition))?;
+    let Some(mut state) = State::numbered(seen.number, true)? else {
+        return Ok(Step::Ended);
+    };
+    state.demand_wanted()?;
+    if state.is_outdated()? {
+        state.begin_anew()?;
+    }
+    let head = settled(&projection)?;
+    let projection = state.definition.applied_to(projection)?;
+    let done = batch::fold(&state, &projection, documents(&projection)?, head)?;
+    let is_near = done.position >= head && since.elapsed() < NEAR;
+    let phase = if is_near { "swapping" } else { "building" };
+    state.note(done, phase, since)
+}
+
+impl State {
+    /// # Errors
+    /// 55000 where it was cancelled, or has failed.
+    fn demand_wanted(&self) -> Result<()> {
+        let end = match self.phase.as_str() {
+            "cancelled" => "was cancelled",
+            "failed" => "has failed",
+            _ => return Ok(()),
+        };
+        let message = format!("rebuild of projection \"{}\" {end}", self.projection);
+        Err(Error::new(SqlState::NotInPrerequisiteState, message)
+            .detail("The live documents are as they were."))
+    }
+
+    /// Stores what a batch has done.
+    fn note(&mut self, done: Done, phase: &str, since: Instant) -> Result<Step> {
+        self.advance(done.position, done.events, phase, since)?;
+        match done.stopped {
+            None => Ok(Step::More),
+            Some(Stopped { position, failure }) => self.stop(Some(position), failure),
+        }
+    }
+
+    /// Stores why it cannot go on.
+    fn stop(&self, position: Option<i64>, failure: Failure) -> Result<Step> {
+        self.fail(position, error_json(&failure, None)?)?;
+        Ok(Step::Failed(Stop { position, failure }))
+    }
+}
+
+impl Stop {
+    /// As an error of a transaction that was not the failure's own.
+    fn told(self, name: &str) -> Error {
+        let at = self.position.map(|p| format!(" at position {p}"));
+        let message = format!(
+            "rebuild of projection \"{name}\" has failed{}",
+            at.unwrap_or_default()
+        );
+        let Failure {
+            state,
+            message: why,
+            ..
+        } = self.failure;
+        Error::new(SqlState::NotInPrerequisiteState, message)
+            .detail(format!("{state}: {why}. The live documents are as they were."))
+            .hint("See last_error in en57_stat_progress_rebuild. Call en57_rebuild() again to go on, or en57_cancel_rebuild().")
+    }
+}
+
+fn documents(projection: &Projection) -> Result<&Documents> {
+    match &projection.work {
+        Work::Documents(documents) => Ok(documents),
+        Work::Handler(_) => Err(Error::new(
+            SqlState::NotSupported,
+            format!("projection \"{}\" calls a handler", projection.name),
+        )
+        .detail("What a handler has written is not known to en57.")
+        .hint("In one transaction, drop the projection, empty what its handler has written, and create it again.")),
+    }
+}
+
+/// The position as of which nothing is missing that the projection handles, without waiting.
+fn settled(projection: &Projection) -> Result<i64> {
+    let store = catalog::store()?;
+    let places = Places::find(store, Some(&projection.partition), Access::Own)?;
+    Ok(places.current_frontier(&Counter::of(store)?, &projection.query))
+}

@@ -1,0 +1,370 @@
+//! How far a rebuild is, as `en57.rebuilds` keeps it.
+
+use std::time::Instant;
+
+use crate::dcb::error::Result;
+use crate::store::spi::{self, Type, Values};
+use crate::store::{Datum, fmgr, guard};
+
+use super::super::definition::{Named, Projection, Work, as_keeper};
+use super::super::document::{Documents, Key};
+
+/// A rebuild.
+pub struct State {
+    /// Its number.
+    pub number: i64,
+    /// The projection's name.
+    pub projection: String,
+    /// What the projection will be.
+    pub definition: Definition,
+    /// A hash of what its functions are.
+    functions: Option<String>,
+    /// `building`, `swapping`, `failed` or `cancelled`.
+    pub phase: String,
+    /// Where the projection began.
+    pub start_position: i64,
+    /// All events up to here are in the documents.
+    pub position: i64,
+    /// How many.
+    pub events: i64,
+}
+
+/// How documents are made of events: what a rebuild may change.
+pub struct Definition {
+    pub handler: String,
+    pub key: Option<String>,
+    pub key_function: Option<String>,
+    /// A jsonb without its length word.
+    pub initial: Option<Vec<u8>>,
+    pub path: String,
+}
+
+const COLUMNS: &str =
+    "number, projection, handler, key, key_function, initial, search_path, functions,
+    phase, start_position, position, events";
+
+/// Is NULL where there is none of the name; without schema and types nothing is found by a bare name.
+const FUNCTIONS: &str = "SELECT md5(concat(pg_get_functiondef(to_regprocedure($1)),
+    pg_get_functiondef(to_regprocedure($2))))";
+
+fn text(text: &str) -> (Type, Option<Datum>) {
+    (Type::Text, Some(fmgr::make_varlena(text.as_bytes())))
+}
+
+fn optional(value: Option<&str>) -> (Type, Option<Datum>) {
+    let value = value.map(|t| fmgr::make_varlena(t.as_bytes()));
+    (Type::Text, value)
+}
+
+fn number(number: i64) -> (Type, Option<Datum>) {
+    (Type::Bigint, Some(Datum::from(number)))
+}
+
+/// Runs a statement on en57's own tables.
+pub fn run(sql: &str, parameters: &[(Type, Option<Datum>)]) -> Result<Vec<Values>> {
+    as_keeper(|| spi::run(sql, parameters))
+}
+
+impl Definition {
+    /// What a projection is now.
+    pub fn of(projection: &Projection, documents: &Documents) -> Self {
+        let (key, key_function) = match &documents.key {
+            Key::Stream => (Some("stream".to_owned()), None),
+            Key::Tag(prefix) => (Some(format!("tag:{prefix}")), None),
+            Key::Function(function) => (None, Some(function.name.clone())),
+        };
+        Self {
+            handler: documents.evolve.name.clone(),
+            key,
+            key_function,
+            initial: documents.initial.clone(),
+            path: projection.path.to_string_lossy().into_owned(),
+        }
+    }
+
+    /// The projection as it will be.
+    pub fn applied_to(&self, mut projection: Projection) -> Result<Projection> {
+        if let Work::Documents(Documents { table, .. }) = projection.work {
+            let key = match (&self.key, &self.key_function) {
+                (Some(key), _) => Key::parse(key)?,
+                (None, function) => Key::Function(Named::new(function.clone().unwrap_or_default())),
+            };
+            projection.work = Work::Documents(Documents {
+                table,
+                key,
+                evolve: Named::new(self.handler.clone()),
+                initial: self.initial.clone(),
+            });
+        }
+        projection.path = guard::text(&self.path);
+        Ok(projection)
+    }
+
+    fn parameters(&self) -> [(Type, Option<Datum>); 5] {
+        [
+            text(&self.handler),
+            optional(self.key.as_deref()),
+            optional(self.key_function.as_deref()),
+            (Type::Jsonb, self.initial.as_deref().map(fmgr::make_varlena)),
+            text(&self.path),
+        ]
+    }
+
+    /// Whether it is the same but for the search path.
+    pub fn is_as(&self, other: &Self) -> bool {
+        (&self.handler, &self.key, &self.key_function, &self.initial)
+            == (
+                &other.handler,
+                &other.key,
+                &other.key_function,
+                &other.initial,
+            )
+    }
+
+    /// Makes it the projection's.
+    pub fn store(&self, projection: &str) -> Result<()> {
+        let mut parameters = self.parameters().to_vec();
+        parameters.push(text(projection));
+        run(
+            "UPDATE en57.projections SET handler = $1, key = $2, key_function = $3, initial = $4,
+                 search_path = $5 WHERE name = $6",
+            &parameters,
+        )
+        .map(drop)
+    }
+
+    fn functions(&self) -> Result<Option<String>> {
+        let names = [text(&self.handler), optional(self.key_function.as_deref())];
+        let rows = run(FUNCTIONS, &names)?;
+        let hash = rows.first().and_then(|row| row[0]);
+        hash.map(|d| fmgr::text(d).map(str::to_owned)).transpose()
+    }
+}
+
+impl State {
+    /// The rebuild of a projection; `lock`: kept from others until the end of the transaction.
+    pub fn of(projection: &str, lock: bool) -> Result<Option<Self>> {
+        Self::load("projection = $1", text(projection), lock)
+    }
+
+    /// The rebuild of this number.
+    pub fn numbered(n: i64, lock: bool) -> Result<Option<Self>> {
+        Self::load("number = $1", number(n), lock)
+    }
+
+    fn load(condition: &str, parameter: (Type, Option<Datum>), lock: bool) -> Result<Option<Self>> {
+        let lock = if lock { "FOR UPDATE" } else { "" };
+        let sql = format!("SELECT {COLUMNS} FROM en57.rebuilds WHERE {condition} {lock}");
+        let rows = run(&sql, &[parameter])?;
+        rows.first().map(Self::from_row).transpose()
+    }
+
+    fn from_row(row: &Values) -> Result<Self> {
+        let text = |n: usize| row[n].map(|d| fmgr::text(d).map(str::to_owned)).transpose();
+        let required = |n: usize| Ok(text(n)?.unwrap_or_default());
+        let number = |n: usize| row[n].map_or(0, |d| d.value() as i64);
+        Ok(Self {
+            number: number(0),
+            projection: required(1)?,
+            definition: Definition {
+                handler: required(2)?,
+                key: text(3)?,
+                key_function: text(4)?,
+                initial: row[5].map(|d| fmgr::varlena(d).to_vec()),
+                path: required(6)?,
+            },
+            functions: text(7)?,
+            phase: required(8)?,
+            start_position: number(9),
+            position: number(10),
+            events: number(11),
+        })
+    }
+
+    /// Begins a rebuild of a projection that has none. What rebuilds have left behind that were
+    /// interrupted at their very end goes.
+    pub fn begin(projection: &str, definition: &Definition) -> Result<i64> {
+        for table in ["rebuild_documents", "rebuild_dead_letters"] {
+            run(
+                &format!(
+                    "DELETE FROM en57.{table} d WHERE NOT EXISTS (SELECT FROM en57.rebuilds r WHERE r.number = d.rebuild)"
+                ),
+                &[],
+            )?;
+        }
+        let mut parameters = definition.parameters().to_vec();
+        parameters.push(text(projection));
+        parameters.push(optional(definition.functions()?.as_deref()));
+        let rows = run(
+            "INSERT INTO en57.rebuilds (handler, key, key_function, initial, search_path, projection, functions,
+                 start_position, position)
+             SELECT $1, $2, $3, $4, $5, name, $7, start_position, start_position
+             FROM en57.projections WHERE name = $6 RETURNING number",
+            &parameters,
+        )?;
+        Ok(rows
+            .first()
+            .and_then(|row| row[0])
+            .map_or(0, |d| d.value() as i64))
+    }
+
+    /// Whether a function is not what it was when the rebuild began.
+    pub fn is_outdated(&self) -> Result<bool> {
+        Ok(self.definition.functions()? != self.functions)
+    }
+
+    /// Begins anew, with the functions as they are now.
+    pub fn begin_anew(&mut self) -> Result<()> {
+        self.functions = self.definition.functions()?;
+        self.position = self.start_position;
+        self.events = 0;
+        run(
+            "UPDATE en57.rebuilds SET functions = $2, position = start_position, events = 0, work = '0',
+                 started_at = clock_timestamp(), updated_at = clock_timestamp() WHERE number = $1",
+            &[number(self.number), optional(self.functions.as_deref())],
+        )?;
+        forget_documents(self.number)
+    }
+
+    /// Stores how far the rebuild has come.
+    pub fn advance(
+        &mut self,
+        position: i64,
+        events: i64,
+        phase: &str,
+        since: Instant,
+    ) -> Result<()> {
+        self.position = position;
+        self.events += events;
+        phase.clone_into(&mut self.phase);
+        let work_us = i64::try_from(since.elapsed().as_micros()).unwrap_or(i64::MAX);
+        run(
+            "UPDATE en57.rebuilds SET position = $2, events = events + $3, phase = $4,
+                 work = work + make_interval(secs => $5::float8 / 1000000), failed_position = NULL, last_error = NULL,
+                 updated_at = clock_timestamp() WHERE number = $1",
+            &[
+                number(self.number),
+                number(position),
+                number(events),
+                text(phase),
+                number(work_us),
+            ],
+        )
+        .map(drop)
+    }
+
+    /// Goes on after a failure.
+    pub fn try_again(&self) -> Result<()> {
+        run(
+            "UPDATE en57.rebuilds SET phase = 'building', failed_position = NULL, last_error = NULL WHERE number = $1",
+            &[number(self.number)],
+        )
+        .map(drop)
+    }
+
+    /// Stores why the rebuild does not go on.
+    pub fn fail(&self, position: Option<i64>, error: Datum) -> Result<()> {
+        run(
+            "UPDATE en57.rebuilds SET phase = 'failed', failed_position = $2, last_error = $3,
+                 updated_at = clock_timestamp() WHERE number = $1",
+            &[
+                number(self.number),
+                (Type::Bigint, position.map(Datum::from)),
+                (Type::Jsonb, Some(error)),
+            ],
+        )
+        .map(drop)
+    }
+
+    /// Ends it, for whoever is working on it as well.
+    pub fn cancel(&self) -> Result<()> {
+        run(
+            "UPDATE en57.rebuilds SET phase = 'cancelled', updated_at = clock_timestamp() WHERE number = $1",
+            &[number(self.number)],
+        )?;
+        forget_documents(self.number)
+    }
+
+    /// Takes it off the list; its documents are left to [`forget_documents`].
+    pub fn remove(&self) -> Result<()> {
+        run(
+            "DELETE FROM en57.rebuilds WHERE number = $1",
+            &[number(self.number)],
+        )
+        .map(drop)
+    }
+
+    /// Puts an event aside.
+    pub fn put_aside(&self, position: i64, error: Datum) -> Result<()> {
+        run(
+            "INSERT INTO en57.rebuild_dead_letters (rebuild, position, error) VALUES ($1, $2, $3)",
+            &[
+                number(self.number),
+                number(position),
+                (Type::Jsonb, Some(error)),
+            ],
+        )
+        .map(drop)
+    }
+
+    /// Whether the live projection has put the event aside.
+    pub fn was_put_aside(&self, position: i64) -> Result<bool> {
+        let rows = run(
+            "SELECT 1 FROM en57.projection_dead_letters WHERE projection = $1 AND position = $2",
+            &[text(&self.projection), number(position)],
+        )?;
+        Ok(!rows.is_empty())
+    }
+
+    /// The projection's dead letters are those of the rebuild.
+    pub fn hand_over_dead_letters(&self) -> Result<()> {
+        run(
+            "DELETE FROM en57.projection_dead_letters WHERE projection = $1",
+            &[text(&self.projection)],
+        )?;
+        run(
+            "INSERT INTO en57.projection_dead_letters (projection, position, error)
+             SELECT $2, position, error FROM en57.rebuild_dead_letters WHERE rebuild = $1",
+            &[number(self.number), text(&self.projection)],
+        )
+        .map(drop)
+    }
+}
+
+/// Removes what a rebuild has made.
+pub fn forget_documents(n: i64) -> Result<()> {
+    for table in ["rebuild_documents", "rebuild_dead_letters"] {
+        run(
+            &format!("DELETE FROM en57.{table} WHERE rebuild = $1"),
+            &[number(n)],
+        )?;
+    }
+    Ok(())
+}
+
+/// The partition of a projection is emptied: its rebuild begins anew, from the first position.
+pub fn truncated(projection: &str) -> Result<()> {
+    if let Some(mut state) = State::of(projection, true)?.filter(|s| s.phase != "cancelled") {
+        run(
+            "UPDATE en57.rebuilds SET start_position = 0, phase = 'building', failed_position = NULL,
+                 last_error = NULL WHERE number = $1",
+            &[number(state.number)],
+        )?;
+        state.start_position = 0;
+        state.begin_anew()?;
+    }
+    Ok(())
+}
+
+/// The names of the projections whose rebuild is to go on.
+///
+/// # Errors
+/// 55000 where the table is missing.
+pub fn unfinished() -> Result<Vec<String>> {
+    let rows = run(
+        "SELECT projection FROM en57.rebuilds WHERE phase = ANY ('{building,swapping}') ORDER BY number",
+        &[],
+    )?;
+    let name = |row: &Values| row[0].map_or(Ok(""), fmgr::text).map(str::to_owned);
+    rows.iter().map(name).collect()
+}

@@ -1,0 +1,26 @@
+//! Rebuilding: `en57_rebuild` and what belongs to it.
+
+use crate::dcb::error::Result;
+use crate::projection::rebuild::{self, Request};
+use crate::sql_function;
+use crate::store::fmgr::Args;
+use crate::store::procedure::Call;
+use crate::store::{Datum, tuple};
+
+sql_function!(en57_rebuild, |args: &Args| -> Result<Option<Datum>> {
+    let request = Request {
+        name: args.text(0)?,
+        evolve: args.oid(1),
+        initial: args.datum(2),
+        key: args.text(3)?,
+        key_function: args.oid(4),
+        event_type: tuple::event_type(args)?,
+    };
+    rebuild::rebuild(&request, &Call::of(args))?;
+    Ok(Some(Datum::null()))
+});
+
+sql_function!(en57_cancel_rebuild, |args: &Args| {
+    let cancelled = rebuild::cancel(args.text(0)?)?;
+    Ok(Some(Datum::from(cancelled)))
+});
