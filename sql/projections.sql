@@ -31,7 +31,7 @@ CREATE TABLE en57.projections (
 COMMENT ON TABLE en57.projections IS 'projections: what they handle, with what, and how far they are';
 COMMENT ON COLUMN en57.projections.name IS 'the projection''s name, and that of its documents'' table';
 COMMENT ON COLUMN en57.projections.number IS 'orders projections by their creation';
-COMMENT ON COLUMN en57.projections.mode IS 'inline: in the append''s transaction; async: by en57_run';
+COMMENT ON COLUMN en57.projections.mode IS 'inline: in the append''s transaction; async: by the worker, or en57_run';
 COMMENT ON COLUMN en57.projections.partition IS 'the partition whose events it takes';
 COMMENT ON COLUMN en57.projections.query IS 'which events';
 COMMENT ON COLUMN en57.projections.handler IS 'the handler, or the function that folds documents';

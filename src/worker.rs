@@ -287,7 +287,7 @@ impl Worker {
         let name = &standing.name;
         process.show(Some(&format!("en57 projection {name}")));
         match process.transaction(standing.role, || projection::turn(standing)) {
-            Ok(Turn::At(position)) => {
+            Ok(Turn::At(position)) if position > standing.position => {
                 *known = Known {
                     position,
                     looked: position,
@@ -299,10 +299,10 @@ impl Worker {
                 let message = format!("projection \"{name}\" has failed at position {position}");
                 log(Severity::Warning, &message, Some(&error), Some(RESUME));
             }
-            Ok(Turn::Taken) => {
+            // Nothing was done: not to be asked again at once.
+            Ok(Turn::At(_) | Turn::Taken | Turn::Changed) => {
                 known.taken.meet(PAUSES_TAKEN);
             }
-            Ok(Turn::Changed) => {}
             Err(failure) => trouble(process, standing, &mut known.trouble, &failure),
         }
     }

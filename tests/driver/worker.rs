@@ -1,8 +1,9 @@
 //! The background worker at work: what it runs is handled exactly once, beside sessions that run the same; what
 //! fails is nobody else's business; and while there is nothing to do it holds nothing and does nothing.
 //!
-//! Without the row lock in `definition::free` events are handled twice; without the desk (`desk::claim`) sixteen
-//! sessions start several workers; without a look at the moment before it sleeps, it sleeps through commits.
+//! Without the row lock in `definition::free` events are handled twice; without the lock round starting
+//! (`key_lock::while_worker_is_changed`) several of sixteen sessions have started it; without a look at the moment it
+//! sleeps through commits; without the role of `attempt::transaction` triggers run as a superuser.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

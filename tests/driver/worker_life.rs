@@ -3,7 +3,7 @@
 //!
 //! Without `Process::attend` looking for locks on the database, DROP DATABASE fails; without `begin_to_connect`
 //! the worker of a dropped database is started again for ever; without the mark of `stop` one that is stopped
-//! comes back.
+//! comes back; without `Desk::claim` there are two after one was terminated and started at once.
 
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -95,8 +95,8 @@ fn told_after_the_frontier_has_moved() {
     let mut all = Vec::new();
     await_that("the last is heard", || {
         all.extend(heard(&mut listening, Duration::from_millis(50)));
-        let of_default = all.iter().filter(|one| one["partition"] == "default");
-        of_default.last().is_some_and(|one| one["position"] == last)
+        let mut of_default = all.iter().rev().filter(|one| one["partition"] == "default");
+        of_default.next().is_some_and(|one| one["position"] == last)
     });
     let mut lasts = BTreeMap::new();
     for one in &all {
