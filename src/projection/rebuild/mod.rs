@@ -24,6 +24,7 @@ use crate::store::position::Counter;
 use crate::store::procedure::Call;
 use crate::store::snapshot::Leave;
 use crate::store::{catalog, sleep};
+use crate::upcast::{self, Sought};
 
 use super::definition::{Projection, Work, by_name};
 use super::document::Documents;
@@ -220,5 +221,6 @@ fn documents(projection: &Projection) -> Result<&Documents> {
 fn settled(projection: &Projection) -> Result<i64> {
     let store = catalog::store()?;
     let places = Places::find(store, Some(&projection.partition), Access::Own)?;
-    Ok(places.current_frontier(&Counter::of(store)?, &projection.query))
+    let sought = Sought::by(projection.query.clone(), &upcast::known()?);
+    Ok(places.current_frontier(&Counter::of(store)?, &sought))
 }
