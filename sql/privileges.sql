@@ -35,3 +35,6 @@ REVOKE EXECUTE ON FUNCTION
     en57_create_fold(text, regprocedure, jsonb, integer, boolean), en57_drop_fold(text), en57_drop_snapshots(text),
     en57_create_decider(text, regprocedure, regprocedure, regprocedure, jsonb, jsonb, integer, boolean), en57_drop_decider(text)
     FROM PUBLIC;
+REVOKE ALL ON en57.invariants, en57.invariant_states FROM PUBLIC;
+-- It shows invariants of partitions that the reader may read.
+GRANT SELECT ON en57_invariants TO PUBLIC;

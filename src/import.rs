@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use crate::append::parse;
 use crate::dcb::error::{Error, Result, SqlState};
+use crate::invariant::{self, Rules};
 use crate::projection;
 use crate::schema;
 use crate::store::event::{EVENT_COLUMNS, NewEvent};
@@ -44,6 +45,7 @@ pub struct Import<'a> {
 /// As an append; 22023 where a position or a stream's version does not follow.
 pub fn import(import: &Import) -> Result<i64> {
     catalog::demand_writable("en57_import()");
+    invariant::refuse_within_check()?;
     let events = &import.events;
     if events.is_empty() {
         return Ok(0);
@@ -61,6 +63,8 @@ pub fn import(import: &Import) -> Result<i64> {
     if import.check_types {
         schema::check(events.iter().map(|e| &e.event))?;
     }
+    let new = |n: usize| (&events[n].event, events[n].stream);
+    let rules = Rules::new(&place.name, events.len(), &new)?;
 
     let versions = versions(&table, events)?;
     let (positions, stable) = positions(&counter, place.oid, import)?;
@@ -73,14 +77,16 @@ pub fn import(import: &Import) -> Result<i64> {
             stream: event.stream.zip(versions[i]),
         }
     };
-    let new: Vec<&NewEvent> = events.iter().map(|e| &e.event).collect();
-    Batch {
+    let batch = Batch {
         partition: &place,
         table: &table,
         stable,
         place: &place_of,
-    }
-    .insert(&new, &keys)?;
+        ids: &rules.ids(),
+    };
+    rules.check(&batch)?;
+    let new: Vec<&NewEvent> = events.iter().map(|e| &e.event).collect();
+    batch.insert(&new, &keys)?;
     let last = positions.last().copied().unwrap_or_default();
     let written = keys
         .iter()

@@ -4,13 +4,16 @@
 //! internals, all `unsafe`) → `dcb` (the pure domain).
 
 pub mod append;
+pub mod by_key;
 pub mod check;
 pub mod dcb;
 pub mod decider;
 pub mod fold;
 pub mod frontier;
+pub mod functions;
 pub mod generate;
 pub mod import;
+pub mod invariant;
 pub mod partitions;
 pub mod places;
 pub mod projection;

@@ -4,6 +4,7 @@ use crate::dcb::error::{Error, Result, SqlState, nearest};
 use crate::dcb::partition::{DEFAULT, check_name, shown};
 use crate::dcb::query::Query;
 use crate::fold::snapshot;
+use crate::invariant;
 use crate::projection;
 use crate::store::Oid;
 use crate::store::btree::Direction;
@@ -83,6 +84,11 @@ fn removable(name: &str, what: &str) -> Result<(&'static Store, Oid)> {
             subscription::names_of(name)?,
             "en57_drop_subscription()",
         ),
+        (
+            "invariants",
+            invariant::names_of(name)?,
+            "en57_drop_invariant()",
+        ),
     ] {
         if let Some(first) = names.first() {
             return Err(Error::new(
@@ -127,6 +133,7 @@ pub fn truncate(name: &str, restart: bool) -> Result<()> {
     ddl::truncate(place.oid);
     snapshot::forget_all(place.oid)?;
     projection::begin_anew(name)?;
+    invariant::begin_anew(name)?;
     subscription::begin_anew(name, restart)?;
     if restart {
         Counter::of(store)?.restart_at_commit();

@@ -1,10 +1,11 @@
-//! Appending: parse, lock, check, allot, insert.
+//! Appending: parse, lock, check the condition, allot, check invariants, insert.
 
 pub mod parse;
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::key::Namespace;
 use crate::dcb::query::{Criterion, Query};
+use crate::invariant::{self, Rules};
 use crate::projection::Due;
 use crate::schema;
 use crate::store::btree::{Direction, Entry};
@@ -106,6 +107,7 @@ pub fn append(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
 
 fn decide(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
     catalog::demand_writable("en57_append()");
+    invariant::refuse_within_check()?;
     let events = request.events;
     let store = catalog::store()?;
     let access = if request.is_conditional() {
@@ -119,12 +121,16 @@ fn decide(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
     let name = request.stream.map(|s| s.name);
     let keys: Vec<Vec<i64>> = events.iter().map(|e| e.keys(name)).collect();
     let mut due = Due::new(&place.name, events, name)?;
+    let new = |n: usize| (&events[n], name);
+    let mut rules = Rules::new(&place.name, events.len(), &new)?;
     // Events that are sent again are answered as they were the first time, whatever they must fit by now.
     let mut fit = schema::check(events.iter());
     if !request.may_repeat || events.iter().all(|e| e.id.is_none()) {
         fit.clone()?;
     }
-    let fail_if = lock(&place, &table, request, &keys, &mut due, &mut fit)?;
+    let fail_if = lock(
+        &place, &table, request, &keys, &mut due, &mut rules, &mut fit,
+    )?;
 
     if let Some(repeated) = stored_before(&table, request)? {
         return Ok(repeated);
@@ -165,14 +171,16 @@ fn decide(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
         recorded_at_us,
         stream: name.zip(version.map(|v| v + 1 + i as i64)),
     };
-    let new: Vec<&NewEvent> = events.iter().collect();
-    Batch {
+    let batch = Batch {
         partition: &place,
         table: &table,
         stable,
         place: &place_of,
-    }
-    .insert(&new, &keys)?;
+        ids: &rules.ids(),
+    };
+    rules.check(&batch)?;
+    let new: Vec<&NewEvent> = events.iter().collect();
+    batch.insert(&new, &keys)?;
     transaction::forget_committed(place.oid, stable);
     let written = keys
         .iter()
@@ -195,7 +203,7 @@ impl Request<'_> {
     }
 }
 
-/// Takes the locks that make the condition exact, and those of documents; returns the condition as it is to be
+/// Takes the locks that make the condition exact, those of invariants and of documents; returns the condition as it is to be
 /// looked for. What definitions say is looked at before, and again when the root's lock is held.
 fn lock(
     place: &Partition,
@@ -203,6 +211,7 @@ fn lock(
     request: &Request,
     keys: &[Vec<i64>],
     due: &mut Due,
+    rules: &mut Rules,
     fit: &mut Result<()>,
 ) -> Result<Vec<Sought>> {
     let mut plan = Plan::default();
@@ -217,10 +226,12 @@ fn lock(
         plan.sole(event::effective(Namespace::Id, &id));
     }
     due.plan(&mut plan);
+    rules.plan(&mut plan);
     plan.acquire_with(place.oid, |plan| {
         watch::accept_changes();
         let renamed = upcast::has_changed();
         due.look_again(plan, renamed)?;
+        rules.look_again(plan, renamed)?;
         if renamed {
             fail_if = seek(request)?;
             plan_checks(plan, table, &fail_if)?;

@@ -15,6 +15,8 @@ pub enum SqlState {
     ConditionFailed,
     /// N5702: a stream is not at the expected version, and the caller asked for an error.
     WrongVersion,
+    /// N5703: an invariant does not hold after the events.
+    InvariantBroken,
     /// N5704: an event does not fit its type.
     DoesNotFit,
     /// N5706: a wait for transactions in flight took too long.
@@ -57,6 +59,7 @@ impl SqlState {
         match self {
             Self::ConditionFailed => "N5701",
             Self::WrongVersion => "N5702",
+            Self::InvariantBroken => "N5703",
             Self::DoesNotFit => "N5704",
             Self::WaitTimeout => "N5706",
             Self::InvalidText => "22P02",
@@ -122,6 +125,27 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// What an argument that must be there is.
+///
+/// # Errors
+/// 22004 where it is NULL.
+pub fn required<T>(value: Option<T>, argument: &str) -> Result<T> {
+    value.ok_or_else(|| null(argument))
+}
+
+/// 22004: an argument is NULL.
+pub fn null(argument: &str) -> Error {
+    Error::new(
+        SqlState::NullNotAllowed,
+        format!("{argument} must not be NULL"),
+    )
+}
+
+/// 22023: an argument is not one that is allowed.
+pub fn invalid(message: impl Into<String>) -> Error {
+    Error::new(SqlState::InvalidParameter, message)
+}
 
 /// The known word nearest to `word`, where one is near enough to be a likely slip of the pen.
 pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {

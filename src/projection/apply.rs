@@ -9,7 +9,7 @@ use crate::store::tuple::{self, RowType};
 use crate::store::{Datum, rights};
 use crate::upcast::{self, Upcasters};
 
-use super::definition::{Projection, Work};
+use super::definition::{KIND, Projection, Work};
 use super::document::Key;
 
 /// An event that is to be handled.
@@ -136,7 +136,7 @@ impl Projection {
                     at.tell(|| documents.fold(self, by_id, &at))
                 });
             }
-            Work::Handler(handler) => handler.function(&self.name)?,
+            Work::Handler(handler) => handler.function(KIND, &self.name)?,
         };
         let (at, scratch) = (self.whereabouts("handler"), Scratch::new());
         let callable = handler.prepare();

@@ -1,8 +1,9 @@
 //! Making projections.
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{Error, Result, SqlState, invalid, null, required};
 use crate::dcb::query::Query;
 use crate::fold::evolve;
+use crate::functions;
 use crate::store::catalog;
 use crate::store::function::Function;
 use crate::store::partition::Access;
@@ -12,8 +13,6 @@ use crate::store::{Datum, Oid, fmgr, rights, tuple};
 use super::definition::{self, as_keeper};
 use super::document::Key;
 
-/// Bytes of a projection's name: those of any name in PostgreSQL.
-const NAME_BYTES: usize = 63;
 /// How many events are handled together, where nobody says otherwise.
 const BATCH_SIZE: i32 = 500;
 /// Why its creator must own a projection's functions.
@@ -111,12 +110,7 @@ pub fn create(request: &Request) -> Result<()> {
 }
 
 fn check<'a>(request: &Request<'a>) -> Result<Checked<'a>> {
-    let name = required(request.name, "name")?;
-    if name.is_empty() || name.len() > NAME_BYTES || name.contains('\0') {
-        return Err(invalid(format!(
-            "a projection's name must have 1 to {NAME_BYTES} bytes"
-        )));
-    }
+    let name = functions::name(request.name, "a projection's")?;
     let query = request
         .query
         .clone()
@@ -278,20 +272,4 @@ fn choice(said: Option<&str>, argument: &str, words: [&str; 2]) -> Result<bool> 
         ))),
         None => Err(null(argument)),
     }
-}
-
-fn required<T>(value: Option<T>, argument: &str) -> Result<T> {
-    value.ok_or_else(|| null(argument))
-}
-
-fn null(argument: &str) -> Error {
-    Error::new(
-        SqlState::NullNotAllowed,
-        format!("{argument} must not be NULL"),
-    )
-}
-
-/// An argument that does not fit.
-pub fn invalid(message: impl Into<String>) -> Error {
-    Error::new(SqlState::InvalidParameter, message)
 }

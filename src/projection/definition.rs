@@ -5,7 +5,7 @@ use std::ffi::CString;
 use crate::dcb::codec;
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::Query;
-use crate::store::function::Function;
+use crate::functions::Named;
 use crate::store::rights::{self, SAFE_PATH};
 use crate::store::spi::{self, Type, Values};
 use crate::store::{Datum, Oid, fmgr, guard, tuple, watch};
@@ -40,48 +40,15 @@ pub struct Projection {
     pub failed_position: Option<i64>,
 }
 
+/// What errors call it.
+pub const KIND: &str = "projection";
+
 /// What is done with events.
 pub enum Work {
     /// A function is called.
     Handler(Named),
     /// Documents are kept.
     Documents(Documents),
-}
-
-/// A function as a projection names it; it may be gone.
-pub struct Named {
-    /// With schema and argument types.
-    pub name: String,
-    found: Option<Function>,
-}
-
-impl Named {
-    pub fn new(name: String) -> Self {
-        let found = Function::named(&name);
-        Self { name, found }
-    }
-
-    /// Whose it is.
-    fn owner(&self) -> Option<Oid> {
-        self.found.as_ref().map(|f| f.owner)
-    }
-
-    /// The function.
-    ///
-    /// # Errors
-    /// 42883 where it is gone.
-    pub fn function(&self, projection: &str) -> Result<&Function> {
-        self.found.as_ref().ok_or_else(|| {
-            Error::new(
-                SqlState::UndefinedFunction,
-                format!(
-                    "function {} of projection \"{projection}\" does not exist",
-                    self.name
-                ),
-            )
-            .hint("Create the function again, or drop the projection with en57_drop_projection().")
-        })
-    }
 }
 
 /// The first columns of the table, in its order.
@@ -241,13 +208,13 @@ impl Projection {
     pub fn event_type(&self) -> Result<Oid> {
         Ok(match &self.work {
             Work::Handler(handler) => {
-                let argument = handler.function(&self.name)?.arguments[0];
+                let argument = handler.function(KIND, &self.name)?.arguments[0];
                 match tuple::element_type(argument) {
                     none if none == Oid::INVALID => argument,
                     element => element,
                 }
             }
-            Work::Documents(documents) => documents.evolve.function(&self.name)?.arguments[1],
+            Work::Documents(documents) => documents.evolve.function(KIND, &self.name)?.arguments[1],
         })
     }
 }

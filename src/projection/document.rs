@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::by_key;
+use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::fold::evolve::Folding;
+use crate::functions::Named;
 use crate::store::array::TextArray;
 use crate::store::documents::{At, Document, PlainTable, Stored};
 use crate::store::event::Row;
@@ -13,7 +15,7 @@ use crate::store::spi::{self, Type};
 use crate::store::{Datum, Oid, fmgr, rights, tuple};
 
 use super::apply::Item;
-use super::definition::{Named, Projection};
+use super::definition::{KIND, Projection};
 
 /// What a document projection keeps.
 pub struct Documents {
@@ -29,10 +31,8 @@ pub struct Documents {
 
 /// Which documents an event belongs to.
 pub enum Key {
-    /// That of its stream.
-    Stream,
-    /// Those of its tags that begin so; the rest is the id.
-    Tag(String),
+    /// Those of its stream, or of its tags.
+    Plain(by_key::Key),
     /// What a function says.
     Function(Named),
 }
@@ -43,18 +43,12 @@ impl Key {
     /// # Errors
     /// 22023.
     pub fn parse(text: &str) -> Result<Self> {
-        match text.strip_prefix("tag:") {
-            Some(prefix) if !prefix.is_empty() => Ok(Self::Tag(prefix.to_owned())),
-            None if text == "stream" => Ok(Self::Stream),
-            _ => Err(Error::new(
-                SqlState::InvalidParameter,
-                "key must be 'stream', 'tag:PREFIX', or a function",
-            )
-            .hint(
+        by_key::Key::parse(text).map(Self::Plain).ok_or_else(|| {
+            invalid("key must be 'stream', 'tag:PREFIX', or a function").hint(
                 "With 'tag:course:', an event tagged course:sql belongs to the document sql. \
                  A function is written 'name(en57_event)'::regprocedure.",
-            )),
-        }
+            )
+        })
     }
 
     /// The ids of an event with this stream and these tags; `None`: a function must be asked.
@@ -64,13 +58,7 @@ impl Key {
         tags: impl Iterator<Item = &'t str>,
     ) -> Option<Vec<String>> {
         match self {
-            Self::Stream => Some(stream.map(str::to_owned).into_iter().collect()),
-            Self::Tag(prefix) => Some(
-                tags.filter_map(|t| t.strip_prefix(prefix.as_str()))
-                    .filter(|id| !id.is_empty())
-                    .map(str::to_owned)
-                    .collect(),
-            ),
+            Self::Plain(key) => Some(key.ids(stream, tags)),
             Self::Function(_) => None,
         }
     }
@@ -80,11 +68,10 @@ impl Key {
     /// # Errors
     /// Those of damaged rows.
     pub fn ids_of_row(&self, row: &Row) -> Result<Option<Vec<String>>> {
-        let stream = row
-            .get(crate::store::event::Column::Stream)
-            .map(fmgr::text)
-            .transpose()?;
-        Ok(self.ids(stream, row.tags()?.texts()?.into_iter()))
+        match self {
+            Self::Plain(key) => key.ids_of_row(row).map(Some),
+            Self::Function(_) => Ok(None),
+        }
     }
 }
 
@@ -160,7 +147,7 @@ impl Documents {
     /// 42883 where the key function is gone; its own.
     pub fn by_id<'i>(&self, projection: &Projection, items: &'i [Item]) -> Result<ById<'i>> {
         let asked = match &self.key {
-            Key::Function(key) => Some(key.function(&projection.name)?.prepare()),
+            Key::Function(key) => Some(key.function(KIND, &projection.name)?.prepare()),
             _ => None,
         };
         let at = projection.whereabouts("key");
@@ -189,7 +176,7 @@ impl Documents {
     pub fn fold(&self, projection: &Projection, by_id: ById, at: &Whereabouts) -> Result<()> {
         let missing = || missing_table(&projection.name);
         let table = Table::open(self.table).ok_or_else(missing)?;
-        let evolve = self.evolve.function(&projection.name)?.prepare();
+        let evolve = self.evolve.function(KIND, &projection.name)?.prepare();
         let scratch = Scratch::new();
         for (id, items) in by_id {
             pgrx::check_for_interrupts!();

@@ -10,7 +10,6 @@ use std::rc::Rc;
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::key::Namespace;
-use crate::dcb::query::Matchable;
 use crate::store::event::{self, NewEvent};
 use crate::store::key_lock::Plan;
 use crate::store::rights;
@@ -19,7 +18,7 @@ use crate::store::watch::{self, Cache, Table};
 
 use crate::upcast::{self, Upcasters};
 
-use super::definition::{Projection, Work, running_inline};
+use super::definition::{KIND, Projection, Work, running_inline};
 use super::document::{Key, asked_ids};
 
 /// How deep appends may go that handlers make for events of appends that handlers have made.
@@ -42,35 +41,6 @@ fn definitions() -> Result<Rc<Vec<Rc<Projection>>>> {
     RUNNING.with(|running| {
         running.get(|rows| Ok(running_inline(&rows)?.into_iter().map(Rc::new).collect()))
     })
-}
-
-/// An event that is about to be appended, as matching sees it: beyond all positions.
-struct Candidate<'a> {
-    event: &'a NewEvent<'a>,
-    /// Its type, as readers will see it.
-    name: &'a str,
-    stream: Option<&'a str>,
-}
-
-impl Matchable for Candidate<'_> {
-    fn position(&self) -> i64 {
-        i64::MAX
-    }
-    fn event_type(&self) -> &str {
-        self.name
-    }
-    fn has_tag(&self, tag: &str) -> bool {
-        self.event.tags.contains(&tag)
-    }
-    fn stream(&self) -> Option<&str> {
-        self.stream
-    }
-    fn correlation_id(&self) -> Option<&str> {
-        self.event.correlation_id.as_deref()
-    }
-    fn causation_id(&self) -> Option<&str> {
-        self.event.causation_id.as_deref()
-    }
 }
 
 /// What an append has to do for inline projections.
@@ -153,10 +123,9 @@ impl<'a> Due<'a> {
         let candidates = self.events.iter().enumerate();
         let definitions = upcast::known()?;
         let chains = definitions.chains();
-        let candidate = |event: &'a NewEvent<'a>| Candidate {
-            event,
-            name: chains.name_of(event.event_type, event.schema_version),
-            stream,
+        let candidate = |event: &'a NewEvent<'a>| {
+            let name = chains.name_of(event.event_type, event.schema_version);
+            event.candidate(name, stream)
         };
         let mut numbers = candidates
             .filter(|(_, event)| projection.query.matches(&candidate(event)))
@@ -195,7 +164,7 @@ impl<'a> Due<'a> {
         let Key::Function(key) = &documents.key else {
             return Ok(BTreeMap::new());
         };
-        let function = key.function(&projection.name)?.prepare();
+        let function = key.function(KIND, &projection.name)?.prepare();
         let event_type = RowType::of(projection.event_type()?);
         let definitions = upcast::known()?;
         let upcasters = Upcasters::new(&definitions);

@@ -31,7 +31,10 @@ use crate::store::{Datum, fmgr, rights, transaction};
 use definition::{Projection, Work, by_name};
 
 /// The partition, if the caller may make code run in the appends to it.
-fn place_to_administer(partition: Option<&str>) -> Result<Rc<Partition>> {
+///
+/// # Errors
+/// 42501, 42704.
+pub fn place_to_administer(partition: Option<&str>) -> Result<Rc<Partition>> {
     catalog::store()?.partition(partition, Access::Project)
 }
 

@@ -9,6 +9,7 @@ mod gem;
 mod generate;
 mod import;
 mod internals;
+mod invariant;
 mod partitions;
 mod projection;
 mod query;

@@ -91,6 +91,34 @@ impl Column {
     }
 }
 
+/// An event that is about to be appended, as matching sees it: beyond all positions.
+pub struct Candidate<'a> {
+    event: &'a NewEvent<'a>,
+    name: &'a str,
+    stream: Option<&'a str>,
+}
+
+impl Matchable for Candidate<'_> {
+    fn position(&self) -> i64 {
+        i64::MAX
+    }
+    fn event_type(&self) -> &str {
+        self.name
+    }
+    fn has_tag(&self, tag: &str) -> bool {
+        self.event.tags.contains(&tag)
+    }
+    fn stream(&self) -> Option<&str> {
+        self.stream
+    }
+    fn correlation_id(&self) -> Option<&str> {
+        self.event.correlation_id.as_deref()
+    }
+    fn causation_id(&self) -> Option<&str> {
+        self.event.causation_id.as_deref()
+    }
+}
+
 /// An event that is to be appended: checked, with tags sorted and free of duplicates.
 pub struct NewEvent<'a> {
     /// Its id, where the client gave one.
@@ -124,9 +152,16 @@ impl NewEvent<'_> {
             self.causation_id.as_deref(),
         )
     }
-}
 
-impl NewEvent<'_> {
+    /// The event as matching sees it: with the type that readers will see, in the stream that it goes to.
+    pub fn candidate<'e>(&'e self, name: &'e str, stream: Option<&'e str>) -> Candidate<'e> {
+        Candidate {
+            event: self,
+            name,
+            stream,
+        }
+    }
+
     /// The event as an `en57_event` has it before it is appended: what is not known yet is NULL.
     pub fn columns(&self, partition: &str, stream: Option<&str>) -> [Option<Datum>; EVENT_COLUMNS] {
         let text = |t: &str| fmgr::make_varlena(t.as_bytes());

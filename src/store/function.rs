@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
 use pgrx::pg_sys::{self, Datum, Oid};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::dcb::error::{Error, Result, SqlState};
 
@@ -233,7 +234,7 @@ unsafe fn mark(tuple: pg_sys::HeapTuple, oid: Oid) -> i64 {
         ] {
             bytes.extend_from_slice(&word.to_ne_bytes());
         }
-        xxhash_rust::xxh3::xxh3_64(&bytes) as i64
+        xxh3_64(&bytes) as i64
     }
 }
 

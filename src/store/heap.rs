@@ -11,7 +11,7 @@ use crate::dcb::error::Result;
 
 use super::array;
 use super::btree::{Entry, Tree};
-use super::event::{COLUMNS, Column, NewEvent, Row, new_id};
+use super::event::{COLUMNS, Column, EVENT_COLUMNS, NewEvent, Row, new_id};
 use super::extras::Extras;
 use super::fmgr;
 use super::leaf::{self, New};
@@ -35,6 +35,9 @@ pub struct Batch<'a> {
     pub stable: i64,
     /// Where the i-th event stands.
     pub place: &'a dyn Fn(usize) -> Place<'a>,
+    /// The ids of all events, where somebody has to know them before they are stored; otherwise empty, and
+    /// those that the client did not give are made up here.
+    pub ids: &'a [[u8; 16]],
 }
 
 /// Where an event stands in the log.
@@ -106,8 +109,14 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Forms the i-th event's tuple in the current memory context.
-    fn form(&self, i: usize, event: &NewEvent) -> HeapTuple {
+    /// The i-th event as it is going to be stored: as `en57_event` has it.
+    pub fn event_columns(&self, i: usize, event: &NewEvent) -> [Option<Datum>; EVENT_COLUMNS] {
+        let (values, nulls) = self.columns(i, event);
+        std::array::from_fn(|n| (!nulls[n]).then_some(values[n]))
+    }
+
+    /// The i-th event's columns, in the current memory context.
+    fn columns(&self, i: usize, event: &NewEvent) -> ([Datum; COLUMNS], [bool; COLUMNS]) {
         let mut values = [Datum::from(0); COLUMNS];
         let mut nulls = [true; COLUMNS];
         let mut set = |column: Column, value: Datum| {
@@ -119,7 +128,8 @@ impl Batch<'_> {
             recorded_at_us,
             stream,
         } = (self.place)(i);
-        let id = event.id.unwrap_or_else(|| new_id(recorded_at_us));
+        let id = self.ids.get(i).copied().or(event.id);
+        let id = id.unwrap_or_else(|| new_id(recorded_at_us));
         set(Column::Position, Datum::from(position));
         set(Column::RecordedAt, Datum::from(recorded_at_us));
         set(Column::Stable, Datum::from(self.stable));
@@ -146,6 +156,12 @@ impl Batch<'_> {
         if let Some(meta) = event.meta {
             set(Column::Meta, meta);
         }
+        (values, nulls)
+    }
+
+    /// Forms the i-th event's tuple in the current memory context.
+    fn form(&self, i: usize, event: &NewEvent) -> HeapTuple {
+        let (mut values, mut nulls) = self.columns(i, event);
         // SAFETY: values and nulls have as many elements as the table has columns.
         unsafe {
             let descriptor = (*self.table.relation()).rd_att;

@@ -46,6 +46,7 @@ pub mod sleep;
 pub mod snapshot;
 pub mod spi;
 pub mod stat;
+pub mod states;
 pub mod table;
 pub mod transaction;
 pub mod tree_check;

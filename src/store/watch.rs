@@ -26,10 +26,18 @@ pub enum Table {
     EventTypes,
     /// What becomes of old events when they are read.
     Upcasters,
+    /// What must hold after every append.
+    Invariants,
 }
 
 /// In the order of [`Table`].
-const NAMES: [&CStr; 4] = [c"projections", c"folds", c"event_types", c"upcasters"];
+const NAMES: [&CStr; 5] = [
+    c"projections",
+    c"folds",
+    c"event_types",
+    c"upcasters",
+    c"invariants",
+];
 
 /// What is known of one table.
 struct Watched {

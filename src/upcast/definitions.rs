@@ -76,6 +76,11 @@ impl Definitions {
         })
     }
 
+    /// The number of [`generation`].
+    pub fn generation(&self) -> i64 {
+        self.generation
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()

@@ -26,6 +26,7 @@ mod escalation;
 mod folds;
 mod frontier;
 mod fuzz;
+mod invariants;
 mod leaves;
 mod memory;
 mod oracle;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the SQL of README.md and docs/*.md and compares what it prints with what they show.
+# Runs the SQL of README.md, docs/*.md and docs/examples/*.md and compares what it prints with what they show.
 #
 # Of each file every ```sql block runs, in order, in one psql session on a fresh database that has the extension. Where a
 # ```text block comes next it must be the block's output, but for spaces at the ends of lines; a block that shows no
@@ -148,7 +148,7 @@ complete() {
 
 cd "$root"
 shopt -s nullglob
-for file in README.md docs/*.md; do
+for file in README.md docs/*.md docs/examples/*.md; do
     check "$file"
 done
 complete

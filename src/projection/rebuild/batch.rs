@@ -12,7 +12,7 @@ use crate::store::spi::{Type, Values};
 use crate::store::{Datum, fmgr, rights, tuple};
 
 use super::super::apply::{Events, Item};
-use super::super::definition::Projection;
+use super::super::definition::{KIND, Projection};
 use super::super::document::{Documents, Key, ids_told};
 use super::super::run::error_json;
 use super::plans::BY_INDEX;
@@ -193,7 +193,7 @@ impl Batch<'_> {
             ids.extend(items.iter().map(|i| i.ids.clone().unwrap_or_default()));
             return Ok(());
         };
-        let key = key.function(name)?;
+        let key = key.function(KIND, name)?;
         let at = self.projection.whereabouts("key");
         let scratch = Scratch::new();
         at.tell(|| {
@@ -251,7 +251,10 @@ impl Batch<'_> {
     /// Folds events whose documents are known, up to one that fails, or the end of the time; that one is in none of
     /// its documents.
     fn evolve(&mut self, items: &[Item], ids: &[Vec<String>], folded: &mut usize) -> Result<()> {
-        let evolve = self.documents.evolve.function(&self.projection.name)?;
+        let evolve = self
+            .documents
+            .evolve
+            .function(KIND, &self.projection.name)?;
         let at = self.projection.whereabouts("evolve function");
         let scratch = Scratch::new();
         at.tell(|| {

@@ -1,12 +1,12 @@
 //! Beginning a rebuild, or joining one.
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::fold::evolve;
 use crate::store::partition::Access;
 use crate::store::{Datum, Oid, catalog, fmgr, rights};
 
-use super::super::create::{BECAUSE, check_key_function, invalid};
-use super::super::definition::{Projection, by_name};
+use super::super::create::{BECAUSE, check_key_function};
+use super::super::definition::{KIND, Projection, by_name};
 use super::super::document::{Key, missing_table};
 use super::documents;
 use super::state::{Definition, State};
@@ -117,7 +117,7 @@ impl Request<'_> {
             let function = evolve::check(function, self.event_type, has_initial)?;
             function.demand_ownership(BECAUSE)?;
             definition.handler = function.name();
-        } else if documents.evolve.function(&projection.name)?.strict && !has_initial {
+        } else if documents.evolve.function(KIND, &projection.name)?.strict && !has_initial {
             return Err(invalid("evolve must not be STRICT where initial is NULL"));
         }
         match (self.key, self.key_function) {

@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use crate::dcb::error::Result;
+use crate::functions::Named;
 use crate::store::spi::{self, Type, Values};
 use crate::store::{Datum, fmgr, guard};
 
-use super::super::definition::{Named, Projection, Work, as_keeper};
+use super::super::definition::{Projection, Work, as_keeper};
 use super::super::document::{Documents, Key};
 
 /// A rebuild.
@@ -69,8 +70,7 @@ impl Definition {
     /// What a projection is now.
     pub fn of(projection: &Projection, documents: &Documents) -> Self {
         let (key, key_function) = match &documents.key {
-            Key::Stream => (Some("stream".to_owned()), None),
-            Key::Tag(prefix) => (Some(format!("tag:{prefix}")), None),
+            Key::Plain(key) => (Some(key.to_string()), None),
             Key::Function(function) => (None, Some(function.name.clone())),
         };
         Self {

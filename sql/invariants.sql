@@ -1,0 +1,96 @@
+------------------------------------------------------------------------------------------------------
+-- Invariants
+------------------------------------------------------------------------------------------------------
+
+CREATE SEQUENCE en57.invariant_number AS bigint;
+COMMENT ON SEQUENCE en57.invariant_number IS 'numbers invariants in the order of their creation';
+
+-- The library knows the columns' order (src/invariant/definition.rs). Functions are kept as text, so that a dump can be restored and pg_upgrade has nothing against them.
+CREATE TABLE en57.invariants (
+    name text COLLATE "C" PRIMARY KEY,
+    number bigint NOT NULL UNIQUE DEFAULT pg_catalog.nextval('en57.invariant_number'),
+    partition text NOT NULL,
+    query en57_query NOT NULL,
+    key text NOT NULL,
+    evolve text NOT NULL,
+    check_function text NOT NULL,
+    initial jsonb,
+    search_path text NOT NULL,
+    is_enabled boolean NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE en57.invariants IS 'invariants: what must hold of the events of each key after every append';
+COMMENT ON COLUMN en57.invariants.name IS 'the invariant''s name';
+COMMENT ON COLUMN en57.invariants.number IS 'orders invariants by their creation, and tells their states apart';
+COMMENT ON COLUMN en57.invariants.partition IS 'the partition whose events it is about';
+COMMENT ON COLUMN en57.invariants.query IS 'which events';
+COMMENT ON COLUMN en57.invariants.key IS 'what each state is about: stream, or tag:PREFIX';
+COMMENT ON COLUMN en57.invariants.evolve IS 'the function that folds events into a state';
+COMMENT ON COLUMN en57.invariants.check_function IS 'the function that says what is wrong with a state';
+COMMENT ON COLUMN en57.invariants.initial IS 'what the first event of a key meets';
+COMMENT ON COLUMN en57.invariants.search_path IS 'the search path of its functions';
+COMMENT ON COLUMN en57.invariants.is_enabled IS 'whether appends are checked';
+COMMENT ON COLUMN en57.invariants.created_at IS 'when it was created';
+
+-- States that are kept so that events need not be read again. The library knows the columns' order (src/store/states.rs). They are no part of a dump: what is missing is made anew from the events.
+CREATE TABLE en57.invariant_states (
+    invariant bigint NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    "position" bigint NOT NULL,
+    state jsonb,
+    mark bigint NOT NULL,
+    generation bigint NOT NULL,
+    PRIMARY KEY (invariant, id)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE en57.invariant_states IS 'states of invariants up to some event, so that those before it need not be read again';
+COMMENT ON COLUMN en57.invariant_states.invariant IS 'the invariant''s number';
+COMMENT ON COLUMN en57.invariant_states.id IS 'the stream, or the rest of the tag after the prefix';
+COMMENT ON COLUMN en57.invariant_states."position" IS 'all events of the id up to here are in the state';
+COMMENT ON COLUMN en57.invariant_states.state IS 'the state';
+COMMENT ON COLUMN en57.invariant_states.mark IS 'of the function that has made it, and the table of the events';
+COMMENT ON COLUMN en57.invariant_states.generation IS 'as what stored events were handed to the function';
+
+SELECT pg_catalog.pg_extension_config_dump('en57.invariant_number', '');
+SELECT pg_catalog.pg_extension_config_dump('en57.invariants', '');
+
+-- Appends remember which invariants there are; this tells them to look again.
+CREATE FUNCTION en57.invariants_changed() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'en57_invariants_changed' LANGUAGE c;
+COMMENT ON FUNCTION en57.invariants_changed() IS 'tells every backend that invariants have changed';
+CREATE TRIGGER en57_invariants_changed
+    AFTER INSERT OR DELETE OR TRUNCATE OR UPDATE ON en57.invariants
+    FOR EACH STATEMENT EXECUTE FUNCTION en57.invariants_changed();
+ALTER TABLE en57.invariants ENABLE ALWAYS TRIGGER en57_invariants_changed;
+
+CREATE FUNCTION en57_create_invariant(
+    name text,
+    query en57_query,
+    key text,
+    evolve regprocedure,
+    check_function regprocedure,
+    initial jsonb DEFAULT NULL,
+    partition text DEFAULT NULL,
+    validate boolean DEFAULT true
+) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_create_invariant(text, en57_query, text, regprocedure, regprocedure, jsonb, text, boolean) IS
+    'refuses appends after which the state of a stream, or of a tag, would not be what it must be';
+
+CREATE FUNCTION en57_drop_invariant(name text) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_drop_invariant(text) IS 'drops an invariant';
+
+CREATE FUNCTION en57_disable_invariant(name text) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_disable_invariant(text) IS 'lets appends go unchecked until the invariant is enabled again';
+
+CREATE FUNCTION en57_enable_invariant(name text, validate boolean DEFAULT true) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_enable_invariant(text, boolean) IS
+    'lets appends be checked again, if the invariant holds of what is stored';
+
+CREATE VIEW en57_invariants AS
+SELECT i.name, i.partition, i.query, i.key, i.evolve, i.check_function, i.initial, i.is_enabled, i.created_at
+FROM en57.invariants i
+WHERE en57.is_readable(i.partition);
+COMMENT ON VIEW en57_invariants IS 'invariants of partitions that the caller may read';

@@ -1,0 +1,168 @@
+//! What an invariant is, as `en57.invariants` keeps it.
+
+use std::ffi::CString;
+use std::rc::Rc;
+
+use crate::by_key::Key;
+use crate::dcb::codec;
+use crate::dcb::error::{Error, Result, SqlState, invalid, required};
+use crate::dcb::query::Query;
+use crate::functions::Named;
+use crate::store::function::Function;
+use crate::store::spi::{self, Type, Values};
+use crate::store::states::MadeWith;
+use crate::store::watch::{self, Cache, Table};
+use crate::store::{Datum, Oid, fmgr, guard, rights};
+use crate::upcast;
+
+/// What errors call it.
+pub const KIND: &str = "invariant";
+
+/// An invariant, with its functions looked up.
+pub struct Invariant {
+    /// Orders invariants by their creation, and tells their states apart.
+    pub number: i64,
+    /// Its name.
+    pub name: String,
+    /// The partition whose events it is about.
+    pub partition: String,
+    /// Which of them.
+    pub query: Query,
+    /// What each state is about.
+    pub key: Key,
+    /// `(state, event) → state`.
+    pub evolve: Named,
+    /// `(state) → text`: what is wrong with it; NULL: nothing.
+    pub check: Named,
+    /// What the first event of an id meets: a jsonb without its length word; `None`: NULL.
+    pub initial: Option<Vec<u8>>,
+    /// Where its functions find bare names.
+    pub path: CString,
+    /// Whether appends are checked.
+    pub is_enabled: bool,
+}
+
+thread_local! {
+    static ENABLED: Cache<Vec<Rc<Invariant>>> = const { Cache::new(Table::Invariants) };
+}
+
+/// The columns of the table, in its order.
+const COLUMNS: &str = "name, number, partition, query, key, evolve, check_function, initial,
+    search_path, is_enabled";
+
+/// The enabled invariants in the order of their creation, as of what has been accepted of others' changes.
+///
+/// Exact for those of a partition whose root the caller has locked.
+///
+/// # Errors
+/// 55000 where the table is missing.
+pub fn enabled() -> Result<Rc<Vec<Rc<Invariant>>>> {
+    ENABLED.with(|enabled| {
+        enabled.get(|rows| {
+            let all: Result<Vec<_>> = as_keeper(|| rows.iter().map(Invariant::from_row).collect());
+            let mut all = all?;
+            all.retain(|i| i.is_enabled);
+            all.sort_by_key(|i| i.number);
+            Ok(all.into_iter().map(Rc::new).collect())
+        })
+    })
+}
+
+/// Whether that may have changed.
+pub fn has_changed() -> bool {
+    ENABLED.with(Cache::has_changed)
+}
+
+/// An invariant by name, kept from others until the end of the transaction if `lock` says so.
+///
+/// # Errors
+/// 42704 where there is none, 22004 where the name is NULL.
+pub fn by_name(name: Option<&str>, lock: bool) -> Result<Invariant> {
+    let name = required(name, "the invariant's name")?;
+    let lock = if lock { "FOR UPDATE" } else { "" };
+    let rows = run(
+        &format!("SELECT {COLUMNS} FROM en57.invariants WHERE name = $1 {lock}"),
+        &[text(name)],
+    )?;
+    let row = rows.first().ok_or_else(|| {
+        let shown: String = name.chars().take(64).collect();
+        Error::new(
+            SqlState::UndefinedObject,
+            format!("invariant \"{shown}\" does not exist"),
+        )
+        .hint("The view en57_invariants shows all that there are.")
+    })?;
+    as_keeper(|| Invariant::from_row(row))
+}
+
+/// Runs a statement on en57's own tables, by the rights of their owner.
+///
+/// # Errors
+/// PostgreSQL's own, by unwinding; 55000 where the table is missing.
+pub fn run(sql: &str, parameters: &[(Type, Option<Datum>)]) -> Result<Vec<Values>> {
+    as_keeper(|| spi::run(sql, parameters))
+}
+
+fn as_keeper<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    let owner = rights::owner_of(watch::table(c"invariants")?).unwrap_or(rights::current_role());
+    rights::as_role(owner, || rights::with_path(rights::SAFE_PATH, body))
+}
+
+/// A text as a parameter.
+pub fn text(text: &str) -> (Type, Option<Datum>) {
+    (Type::Text, Some(fmgr::make_varlena(text.as_bytes())))
+}
+
+/// A key, as it is written.
+///
+/// # Errors
+/// 22023.
+pub fn key(text: &str) -> Result<Key> {
+    Key::parse(text).ok_or_else(|| {
+        invalid("key must be 'stream' or 'tag:PREFIX'")
+            .detail("The events of one key are found by their stream or tag, and locked so.")
+            .hint(
+                "With 'tag:course:' there is a state for each course: the one of sql is made of the events \
+                 tagged course:sql. What a function would say of an event can be a tag of it.",
+            )
+    })
+}
+
+impl Invariant {
+    fn from_row(row: &Values) -> Result<Self> {
+        let text = |n: usize| row[n].map_or(Ok(""), fmgr::text);
+        Ok(Self {
+            name: text(0)?.to_owned(),
+            number: row[1].map_or(0, |d| d.value() as i64),
+            partition: text(2)?.to_owned(),
+            query: row[3].map_or(Ok(Query::everything()), |d| codec::decode(fmgr::varlena(d)))?,
+            key: key(text(4)?)?,
+            evolve: Named::new(text(5)?.to_owned()),
+            check: Named::new(text(6)?.to_owned()),
+            initial: row[7].map(|d| fmgr::varlena(d).to_vec()),
+            path: guard::text(text(8)?),
+            is_enabled: row[9].is_some_and(|d| d.value() & 0xFF != 0),
+        })
+    }
+
+    /// The row type of the events that it takes.
+    ///
+    /// # Errors
+    /// 42883 where the function is gone.
+    pub fn event_type(&self) -> Result<Oid> {
+        Ok(self.evolve.function(KIND, &self.name)?.arguments[1])
+    }
+
+    /// What its states are made with by now, of the events in a table.
+    ///
+    /// # Errors
+    /// 42883 where the function is gone.
+    pub fn made_with(&self, table: Oid) -> Result<MadeWith> {
+        let function = Function::of(self.evolve.function(KIND, &self.name)?.oid);
+        let function = function.ok_or_else(|| self.evolve.missing(KIND, &self.name))?;
+        Ok(MadeWith {
+            mark: function.mark ^ (i64::from(table.to_u32()) << 32),
+            generation: upcast::known()?.generation(),
+        })
+    }
+}

@@ -1,0 +1,226 @@
+//! Whether an invariant holds of what is stored already: one pass over its events, with a state for each id.
+//! States that do not fit in memory go to the table of states, and come back from there.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::dcb::error::Result;
+use crate::read::Reading;
+use crate::store::rows::Source;
+use crate::store::scratch::Scratch;
+use crate::store::spi::Type;
+use crate::store::states::{Kept, MadeWith, States};
+use crate::store::{Datum, Oid, fmgr, rights, tuple};
+
+use super::definition::{Invariant, run, text};
+use super::fold::{Judge, refusal};
+use super::rules::{Checking, EVENTS_BETWEEN};
+
+/// Bytes of states that are kept in memory.
+const BYTES_IN_MEMORY: usize = 64 * 1024 * 1024;
+/// What an id costs beside its text and its state, about.
+const BYTES_OF_ONE: usize = 128;
+/// How many events are read, and states checked, at a time.
+const AT_ONCE: usize = 256;
+
+struct Existing<'i> {
+    invariant: &'i Invariant,
+    judge: Judge<'i>,
+    states: States,
+    made_with: MadeWith,
+    known: HashMap<String, Known>,
+    bytes: usize,
+    /// Whether some are in the table.
+    has_spilled: bool,
+}
+
+#[derive(Default)]
+struct Known {
+    /// A jsonb without its length word; `None`: NULL.
+    state: Option<Vec<u8>>,
+    position: i64,
+    events: u64,
+}
+
+/// Sees that an invariant holds of what is stored. Nobody appends to its partition, and there are no
+/// states of it.
+///
+/// # Errors
+/// N5703 where it does not; its functions' own, by unwinding.
+pub fn demand(invariant: &Invariant, table: Oid) -> Result<()> {
+    let _checking = Checking::begin();
+    let mut existing = Existing {
+        invariant,
+        judge: Judge::new(invariant)?,
+        states: States::open()?,
+        made_with: invariant.made_with(table)?,
+        known: HashMap::new(),
+        bytes: 0,
+        has_spilled: false,
+    };
+    rights::with_path(&invariant.path, || {
+        existing.fold_all()?;
+        existing.check_all()
+    })
+}
+
+impl Existing<'_> {
+    fn fold_all(&mut self) -> Result<()> {
+        let Invariant {
+            query,
+            partition,
+            key,
+            ..
+        } = self.invariant;
+        let mut reading = Reading::of_settled(query.clone(), partition, 0, i64::MAX - 1)?;
+        let rows = Scratch::new();
+        let mut more = true;
+        while more {
+            pgrx::check_for_interrupts!();
+            let mut found: BTreeMap<String, Vec<(i64, Datum)>> = BTreeMap::new();
+            more = rows.run(|| {
+                reading.fill(AT_ONCE, &mut |row| {
+                    let ids = key.ids_of_row(row)?;
+                    if !ids.is_empty() {
+                        let event = self.judge.event(tuple::event_columns(row))?;
+                        for id in ids {
+                            found.entry(id).or_default().push((row.position(), event));
+                        }
+                    }
+                    Ok(())
+                })
+            })?;
+            rows.run(|| {
+                found
+                    .iter()
+                    .try_for_each(|(id, events)| self.take(id, events))
+            })?;
+            rows.reset();
+        }
+        Ok(())
+    }
+
+    /// Folds some events of an id into its state.
+    fn take(&mut self, id: &str, events: &[(i64, Datum)]) -> Result<()> {
+        let mut known = match self.known.remove(id) {
+            Some(known) => known,
+            None => self.fetch(id),
+        };
+        let size = |k: &Known| k.state.as_ref().map_or(0, Vec::len);
+        let before = size(&known);
+        let (mut folding, at) = (self.judge.folding(), self.judge.evolving(id));
+        if known.events > 0 {
+            folding.resume(known.state.as_deref().map(fmgr::make_varlena));
+        }
+        at.tell(|| {
+            for &(position, event) in events {
+                at.at(position, position);
+                folding.add(event);
+                known.position = position;
+                known.events += 1;
+            }
+        });
+        known.state = folding.state().map(|s| fmgr::varlena(s).to_vec());
+        self.bytes = (self.bytes + size(&known)).saturating_sub(before);
+        self.known.insert(id.to_owned(), known);
+        if self.bytes > BYTES_IN_MEMORY {
+            self.spill(0);
+        }
+        Ok(())
+    }
+
+    /// The state of an id that is not in memory: from the table, or a new one.
+    fn fetch(&mut self, id: &str) -> Known {
+        let kept = if self.has_spilled {
+            self.states.find(self.invariant.number, id)
+        } else {
+            None
+        };
+        let known = match kept {
+            Some(kept) => Known {
+                state: kept.state.map(|s| fmgr::varlena(s).to_vec()),
+                position: kept.position,
+                events: EVENTS_BETWEEN,
+            },
+            None => Known::default(),
+        };
+        self.bytes += known.state.as_ref().map_or(0, Vec::len) + id.len() + BYTES_OF_ONE;
+        known
+    }
+
+    /// Puts the states with so many events into the table, and forgets all.
+    fn spill(&mut self, at_least: u64) {
+        let number = self.invariant.number;
+        let scratch = Scratch::new();
+        for (id, known) in self.known.drain().filter(|(_, k)| k.events >= at_least) {
+            scratch.run(|| {
+                let before = self.has_spilled.then(|| self.states.find(number, &id));
+                let state = known.state.as_deref().map(fmgr::make_varlena);
+                let state = Kept::new(known.position, state, self.made_with);
+                self.states
+                    .keep(number, &id, &state, before.flatten().as_ref());
+            });
+            scratch.reset();
+        }
+        self.has_spilled |= at_least == 0;
+        self.bytes = 0;
+    }
+
+    fn check_all(mut self) -> Result<()> {
+        if self.has_spilled {
+            self.spill(0);
+            return self.check_table();
+        }
+        let mut ids: Vec<&str> = self.known.keys().map(String::as_str).collect();
+        ids.sort_unstable();
+        let scratch = Scratch::new();
+        for id in ids {
+            pgrx::check_for_interrupts!();
+            let state = &self.known[id].state;
+            scratch.run(|| self.check(id, state.as_deref().map(fmgr::make_varlena)))?;
+            scratch.reset();
+        }
+        self.spill(EVENTS_BETWEEN);
+        Ok(())
+    }
+
+    fn check_table(&self) -> Result<()> {
+        let scratch = Scratch::new();
+        let mut last = String::new();
+        loop {
+            pgrx::check_for_interrupts!();
+            let count = scratch.run(|| {
+                let rows = run(
+                    "SELECT id, state FROM en57.invariant_states WHERE invariant = $1 AND id > $2
+                     ORDER BY id LIMIT $3",
+                    &[
+                        (Type::Bigint, Some(Datum::from(self.invariant.number))),
+                        text(&last),
+                        (Type::Bigint, Some(Datum::from(AT_ONCE as i64))),
+                    ],
+                )?;
+                for row in &rows {
+                    let id = row[0].map_or(Ok(""), fmgr::text)?;
+                    self.check(id, row[1].map(tuple::detoasted))?;
+                    id.clone_into(&mut last);
+                }
+                Ok(rows.len())
+            })?;
+            scratch.reset();
+            if count == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn check(&self, id: &str, state: Option<Datum>) -> Result<()> {
+        let Some(objection) = self.judge.objection(state, id)? else {
+            return Ok(());
+        };
+        let detail = format!(
+            "The events that are stored break invariant \"{}\" for key \"{id}\".",
+            self.invariant.name
+        );
+        Err(refusal(objection, self.invariant, detail)
+            .hint("With validate => false, appends are checked from now on all the same."))
+    }
+}

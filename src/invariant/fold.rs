@@ -1,0 +1,135 @@
+//! What the events of an id make of its state, and what is wrong with it.
+
+use std::rc::Rc;
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::fold::evolve::Folding;
+use crate::read::Reading;
+use crate::store::event::EVENT_COLUMNS;
+use crate::store::function::{Callable, Whereabouts};
+use crate::store::rows::Source;
+use crate::store::scratch::Scratch;
+use crate::store::tuple::{self, RowType};
+use crate::store::{Datum, fmgr};
+use crate::upcast::{self, Definitions, Upcasters};
+
+use super::definition::{Invariant, KIND};
+
+/// How many stored events are read at a time. Functions are called in between, when no page is pinned.
+const EVENTS_AT_ONCE: usize = 256;
+
+/// An invariant whose functions are ready to be called.
+pub struct Judge<'i> {
+    invariant: &'i Invariant,
+    event_type: RowType,
+    evolve: Callable<'i>,
+    check: Callable<'i>,
+    initial: Option<Datum>,
+    upcasters: Rc<Definitions>,
+}
+
+impl<'i> Judge<'i> {
+    /// Prepares the functions, in the current memory context.
+    ///
+    /// # Errors
+    /// 42883 where one is gone.
+    pub fn new(invariant: &'i Invariant) -> Result<Self> {
+        Ok(Self {
+            invariant,
+            event_type: RowType::of(invariant.event_type()?),
+            evolve: invariant.evolve.function(KIND, &invariant.name)?.prepare(),
+            check: invariant.check.function(KIND, &invariant.name)?.prepare(),
+            initial: invariant.initial.as_deref().map(fmgr::make_varlena),
+            upcasters: upcast::known()?,
+        })
+    }
+
+    /// A fold that begins with the initial state.
+    pub fn folding(&self) -> Folding<'_> {
+        Folding::new(&self.evolve, self.initial)
+    }
+
+    /// An event that is not stored yet as its functions take it, in the current memory context.
+    ///
+    /// # Errors
+    /// As `event`; those of upcasters.
+    pub fn new_event(&self, columns: [Option<Datum>; EVENT_COLUMNS]) -> Result<Datum> {
+        self.event(Upcasters::new(&self.upcasters).columns(columns)?)
+    }
+
+    /// An event as its functions take it, in the current memory context.
+    ///
+    /// # Errors
+    /// 55000 where the row type is not as the extension made it.
+    pub fn event(&self, mut columns: [Option<Datum>; EVENT_COLUMNS]) -> Result<Datum> {
+        self.event_type.make(&mut columns)
+    }
+
+    /// Folds the stored events of an id after a position; returns how many there were.
+    ///
+    /// # Errors
+    /// Those of reading; the function's own, by unwinding.
+    pub fn fold_stored(
+        &self,
+        id: &str,
+        after: i64,
+        folding: &mut Folding,
+        at: &Whereabouts,
+    ) -> Result<u64> {
+        let invariant = self.invariant;
+        let Some(events) = invariant.key.events_of(id, &invariant.query) else {
+            return Ok(0);
+        };
+        let mut reading = Reading::of_settled(events, &invariant.partition, after, i64::MAX - 1)?;
+        let (rows, mut count) = (Scratch::new(), 0);
+        let mut more = true;
+        while more {
+            let mut found = Vec::new();
+            more = rows.run(|| {
+                reading.fill(EVENTS_AT_ONCE, &mut |row| {
+                    found.push((row.position(), self.event(tuple::event_columns(row))?));
+                    Ok(())
+                })
+            })?;
+            for (position, event) in found {
+                at.at(position, position);
+                folding.add(event);
+                count += 1;
+            }
+            rows.reset();
+        }
+        Ok(count)
+    }
+
+    /// What is wrong with a state; `None`: nothing.
+    ///
+    /// # Errors
+    /// 22P02 where the answer is no text; the function's own, by unwinding.
+    pub fn objection(&self, state: Option<Datum>, id: &str) -> Result<Option<String>> {
+        let at = self.whereabouts("check", &self.invariant.check.name, id);
+        let answer = at.tell(|| self.check.call([state]));
+        Ok(answer.map(fmgr::text).transpose()?.map(str::to_owned))
+    }
+
+    /// What an error's CONTEXT says of evolve.
+    pub fn evolving(&self, id: &str) -> Whereabouts {
+        self.whereabouts("evolve", &self.invariant.evolve.name, id)
+    }
+
+    fn whereabouts(&self, role: &str, function: &str, id: &str) -> Whereabouts {
+        let name = &self.invariant.name;
+        Whereabouts::new(&format!(
+            "{role} function {function} of invariant \"{name}\", key \"{id}\""
+        ))
+    }
+}
+
+/// The refusal: what the check function says, and where it was.
+pub fn refusal(objection: String, invariant: &Invariant, detail: String) -> Error {
+    let message = if objection.is_empty() {
+        format!("invariant \"{}\" does not hold", invariant.name)
+    } else {
+        objection
+    };
+    Error::new(SqlState::InvariantBroken, message).detail(detail)
+}

@@ -1,0 +1,274 @@
+//! What an append has to do for invariants: lock the keys that its events touch, as if they were checked,
+//! and see that each of their states may be.
+//!
+//! The locks are those of the keys under which the events are indexed: nobody else adds an event of the id
+//! before the transaction ends. So the state is that of all there are, and two appends that would break an
+//! invariant only together come one after the other.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::upcast::Chains;
+use crate::fold::evolve::Folding;
+use crate::store::event::NewEvent;
+use crate::store::heap::Batch;
+use crate::store::key_lock::Plan;
+use crate::store::scratch::Scratch;
+use crate::store::states::{Kept, States};
+use crate::store::{clock, event, rights};
+use crate::upcast;
+
+use super::definition::{self, Invariant};
+use super::fold::{Judge, refusal};
+
+/// A state is kept when so many events have come to it since the last time: then an append reads at most
+/// as many, and ids with few events cost no row.
+pub const EVENTS_BETWEEN: u64 = 16;
+
+thread_local! {
+    static CHECKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// An event that is about to be stored, and its stream.
+pub type New<'a> = (&'a NewEvent<'a>, Option<&'a str>);
+
+/// What an append has to do for invariants.
+pub struct Rules<'a> {
+    partition: &'a str,
+    count: usize,
+    event: &'a dyn Fn(usize) -> New<'a>,
+    touched: Vec<Touched>,
+}
+
+/// An invariant with the numbers of the events that are about each of its ids.
+struct Touched {
+    invariant: Rc<Invariant>,
+    events: BTreeMap<String, Vec<usize>>,
+}
+
+/// An invariant's functions must not append: the append that is being checked is not stored yet, so the two
+/// would not know of each other.
+///
+/// # Errors
+/// 0A000.
+pub fn refuse_within_check() -> Result<()> {
+    if !CHECKING.get() {
+        return Ok(());
+    }
+    Err(Error::new(
+        SqlState::NotSupported,
+        "an invariant's function cannot append events",
+    )
+    .hint("A projection's handler can."))
+}
+
+impl<'a> Rules<'a> {
+    /// What there is to do for `count` events.
+    ///
+    /// # Errors
+    /// 55000 where the table is missing.
+    pub fn new(
+        partition: &'a str,
+        count: usize,
+        event: &'a dyn Fn(usize) -> New<'a>,
+    ) -> Result<Self> {
+        let mut rules = Self {
+            partition,
+            count,
+            event,
+            touched: Vec::new(),
+        };
+        rules.look()?;
+        Ok(rules)
+    }
+
+    fn look(&mut self) -> Result<()> {
+        self.touched.clear();
+        let enabled = definition::enabled()?;
+        if enabled.is_empty() {
+            return Ok(());
+        }
+        let upcasters = upcast::known()?;
+        for invariant in enabled.iter() {
+            if invariant.partition == self.partition {
+                let events = self.touching(invariant, upcasters.chains());
+                if !events.is_empty() {
+                    let invariant = invariant.clone();
+                    self.touched.push(Touched { invariant, events });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn touching(&self, invariant: &Invariant, chains: &Chains) -> BTreeMap<String, Vec<usize>> {
+        let mut by_id: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for n in 0..self.count {
+            let (event, stream) = (self.event)(n);
+            let name = chains.name_of(event.event_type, event.schema_version);
+            if invariant.query.matches(&event.candidate(name, stream)) {
+                for id in invariant.key.ids(stream, event.tags.iter().copied()) {
+                    by_id.entry(id).or_default().push(n);
+                }
+            }
+        }
+        by_id
+    }
+
+    /// Adds the locks of the ids' keys to those of an append.
+    pub fn plan(&self, plan: &mut Plan) {
+        for touched in &self.touched {
+            for id in touched.events.keys() {
+                plan.check(touched.invariant.key.index_key(id));
+            }
+        }
+    }
+
+    /// Looks again, now that nobody can create an invariant or an upcaster until the append has ended, and
+    /// what others have done is accepted.
+    ///
+    /// # Errors
+    /// 55000 where the table is missing.
+    pub fn look_again(&mut self, plan: &mut Plan, upcasters_changed: bool) -> Result<()> {
+        if upcasters_changed || definition::has_changed() {
+            self.look()?;
+            self.plan(plan);
+        }
+        Ok(())
+    }
+
+    /// The ids of all events, where they must be known before they are stored: where there is nothing to do
+    /// for them, none.
+    pub fn ids(&self) -> Vec<[u8; 16]> {
+        if self.touched.is_empty() {
+            return Vec::new();
+        }
+        let now_us = clock::now_us();
+        (0..self.count)
+            .map(|n| (self.event)(n).0.id)
+            .map(|id| id.unwrap_or_else(|| event::new_id(now_us)))
+            .collect()
+    }
+
+    /// Sees that all states may be, with the events that are about to be stored. The keys are locked, or the
+    /// whole partition is.
+    ///
+    /// # Errors
+    /// N5703 where one may not; 42883 where a function is gone; the functions' own, by unwinding.
+    pub fn check(&self, batch: &Batch) -> Result<()> {
+        if self.touched.is_empty() {
+            return Ok(());
+        }
+        let _checking = Checking::begin();
+        let (states, scratch) = (States::open()?, Scratch::new());
+        for Touched { invariant, events } in &self.touched {
+            let judge = Judge::new(invariant)?;
+            rights::with_path(&invariant.path, || {
+                for (id, events) in events {
+                    pgrx::check_for_interrupts!();
+                    let one = One {
+                        invariant,
+                        judge: &judge,
+                        id,
+                        events,
+                    };
+                    scratch.run(|| self.check_one(batch, &states, &one))?;
+                    scratch.reset();
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn check_one(&self, batch: &Batch, states: &States, one: &One) -> Result<()> {
+        let &One {
+            invariant,
+            judge,
+            id,
+            events,
+        } = one;
+        let kept = states.find(invariant.number, id);
+        // A function can be replaced while it runs: then the state is that of neither.
+        let (folding, since, made_with) = loop {
+            let made_with = invariant.made_with(batch.partition.oid)?;
+            let usable = kept.as_ref().filter(|k| k.made_with == made_with);
+            let (folding, since) = self.fold(batch, usable, one)?;
+            if invariant.made_with(batch.partition.oid)? == made_with {
+                break (folding, since, made_with);
+            }
+        };
+        let last = events.last().copied().unwrap_or_default();
+        if let Some(objection) = judge.objection(folding.state(), id)? {
+            let detail = format!(
+                "Invariant \"{}\" does not hold for key \"{id}\" after event {} of the append.",
+                invariant.name,
+                last + 1
+            );
+            return Err(refusal(objection, invariant, detail));
+        }
+        if since >= EVENTS_BETWEEN {
+            let position = (batch.place)(last).position;
+            let state = Kept::new(position, folding.state(), made_with);
+            states.keep(invariant.number, id, &state, kept.as_ref());
+        }
+        Ok(())
+    }
+
+    /// The state after the events, from one that is kept; and how many events have come to that.
+    fn fold<'j>(
+        &self,
+        batch: &Batch,
+        kept: Option<&Kept>,
+        one: &One<'j>,
+    ) -> Result<(Folding<'j>, u64)> {
+        let &One {
+            judge, id, events, ..
+        } = one;
+        let mut folding = judge.folding();
+        if let Some(kept) = kept {
+            folding.resume(kept.state);
+        }
+        let after = kept.map_or(0, |k| k.position);
+        let (at, scratch) = (judge.evolving(id), Scratch::new());
+        let since = at.tell(|| -> Result<u64> {
+            let stored = judge.fold_stored(id, after, &mut folding, &at)?;
+            for &n in events {
+                let position = (batch.place)(n).position;
+                at.at(position, position);
+                let event = (self.event)(n).0;
+                let event = scratch.run(|| judge.new_event(batch.event_columns(n, event)))?;
+                folding.add(event);
+                scratch.reset();
+            }
+            Ok(stored + events.len() as u64)
+        })?;
+        Ok((folding, since))
+    }
+}
+
+/// One state that an append touches.
+struct One<'j> {
+    invariant: &'j Invariant,
+    judge: &'j Judge<'j>,
+    id: &'j str,
+    events: &'j [usize],
+}
+
+/// While a check is under way.
+pub struct Checking(bool);
+
+impl Checking {
+    /// Until it is dropped, on every way out.
+    pub fn begin() -> Self {
+        Self(CHECKING.replace(true))
+    }
+}
+
+impl Drop for Checking {
+    fn drop(&mut self) {
+        CHECKING.set(self.0);
+    }
+}

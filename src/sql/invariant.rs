@@ -1,0 +1,45 @@
+//! Invariants: `en57_create_invariant` and what belongs to it.
+
+use crate::dcb::error::Result;
+use crate::invariant::{self, Request};
+use crate::sql_function;
+use crate::store::fmgr::Args;
+use crate::store::{Datum, tuple, watch};
+
+/// What a function that returns void returns.
+const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
+
+sql_function!(en57_create_invariant, |args: &Args| {
+    invariant::create(&Request {
+        name: args.text(0)?,
+        query: args.query(1)?,
+        key: args.text(2)?,
+        evolve: args.oid(3),
+        check: args.oid(4),
+        initial: args.datum(5),
+        partition: args.text(6)?,
+        validate: args.bool(7),
+        event_type: tuple::event_type(args)?,
+    })?;
+    DONE
+});
+
+sql_function!(en57_drop_invariant, |args: &Args| {
+    invariant::remove(args.text(0)?)?;
+    DONE
+});
+
+sql_function!(en57_disable_invariant, |args: &Args| {
+    invariant::disable(args.text(0)?)?;
+    DONE
+});
+
+sql_function!(en57_enable_invariant, |args: &Args| {
+    invariant::enable(args.text(0)?, args.bool(1))?;
+    DONE
+});
+
+sql_function!(en57_invariants_changed, |args: &Args| {
+    watch::announce(args)?;
+    DONE
+});
