@@ -179,7 +179,6 @@ impl Worker {
         self.unknown_version = None;
         let mut next = self.tell(process, news);
         self.move_up(process, &standings, &mut next);
-        // Whatever else is to be done in steps takes its turns here, too.
         for standing in &standings {
             if matches!(standing.todo, ToDo::Due) {
                 process.attend();

@@ -12,7 +12,7 @@ mod state;
 mod swap;
 
 pub use begin::Request;
-pub use state::{forget_documents, truncated, unfinished};
+pub use state::{forget_documents, truncated};
 
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ const PATIENCE_MS: i64 = 500;
 const PAUSES_MS: std::ops::RangeInclusive<u64> = 500..=10_000;
 
 /// What a step of a rebuild has come to.
-pub enum Step {
+enum Step {
     /// There is more to do, in another transaction if possible.
     More,
     /// The swap has to wait for a transaction that has appended, or that runs the projection.
@@ -51,27 +51,13 @@ pub enum Step {
     /// There is nothing to do: somebody else has ended it.
     Ended,
     /// It cannot go on, which is stored.
-    Failed(Stop),
+    Failed(Box<Stop>),
 }
 
 /// Why a rebuild cannot go on.
-pub struct Stop {
+struct Stop {
     position: Option<i64>,
     failure: Failure,
-}
-
-/// Does one batch of the rebuild of a projection, or the swap, in the running transaction. Where there is none, or it has
-/// failed, it is [`Step::Ended`]. For a worker that goes on with rebuilds that were interrupted.
-///
-/// # Errors
-/// 42501, 42704; those of the functions that are none of an event's making, like a deadlock.
-pub fn step(name: &str) -> Result<Step> {
-    catalog::demand_writable("en57_rebuild()");
-    let going_on = |s: &State| ["building", "swapping"].contains(&s.phase.as_str());
-    match State::of(name, false)?.filter(going_on) {
-        Some(state) => advance(&state, true),
-        None => Ok(Step::Ended),
-    }
 }
 
 /// Rebuilds a projection: begins, or goes on where it was interrupted, or helps whoever does it already.
@@ -182,7 +168,7 @@ impl State {
     /// Stores why it cannot go on.
     fn stop(&self, position: Option<i64>, failure: Failure) -> Result<Step> {
         self.fail(position, error_json(&failure, None)?)?;
-        Ok(Step::Failed(Stop { position, failure }))
+        Ok(Step::Failed(Box::new(Stop { position, failure })))
     }
 }
 

@@ -355,16 +355,3 @@ pub fn truncated(projection: &str) -> Result<()> {
     }
     Ok(())
 }
-
-/// The names of the projections whose rebuild is to go on.
-///
-/// # Errors
-/// 55000 where the table is missing.
-pub fn unfinished() -> Result<Vec<String>> {
-    let rows = run(
-        "SELECT projection FROM en57.rebuilds WHERE phase = ANY ('{building,swapping}') ORDER BY number",
-        &[],
-    )?;
-    let name = |row: &Values| row[0].map_or(Ok(""), fmgr::text).map(str::to_owned);
-    rows.iter().map(name).collect()
-}
