@@ -6,6 +6,7 @@ use crate::append::{self, Cause, Conflicts, Outcome, Request};
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::JsonString;
 use crate::sql_function;
+use crate::store::event_json;
 use crate::store::fmgr::Args;
 use crate::store::tuple::{self, RowType};
 use crate::store::{Datum, json};
@@ -24,7 +25,7 @@ sql_function!(en57_append, |args: &Args| {
     let events = append::parse::events(document)?;
     let mut found = Vec::new();
     let mut sink = |row: &_| {
-        found.push(tuple::event_json(row)?);
+        found.push(event_json::event_json(row)?);
         Ok(())
     };
     let mut conflicts = Conflicts {

@@ -7,6 +7,7 @@ use crate::dcb::query::Query;
 use crate::read::{Options, Reading};
 use crate::sql_function;
 use crate::store::event::NewEvent;
+use crate::store::event_json;
 use crate::store::fmgr::Args;
 use crate::store::json::{self, Jsonb, Value};
 use crate::store::tuple::{self, RowType};
@@ -27,7 +28,7 @@ sql_function!(en57_gem_append_events, |args: &Args| {
     let criteria = condition(args.datum(1))?;
     let mut conflict = None;
     let mut sink = |row: &_| {
-        conflict = Some(tuple::gem_json(row)?);
+        conflict = Some(event_json::gem_json(row)?);
         Ok(())
     };
     let request = Request {

@@ -19,6 +19,7 @@ mod descent;
 pub mod desk;
 pub mod documents;
 pub mod event;
+pub mod event_json;
 pub mod extras;
 pub mod fmgr;
 pub mod function;

@@ -3,12 +3,12 @@
 use pgrx::pg_sys::{self, Datum, HeapTuple, Oid, TupleDesc};
 
 use crate::dcb::error::{Error, Result, SqlState};
-use crate::dcb::query::{JsonString, Matchable};
+use crate::dcb::query::Matchable;
 
 use super::array::TextArray;
 use super::event::{Column, EVENT_COLUMNS, Row, meta_text};
+use super::fmgr;
 use super::fmgr::Args;
-use super::{fmgr, json};
 
 /// A row type: from PostgreSQL's type cache, where it is released when dropped, or a function's own.
 pub struct RowType(TupleDesc);
@@ -248,97 +248,6 @@ pub fn column_type(row_type: &RowType, n: usize) -> Oid {
             "column of a result type"
         );
         pg_sys::SPI_gettypeid(row_type.raw(), n as i32 + 1)
-    }
-}
-
-/// A uuid as text.
-pub fn uuid_text(datum: Datum) -> String {
-    uuid::Uuid::from_bytes(fmgr::uuid(datum)).to_string()
-}
-
-/// A row as the JSON object that conflicts show: the columns of `en57_event`.
-///
-/// # Errors
-/// Those of damaged rows.
-pub fn event_json(row: &Row) -> Result<String> {
-    let mut out = String::with_capacity(256);
-    let text = |column| row.get(column).map(fmgr::text).transpose();
-    let quoted = |t: Option<&str>| t.map_or("null".to_owned(), |t| JsonString(t).to_string());
-    let document = |column| row.get(column).map_or(Ok("null"), json::text);
-    let tags: Vec<String> = row
-        .tags()?
-        .texts()?
-        .iter()
-        .map(|t| JsonString(t).to_string())
-        .collect();
-    let version = row
-        .get(Column::StreamVersion)
-        .map_or("null".to_owned(), |d| (d.value() as i64).to_string());
-    let id = row.get(Column::Id).map_or(String::new(), uuid_text);
-    for (name, value) in [
-        ("position", row.position().to_string()),
-        ("id", JsonString(&id).to_string()),
-        ("type", quoted(Some(row.event_type()?))),
-        ("data", document(Column::Data)?.to_owned()),
-        ("meta", document(Column::Meta)?.to_owned()),
-        ("tags", format!("[{}]", tags.join(", "))),
-        ("stream", quoted(text(Column::Stream)?)),
-        ("stream_version", version),
-        ("schema_version", row.schema_version().to_string()),
-        (
-            "occurred_at",
-            JsonString(&timestamp_text(row.occurred_at_us())).to_string(),
-        ),
-        (
-            "recorded_at",
-            JsonString(&timestamp_text(row.recorded_at_us())).to_string(),
-        ),
-        ("partition", quoted(text(Column::Partition)?)),
-    ] {
-        let separator = if out.is_empty() { '{' } else { ',' };
-        out.push(separator);
-        out.push_str(&format!("\"{name}\": {value}"));
-    }
-    out.push('}');
-    Ok(out)
-}
-
-/// A row as the JSON object that the gem's functions show.
-///
-/// # Errors
-/// Those of damaged rows.
-pub fn gem_json(row: &Row) -> Result<String> {
-    let document = |column| row.get(column).map_or(Ok("null"), json::text);
-    let tags: Vec<String> = row
-        .tags()?
-        .texts()?
-        .iter()
-        .map(|t| JsonString(t).to_string())
-        .collect();
-    Ok(format!(
-        "{{\"id\": \"{}\", \"type\": {}, \"data\": {}, \"meta\": {}, \"tags\": [{}]}}",
-        row.get(Column::Id).map_or(String::new(), uuid_text),
-        JsonString(row.event_type()?),
-        document(Column::Data)?,
-        document(Column::Meta)?,
-        tags.join(", "),
-    ))
-}
-
-/// A time as ISO 8601 text, as PostgreSQL's own JSON output writes it.
-fn timestamp_text(us: i64) -> String {
-    // SAFETY: the function writes a NUL-terminated text of at most MAXDATELEN (128) + 1 bytes.
-    unsafe {
-        let mut buffer = [0 as std::ffi::c_char; 160];
-        pg_sys::JsonEncodeDateTime(
-            buffer.as_mut_ptr(),
-            Datum::from(us),
-            pg_sys::TIMESTAMPTZOID,
-            std::ptr::null(),
-        );
-        std::ffi::CStr::from_ptr(buffer.as_ptr())
-            .to_string_lossy()
-            .into_owned()
     }
 }
 
