@@ -185,7 +185,6 @@ impl Cluster {
         let output = as_user(&["sh", "-c", &format!("set -e; BIN='{bin}'; {script}")])
             .env("PGHOST", &self.folder)
             .env("PGUSER", "postgres")
-            .env_remove("PGDATABASE")
             .output()
             .expect("sh runs");
         shown(&output, script)
@@ -326,6 +325,10 @@ pub fn as_user(command: &[&str]) -> Command {
     };
     // A backtrace must not reach clients, whatever the environment says.
     result.current_dir("/").env("RUST_BACKTRACE", "1");
+    // The servers and their clients are found by their folder alone.
+    for variable in ["PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGOPTIONS"] {
+        result.env_remove(variable);
+    }
     result
 }
 
