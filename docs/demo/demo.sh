@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# make demo: loads real events, asks about them, and lets 16 clients race for the last 10 seats of a course. Prints each
-# SQL before its answer. $1 is a file of events, one JSON object a line; else events.sh finds some on this machine.
+# make demo: loads real events, asks about them, keeps documents of them up to date, and lets 16 clients race for the last
+# 10 seats of a course. Prints each SQL before its answer. $1 is a file of events, one JSON object a line; else events.sh
+# finds some on this machine.
 source "$(dirname "$0")/lib.sh"
+source "$(dirname "$0")/live.sh"
 
 batch=500 # events an append
 buyers=16
@@ -140,5 +142,6 @@ COMMIT;"
 new_database
 load "$@"
 questions
+live
 race
 title "That was it. make psql opens psql on this database; its server runs only as long as psql does"

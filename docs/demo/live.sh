@@ -50,23 +50,31 @@ COMMIT;
 
 # Builds the documents anew with another function, and shows how far it is.
 rebuild() {
-    local pid line out=$demo/rebuild
-    local progress="SELECT format('%s: %s of about %s events, %s a second', phase, events_done, events_total, per_second) FROM en57_stat_progress_rebuild"
+    local pid line shown='' nap out=$demo/rebuild
+    # Slow enough that there is something to watch: three seconds in all.
+    nap=$(ask "SELECT round(3.0 / greatest(en57_head(), 1), 6)")
+    local progress="SELECT format('%s: %s of about %s events, %s a second', phase, events_done, events_total, per_second) FROM en57_stat_progress_rebuild WHERE events_done > 0"
     title "A rebuild: the function has changed; the documents are built anew beside the live ones, and swapped"
-    show "CREATE FUNCTION latest_with_history(doc jsonb, event en57_event) RETURNS jsonb LANGUAGE sql IMMUTABLE AS \$\$
-    SELECT CASE WHEN event.data->>'status' IN ('not-installed', 'config-files') THEN NULL
+    show "CREATE FUNCTION latest_with_history(doc jsonb, event en57_event) RETURNS jsonb LANGUAGE plpgsql AS \$\$
+BEGIN
+    PERFORM pg_sleep($nap);  -- slow on purpose, to be watched
+    RETURN CASE WHEN event.data->>'status' IN ('not-installed', 'config-files') THEN NULL
                 ELSE coalesce(doc, '{}') || coalesce(event.data, '{}')
-                     || jsonb_build_object('history', coalesce(doc->'history', '[]') || to_jsonb(event.type)) END
+                     || jsonb_build_object('history', coalesce(doc->'history', '[]') || to_jsonb(event.type)) END;
+END
 \$\$;"
     printf '%s%s%s\n\n' "$bold" "CALL en57_rebuild('state_now', evolve => 'latest_with_history(jsonb,en57_event)');" "$plain"
     "$psql" -X -q -v ON_ERROR_STOP=1 -c "CALL en57_rebuild('state_now', evolve => 'latest_with_history(jsonb,en57_event)')" >"$out" 2>&1 &
     pid=$!
     while kill -0 "$pid" 2>/dev/null; do
         line=$(ask "$progress")
-        if [[ -n $line && -t 1 ]]; then printf '\r\033[K%s' "$line"; elif [[ -n $line ]]; then echo "$line"; fi
+        if [[ -n $line && $line != "$shown" ]]; then
+            if [[ -t 1 ]]; then printf '\r\033[K%s' "$line"; else echo "$line"; fi
+            shown=$line
+        fi
         sleep 0.1
     done
-    [[ ! -t 1 ]] || printf '\r\033[K'
+    [[ -z $shown ]] || echo
     wait "$pid" || die "the rebuild has failed: $(cat "$out")"
     show "SELECT id, doc, version FROM state_now WHERE id = 'demo';"
 }
