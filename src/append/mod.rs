@@ -2,6 +2,8 @@
 
 pub mod parse;
 
+use std::rc::Rc;
+
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::key::Namespace;
 use crate::dcb::query::{Criterion, Query};
@@ -21,7 +23,7 @@ use crate::store::stat::{self, Counted};
 use crate::store::table::Opened;
 use crate::store::{clock, json, settings, transaction, watch};
 use crate::stream::{self, Expected, Target};
-use crate::upcast::{self, Sought, Upcasters};
+use crate::upcast::{self, Definitions, Sought, Upcasters};
 
 /// What became of an append.
 #[derive(Debug)]
@@ -120,17 +122,21 @@ fn decide(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
     let table = place.open_to_append(request.stream.is_some())?;
     let name = request.stream.map(|s| s.name);
     let keys: Vec<Vec<i64>> = events.iter().map(|e| e.keys(name)).collect();
-    let mut due = Due::new(&place.name, events, name)?;
     let new = |n: usize| (&events[n], name);
-    let mut rules = Rules::new(&place.name, events.len(), &new)?;
+    let mut looked = Looked {
+        upcasters: upcast::known()?,
+        due: Due::new(&place.name, events, name)?,
+        rules: Rules::new(&place.name, events.len(), &new)?,
+        fit: schema::check(events.iter()),
+    };
     // Events that are sent again are answered as they were the first time, whatever they must fit by now.
-    let mut fit = schema::check(events.iter());
     if !request.may_repeat || events.iter().all(|e| e.id.is_none()) {
-        fit.clone()?;
+        looked.fit.clone()?;
     }
-    let fail_if = lock(
-        &place, &table, request, &keys, &mut due, &mut rules, &mut fit,
-    )?;
+    let fail_if = lock(&place, &table, request, &keys, &mut looked)?;
+    let Looked {
+        due, rules, fit, ..
+    } = looked;
 
     if let Some(repeated) = stored_before(&table, request)? {
         return Ok(repeated);
@@ -203,6 +209,29 @@ impl Request<'_> {
     }
 }
 
+/// What definitions say of an append, as of when they were looked at.
+struct Looked<'a> {
+    upcasters: Rc<Definitions>,
+    due: Due<'a>,
+    rules: Rules<'a>,
+    /// Whether the events fit their types.
+    fit: Result<()>,
+}
+
+impl Looked<'_> {
+    /// Looks again at what has changed, now that the root's lock is held. Returns whether upcasters have.
+    fn again(&mut self, request: &Request, plan: &mut Plan) -> Result<bool> {
+        watch::accept_changes();
+        let renamed = !Rc::ptr_eq(&self.upcasters, &upcast::known()?);
+        self.due.look_again(plan, renamed)?;
+        self.rules.look_again(plan, renamed)?;
+        if schema::has_changed() {
+            self.fit = schema::check(request.events.iter());
+        }
+        Ok(renamed)
+    }
+}
+
 /// Takes the locks that make the condition exact, those of invariants and of documents; returns the condition as it is to be
 /// looked for. What definitions say is looked at before, and again when the root's lock is held.
 fn lock(
@@ -210,9 +239,7 @@ fn lock(
     table: &Opened,
     request: &Request,
     keys: &[Vec<i64>],
-    due: &mut Due,
-    rules: &mut Rules,
-    fit: &mut Result<()>,
+    looked: &mut Looked,
 ) -> Result<Vec<Sought>> {
     let mut plan = Plan::default();
     keys.iter().flatten().for_each(|key| plan.write(*key));
@@ -225,19 +252,12 @@ fn lock(
     if let Some(id) = request.events.iter().find_map(|e| e.id) {
         plan.sole(event::effective(Namespace::Id, &id));
     }
-    due.plan(&mut plan);
-    rules.plan(&mut plan);
+    looked.due.plan(&mut plan);
+    looked.rules.plan(&mut plan);
     plan.acquire_with(place.oid, |plan| {
-        watch::accept_changes();
-        let renamed = upcast::has_changed();
-        due.look_again(plan, renamed)?;
-        rules.look_again(plan, renamed)?;
-        if renamed {
+        if looked.again(request, plan)? {
             fail_if = seek(request)?;
             plan_checks(plan, table, &fail_if)?;
-        }
-        if schema::has_changed() {
-            *fit = schema::check(request.events.iter());
         }
         Ok(())
     })?;
