@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use crate::append::{self, Conflicts, Outcome, Request, parse};
 use crate::dcb::codec;
-use crate::dcb::error::{Error, Result, SqlState};
-use crate::dcb::query::{Matchable, Query};
+use crate::dcb::error::{Error, Result, SqlState, null};
+use crate::dcb::query::Query;
 use crate::dcb::schema;
 use crate::fold::definition::{self, Decider, Definition};
 use crate::fold::evolve::Folding;
@@ -22,6 +22,7 @@ use crate::store::event::{Column, NewEvent};
 use crate::store::json::{self, Jsonb};
 use crate::store::tuple::RowType;
 use crate::store::{Datum, catalog, clock, fmgr, rights};
+use crate::upcast::{self, Upcasters};
 
 /// How many faults of a command are told.
 const FAULTS: usize = 10;
@@ -164,10 +165,17 @@ impl Case {
         let initial = definition.initial.as_deref().map(fmgr::make_varlena);
         let event_type = RowType::of(evolve.arguments[1]);
         let mut folding = Folding::new(&callable, initial);
+        let definitions = upcast::known()?;
+        let upcasters = Upcasters::new(&definitions);
         at.tell(|| {
             rights::with_path(&definition.path, || {
                 for (position, event) in (1..).zip(events) {
-                    if !self.query.matches(&Given { event, position }) {
+                    let chains = definitions.chains();
+                    let name = chains.name_of(event.event_type, event.schema_version);
+                    if !self
+                        .query
+                        .matches(&event.candidate(name, None).at(position))
+                    {
                         continue;
                     }
                     let mut columns = event.columns(&partition, None);
@@ -175,7 +183,7 @@ impl Case {
                     columns[Column::RecordedAt as usize] = Some(Datum::from(now_us));
                     columns[Column::OccurredAt as usize].get_or_insert(Datum::from(now_us));
                     at.at(position, position);
-                    folding.add(event_type.make(&mut columns)?);
+                    folding.add(event_type.make(&mut upcasters.columns(columns)?)?);
                 }
                 Ok(folding.finish())
             })
@@ -252,38 +260,4 @@ fn query_of(definition: &Definition, decider: &Decider, command: Datum) -> Resul
         .hint("Let it return {} for every event."));
     };
     codec::decode(fmgr::varlena(query))
-}
-
-/// An event that was given, as matching sees it.
-struct Given<'a> {
-    event: &'a NewEvent<'a>,
-    position: i64,
-}
-
-impl Matchable for Given<'_> {
-    fn position(&self) -> i64 {
-        self.position
-    }
-    fn event_type(&self) -> &str {
-        self.event.event_type
-    }
-    fn has_tag(&self, tag: &str) -> bool {
-        self.event.tags.contains(&tag)
-    }
-    fn stream(&self) -> Option<&str> {
-        None
-    }
-    fn correlation_id(&self) -> Option<&str> {
-        self.event.correlation_id.as_deref()
-    }
-    fn causation_id(&self) -> Option<&str> {
-        self.event.causation_id.as_deref()
-    }
-}
-
-fn null(argument: &str) -> Error {
-    Error::new(
-        SqlState::NullNotAllowed,
-        format!("{argument} must not be NULL"),
-    )
 }

@@ -231,5 +231,24 @@ SELECT en57_count('{"types": ["renamed"]}');
 ROLLBACK TO a;
 SELECT en57_count('{"types": ["renamed"]}');
 ROLLBACK;
+-- invariants see new events, too, as they are read; what was kept of states is not used by other names
+CREATE FUNCTION sum_up(state jsonb, e en57_event) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$ SELECT to_jsonb(coalesce(state::numeric, 0) + (e.data ->> 'amount')::numeric) $$;
+CREATE FUNCTION at_most_40(state jsonb) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT format('%s is more than 40', state) WHERE state::numeric > 40 $$;
+CREATE FUNCTION cents(e en57_event) RETURNS en57_event LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN e.data := jsonb_build_object('amount', e.data -> 'cents'); RETURN e; END $$;
+SELECT en57_register_upcaster('paid cents', 1, 'cents(en57_event)', 'paid');
+SELECT en57_create_invariant('limit', '{"types": ["paid"]}', 'tag:limit:', 'sum_up(jsonb,en57_event)', 'at_most_40(jsonb)');
+SELECT count((en57_append('{"type": "paid cents", "data": {"cents": 1}, "tags": ["limit:a"]}')).outcome) FROM generate_series(1, 40);
+SELECT outcome FROM en57_append('{"type": "paid cents", "data": {"cents": 1}, "tags": ["limit:a"]}');
+SELECT outcome FROM en57_append('{"type": "paid", "data": {"amount": 1}, "tags": ["limit:a"]}');
+CREATE OR REPLACE FUNCTION cents(e en57_event) RETURNS en57_event LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN e.data := jsonb_build_object('amount', trunc((e.data ->> 'cents')::numeric * 0.5, 1)); RETURN e; END $$;
+SELECT outcome FROM en57_append('{"type": "paid", "data": {"amount": 20}, "tags": ["limit:a"]}');
+SELECT outcome FROM en57_append('{"type": "paid cents", "data": {"cents": 2}, "tags": ["limit:a"]}');
+-- so do deciders, and trials of them
+CREATE FUNCTION about(command jsonb) RETURNS en57_query LANGUAGE sql IMMUTABLE AS $$ SELECT en57_query(types => '{paid}', tags => ARRAY['limit:' || (command ->> 'id')]) $$;
+CREATE FUNCTION tell(command jsonb, state jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$ SELECT jsonb_build_object('type', 'told', 'data', state) $$;
+SELECT en57_create_decider('telling', 'about(jsonb)', 'sum_up(jsonb,en57_event)', 'tell(jsonb,jsonb)');
+SELECT en57_try('telling', '[{"type": "paid cents", "data": {"cents": 3}, "tags": ["limit:b"]}, {"type": "paid", "data": {"amount": 1}, "tags": ["limit:b"]}]', '{"id": "b"}') -> 0 -> 'data' AS told;
+SELECT outcome FROM en57_decide('telling', '{"id": "a"}');
+SELECT data AS told FROM en57_last('{"types": ["told"]}');
 -- rows and indexes are as they were
 SELECT count(*) AS problems FROM en57_check();

@@ -91,16 +91,25 @@ impl Column {
     }
 }
 
-/// An event that is about to be appended, as matching sees it: beyond all positions.
+/// An event that is about to be appended, as matching sees it: beyond all positions, unless one is said.
 pub struct Candidate<'a> {
+    position: i64,
     event: &'a NewEvent<'a>,
     name: &'a str,
     stream: Option<&'a str>,
 }
 
+impl Candidate<'_> {
+    /// The same at a position.
+    pub fn at(mut self, position: i64) -> Self {
+        self.position = position;
+        self
+    }
+}
+
 impl Matchable for Candidate<'_> {
     fn position(&self) -> i64 {
-        i64::MAX
+        self.position
     }
     fn event_type(&self) -> &str {
         self.name
@@ -156,6 +165,7 @@ impl NewEvent<'_> {
     /// The event as matching sees it: with the type that readers will see, in the stream that it goes to.
     pub fn candidate<'e>(&'e self, name: &'e str, stream: Option<&'e str>) -> Candidate<'e> {
         Candidate {
+            position: i64::MAX,
             event: self,
             name,
             stream,
