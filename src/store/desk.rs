@@ -44,7 +44,7 @@ pub fn own_database() -> Oid {
     unsafe { pg_sys::MyDatabaseId }
 }
 
-/// The desk of this backend's database, as [`find`].
+/// The desk of this backend's database, as `find`.
 ///
 /// # Errors
 /// 53200 without shared memory.
