@@ -5,6 +5,8 @@ $1 == "disk"   { disk[$2, $3] = $4; next }
 $1 == "latency" { latency[$2] = $3 " " $4 " " $5; next }
 $1 == "sleep"  { asleep = $2 " " $3 " " $4; next }
 $1 == "subscriptions" { polled[$2, $3] = $4 / $5 * 1e9; next }
+$1 == "async"  { async_lag = $2 " " $3 " " $4; next }
+$1 == "rebuild" { rebuilt[++rebuilds] = $3 / $4 * 1e9; next }
 $1 == "imports" { imports[$2] = $3 / $4 * 1e9; next }
 $1 == "folds"  { folded[$2] = $3 " " $4; next }
 $1 == "memory" { memory[$2] = $3 " " $4 " " $5; next }
@@ -207,6 +209,16 @@ END {
         rates("schemas", "append", "en57, type not registered")
         rates("schemas", "append_checked", "checked")
         ratios("schemas", "append_checked", "append", "ratio", "0.85 0.85 - 0.85")
+    }
+    if (rebuilds) {
+        title("Rebuilding documents of four events each, swap included")
+        printf "%s events a second (≥ 50,000).\n", big(sorted_median(rebuilt, rebuilds))
+    }
+    if (async_lag) {
+        title("Lag of an async projection")
+        split(async_lag, m, " ")
+        printf "With 16 clients that append %s events a second, sync on: median %.1f ms, 99th percentile %.1f ms from an event's recording to its handling, of %s.\n",
+            big(value["lag", "append", 16, "on", 1, 6]), m[1], m[2], big(m[3])
     }
     if (asleep) {
         title("Waiting")
