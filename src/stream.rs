@@ -5,7 +5,7 @@
 //! no events of the stream: of rolled-back appends, and of other streams whose names share the key. So the
 //! n-th entry of a stream has at most version n, and rows are looked at before they count.
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::dcb::limits;
 use crate::dcb::query::{Criterion, Query};
 use crate::read::{Options, Reading, View};
@@ -415,8 +415,4 @@ impl Source for Listing {
         }
         Ok(self.left > 0)
     }
-}
-
-fn invalid(message: impl Into<String>) -> Error {
-    Error::new(SqlState::InvalidParameter, message)
 }

@@ -11,7 +11,8 @@ use crate::store::event::{Column, Row};
 use crate::store::partition::Access;
 use crate::store::position::Counter;
 use crate::store::rows::{Sink, Source};
-use crate::store::{Datum, catalog, fmgr, holding, spi};
+use crate::store::spi::text;
+use crate::store::{catalog, fmgr, holding, spi};
 use crate::upcast::Sought;
 
 /// The frontier of a query as it stands, without waiting for anything.
@@ -60,11 +61,6 @@ pub fn begin_anew(partition: &str, restart: bool) -> Result<()> {
             .iter()
             .try_for_each(|sql| spi::run(sql, &[text(partition)]).map(|_| ()))
     })
-}
-
-fn text(value: &str) -> (spi::Type, Option<Datum>) {
-    let datum = fmgr::make_varlena(value.as_bytes());
-    (spi::Type::Text, Some(datum))
 }
 
 /// A reading of one shard.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::dcb::error::{Error, Result, SqlState, nearest};
+use crate::dcb::error::{Error, Result, SqlState, invalid, nearest};
 use crate::dcb::limits;
 use crate::store::array::TextArray;
 use crate::store::event::{NewEvent, meta_text};
@@ -34,11 +34,11 @@ pub fn events(document: Jsonb) -> Result<Vec<NewEvent>> {
     }
     if !document.is_array() {
         return Err(invalid(
-            "events must be a JSON object or an array of objects".into(),
+            "events must be a JSON object or an array of objects",
         ));
     }
     if document.count() == 0 {
-        return Err(invalid("events must not be an empty array".into()));
+        return Err(invalid("events must not be an empty array"));
     }
     if document.count() > limits::EVENTS_PER_APPEND {
         return Err(too_much(format!(
@@ -195,7 +195,7 @@ pub fn ambient_meta() -> Result<Option<Datum>> {
     let source = source.to_string_lossy();
     let datum = json::parse(&source, "setting en57.meta: ")?;
     if !Jsonb::from_datum(datum).is_object() {
-        return Err(invalid("setting en57.meta: must be a JSON object".into()));
+        return Err(invalid("setting en57.meta: must be a JSON object"));
     }
     Ok(Some(datum))
 }
@@ -379,8 +379,4 @@ fn too_long(n: usize, key: &str, max_bytes: usize) -> Error {
 
 fn too_much(message: String) -> Error {
     Error::new(SqlState::LimitExceeded, message)
-}
-
-fn invalid(message: String) -> Error {
-    Error::new(SqlState::InvalidParameter, message)
 }

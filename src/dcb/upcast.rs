@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::error::{Error, Result, SqlState};
+use super::error::{Result, invalid};
 use super::query::{Criterion, JsonString, Query};
 
 /// A type at one of its versions.
@@ -179,8 +179,4 @@ impl Chains {
                 .hint(format!("First register the upcaster of {last}.")))
         })
     }
-}
-
-fn invalid(message: &str) -> Error {
-    Error::new(SqlState::InvalidParameter, message)
 }

@@ -1,6 +1,6 @@
 //! Making and dropping named folds and deciders.
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{Error, Result, SqlState, invalid, required};
 use crate::dcb::schema::Schema;
 use crate::projection::as_keeper;
 use crate::store::function::Function;
@@ -68,8 +68,9 @@ pub fn create(request: &Request) -> Result<()> {
         )));
     }
     if request.snapshot_every.is_some_and(|n| n < 1) {
-        return Err(invalid("snapshot_every must be at least 1".into())
-            .hint("With NULL no snapshots are taken."));
+        return Err(
+            invalid("snapshot_every must be at least 1").hint("With NULL no snapshots are taken.")
+        );
     }
     let because = format!("A {kind} runs its functions with the rights of their owner.");
     let evolve = evolve::check(
@@ -87,11 +88,8 @@ pub fn create(request: &Request) -> Result<()> {
         query.demand_ownership(&because)?;
         decide.demand_ownership(&because)?;
         if decide.strict && request.initial.is_none() {
-            return Err(
-                invalid("decide must not be STRICT where initial is NULL".into()).detail(
-                    "It would not be called for the first command: the state is NULL then.",
-                ),
-            );
+            return Err(invalid("decide must not be STRICT where initial is NULL")
+                .detail("It would not be called for the first command: the state is NULL then."));
         }
         functions = [Some(query.name()), Some(decide.name())];
     }
@@ -223,17 +221,4 @@ pub fn remove(name: Option<&str>, kind: &str) -> Result<()> {
 pub fn drop_snapshots(name: Option<&str>) -> Result<i64> {
     let found = to_administer(name, "fold", "en57_drop_snapshots()")?;
     snapshot::forget_fold(found.number)
-}
-
-fn required<T>(value: Option<T>, argument: &str) -> Result<T> {
-    value.ok_or_else(|| {
-        Error::new(
-            SqlState::NullNotAllowed,
-            format!("{argument} must not be NULL"),
-        )
-    })
-}
-
-fn invalid(message: String) -> Error {
-    Error::new(SqlState::InvalidParameter, message)
 }

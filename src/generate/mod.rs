@@ -23,7 +23,7 @@ mod unite;
 
 use serde_json::Value;
 
-use crate::dcb::error::{Error, Result, SqlState, nearest};
+use crate::dcb::error::{Error, Result, SqlState, invalid, nearest};
 
 use self::model::Model;
 
@@ -123,8 +123,4 @@ fn module_or<'a>(
                 .hint(format!("Give a name like \"{usual}\".")))
         }
     }
-}
-
-fn invalid(message: impl Into<String>) -> Error {
-    Error::new(SqlState::InvalidParameter, message)
 }

@@ -9,7 +9,7 @@ use crate::dcb::error::{Error, Result, SqlState, invalid, required};
 use crate::dcb::query::Query;
 use crate::functions::Named;
 use crate::store::function::Function;
-use crate::store::spi::{self, Type, Values};
+use crate::store::spi::{self, Type, Values, text};
 use crate::store::states::MadeWith;
 use crate::store::watch::{self, Cache, Table};
 use crate::store::{Datum, Oid, fmgr, guard, rights};
@@ -106,11 +106,6 @@ pub fn run(sql: &str, parameters: &[(Type, Option<Datum>)]) -> Result<Vec<Values
 fn as_keeper<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     let owner = rights::owner_of(watch::table(c"invariants")?).unwrap_or(rights::current_role());
     rights::as_role(owner, || rights::with_path(rights::SAFE_PATH, body))
-}
-
-/// A text as a parameter.
-pub fn text(text: &str) -> (Type, Option<Datum>) {
-    (Type::Text, Some(fmgr::make_varlena(text.as_bytes())))
 }
 
 /// A key, as it is written.

@@ -7,11 +7,11 @@ use crate::dcb::error::Result;
 use crate::read::Reading;
 use crate::store::rows::Source;
 use crate::store::scratch::Scratch;
-use crate::store::spi::Type;
+use crate::store::spi::{Type, text};
 use crate::store::states::{Kept, MadeWith, States};
 use crate::store::{Datum, Oid, fmgr, rights, tuple};
 
-use super::definition::{Invariant, run, text};
+use super::definition::{Invariant, run};
 use super::fold::{Judge, refusal};
 use super::rules::{Checking, EVENTS_BETWEEN};
 

@@ -15,10 +15,10 @@ use crate::functions;
 use crate::projection::{exclude_appends, place_to_administer};
 use crate::store::function::Function;
 use crate::store::partition::Access;
-use crate::store::spi::Type;
+use crate::store::spi::{Type, text};
 use crate::store::{Datum, Oid, catalog, fmgr, json, rights, tuple};
 
-use definition::{Invariant, by_name, run, text};
+use definition::{Invariant, by_name, run};
 
 /// Why its creator must own an invariant's functions.
 const BECAUSE: &str = "An invariant runs its functions with the rights of their owner.";

@@ -11,7 +11,7 @@ use crate::store::documents::{At, Document, PlainTable, Stored};
 use crate::store::event::Row;
 use crate::store::function::{Callable, Whereabouts};
 use crate::store::scratch::Scratch;
-use crate::store::spi::{self, Type};
+use crate::store::spi::{self, Type, text};
 use crate::store::{Datum, Oid, fmgr, rights, tuple};
 
 use super::apply::Item;
@@ -337,8 +337,4 @@ impl Table {
         ];
         self.run(&sql, &parameters).map(drop)
     }
-}
-
-fn text(id: &str) -> (Type, Option<Datum>) {
-    (Type::Text, Some(fmgr::make_varlena(id.as_bytes())))
 }

@@ -6,14 +6,14 @@ mod stored;
 pub use registry::{Registry, has_changed, known};
 pub use stored::{Misfit, Wanted, check_stored};
 
-use crate::dcb::error::{Error, Result, SqlState, nearest};
+use crate::dcb::error::{Error, Result, SqlState, invalid, nearest};
 use crate::dcb::limits;
 use crate::dcb::query::JsonString;
 use crate::dcb::schema::Schema;
 use crate::projection::as_keeper;
 use crate::store::event::NewEvent;
-use crate::store::spi::{self, Type};
-use crate::store::{Datum, catalog, fmgr, json, settings};
+use crate::store::spi::{self, Type, text};
+use crate::store::{Datum, catalog, json, settings};
 
 /// Stands for all types; its one version is 0.
 pub const ALL: &str = "*";
@@ -139,12 +139,4 @@ fn missing(name: &str, known: &Registry) -> Error {
         Some(near) => error.hint(format!("Did you mean {}?", JsonString(near))),
         None => error.hint("The view en57_event_types shows all that there are."),
     }
-}
-
-fn text(value: &str) -> (Type, Option<Datum>) {
-    (Type::Text, Some(fmgr::make_varlena(value.as_bytes())))
-}
-
-fn invalid(message: &str) -> Error {
-    Error::new(SqlState::InvalidParameter, message)
 }

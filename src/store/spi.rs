@@ -10,7 +10,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::dcb::error::{Error, Result, SqlState};
 
-use super::guard;
+use super::{fmgr, guard};
 
 /// The type of a parameter.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +49,11 @@ impl Type {
             Self::Times => pg_sys::TIMESTAMPTZARRAYOID,
         }
     }
+}
+
+/// A text as a parameter, in the current memory context.
+pub fn text(value: &str) -> (Type, Option<Datum>) {
+    (Type::Text, Some(fmgr::make_varlena(value.as_bytes())))
 }
 
 /// A row of a result; its values live in the memory context in which the statement was run.

@@ -3,7 +3,7 @@
 //! What changes names changes which keys a condition locks. So nobody appends anywhere while names change: an
 //! append has either ended before, or sees the new names when it has the root's lock.
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::dcb::limits;
 use crate::dcb::upcast::{Chains, Form};
 use crate::projection::{as_keeper, exclude_appends};
@@ -11,8 +11,8 @@ use crate::schema;
 use crate::store::catalog::{self, Exclusion};
 use crate::store::function::Function;
 use crate::store::partition::Access;
-use crate::store::spi::{self, Type};
-use crate::store::{Datum, Oid, fmgr, rights, transaction};
+use crate::store::spi::{self, Type, text};
+use crate::store::{Datum, Oid, rights, transaction};
 
 use super::definitions::{Definitions, known};
 
@@ -157,13 +157,13 @@ fn checked(request: &Request) -> Result<String> {
     })?;
     let event = request.event_type;
     if !function.plain || function.arguments != [event] || function.result != event {
-        return Err(invalid(
-            "upcaster must be a function (en57_event) returning en57_event".into(),
-        )
-        .detail(format!("It is {}.", function.name())));
+        return Err(
+            invalid("upcaster must be a function (en57_event) returning en57_event")
+                .detail(format!("It is {}.", function.name())),
+        );
     }
     if function.volatile {
-        return Err(invalid("upcaster must not be VOLATILE".into())
+        return Err(invalid("upcaster must not be VOLATILE")
             .detail("It is called whenever an event is read, and must change nothing.")
             .hint("Declare it IMMUTABLE, or STABLE where it looks into tables."));
     }
@@ -175,14 +175,6 @@ fn checked(request: &Request) -> Result<String> {
     Ok(function.name())
 }
 
-fn text(value: &str) -> (Type, Option<Datum>) {
-    (Type::Text, Some(fmgr::make_varlena(value.as_bytes())))
-}
-
 fn number(value: i32) -> (Type, Option<Datum>) {
     (Type::Bigint, Some(Datum::from(i64::from(value))))
-}
-
-fn invalid(message: String) -> Error {
-    Error::new(SqlState::InvalidParameter, message)
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::dcb::error::Result;
 use crate::functions::Named;
-use crate::store::spi::{self, Type, Values};
+use crate::store::spi::{self, Type, Values, text};
 use crate::store::{Datum, fmgr, guard};
 
 use super::super::definition::{Projection, Work, as_keeper};
@@ -47,10 +47,6 @@ const COLUMNS: &str =
 /// Is NULL where there is none of the name; without schema and types nothing is found by a bare name.
 const FUNCTIONS: &str = "SELECT md5(concat(pg_get_functiondef(to_regprocedure($1)),
     pg_get_functiondef(to_regprocedure($2))))";
-
-fn text(text: &str) -> (Type, Option<Datum>) {
-    (Type::Text, Some(fmgr::make_varlena(text.as_bytes())))
-}
 
 fn optional(value: Option<&str>) -> (Type, Option<Datum>) {
     let value = value.map(|t| fmgr::make_varlena(t.as_bytes()));

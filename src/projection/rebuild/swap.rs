@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::store::attempt::attempt;
 use crate::store::scratch::Scratch;
-use crate::store::spi::{self, Type, Values};
+use crate::store::spi::{self, Type, Values, text};
 use crate::store::{Datum, Oid, array, fmgr, guard, rights, transaction};
 
 use super::super::definition::Projection;
@@ -135,10 +135,6 @@ fn give_difference(state: &State, projection: &Projection, table: Oid) -> Result
 
 fn no_page() -> Error {
     Error::new(SqlState::Internal, "an aggregate has no row")
-}
-
-fn text(id: &str) -> (Type, Option<Datum>) {
-    (Type::Text, Some(fmgr::make_varlena(id.as_bytes())))
 }
 
 /// The table of the documents, used with its owner's rights.
