@@ -112,14 +112,12 @@ pub fn truncate(name: &str, restart: bool) -> Result<()> {
     let store = catalog::store()?;
     store.demand(name, Access::Manage)?;
     if restart {
-        Access::Manage.demand(store.events)?;
-        store.lock(Exclusion::OfAttaching);
+        close_log(store)?;
     }
     let place = store.partition(Some(name), Access::Manage)?;
     if restart {
-        // Nobody appends anywhere until the transaction ends, so no position is allotted.
         for (other, _) in store.all()?.iter().filter(|(_, table)| *table != place.oid) {
-            let other = store.partition(Some(other), Access::Exclude)?;
+            let other = store.partition(Some(other), Access::Close)?;
             if !is_empty(&other)? {
                 return Err(Error::new(
                     SqlState::NotInPrerequisiteState,
@@ -137,6 +135,21 @@ pub fn truncate(name: &str, restart: bool) -> Result<()> {
     subscription::begin_anew(name, restart)?;
     if restart {
         Counter::of(store)?.restart_at_commit();
+    }
+    Ok(())
+}
+
+/// Keeps everybody out of all partitions until the transaction ends, for positions to begin again. Appenders,
+/// so that no position is allotted; readers, for whom what lies below a frontier would not be settled.
+///
+/// # Errors
+/// 42501 for others than admins of the whole log.
+fn close_log(store: &Store) -> Result<()> {
+    Access::Manage.demand(store.events)?;
+    store.lock(Exclusion::OfAttaching);
+    // In the order in which readers of all lock them.
+    for (name, _) in store.all()? {
+        store.partition(Some(&name), Access::Close)?;
     }
     Ok(())
 }

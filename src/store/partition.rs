@@ -28,6 +28,8 @@ pub enum Access {
     Manage,
     /// Keep others from appending to it.
     Exclude,
+    /// Keep everybody out.
+    Close,
     /// en57's own look.
     Own,
 }
@@ -45,7 +47,7 @@ impl Access {
             Self::AppendIf | Self::Lock => &[INSERT, SELECT],
             Self::Project => &[TRIGGER],
             Self::Manage => &[TRUNCATE],
-            Self::Exclude | Self::Own => &[],
+            Self::Exclude | Self::Close | Self::Own => &[],
         }
     }
 
@@ -53,7 +55,7 @@ impl Access {
     pub(super) fn sees_rows(self) -> bool {
         !matches!(
             self,
-            Self::Project | Self::Manage | Self::Exclude | Self::Own
+            Self::Project | Self::Manage | Self::Exclude | Self::Close | Self::Own
         )
     }
 
@@ -65,7 +67,7 @@ impl Access {
             }
             Self::Append | Self::AppendIf => pg_sys::RowExclusiveLock,
             Self::Exclude => pg_sys::ShareRowExclusiveLock,
-            Self::Manage => pg_sys::AccessExclusiveLock,
+            Self::Manage | Self::Close => pg_sys::AccessExclusiveLock,
         }
     }
 

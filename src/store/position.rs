@@ -49,6 +49,8 @@ pub struct Flight {
 
 thread_local! {
     static CACHED: Cell<Option<(u32, &'static Log)>> = const { Cell::new(None) };
+    /// How often positions had begun again when this backend's slot was last covered.
+    static COVERED_AT: Cell<u64> = const { Cell::new(0) };
 }
 
 impl Counter {
@@ -163,10 +165,9 @@ impl Counter {
     /// Makes this backend's slot cover what will be allotted from now on. Must come first.
     pub(super) fn cover(&self, partition: u32) {
         let slot = self.shared.my_slot();
-        let bound = slot.bound.load(SeqCst);
-        // One beyond `next` is from before a restart, of rows that were undone: a transaction that has
-        // rows keeps it from happening.
-        if bound == 0 || bound > self.next() {
+        let restarts = self.log.restarts.load(SeqCst);
+        let covered_at = COVERED_AT.replace(restarts);
+        if slot.bound.load(SeqCst) == 0 {
             slot.stages.iter().for_each(|s| s.store(0, SeqCst));
             slot.log
                 .store(self.shared.index_of(self.log) as u32 + 1, SeqCst);
@@ -179,6 +180,14 @@ impl Counter {
         }
         if slot.partition.load(SeqCst) != partition {
             slot.partition.store(SEVERAL, SeqCst);
+        }
+        if restarts != covered_at {
+            // The bounds are of rows that were undone before positions began again: who has rows keeps that
+            // from happening. The stages' go along, for keys may be locked as written at any of them.
+            self.set_bound(&slot.bound);
+            let marked = &slot.stages[..first_free(&slot.stages)];
+            marked.iter().for_each(|stage| self.set_bound(stage));
+            return;
         }
         let free = slot.stages.iter().find(|s| s.load(SeqCst) == 0);
         if let Some(stage) = free.filter(|_| transaction::take_new_stage()) {

@@ -1,7 +1,8 @@
 //! `en57_truncate` beside others, and its restart of positions through rollbacks and crashes.
 //!
 //! Without the lock on the other partitions, or with the counter moved before the commit, positions are given
-//! out twice; without the reset of the stored ceiling they do not begin at 1 after a crash.
+//! out twice; without the reset of the stored ceiling they do not begin at 1 after a crash. Where bounds of before
+//! go on to count, or the stages' do, readers see rows of a transaction that may still append below them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -135,9 +136,8 @@ fn positions_begin_again_and_survive_crashes() {
     };
     // Undone: positions go on, also after a crash.
     session.run("BEGIN; SELECT en57_truncate('default', restart => true)");
-    let mut other = db.connect();
-    assert_eq!(other.number("SELECT en57_head(partition => 'other')"), 1000);
     session.run("ROLLBACK");
+    assert_eq!(other_head(&cluster, &db.name), 1000);
     let next = session.append(&json!({"type": "t"}), None).position;
     assert_eq!(next, 1001);
     session.run("BEGIN; SELECT en57_truncate('default', restart => true)");
@@ -206,6 +206,67 @@ fn sessions_forget_positions_of_before() {
     );
     idle.run("COMMIT");
     assert_eq!(old.number("SELECT en57_count()"), 151);
+}
+
+/// A transaction whose rows were all undone appends on after a restart: its bounds begin anew, that of the
+/// transaction and those of each stage, below and beyond the positions of before.
+#[test]
+fn bounds_of_undone_rows_begin_anew() {
+    let db = Cluster::shared().database();
+    let [mut old, mut admin, mut reader] = [db.connect(), db.connect(), db.connect()];
+    admin.run("SELECT en57_create_partition('other')");
+    let head = "SELECT en57_head('{\"tags\": [\"all\"]}')";
+    for before in [1, 20] {
+        for after in [0, 10] {
+            // Others raise the ceiling, whose lock would keep a restart waiting.
+            for _ in 0..before {
+                admin.append(&batch("w"), None);
+            }
+            old.run("BEGIN; SAVEPOINT s");
+            old.append(&batch("undone"), None);
+            old.run("ROLLBACK TO s");
+            for _ in 0..20 {
+                admin.append(&batch("w"), None);
+            }
+            // With a stage of its own.
+            old.append(&batch("undone"), None);
+            old.run("ROLLBACK TO s");
+            admin.run(RESTART);
+            for _ in 0..after {
+                admin.append(&batch("w"), None);
+            }
+            let settled = 5 * after;
+            let first = old.append(&batch("y"), None).first;
+            assert_eq!(first, Some(settled + 1));
+            admin.append(&json!([{"type": "t", "tags": ["w"]}]), None);
+            assert_eq!(reader.number(head), settled, "{before} before");
+            assert_eq!(reader.number("SELECT en57_head()"), settled);
+            let read = "SELECT count(*) FROM en57_read('{\"tags\": [\"all\"]}')";
+            assert_eq!(reader.number(read), settled);
+            old.run("COMMIT");
+            assert_eq!(reader.number(read), settled + 5);
+            admin.run(RESTART);
+        }
+    }
+}
+
+/// Who has looked at a partition in which nothing is may look again: what he finds below his frontier is settled.
+#[test]
+fn a_restart_waits_for_readers_of_all_partitions() {
+    let db = Cluster::shared().database();
+    let [mut reader, mut admin] = [db.connect(), db.connect()];
+    admin.run("SELECT en57_create_partition('other')");
+    admin.append(&batch("x"), None);
+    // The first use looks at all partitions.
+    reader.head();
+    reader.run("BEGIN; SELECT en57_count(partition => 'other')");
+    admin.run("SET lock_timeout = '50ms'");
+    let restart = "SELECT en57_truncate('default', restart => true)";
+    let waited = admin.try_run(restart).expect_err("a reader is there");
+    assert_eq!(state(&waited), "55P03");
+    reader.run("COMMIT");
+    admin.run(restart);
+    assert_eq!(admin.append(&batch("x"), None).first, Some(1));
 }
 
 /// A restart waits for those who append to other partitions, and is refused if they do; who only sleeps until the
