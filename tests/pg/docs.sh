@@ -3,7 +3,8 @@
 #
 # Of each file every ```sql block runs, in order, in one psql session on a fresh database that has the extension. Where a
 # ```text block comes next it must be the block's output, but for spaces at the ends of lines; a block that shows no
-# output must not raise an error. ```python blocks run too, where psycopg 3 is there. Prints 'ok' or 'not ok' for each.
+# output must not raise an error. ```python blocks run too, where psycopg 3 is there, and those that create the extension
+# pgtap, where it is to be had (in CI it must be). Prints 'ok' or 'not ok' for each.
 #
 # docs.sh [--bless] [--running]
 # --bless    write the outputs into the files; read what has changed before you keep it
@@ -29,10 +30,17 @@ finish() {
 }
 trap finish EXIT
 
+# Into the tree, which is a copy from before it was installed.
+install_pgtap() {
+    "$root/tests/pg/setup.sh" pgtap || return
+    install -m 644 "$("$(source_pg_config)" --sharedir)"/extension/pgtap* "$("$tree" --sharedir)/extension"
+}
+
 client=$(client_pg_config "$(source_pg_config)")
 if [[ -z $running ]]; then
     tree=$("$root/tests/pg/tree.sh")
     make --no-print-directory -C "$root" install PG_CONFIG="$tree" >&2
+    install_pgtap || [[ -z ${CI:-} ]] || { echo "not ok docs pgtap" && failed=1; }
     client=$(client_pg_config "$tree")
     data=$base/data/docs-$PG
     server_stop "$tree" "$data"
@@ -45,6 +53,7 @@ export PGOPTIONS='-c lc_messages=C -c timezone=UTC -c datestyle=ISO -c client_mi
 
 python=${PYTHON:-python3}
 "$python" -c 'import psycopg' 2>/dev/null || python=''
+pgtap=$("${psql[@]}" -d postgres -A -t -c "SELECT 1 FROM pg_available_extensions WHERE name = 'pgtap'")
 
 # split FILE: the code blocks as $work/N.sql and N.python, their outputs as N.want, their lines in $work/lines.
 split() {
@@ -61,6 +70,14 @@ split() {
 
 trimmed() { sed -E 's/[[:space:]]+$//' | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}' | sed '/./,$!d'; }
 
+# lacks KIND FILE: what is not there that the block needs, or nothing.
+lacks() {
+    case $1 in
+        python) [[ -n $python ]] || echo psycopg ;;
+        sql) [[ -n $pgtap ]] || ! grep -qi '^create extension pgtap' "$2" || echo pgTAP ;;
+    esac
+}
+
 # Puts the outputs into the file.
 write_outputs() {
     awk -v work="$work" '
@@ -76,7 +93,7 @@ write_outputs() {
 }
 
 check() {
-    local file=$1 n line kind block database=en57_docs
+    local file=$1 n line kind block missing database=en57_docs
     rm -f "$work"/*
     split "$root/$file"
     [[ -f $work/lines ]] || return 0
@@ -84,15 +101,16 @@ check() {
     "${psql[@]}" -d postgres -c "DROP DATABASE IF EXISTS $database" -c "CREATE DATABASE $database TEMPLATE template0 ENCODING 'UTF8'"
     export PGDATABASE=$database
     sed -n 's/^CREATE ROLE \([a-z_]*\).*/DROP ROLE IF EXISTS \1;/p' "$work"/*.sql | "${psql[@]}"
-    grep -qi '^create extension' "$work"/*.sql || "${psql[@]}" -c 'CREATE EXTENSION en57'
+    grep -qi '^create extension en57' "$work"/*.sql || "${psql[@]}" -c 'CREATE EXTENSION en57'
 
     # shellcheck disable=SC2016 # the backticks are psql's
     while read -r n line kind; do
         block=$(printf '%s/%03d' "$work" "$n")
         printf '\\echo @@@ %d\n' "$n"
+        [[ -z $(lacks "$kind" "$block.$kind") ]] || continue
         case $kind in
             sql) cat "$block.sql" ;;
-            python) [[ -z $python ]] || printf '\\echo `%s %s 2>&1`\n' "$python" "$block.python" ;;
+            python) printf '\\echo `%s %s 2>&1`\n' "$python" "$block.python" ;;
         esac
     done <"$work/lines" >"$work/script"
     "${psql[@]}" <"$work/script" 2>&1 | awk -v work="$work" '
@@ -101,8 +119,9 @@ check() {
 
     while read -r n line kind; do
         block=$(printf '%s/%03d' "$work" "$n")
-        if [[ $kind == python && -z $python ]]; then
-            say "docs: $file:$line is left out, there is no psycopg"
+        missing=$(lacks "$kind" "$block.$kind")
+        if [[ -n $missing ]]; then
+            say "docs: $file:$line is left out, there is no $missing"
             [[ ! -f $block.want ]] || trimmed <"$block.want" >"$block.got" # --bless keeps what is shown
             continue
         fi

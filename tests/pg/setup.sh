@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sees to it that all that building and testing needs is there; quick when it is. With 'lint', what that needs too; with
-# 'ruby', what the tests in tests/ruby need; with 'generate-LANGUAGE', what checks code that was generated in it.
+# 'ruby', what the tests in tests/ruby need; with 'pgtap' or 'pgbouncer', that; with 'generate-LANGUAGE', what checks code
+# that was generated in it.
 source "$(dirname "$0")/lib.sh"
 
 missing=()
@@ -51,6 +52,8 @@ if [[ ${1:-} == ruby ]]; then
     need ruby-pg ruby -e 'require "pg"; require "minitest"'
 fi
 case ${1:-} in
+    pgtap) need "postgresql-$PG-pgtap" test -f "$("$(source_pg_config)" --sharedir)/extension/pgtap.control" ;;
+    pgbouncer) need pgbouncer on_path pgbouncer ;;
     generate-python)
         need python3 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'
         need mypy on_path mypy

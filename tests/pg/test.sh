@@ -53,6 +53,7 @@ if [[ -z ${TESTS:-} ]]; then
     part rust_tests
     part "$root/tests/pg/ruby.sh"
     part "$root/tests/generate/run.sh"
+    part "$root/tests/given/run.sh"
     part "$root/tests/pg/docs.sh"
 fi
 [[ -z ${ALSO_PG:-} ]] || part other_major "$ALSO_PG"
