@@ -32,6 +32,7 @@ mod memory;
 mod oracle;
 mod partitions;
 mod polling;
+mod pool;
 mod prepare;
 mod project;
 mod race;

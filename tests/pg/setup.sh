@@ -53,7 +53,7 @@ if [[ ${1:-} == ruby ]]; then
 fi
 case ${1:-} in
     pgtap) need "postgresql-$PG-pgtap" test -f "$("$(source_pg_config)" --sharedir)/extension/pgtap.control" ;;
-    pgbouncer) need pgbouncer on_path pgbouncer ;;
+    pgbouncer) PATH=$PATH:/usr/sbin need pgbouncer on_path pgbouncer ;;
     generate-python)
         need python3 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'
         need mypy on_path mypy
@@ -88,10 +88,11 @@ if ((${#missing[@]})); then
     clusters_before=$(compgen -G '/etc/postgresql/*/*' || true)
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$base/apt.log" 2>&1 ||
         { cat "$base/apt.log" >&2 && die "apt-get could not install ${missing[*]}"; }
-    # Debian starts a server when PostgreSQL is installed; nobody asked us for one.
+    # Debian starts what it installs, PostgreSQL and PgBouncer; nobody asked us for that.
     if [[ -z $clusters_before ]] && pg_lsclusters -h 2>/dev/null | grep -q '^15 *main .* online'; then
         pg_ctlcluster 15 main stop
     fi
+    [[ " ${missing[*]} " != *' pgbouncer '* ]] || invoke-rc.d pgbouncer stop >>"$base/apt.log" 2>&1 || true
 fi
 
 for major in "${wheels[@]}"; do

@@ -30,6 +30,7 @@ part() {
 rust_tests() {
     local tree
     tree=$("$root/tests/pg/tree.sh") || return
+    "$root/tests/pg/setup.sh" pgbouncer || say "the tests with PgBouncer show nothing"
     say "cargo test on $("$tree" --version)"
     cd "$root" || return
     PGRX_PG_CONFIG_PATH=$(source_pg_config) EN57_BINDIR=$("$tree" --bindir) EN57_LIBDIR=$("$tree" --pkglibdir) \
