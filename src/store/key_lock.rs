@@ -3,9 +3,10 @@
 //! PostgreSQL's own lock manager, in the space of advisory locks with an objsubid (54 for the worker, 57 for keys, 58 for
 //! a partition's root, 59 for the log's ceiling, from 60 on for marks beside the first two) that
 //! `pg_advisory_lock` never uses, so that deadlock detection, lock_timeout, cancellation and pg_locks
-//! come with it. Locks last until the transaction ends. Root first, then keys in ascending order.
+//! come with it. Locks last until the transaction ends. Root first, then keys in ascending order, then an event's id, then
+//! documents in ascending order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pgrx::pg_sys::{self, LOCKTAG, Oid};
 
@@ -50,6 +51,9 @@ impl Use {
 #[derive(Default)]
 pub struct Plan {
     keys: BTreeMap<i64, Use>,
+    /// Documents that it changes.
+    owned: BTreeSet<i64>,
+    /// The id of its first event that has one.
     sole: Option<i64>,
     conditional: bool,
     checks_all: bool,
@@ -87,9 +91,9 @@ impl Plan {
         self.keys.insert(key, Use::CheckedAndWritten);
     }
 
-    /// Nobody else may have this key until the transaction has ended; no condition depends on it.
+    /// Nobody else may have this until the transaction has ended; no condition depends on it.
     pub fn own(&mut self, key: i64) {
-        self.keys.insert(key, Use::CheckedAndWritten);
+        self.owned.insert(key);
     }
 
     /// The condition depends on every event of the partition.
@@ -133,20 +137,19 @@ impl Plan {
         if now != root {
             lock_in_stage(root_tag(partition), now, ROOT_WRITES, stage);
         }
-        let mut keys: Vec<(i64, Use)> = match (all_fit, checks_root) {
-            (true, _) => self.keys.into_iter().collect(),
-            (false, true) => Vec::new(),
-            (false, false) => self
-                .keys
-                .into_iter()
-                .filter(|(_, u)| *u != Use::Written)
-                .collect(),
+        let (keys, owned) = match (all_fit, checks_root) {
+            (true, _) => (self.keys, self.owned),
+            (false, true) => Default::default(),
+            (false, false) => {
+                self.keys.retain(|_, u| *u != Use::Written);
+                (self.keys, self.owned)
+            }
         };
-        if let Some(key) = self.sole {
-            keys.push((key, Use::Sole));
-            keys.sort_unstable();
-        }
-        for (key, wanted) in keys {
+        // Those that no query locks come last. So who waits for them has all keys, and who locks a key before he
+        // appends, by `en57_lock` or to decide, waits for nobody who waits for him.
+        let owned = owned.into_iter().map(|key| (key, Use::CheckedAndWritten));
+        let sole = self.sole.map(|key| (key, Use::Sole));
+        for (key, wanted) in keys.into_iter().chain(sole).chain(owned) {
             lock_in_stage(key_tag(partition, key), wanted.mode(), KEY_WRITES, stage);
         }
         Ok(())
@@ -155,8 +158,9 @@ impl Plan {
     /// The mode of the root's lock where so many keys may be locked one by one; whether all keys are, and
     /// whether none need be because the root excludes everybody.
     fn root_mode(&self, room: usize) -> (u32, bool, bool) {
-        let checked = self.keys.values().filter(|u| **u != Use::Written).count();
-        let all_fit = self.keys.len() <= room;
+        let of_keys = self.keys.values().filter(|u| **u != Use::Written).count();
+        let checked = of_keys + self.owned.len();
+        let all_fit = self.keys.len() + self.owned.len() <= room;
         let checks_root = self.checks_all || (!all_fit && checked > room);
         let root = match (self.conditional, all_fit) {
             _ if checks_root => pg_sys::ExclusiveLock,

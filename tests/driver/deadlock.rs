@@ -2,14 +2,16 @@
 //!
 //! Single appends take their locks in one order, and what is both checked and written is locked so at once:
 //! without the ascending order, or with an upgrade from Share, PostgreSQL finds deadlocks here. Transactions
-//! of several appends may deadlock: PostgreSQL ends one of them, and nothing of it stays.
+//! of several appends may deadlock: PostgreSQL ends one of them, and nothing of it stays. Where documents are locked before
+//! keys, or among them, appends deadlock with those who have locked a key by `en57_lock`, or to decide.
 
 use serde_json::json;
 
 use crate::cluster::{Cluster, await_that};
 use crate::crew::crew;
+use crate::project::{self, BY_FUNCTION, BY_TAG, EVOLVE};
 use crate::random::{Random, scaled};
-use crate::session::state;
+use crate::session::{state, told};
 
 /// Each append checks and writes several of six keys, in any order.
 #[test]
@@ -39,6 +41,66 @@ fn single_appends_queue() {
             assert!(answer.is_appended(), "{answer:?}");
         }
     });
+}
+
+const DECIDER: &str = r#"
+    CREATE FUNCTION about(command jsonb) RETURNS en57_query LANGUAGE sql IMMUTABLE AS $$
+        SELECT en57_query(tags => ARRAY[command->>'tag']) $$;
+    CREATE FUNCTION touch(command jsonb, state jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+        SELECT jsonb_build_object('type', 'changed', 'tags', jsonb_build_array(command->>'tag', command->>'by')) $$;
+    SELECT en57_create_decider('touch', 'about(jsonb)', 'chain(jsonb,en57_event)', 'touch(jsonb,jsonb)');
+"#;
+
+/// Who locks, and then appends, beside those who only append, all to the same few documents.
+#[test]
+fn locks_before_appends_to_documents() {
+    let db = Cluster::shared().database();
+    let mut session = db.connect();
+    session.run(EVOLVE);
+    session.run(DECIDER);
+    project::create(&mut session, "by_tag", BY_TAG, "inline");
+    project::create(&mut session, "by_function", BY_FUNCTION, "inline");
+    let each = scaled(100);
+    crew(16, |client| {
+        let mut session = db.connect();
+        session.run("SET deadlock_timeout = '20ms'");
+        let mut random = Random::new(300 + client as u64);
+        let by = format!("by:{client}");
+        for n in 0..each {
+            let tag = format!("d:{}", random.below(3));
+            let event = json!({"type": "changed", "tags": [tag, by]});
+            let query = json!({"tags": [tag], "after": 1_000_000_000}).to_string();
+            let answer = match random.below(6) {
+                0 => session.try_append(&event, None),
+                1 => session.try_append(&event, Some(&query)),
+                2 => {
+                    let (other, id) = (
+                        format!("d:{}", random.below(3)),
+                        uuid::Uuid::from_u64_pair(client as u64, n as u64).to_string(),
+                    );
+                    let other = json!({"id": id, "type": "changed", "tags": [other, by]});
+                    session.try_append(&json!([other, event]), None)
+                }
+                3 => {
+                    let command = json!({"tag": tag, "by": by});
+                    session.row("SELECT en57_decide('touch', $1)", &[&command]);
+                    continue;
+                }
+                _ => {
+                    session.run("BEGIN");
+                    session.row("SELECT en57_lock(($1)::jsonb)", &[&json!({"tags": [tag]})]);
+                    let answer = session.try_append(&event, None);
+                    session.run("COMMIT");
+                    answer
+                }
+            };
+            let answer = answer.unwrap_or_else(|e| panic!("{}", told(&e)));
+            assert!(answer.is_appended(), "{answer:?}");
+        }
+    });
+    for table in ["by_tag", "by_function"] {
+        assert_eq!(project::wrong(&mut session, table), 0, "{table}");
+    }
 }
 
 #[test]

@@ -3,13 +3,13 @@
 #
 # Of each file every ```sql block runs, in order, in one psql session on a fresh database that has the extension. Where a
 # ```text block comes next it must be the block's output, but for spaces at the ends of lines; a block that shows no
-# output must not raise an error. ```python blocks run too, where psycopg 3 is there, and those that create the extension
-# pgtap, where it is to be had (in CI it must be). Prints 'ok' or 'not ok' for each.
+# output must not raise an error. ```python blocks run too, where psycopg 3 is to be had, and those that create the
+# extension pgtap, where that is (in CI they must be). Prints 'ok' or 'not ok' for each.
 #
 # docs.sh [--bless] [--running]
 # --bless    write the outputs into the files; read what has changed before you keep it
 # --running  on the server that PGHOST, PGPORT and PGUSER name, which has en57 installed; not on one of our own
-# PYTHON     the Python to run (default: python3)
+# PYTHON     the Python to run (default: Debian's)
 source "$(dirname "$0")/server.sh"
 
 bless='' running=''
@@ -41,6 +41,7 @@ if [[ -z $running ]]; then
     tree=$("$root/tests/pg/tree.sh")
     make --no-print-directory -C "$root" install PG_CONFIG="$tree" >&2
     install_pgtap || [[ -z ${CI:-} ]] || { echo "not ok docs pgtap" && failed=1; }
+    "$root/tests/pg/setup.sh" psycopg || [[ -z ${CI:-} ]] || { echo "not ok docs psycopg" && failed=1; }
     client=$(client_pg_config "$tree")
     data=$base/data/docs-$PG
     server_stop "$tree" "$data"
@@ -51,7 +52,7 @@ psql=("$("$client" --bindir)/psql" -X -q -v VERBOSITY=default -v SHOW_CONTEXT=ne
 # What is shown is the same on all servers and machines.
 export PGOPTIONS='-c lc_messages=C -c timezone=UTC -c datestyle=ISO -c client_min_messages=warning' PGCLIENTENCODING=UTF8
 
-python=${PYTHON:-python3}
+python=${PYTHON:-/usr/bin/python3}
 "$python" -c 'import psycopg' 2>/dev/null || python=''
 pgtap=$("${psql[@]}" -d postgres -A -t -c "SELECT 1 FROM pg_available_extensions WHERE name = 'pgtap'")
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sees to it that all that building and testing needs is there; quick when it is. With 'lint', what that needs too; with
-# 'ruby', what the tests in tests/ruby need; with 'pgtap' or 'pgbouncer', that; with 'generate-LANGUAGE', what checks code
+# 'ruby', what the tests in tests/ruby need; with 'pgtap', 'pgbouncer' or 'psycopg', that; with 'generate-LANGUAGE', what checks code
 # that was generated in it.
 source "$(dirname "$0")/lib.sh"
 
@@ -53,6 +53,7 @@ if [[ ${1:-} == ruby ]]; then
 fi
 case ${1:-} in
     pgtap) need "postgresql-$PG-pgtap" test -f "$("$(source_pg_config)" --sharedir)/extension/pgtap.control" ;;
+    psycopg) need python3-psycopg "${PYTHON:-/usr/bin/python3}" -c 'import psycopg' ;;
     pgbouncer) PATH=$PATH:/usr/sbin need pgbouncer on_path pgbouncer ;;
     generate-python)
         need python3 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'
