@@ -109,6 +109,14 @@ function reading(g, what, label, target,    i, line) {
             big(median(g, what "_en57", i, "on", 6)), judged(ratio(g, what "_en57", what "_sql", i, "on", 6), target, 0))
     printf "%s %.2f |\n", line, over(least(g, what "_sql", 1, "on", 8), least(g, what "_en57", 1, "on", 8))
 }
+function unaffected(what, label,    i, line) {
+    line = "| " label " |"
+    for (i = 1; i <= 16; i += 15)
+        line = line sprintf(" %s | %s | %s |", big(median("upcasters", what "_none", i, "on", 6)),
+            big(median("upcasters", what "_other", i, "on", 6)),
+            judged(ratio("upcasters", what "_other", what "_none", i, "on", 6), 0.95, 0))
+    printf "%s %.2f |\n", line, over(least("upcasters", what "_none", 1, "on", 8), least("upcasters", what "_other", 1, "on", 8))
+}
 
 END {
     split("1 16 1 16", clients_of, " ")
@@ -209,6 +217,12 @@ END {
         rates("schemas", "append", "en57, type not registered")
         rates("schemas", "append_checked", "checked")
         ratios("schemas", "append_checked", "append", "ratio", "0.85 0.85 - 0.85")
+    }
+    if ("upcasters" in group) {
+        title("Reads of a type without upcasters, while another type has one, queries a second")
+        head("| no upcasters, 1 client | another type has one | ratio | no upcasters, 16 | another type has one | ratio | CPU, none / another, 1 client")
+        unaffected("type", "1,000 events of a type")
+        unaffected("tag", "a tag's 10 events")
     }
     if (rebuilds) {
         title("Rebuilding documents of four events each, swap included")

@@ -193,9 +193,10 @@ impl Reading {
         };
         // By what is known now, also where reads repeat: this belongs to an append, or to a projection.
         let definitions = upcast::known()?;
+        let called = definitions.chains().concern(&query);
         Ok(Self {
             sought: Sought::by(query, &definitions),
-            upcasters: Some(definitions).filter(|d| !d.is_empty()),
+            upcasters: called.then_some(definitions),
             options,
             places: Places::find(catalog::store()?, Some(partition), Access::Own)?,
             view: View::ALL,
@@ -339,8 +340,8 @@ fn seek(query: Option<Query>, upcast: Upcast) -> Result<(Sought, Option<Rc<Defin
         return Ok((Sought::as_stored(query), None));
     }
     let definitions = upcast::for_readers()?;
+    let called = upcast == Upcast::Run && definitions.chains().concern(&query);
     let sought = Sought::by(query, &definitions);
-    let called = upcast == Upcast::Run && !definitions.is_empty();
     Ok((sought, called.then_some(definitions)))
 }
 

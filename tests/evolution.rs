@@ -56,6 +56,16 @@ fn upcasters_are_followed_to_the_end() {
     assert_eq!(chains.as_stored(&types(&["b"])), Some(types(&["a", "b"])));
     assert_eq!(chains.as_stored(&types(&["a", "c"])), None);
     assert_eq!(chains.as_stored(&Query::everything()), None);
+    // Who reads what no upcaster changes, or leads to, need not ask.
+    for (names, concern) in [("a", true), ("b", true), ("c", true), ("d", false)] {
+        assert_eq!(chains.concern(&types(&[names])), concern, "{names}");
+    }
+    assert!(chains.concern(&types(&["d", "c"])));
+    assert!(chains.concern(&types(&[])) && chains.concern(&Query::everything()));
+    assert!(!Chains::default().concern(&Query::everything()));
+    // A name that stands at the same bit as another one is another name.
+    let x = Chains::new(steps("x1>x2")).expect("no circle");
+    assert!(x.of("x", 1).is_some() && x.of("8", 1).is_none());
 }
 
 #[test]

@@ -234,13 +234,13 @@ impl Looked<'_> {
 
 /// Takes the locks that make the condition exact, those of invariants and of documents; returns the condition as it is to be
 /// looked for. What definitions say is looked at before, and again when the root's lock is held.
-fn lock(
+fn lock<'a>(
     place: &Partition,
     table: &Opened,
-    request: &Request,
+    request: &Request<'a>,
     keys: &[Vec<i64>],
     looked: &mut Looked,
-) -> Result<Vec<Sought>> {
+) -> Result<Vec<Sought<&'a Query>>> {
     let mut plan = Plan::default();
     keys.iter().flatten().for_each(|key| plan.write(*key));
     if let Some(target) = request.stream {
@@ -265,16 +265,14 @@ fn lock(
 }
 
 /// The condition by the names that events have by now.
-fn seek(request: &Request) -> Result<Vec<Sought>> {
+fn seek<'a>(request: &Request<'a>) -> Result<Vec<Sought<&'a Query>>> {
     let definitions = upcast::known()?;
     let queries = request.fail_if.iter();
-    Ok(queries
-        .map(|q| Sought::by(q.clone(), &definitions))
-        .collect())
+    Ok(queries.map(|q| Sought::by(q, &definitions)).collect())
 }
 
 /// Adds what a condition checks to the locks of an append.
-fn plan_checks(plan: &mut Plan, table: &Opened, fail_if: &[Sought]) -> Result<()> {
+fn plan_checks(plan: &mut Plan, table: &Opened, fail_if: &[Sought<&Query>]) -> Result<()> {
     for criterion in fail_if.iter().flat_map(|q| q.stored().criteria()) {
         match keys_to_lock(table, criterion)? {
             Some(keys) => keys.into_iter().for_each(|key| plan.check(key)),
@@ -379,7 +377,11 @@ pub fn stored_as(
 
 /// The newest event that matches, committed by now or the transaction's own; the newest ones go to
 /// `conflicts`. The locks are held, so nobody can change the answer.
-fn newest_match(table: &Opened, query: &Sought, conflicts: &mut Conflicts) -> Result<Option<i64>> {
+fn newest_match(
+    table: &Opened,
+    query: &Sought<&Query>,
+    conflicts: &mut Conflicts,
+) -> Result<Option<i64>> {
     let range = Range {
         after: 0,
         upto: i64::MAX - 1,

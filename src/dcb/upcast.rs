@@ -48,6 +48,14 @@ pub struct Chains {
     by_name: HashMap<String, Vec<(i32, Chain)>>,
     /// The other names under which events of a name may be stored.
     stored_as: HashMap<String, BTreeSet<String>>,
+    /// A bit for each name in `by_name`: most others are told from them without a look into it.
+    marks: u64,
+}
+
+/// The bit of a name.
+fn mark(name: &str) -> u64 {
+    let last = name.as_bytes().last().copied().unwrap_or_default();
+    1 << ((name.len() + usize::from(last)) % 64)
 }
 
 impl Chains {
@@ -80,6 +88,7 @@ impl Chains {
                 steps: way,
                 last: at.clone(),
             };
+            chains.marks |= mark(&from.name);
             let of_name = chains.by_name.entry(from.name.clone()).or_default();
             of_name.push((from.version, chain));
         }
@@ -90,6 +99,9 @@ impl Chains {
     /// What becomes of a stored form; `None`: it stays as it is.
     #[inline]
     pub fn of(&self, name: &str, version: i32) -> Option<&Chain> {
+        if self.marks & mark(name) == 0 {
+            return None;
+        }
         let versions = self.by_name.get(name)?;
         versions.iter().find(|(v, _)| *v == version).map(|(_, c)| c)
     }
@@ -97,6 +109,15 @@ impl Chains {
     /// The name that readers see.
     pub fn name_of<'a>(&'a self, name: &'a str, version: i32) -> &'a str {
         self.of(name, version).map_or(name, |c| &c.last.name)
+    }
+
+    /// Whether an event that matches may be one that becomes another: not where the query names types of which none
+    /// does, or comes of others.
+    pub fn concern(&self, query: &Query) -> bool {
+        let knows = |t: &String| self.by_name.contains_key(t) || self.stored_as.contains_key(t);
+        let criteria = query.criteria();
+        let any = |c: &Criterion| c.types.is_empty() || c.types.iter().any(knows);
+        !self.steps.is_empty() && (criteria.is_empty() || criteria.iter().any(any))
     }
 
     /// Whether any type gets another name.

@@ -12,6 +12,7 @@ pub use definitions::{Definitions, generation, has_changed, known};
 pub use register::{Request, drop, register};
 pub use run::Upcasters;
 
+use std::borrow::Borrow;
 use std::rc::Rc;
 
 use crate::dcb::error::Result;
@@ -31,9 +32,10 @@ pub enum Upcast {
 }
 
 /// A query as it was asked, and as the events that it means are stored. All that scans, locks or asks for
-/// frontiers takes the latter; what it finds is compared with the former.
-pub struct Sought {
-    asked: Query,
+/// frontiers takes the latter; what it finds is compared with the former. An append, which outlives nothing that it
+/// is asked, has a `&Query`.
+pub struct Sought<Q = Query> {
+    asked: Q,
     /// Where it differs.
     stored: Option<Query>,
     /// Where any type has another name than it is stored with.
@@ -41,16 +43,6 @@ pub struct Sought {
 }
 
 impl Sought {
-    /// A query by the names that these definitions give.
-    pub fn by(asked: Query, definitions: &Rc<Definitions>) -> Self {
-        let renames = definitions.chains().renames();
-        Self {
-            stored: definitions.chains().as_stored(&asked),
-            names: renames.then(|| Rc::clone(definitions)),
-            asked,
-        }
-    }
-
     /// A query by the names under which events are stored.
     pub fn as_stored(asked: Query) -> Self {
         Self {
@@ -67,10 +59,23 @@ impl Sought {
     pub fn now(asked: Query) -> Result<Self> {
         Ok(Self::by(asked, &for_readers()?))
     }
+}
+
+impl<Q: Borrow<Query>> Sought<Q> {
+    /// A query by the names that these definitions give.
+    pub fn by(asked: Q, definitions: &Rc<Definitions>) -> Self {
+        let chains = definitions.chains();
+        let renames = chains.renames() && chains.concern(asked.borrow());
+        Self {
+            stored: chains.as_stored(asked.borrow()),
+            names: renames.then(|| Rc::clone(definitions)),
+            asked,
+        }
+    }
 
     /// The query that finds all that may match.
     pub fn stored(&self) -> &Query {
-        self.stored.as_ref().unwrap_or(&self.asked)
+        self.stored.as_ref().unwrap_or(self.asked.borrow())
     }
 
     /// Whether a stored event matches.
@@ -85,7 +90,7 @@ impl Sought {
                 .name_of(row.event_type()?, row.schema_version());
             event.call_it(name);
         }
-        Ok(self.asked.matches(&event))
+        Ok(self.asked.borrow().matches(&event))
     }
 }
 

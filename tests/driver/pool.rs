@@ -3,7 +3,7 @@
 //!
 //! Fails where what a transaction has polled outlives its lock of the shard (`holding.rs`, `lock_shard`): then whoever has
 //! the session next may acknowledge. Fails where what a repeating transaction keeps outlives it (`transaction.rs`,
-//! `end`): then the next one reads as of its moment.
+//! `end`): then the next repeating one reads as of its moment.
 //!
 //! Where there is no PgBouncer these tests say so and show nothing; in CI that is a failure.
 
@@ -448,6 +448,9 @@ fn nothing_of_a_transaction_is_left() {
     assert_eq!(ann.positions(READ_A), [first]);
     ann.run("COMMIT");
     assert_eq!(bob.positions(READ_A), [first, second.position]);
+    bob.run("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    assert_eq!(bob.positions(READ_A), [first, second.position]);
+    bob.run("COMMIT");
     // A partition that was set for a transaction which fails; and positions that it was allotted.
     ann.run("BEGIN; SET LOCAL en57.partition = 'other'");
     ann.append(EVENT_A);
