@@ -3,7 +3,9 @@
 //!
 //! Without the row lock in `definition::free` events are handled twice; without the lock round starting
 //! (`key_lock::while_worker_is_changed`) several of sixteen sessions have started it; without a look at the moment it
-//! sleeps through commits; without the role of `attempt::transaction` triggers run as a superuser.
+//! sleeps through commits; without the role of `attempt::transaction` triggers run as a superuser. Without pauses, or with
+//! ones that do not grow, it is busy; without `Failure::is_passing` what passes is given up; without the look for changed
+//! definitions in `Worker::round` a pause is kept although somebody has removed the cause.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -273,6 +275,54 @@ fn a_failure_that_promises_nothing() {
     session.run("DROP TRIGGER refuse ON en57.projections; SELECT en57_resume('noting')");
     wait_for(&mut session, name);
     assert_eq!(session.number(WRONG), 0);
+}
+
+/// What passes is tried ever more seldom, without end, and at once after each change of a definition.
+#[test]
+fn a_failure_that_passes() {
+    let db = Cluster::shared().database();
+    let mut session = noting(&db);
+    session.run(
+        "CREATE SEQUENCE tries;
+         CREATE FUNCTION collide(e en57_event) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+             PERFORM nextval('tries');
+             RAISE 'in the way' USING ERRCODE = '40001';
+         END $$",
+    );
+    create(&mut session, "again", "collide", "");
+    session.append(&event(), None);
+    start(&mut session);
+    let attempts = |session: &mut Session| {
+        let attempts = column(session, "again", "last_error->>'attempts'");
+        attempts.map_or(0, |n| n.parse::<i64>().expect("a number"))
+    };
+    await_that("it was tried three times", || attempts(&mut session) == 3);
+    // After one and two seconds. The next pause is one of four: that nothing happens can only be seen for a while.
+    thread::sleep(Duration::from_millis(2500));
+    assert_eq!(attempts(&mut session), 3);
+    for n in 4..=8 {
+        let before = Instant::now();
+        session.run("UPDATE en57.projections SET status = status WHERE false");
+        await_that("it is tried again", || attempts(&mut session) == n);
+        assert!(
+            before.elapsed() < Duration::from_secs(3),
+            "the pause was kept"
+        );
+    }
+    assert_eq!(
+        column(&mut session, "again", "status").as_deref(),
+        Some("running")
+    );
+    // An event that fails alone is looked for in each attempt: two calls.
+    let tries = session.number("SELECT last_value FROM tries");
+    assert!((8..=16).contains(&tries), "{tries}");
+    session.run(
+        "CREATE OR REPLACE FUNCTION collide(e en57_event) RETURNS void LANGUAGE sql AS 'SELECT';
+         SELECT en57_pause('again'), en57_resume('again')",
+    );
+    let before = Instant::now();
+    wait_for(&mut session, "again");
+    assert!(before.elapsed() < Duration::from_secs(10));
 }
 
 #[test]

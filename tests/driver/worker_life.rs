@@ -180,6 +180,38 @@ fn gives_way_to_who_needs_the_database_alone() {
     }
 }
 
+/// PostgreSQL lets nobody but superusers end a superuser's process, and the worker is one. So an owner who is none
+/// drops his database without FORCE, or has the worker stopped first.
+#[test]
+fn dropped_by_its_owner() {
+    let cluster = Cluster::own(&[WARNINGS]);
+    let mut outside = cluster.connect("postgres");
+    outside.run("CREATE ROLE owner CREATEDB");
+    let (plain, forced) = (cluster.database(), cluster.database());
+    for db in [&plain, &forced] {
+        outside.run(&format!("ALTER DATABASE {} OWNER TO owner", db.name));
+        start(&mut db.connect());
+    }
+    outside.run("SET ROLE owner");
+    for db in [&plain, &forced] {
+        let refused = outside
+            .try_run(&format!("DROP DATABASE {} WITH (FORCE)", db.name))
+            .expect_err("the worker is in the way");
+        assert_eq!(state(&refused), "42501", "{}", told(&refused));
+    }
+    outside.run(&format!("DROP DATABASE {}", plain.name));
+    // Who may be allowed to stop it.
+    let mut session = forced.connect();
+    session.run("GRANT EXECUTE ON FUNCTION en57_worker_stop() TO owner");
+    session.run("SET ROLE owner; SELECT en57_worker_stop()");
+    drop(session);
+    let gone = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1";
+    await_that("the connection is gone", || {
+        outside.row(gone, &[&forced.name]).get::<_, i64>(0) == 0
+    });
+    outside.run(&format!("DROP DATABASE {} WITH (FORCE)", forced.name));
+}
+
 #[test]
 fn started_with_the_server() {
     let cluster = Cluster::own(&[
