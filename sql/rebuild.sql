@@ -86,10 +86,11 @@ CREATE PROCEDURE en57_rebuild(
     evolve regprocedure DEFAULT NULL,
     initial jsonb DEFAULT NULL,
     key text DEFAULT NULL,
-    key_function regprocedure DEFAULT NULL
+    key_function regprocedure DEFAULT NULL,
+    swap text DEFAULT NULL
 )
     AS 'MODULE_PATHNAME' LANGUAGE c;
-COMMENT ON PROCEDURE en57_rebuild(text, regprocedure, jsonb, text, regprocedure) IS
+COMMENT ON PROCEDURE en57_rebuild(text, regprocedure, jsonb, text, regprocedure, text) IS
     'builds the documents of a projection anew beside the live ones, and swaps them; called again it goes on where it stopped';
 
 CREATE FUNCTION en57_cancel_rebuild(name text) RETURNS boolean

@@ -1,7 +1,7 @@
 //! Rebuilding: `en57_rebuild` and what belongs to it.
 
 use crate::dcb::error::Result;
-use crate::projection::rebuild::{self, Request};
+use crate::projection::rebuild::{self, Request, Way};
 use crate::sql_function;
 use crate::store::fmgr::Args;
 use crate::store::procedure::Call;
@@ -14,6 +14,7 @@ sql_function!(en57_rebuild, |args: &Args| -> Result<Option<Datum>> {
         initial: args.datum(2),
         key: args.text(3)?,
         key_function: args.oid(4),
+        way: Way::parse(args.text(5)?)?,
         event_type: tuple::event_type(args)?,
     };
     rebuild::rebuild(&request, &Call::of(args))?;

@@ -61,17 +61,11 @@ impl PlainTable {
     pub fn open(oid: Oid, owner: Oid) -> Option<Self> {
         let lock = pg_sys::RowExclusiveLock;
         let table = Opened::table(oid, lock);
-        // SAFETY: the table is open; its descriptor and its row of pg_class live as long.
-        let key = unsafe {
-            let all =
-                pg_sys::ACL_SELECT | pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE | pg_sys::ACL_DELETE;
-            let all = pg_sys::AclMode::from(all);
-            let granted =
-                pg_sys::pg_class_aclmask(oid, owner, all, pg_sys::AclMaskHow::ACLMASK_ALL);
-            if granted != all || !is_plain(&table) {
-                return None;
-            }
-            only_index(&table)?
+        if !may_do_all(owner, oid) || !is_plain(&table) {
+            return None;
+        }
+        let [key] = table.index_list()[..] else {
+            return None;
         };
         let key = Index::open(key, lock);
         is_key(&key).then_some(Self { table, key })
@@ -82,27 +76,7 @@ impl PlainTable {
     /// # Errors
     /// PostgreSQL's own, by unwinding.
     pub fn find(&self, id: &str) -> Result<Option<Stored>> {
-        let condition = Condition {
-            strategy: pg_sys::BTEqualStrategyNumber,
-            function: pg_sys::F_TEXTEQ,
-            value: fmgr::make_varlena(id.as_bytes()),
-        };
-        let mut found = None;
-        lookup::each(&self.table, &self.key, condition, |slot| {
-            // SAFETY: the slot holds a row of the table, whose columns are as checked and NOT NULL.
-            found = Some(unsafe {
-                let mut null = false;
-                Stored {
-                    at: At((*slot).tts_tid),
-                    doc: Datum::from(pg_sys::pg_detoast_datum_copy(
-                        pg_sys::slot_getattr(slot, 2, &mut null).cast_mut_ptr(),
-                    )),
-                    version: pg_sys::slot_getattr(slot, 3, &mut null).value() as i64,
-                }
-            });
-            Ok(false)
-        })?;
-        Ok(found)
+        find(&self.table, &self.key, id)
     }
 
     /// Inserts a document; what follows in the transaction sees it.
@@ -189,21 +163,8 @@ impl PlainTable {
     /// # Safety
     /// The document is a valid jsonb.
     unsafe fn form(&self, document: &Document) -> pg_sys::HeapTuple {
-        let mut values = [
-            fmgr::make_varlena(document.id.as_bytes()),
-            document.doc,
-            Datum::from(document.version),
-            Datum::from(document.position),
-            Datum::from(document.updated_at_us),
-        ];
-        // SAFETY: as many values, of the types, as the table has columns.
-        unsafe {
-            pg_sys::heap_form_tuple(
-                (*self.table.relation()).rd_att,
-                values.as_mut_ptr(),
-                [false; COLUMNS.len()].as_mut_ptr(),
-            )
-        }
+        // SAFETY: the table has the columns, as `open` has checked.
+        unsafe { document.form(&self.table) }
     }
 
     /// Enters a row into the index.
@@ -228,6 +189,63 @@ impl PlainTable {
     }
 }
 
+impl Document<'_> {
+    /// It as a row of a table.
+    ///
+    /// # Safety
+    /// The table has the columns of documents, and the document is a valid jsonb.
+    pub(super) unsafe fn form(&self, table: &Opened) -> pg_sys::HeapTuple {
+        let mut values = [
+            fmgr::make_varlena(self.id.as_bytes()),
+            self.doc,
+            Datum::from(self.version),
+            Datum::from(self.position),
+            Datum::from(self.updated_at_us),
+        ];
+        // SAFETY: as many values, of the types, as the table has columns.
+        unsafe {
+            pg_sys::heap_form_tuple(
+                (*table.relation()).rd_att,
+                values.as_mut_ptr(),
+                [false; COLUMNS.len()].as_mut_ptr(),
+            )
+        }
+    }
+}
+
+impl At {
+    /// As PostgreSQL has it.
+    pub(super) fn place(self) -> ItemPointerData {
+        self.0
+    }
+}
+
+/// The document with an id, committed by now or the transaction's own, in a table of documents with an index on
+/// their ids.
+pub(super) fn find(table: &Opened, key: &Index, id: &str) -> Result<Option<Stored>> {
+    let condition = Condition {
+        strategy: pg_sys::BTEqualStrategyNumber,
+        function: pg_sys::F_TEXTEQ,
+        value: fmgr::make_varlena(id.as_bytes()),
+    };
+    let mut found = None;
+    lookup::each(table, key, condition, |slot| {
+        // SAFETY: the slot holds a row of the table, whose columns are as checked and NOT NULL.
+        found = Some(unsafe {
+            let mut null = false;
+            Stored {
+                at: At((*slot).tts_tid),
+                doc: Datum::from(pg_sys::pg_detoast_datum_copy(
+                    pg_sys::slot_getattr(slot, 2, &mut null).cast_mut_ptr(),
+                )),
+                version: pg_sys::slot_getattr(slot, 3, &mut null).value() as i64,
+            }
+        });
+        Ok(false)
+    })?;
+    Ok(found)
+}
+
 /// Whether nothing has to happen with a row but that it is stored.
 fn is_plain(table: &Opened) -> bool {
     // SAFETY: the table is open; what its relcache entry points to lives as long.
@@ -246,27 +264,34 @@ fn is_plain(table: &Opened) -> bool {
             && !class.relispartition
             && !class.relrowsecurity
             && !is_checked
-            && (*descriptor).natts as usize == COLUMNS.len()
+            && has_columns(table)
+    }
+}
+
+/// Whether a table has the columns of documents, and no other.
+pub(super) fn has_columns(table: &Opened) -> bool {
+    // SAFETY: the table is open; its descriptor lives as long.
+    unsafe {
+        let descriptor = (*table.relation()).rd_att;
+        (*descriptor).natts as usize == COLUMNS.len()
             && (1..)
                 .zip(COLUMNS)
                 .all(|(n, of)| pg_sys::SPI_gettypeid(descriptor, n) == of)
     }
 }
 
-/// The table's index, where it has just one.
-///
-/// # Safety
-/// The table is open.
-unsafe fn only_index(table: &Opened) -> Option<Oid> {
-    // SAFETY: the list is a copy in the current memory context.
-    unsafe {
-        let list = pg_sys::RelationGetIndexList(table.relation());
-        (!list.is_null() && (*list).length == 1).then(|| (*(*list).elements).oid_value)
-    }
+/// Whether a role may read and write a table.
+pub(super) fn may_do_all(role: Oid, table: Oid) -> bool {
+    let all = pg_sys::ACL_SELECT | pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE | pg_sys::ACL_DELETE;
+    let all = pg_sys::AclMode::from(all);
+    // SAFETY: a lookup in the system caches.
+    let granted =
+        unsafe { pg_sys::pg_class_aclmask(table, role, all, pg_sys::AclMaskHow::ACLMASK_ALL) };
+    granted == all
 }
 
 /// Whether an index is a plain unique one on id, to be read and written.
-fn is_key(index: &Index) -> bool {
+pub(super) fn is_key(index: &Index) -> bool {
     // SAFETY: the index is open, so its relcache entry stays.
     unsafe {
         let relation = index.relation();

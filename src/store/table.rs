@@ -65,6 +65,18 @@ impl Opened {
         self.relation
     }
 
+    /// All its indexes, also those that nobody may read yet.
+    pub fn index_list(&self) -> Vec<Oid> {
+        // SAFETY: the relation is open; the list is a copy in the current memory context, null where it is empty.
+        unsafe {
+            let list = pg_sys::RelationGetIndexList(self.relation);
+            let n = if list.is_null() { 0 } else { (*list).length };
+            (0..n as usize)
+                .map(|i| (*(*list).elements.add(i)).oid_value)
+                .collect()
+        }
+    }
+
     /// Takes an index of the table's along.
     pub fn take(&mut self, role: IndexRole, index: Index) {
         self.indexes.push((role, index));

@@ -4,18 +4,16 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::dcb::error::Result;
-use crate::store::array;
 use crate::store::attempt::{Failure, attempt};
 use crate::store::function::Callable;
 use crate::store::scratch::Scratch;
-use crate::store::spi::{Type, Values};
 use crate::store::{Datum, fmgr, rights, tuple};
 
 use super::super::apply::{Events, Item};
 use super::super::definition::{KIND, Projection};
 use super::super::document::{Documents, Key, ids_told};
 use super::super::run::error_json;
-use super::plans::BY_INDEX;
+use super::shelf::{Document, Shelf};
 use super::state::State;
 
 /// Events of one batch, and its time: what a crash can cost, and how long others wait who want the rebuild's row.
@@ -23,9 +21,6 @@ pub const EVENTS: usize = 100_000;
 const TIME: Duration = Duration::from_secs(1);
 /// Events whose documents are looked for together.
 const EVENTS_AT_ONCE: usize = 1000;
-/// Documents that are stored by one statement, and bytes of them: an array must stay below 1 GB.
-const STORED_AT_ONCE: usize = 2000;
-const BYTES_AT_ONCE: usize = 16 << 20;
 /// Memory that documents may take before they are stored.
 const BYTES: usize = 64 << 20;
 
@@ -45,40 +40,18 @@ pub struct Done {
     pub position: i64,
     /// Why it went no further; `None`: all events are done, or enough for one batch.
     pub stopped: Option<Stopped>,
+    /// The documents that it has to do with; `None`: not all are known, since an event was put aside.
+    pub ids: Option<Vec<String>>,
 }
 
-/// A document.
-struct Document {
-    doc: Option<Datum>,
-    /// How many events are in it; 0: there is none.
-    version: i64,
-    position: i64,
-    recorded_at_us: i64,
-    bytes: usize,
-    is_stored: bool,
-    is_changed: bool,
-}
-
-impl Document {
-    /// There is none yet.
-    fn new(initial: Option<Datum>) -> Self {
-        Self {
-            doc: initial,
-            version: 0,
-            position: 0,
-            recorded_at_us: 0,
-            bytes: 0,
-            is_stored: false,
-            is_changed: false,
-        }
-    }
-}
-
-struct Batch<'a> {
+/// A batch under way.
+pub struct Batch<'a> {
     /// When it is to end.
     deadline: Instant,
-    /// Where its documents are.
+    /// Where its documents are in memory.
     memory: &'a Scratch,
+    /// Where they are kept.
+    shelf: Shelf<'a>,
     state: &'a State,
     projection: &'a Projection,
     documents: &'a Documents,
@@ -86,6 +59,7 @@ struct Batch<'a> {
     initial: Option<Datum>,
     known: HashMap<String, Document>,
     bytes: usize,
+    has_put_aside: bool,
 }
 
 /// Folds the events after a rebuild's position up to `upto`, or as many as one batch may have, and stores the
@@ -101,28 +75,47 @@ pub fn fold(
 ) -> Result<Done> {
     let memory = Scratch::new();
     memory.run(|| {
-        let mut batch = Batch {
-            deadline: Instant::now() + TIME,
-            memory: &memory,
-            state,
-            projection,
-            documents,
-            initial: documents.initial.as_deref().map(fmgr::make_varlena),
-            known: HashMap::new(),
-            bytes: 0,
-        };
+        let shelf = Shelf::table(state);
+        let mut batch = Batch::new(&memory, shelf, state, projection, documents);
         let done = batch.run(upto)?;
         batch.store()?;
         Ok(done)
     })
 }
 
-impl Batch<'_> {
-    fn run(&mut self, upto: i64) -> Result<Done> {
+impl<'a> Batch<'a> {
+    /// One that has done nothing yet. It is to be made, run and stored with `memory` as the current context.
+    pub fn new(
+        memory: &'a Scratch,
+        shelf: Shelf<'a>,
+        state: &'a State,
+        projection: &'a Projection,
+        documents: &'a Documents,
+    ) -> Self {
+        Self {
+            deadline: Instant::now() + TIME,
+            memory,
+            shelf,
+            state,
+            projection,
+            documents,
+            initial: documents.initial.as_deref().map(fmgr::make_varlena),
+            known: HashMap::new(),
+            bytes: 0,
+            has_put_aside: false,
+        }
+    }
+
+    /// Folds, in memory.
+    ///
+    /// # Errors
+    /// As [`fold`].
+    pub fn run(&mut self, upto: i64) -> Result<Done> {
         let mut done = Done {
             events: 0,
             position: self.state.position,
             stopped: None,
+            ids: None,
         };
         let mut events = Events::new(self.projection, self.state.position, upto)?;
         let scratch = Scratch::new();
@@ -147,6 +140,7 @@ impl Batch<'_> {
             done.position = last.position;
             scratch.reset();
         }
+        done.ids = (!self.has_put_aside).then(|| self.known.keys().cloned().collect());
         Ok(done)
     }
 
@@ -175,6 +169,7 @@ impl Batch<'_> {
             if !self.projection.skips && !self.state.was_put_aside(position)? {
                 return Ok((done, Some(Stopped { position, failure })));
             }
+            self.has_put_aside = true;
             self.state
                 .put_aside(position, error_json(&failure, None)?)?;
             done += 1;
@@ -222,30 +217,17 @@ impl Batch<'_> {
                 missing.push(id);
             }
         }
-        // A rebuild that has stored nothing yet need not look.
-        if missing.is_empty() || self.state.events == 0 {
-            return Ok(());
-        }
-        let rows = run(
-            LOAD,
-            &[
-                (Type::Bigint, Some(Datum::from(self.state.number))),
-                (Type::Texts, Some(array::make(&missing))),
-            ],
-        )?;
-        for row in rows {
-            let number = |n: usize| row[n].map_or(0, |d| d.value() as i64);
-            let id = row[0].map_or(Ok(""), fmgr::text)?;
-            if let Some(document) = self.known.get_mut(id) {
-                document.doc = row[1].map(tuple::detoasted);
-                document.version = number(2);
-                document.position = number(3);
-                document.bytes = number(4) as usize;
+        let (known, bytes) = (&mut self.known, &mut self.bytes);
+        self.shelf.get(&missing, |id, doc, version, position| {
+            if let Some(document) = known.get_mut(id) {
+                document.bytes = fmgr::varlena(doc).len();
+                document.doc = Some(doc);
+                document.version = version;
+                document.position = position;
                 document.is_stored = true;
-                self.bytes += document.bytes;
+                *bytes += document.bytes;
             }
-        }
-        Ok(())
+        })
     }
 
     /// Folds events whose documents are known, up to one that fails, or the end of the time; that one is in none of
@@ -313,85 +295,11 @@ impl Batch<'_> {
     }
 
     /// Stores the documents that have changed.
-    fn store(&self) -> Result<()> {
-        let changed = self.known.iter().filter(|(_, d)| d.is_changed);
-        let (there, gone): (Vec<_>, Vec<_>) = changed.partition(|(_, d)| d.version > 0);
-        let gone: Vec<&str> = gone
-            .iter()
-            .filter(|(_, d)| d.is_stored)
-            .map(|(id, _)| id.as_str())
-            .collect();
-        let (mut old, mut new): (Vec<_>, Vec<_>) =
-            there.into_iter().partition(|(_, d)| d.is_stored);
-        // Neighbours in the index are stored together.
-        for (documents, sql) in [(&mut old, UPDATE), (&mut new, INSERT)] {
-            documents.sort_unstable_by_key(|(id, _)| *id);
-            let mut left = documents.as_slice();
-            while !left.is_empty() {
-                let mut bytes = 0;
-                let fits = |d: &&(&String, &Document)| {
-                    bytes += d.1.bytes;
-                    bytes <= BYTES_AT_ONCE
-                };
-                let count = left.iter().take(STORED_AT_ONCE).take_while(fits).count();
-                let (now, later) = left.split_at(count.max(1));
-                Scratch::new().run(|| run(sql, &columns(self.state.number, now)).map(drop))?;
-                left = later;
-            }
-        }
-        if gone.is_empty() {
-            return Ok(());
-        }
-        let number = (Type::Bigint, Some(Datum::from(self.state.number)));
-        run(DELETE, &[number, (Type::Texts, Some(array::make(&gone)))]).map(drop)
+    ///
+    /// # Errors
+    /// PostgreSQL's own, by unwinding.
+    pub fn store(&self) -> Result<()> {
+        let changed: Vec<_> = self.known.iter().filter(|(_, d)| d.is_changed).collect();
+        self.shelf.put(&changed)
     }
-}
-
-/// The subquery is planned by itself, so each id is looked for in the index. A join could read all documents.
-const LOAD: &str = "
-    SELECT s.id, d.doc, d.version, d.position, d.bytes
-      FROM unnest($2) AS s (id), LATERAL (
-           SELECT * FROM en57.rebuild_documents WHERE rebuild = $1 AND id = s.id OFFSET 0) d";
-const INSERT: &str = "
-    INSERT INTO en57.rebuild_documents (rebuild, id, doc, version, position, updated_at, bytes)
-    SELECT $1, * FROM unnest($2, $3, $4, $5, $6, $7)";
-const UPDATE: &str = "
-    INSERT INTO en57.rebuild_documents (rebuild, id, doc, version, position, updated_at, bytes)
-    SELECT $1, * FROM unnest($2, $3, $4, $5, $6, $7)
-    ON CONFLICT (rebuild, id) DO UPDATE
-       SET doc = excluded.doc, version = excluded.version, position = excluded.position,
-           updated_at = excluded.updated_at, bytes = excluded.bytes";
-const DELETE: &str = "
-    DELETE FROM en57.rebuild_documents WHERE ctid = ANY (ARRAY(
-        SELECT d.ctid FROM unnest($2) AS s (id), LATERAL (
-               SELECT ctid FROM en57.rebuild_documents WHERE rebuild = $1 AND id = s.id OFFSET 0) d))";
-
-fn run(sql: &str, parameters: &[(Type, Option<Datum>)]) -> Result<Vec<Values>> {
-    BY_INDEX.plan(|| super::state::run(sql, parameters))
-}
-
-/// Documents as arrays of their columns.
-fn columns(number: i64, documents: &[(&String, &Document)]) -> [(Type, Option<Datum>); 7] {
-    let ids: Vec<&str> = documents.iter().map(|(id, _)| id.as_str()).collect();
-    let mut docs: Vec<Datum> = documents.iter().filter_map(|(_, d)| d.doc).collect();
-    let numbers = |of: fn(&Document) -> i64| {
-        let values: Vec<i64> = documents.iter().map(|(_, d)| of(d)).collect();
-        Some(array::make_bigints(&values))
-    };
-    let mut times: Vec<Datum> = documents
-        .iter()
-        .map(|(_, d)| Datum::from(d.recorded_at_us))
-        .collect();
-    [
-        (Type::Bigint, Some(Datum::from(number))),
-        (Type::Texts, Some(array::make(&ids))),
-        (Type::Jsonbs, Some(tuple::array_of(tuple::JSONB, &mut docs))),
-        (Type::Bigints, numbers(|d| d.version)),
-        (Type::Bigints, numbers(|d| d.position)),
-        (
-            Type::Times,
-            Some(tuple::array_of(tuple::TIMESTAMPTZ, &mut times)),
-        ),
-        (Type::Bigints, numbers(|d| d.bytes as i64)),
-    ]
 }

@@ -10,6 +10,7 @@ use super::super::definition::{KIND, Projection, by_name};
 use super::super::document::{Key, missing_table};
 use super::documents;
 use super::state::{Definition, State};
+use super::swap::Way;
 
 /// What is to be rebuilt, and what is to be different then.
 pub struct Request<'a> {
@@ -23,6 +24,8 @@ pub struct Request<'a> {
     pub key: Option<&'a str>,
     /// A function, in place of it.
     pub key_function: Option<Oid>,
+    /// How the live documents are to become the new ones.
+    pub way: Way,
     /// The row type en57_event.
     pub event_type: Oid,
 }
@@ -72,6 +75,7 @@ pub fn begin(request: &Request) -> Result<Run> {
     if rights::owner_of(documents(&projection)?.table).is_none() {
         return Err(missing_table(&projection.name));
     }
+    request.way.demand_open(&projection)?;
     let run = |number| Run {
         number,
         name: projection.name.clone(),

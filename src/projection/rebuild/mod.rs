@@ -7,12 +7,16 @@
 
 mod batch;
 mod begin;
+mod files;
 mod plans;
+mod rows;
+mod shelf;
 mod state;
 mod swap;
 
 pub use begin::Request;
 pub use state::{forget_documents, truncated};
+pub use swap::Way;
 
 use std::time::{Duration, Instant};
 
@@ -67,12 +71,13 @@ struct Stop {
 pub fn rebuild(request: &Request, call: &Call) -> Result<()> {
     let run = begin::begin(request)?;
     let mut pause_ms = *PAUSES_MS.start();
+    let mut way = request.way;
     loop {
         call.commit()?;
         let Some(state) = State::numbered(run.number, false)? else {
             return run.ended();
         };
-        match advance(&state, call.commits())? {
+        match advance(&state, &mut way, call.commits())? {
             Step::More => {}
             Step::Ended => return run.ended(),
             Step::Swapped(number) => {
@@ -120,9 +125,9 @@ pub fn drop_of(projection: &str) -> Result<()> {
 }
 
 /// One batch, or the swap.
-fn advance(seen: &State, may_wait_later: bool) -> Result<Step> {
+fn advance(seen: &State, way: &mut Way, may_wait_later: bool) -> Result<Step> {
     if seen.phase == "swapping" {
-        return swap::swap(seen, may_wait_later.then_some(PATIENCE_MS));
+        return swap::swap(seen, way, may_wait_later.then_some(PATIENCE_MS));
     }
     let since = Instant::now();
     let projection = by_name(Some(&seen.projection), false)?;
@@ -154,6 +159,14 @@ impl State {
         let message = format!("rebuild of projection \"{}\" {end}", self.projection);
         Err(Error::new(SqlState::NotInPrerequisiteState, message)
             .detail("The live documents are as they were."))
+    }
+
+    /// There is more to fold before the swap.
+    fn fold_more(&self) -> Result<Step> {
+        if let Some(mut state) = Self::numbered(self.number, true)?.filter(|s| s.is_where(self)) {
+            state.advance(state.position, 0, "building", Instant::now())?;
+        }
+        Ok(Step::More)
     }
 
     /// Stores what a batch has done.

@@ -11,6 +11,7 @@ use super::super::definition::{Projection, Work, as_keeper};
 use super::super::document::{Documents, Key};
 
 /// A rebuild.
+#[derive(Clone)]
 pub struct State {
     /// Its number.
     pub number: i64,
@@ -28,9 +29,12 @@ pub struct State {
     pub position: i64,
     /// How many.
     pub events: i64,
+    /// When it began, or began anew, in PostgreSQL's microseconds.
+    started_at_us: i64,
 }
 
 /// How documents are made of events: what a rebuild may change.
+#[derive(Clone)]
 pub struct Definition {
     pub handler: String,
     pub key: Option<String>,
@@ -42,7 +46,7 @@ pub struct Definition {
 
 const COLUMNS: &str =
     "number, projection, handler, key, key_function, initial, search_path, functions,
-    phase, start_position, position, events";
+    phase, start_position, position, events, started_at";
 
 /// Is NULL where there is none of the name; without schema and types nothing is found by a bare name.
 const FUNCTIONS: &str = "SELECT md5(concat(pg_get_functiondef(to_regprocedure($1)),
@@ -117,6 +121,13 @@ impl Definition {
             )
     }
 
+    /// Whether an event belongs to the same documents with both, if the function is not replaced.
+    pub fn has_key_of(&self, other: &Self) -> bool {
+        let is_plain = self.key.is_some();
+        (&self.key, &self.key_function) == (&other.key, &other.key_function)
+            && (is_plain || self.path == other.path)
+    }
+
     /// Makes it the projection's.
     pub fn store(&self, projection: &str) -> Result<()> {
         let mut parameters = self.parameters().to_vec();
@@ -174,7 +185,23 @@ impl State {
             start_position: number(9),
             position: number(10),
             events: number(11),
+            started_at_us: number(12),
         })
+    }
+
+    /// Whether it is where another one was: nobody has gone on with it, begun it anew, or ended it.
+    pub fn is_where(&self, other: &Self) -> bool {
+        let place = |s: &Self| (s.number, s.position, s.events, s.started_at_us);
+        self.phase == other.phase && place(self) == place(other)
+    }
+
+    /// The same, as it will be when these events are folded.
+    pub fn at(&self, position: i64, events: i64) -> Self {
+        Self {
+            position,
+            events,
+            ..self.clone()
+        }
     }
 
     /// Begins a rebuild of a projection that has none. What rebuilds have left behind that were
@@ -214,11 +241,13 @@ impl State {
         self.functions = self.definition.functions()?;
         self.position = self.start_position;
         self.events = 0;
-        run(
+        let rows = run(
             "UPDATE en57.rebuilds SET functions = $2, position = start_position, events = 0, work = '0',
-                 started_at = clock_timestamp(), updated_at = clock_timestamp() WHERE number = $1",
+                 started_at = clock_timestamp(), updated_at = clock_timestamp() WHERE number = $1 RETURNING started_at",
             &[number(self.number), optional(self.functions.as_deref())],
         )?;
+        let started_at = rows.first().and_then(|row| row[0]);
+        self.started_at_us = started_at.map_or(0, |d| d.value() as i64);
         forget_documents(self.number)
     }
 

@@ -1,30 +1,181 @@
-//! The swap: the last events are folded and the live table is given what differs from the rebuilt documents, in one
-//! transaction. Readers see all of it or nothing, each by its own snapshot, and wait for nothing.
+//! The swap: the last events are folded, and the live table gets the rebuilt documents, in one transaction. Where much
+//! differs it is given new files ([`super::files`]), otherwise what differs is written row by row ([`super::rows`]).
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::store::attempt::attempt;
-use crate::store::scratch::Scratch;
-use crate::store::spi::{self, Type, Values, text};
-use crate::store::{Datum, Oid, array, fmgr, guard, rights, transaction};
+use crate::store::key_lock::swap_alone;
+use crate::store::{exchange, guard, rights, transaction};
 
-use super::super::definition::Projection;
+use super::super::definition::{Projection, by_name};
 use super::super::document::missing_table;
-use super::plans::{BY_HASH, BY_INDEX, Way};
-use super::state::{State, run};
+use super::files::{Exchange, Outcome};
+use super::rows::Rows;
+use super::state::{Definition, State};
 use super::{Step, batch, documents};
 
-/// Documents that are compared together, and bytes of them: an array must stay below 1 GB.
-const DOCUMENTS_AT_ONCE: i64 = 2000;
-const BYTES_AT_ONCE: i64 = 16 << 20;
+/// As many documents that differ are written row by row without hesitation: some tenths of a second.
+const FEW: usize = 10_000;
 
-/// Swaps, if nobody is in the way for longer than `patience_ms`; `None`: waits.
-pub fn swap(seen: &State, patience_ms: Option<i64>) -> Result<Step> {
-    let name = Some(seen.projection.as_str());
+/// How the live table is to be given the documents.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// As the size of the difference and the table make it best.
+    Best,
+    /// Row by row.
+    Rows,
+    /// By new files.
+    Files,
+}
+
+impl Way {
+    /// # Errors
+    /// 22023.
+    pub fn parse(text: Option<&str>) -> Result<Self> {
+        match text {
+            None => Ok(Self::Best),
+            Some("rows") => Ok(Self::Rows),
+            Some("files") => Ok(Self::Files),
+            Some(_) => Err(invalid("swap must be 'rows' or 'files', or NULL")),
+        }
+    }
+
+    /// Refuses where it cannot be gone.
+    ///
+    /// # Errors
+    /// 55000.
+    pub fn demand_open(self, projection: &Projection) -> Result<()> {
+        match obstacle(projection)? {
+            Some(why) if self == Self::Files => Err(Error::new(
+                SqlState::NotInPrerequisiteState,
+                format!(
+                    "documents of projection \"{}\" cannot be swapped by files",
+                    projection.name
+                ),
+            )
+            .detail(format!("Of their table: {why}."))
+            .hint("Leave swap out, and they are swapped row by row.")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Why the table of the documents cannot be given new files.
+fn obstacle(projection: &Projection) -> Result<Option<&'static str>> {
+    let table = documents(projection)?.table;
+    let owner = rights::owner_of(table).ok_or_else(|| missing_table(&projection.name))?;
+    Ok(exchange::obstacle(table, owner))
+}
+
+/// Swaps, if nobody is in the way for longer than `patience_ms`; `None`: waits. The way becomes another one where it
+/// turns out to lead nowhere.
+pub fn swap(seen: &State, way: &mut Way, patience_ms: Option<i64>) -> Result<Step> {
+    if !swap_alone(seen.number, patience_ms.is_none()) {
+        return Ok(Step::Blocked);
+    }
+    let Some(state) = State::numbered(seen.number, false)? else {
+        return Ok(Step::Ended);
+    };
+    if state.phase != "swapping" {
+        return Ok(Step::More);
+    }
+    let projection = by_name(Some(&state.projection), false)?;
+    super::super::place_to_administer(Some(&projection.partition))?;
+    let outlook = Outlook::of(state, projection)?;
+    if outlook.leads_to_files(*way, patience_ms)? {
+        let exchange = Exchange {
+            state: &outlook.state,
+            new: &outlook.new,
+            patience_ms,
+            insists: *way == Way::Files,
+        };
+        match exchange.exchange()? {
+            Ok(Outcome::Exchanged) => return Ok(Step::Swapped(seen.number)),
+            Ok(Outcome::Changed) => return Ok(Step::More),
+            Ok(Outcome::TooMuch) => return outlook.state.fold_more(),
+            Ok(Outcome::InUse) => *way = Way::Rows,
+            Err(failure) if failure.is_passing() => return failure.raise(),
+            Err(failure) if *way == Way::Files => return outlook.state.stop(None, failure),
+            // Written row by row it succeeds, or tells the error better.
+            Err(_) => *way = Way::Rows,
+        }
+    }
+    by_rows(&outlook, patience_ms)
+}
+
+/// What is known before anybody is kept out.
+struct Outlook {
+    state: State,
+    /// The projection as it will be.
+    new: Projection,
+    /// Whether appends wait for the swap.
+    is_inline: bool,
+    status: String,
+    position: i64,
+    /// The documents that differ, if they are few, and nobody changes others without the rebuild's knowing.
+    differing: Option<BTreeSet<String>>,
+}
+
+impl Outlook {
+    fn of(state: State, projection: Projection) -> Result<Self> {
+        let (status, position) = (projection.status.clone(), projection.position);
+        let is_inline = projection.is_inline;
+        // An event belongs to the same documents before and after.
+        let is_same_key = {
+            let old = Definition::of(&projection, documents(&projection)?);
+            state.definition.has_key_of(&old)
+        };
+        let new = state.definition.applied_to(projection)?;
+        let mut outlook = Self {
+            state,
+            new,
+            is_inline,
+            status,
+            position,
+            differing: None,
+        };
+        if is_inline && outlook.status == "running" {
+            let rows = Rows::of(&outlook.state, &outlook.new)?;
+            // What fails here fails again where it is handled.
+            let ids = attempt(|| rows.differing(FEW))?.unwrap_or_default();
+            outlook.differing = ids.filter(|_| is_same_key);
+        }
+        Ok(outlook)
+    }
+
+    fn leads_to_files(&self, way: Way, patience_ms: Option<i64>) -> Result<bool> {
+        way.demand_open(&self.new)?;
+        Ok(match way {
+            Way::Rows => false,
+            Way::Files => true,
+            Way::Best => {
+                let may_wait_later = patience_ms.is_some();
+                self.is_inline
+                    && may_wait_later
+                    && self.differing.is_none()
+                    && obstacle(&self.new)?.is_none()
+            }
+        })
+    }
+
+    /// Whether what is known is still so.
+    fn holds(&self, projection: &Projection, state: &State) -> bool {
+        self.state.is_where(state)
+            && (self.status.as_str(), self.position)
+                == (projection.status.as_str(), projection.position)
+    }
+}
+
+fn by_rows(outlook: &Outlook, patience_ms: Option<i64>) -> Result<Step> {
+    let (name, number) = (
+        Some(outlook.state.projection.as_str()),
+        outlook.state.number,
+    );
     let locked = match patience_ms {
-        None => Ok(lock(name, seen.number)?),
-        Some(ms) => attempt(|| with_patience(ms, || lock(name, seen.number)))?,
+        None => Ok(lock(name, number)?),
+        Some(_) => attempt(|| with_patience(patience_ms, || lock(name, number)))?,
     };
     let (projection, state) = match locked {
         Ok(locked) => locked,
@@ -39,19 +190,30 @@ pub fn swap(seen: &State, patience_ms: Option<i64>) -> Result<Step> {
         state.begin_anew()?;
     }
     let since = Instant::now();
-    let upto = if projection.is_inline {
-        super::super::last_position()?
-    } else {
-        super::settled(&projection)?.max(projection.position)
-    };
+    let upto = upto(&projection)?;
+    let known = outlook.differing.as_ref();
+    let known = known.filter(|_| outlook.holds(&projection, &state));
     let new = state.definition.applied_to(projection)?;
     let done = batch::fold(&state, &new, documents(&new)?, upto)?;
     if done.stopped.is_some() || done.position < upto {
         // Too much for a moment in which nobody appends.
         return state.note(done, "building", since);
     }
+    let ids = known.zip(done.ids.as_ref()).map(|(known, folded)| {
+        let mut ids = known.clone();
+        ids.extend(folded.iter().cloned());
+        ids
+    });
     state.note(done, "swapping", since)?;
-    match attempt(|| exchange(&state, &new))? {
+    let given = attempt(|| {
+        let rows = Rows::of(&state, &new)?;
+        match &ids {
+            Some(ids) => rows.give(ids)?,
+            None => rows.give_all()?,
+        }
+        become_live(&state, &new)
+    })?;
+    match given {
         Ok(()) => Ok(Step::Swapped(state.number)),
         Err(failure) if !failure.is_passing() => state.stop(None, failure),
         Err(failure) => failure.raise(),
@@ -59,21 +221,32 @@ pub fn swap(seen: &State, patience_ms: Option<i64>) -> Result<Step> {
 }
 
 /// Keeps appends out where they would change documents, and others from projection and rebuild.
-fn lock(name: Option<&str>, rebuild: i64) -> Result<(Projection, Option<State>)> {
+pub fn lock(name: Option<&str>, rebuild: i64) -> Result<(Projection, Option<State>)> {
     let projection = super::super::to_administer(name, "en57_rebuild()")?;
     Ok((projection, State::numbered(rebuild, true)?))
 }
 
+/// Up to where events are to be folded, now that all is locked.
+pub fn upto(projection: &Projection) -> Result<i64> {
+    if projection.is_inline {
+        return super::super::last_position();
+    }
+    Ok(super::settled(projection)?.max(projection.position))
+}
+
 /// Waits for no lock longer than that; it may be less where the session says so.
-fn with_patience<T>(ms: i64, body: impl FnOnce() -> T) -> T {
-    match crate::store::settings::lock_timeout_ms() {
-        set if set > 0 && i64::from(set) < ms => body(),
-        _ => rights::with_settings(&[(c"lock_timeout", &guard::text(&ms.to_string()))], body),
+pub fn with_patience<T>(ms: Option<i64>, body: impl FnOnce() -> T) -> T {
+    match (ms, crate::store::settings::lock_timeout_ms()) {
+        (None, _) => body(),
+        (Some(ms), set) if set > 0 && i64::from(set) < ms => body(),
+        (Some(ms), _) => {
+            rights::with_settings(&[(c"lock_timeout", &guard::text(&ms.to_string()))], body)
+        }
     }
 }
 
-fn exchange(state: &State, projection: &Projection) -> Result<()> {
-    give_difference(state, projection, documents(projection)?.table)?;
+/// The projection is what the rebuild has made of it, and the rebuild is done.
+pub fn become_live(state: &State, projection: &Projection) -> Result<()> {
     state.definition.store(&projection.name)?;
     state.hand_over_dead_letters()?;
     let status = if projection.status == "paused" {
@@ -85,119 +258,4 @@ fn exchange(state: &State, projection: &Projection) -> Result<()> {
     state.remove()?;
     transaction::wake_at_commit();
     Ok(())
-}
-
-/// Some rebuilt documents after an id, as arrays of their columns, and the last id.
-const PAGE: &str = "
-    SELECT array_agg(id), array_agg(doc), array_agg(version), array_agg(position), array_agg(updated_at), max(id)
-      FROM (SELECT *, sum(bytes) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS so_far
-              FROM en57.rebuild_documents WHERE rebuild = $1 AND id > $2 ORDER BY id LIMIT $3) page
-     WHERE so_far - bytes < $4";
-
-/// Makes the live table equal to the rebuilt documents, bit by bit the same. What is equal is left alone.
-fn give_difference(state: &State, projection: &Projection, table: Oid) -> Result<()> {
-    let missing = || missing_table(&projection.name);
-    let live = Live {
-        name: rights::qualified_name(table).ok_or_else(missing)?,
-        owner: rights::owner_of(table).ok_or_else(missing)?,
-    };
-    let scratch = Scratch::new();
-    // No document has an empty id.
-    let mut after = String::new();
-    loop {
-        pgrx::check_for_interrupts!();
-        let last = scratch.run(|| {
-            let page = BY_INDEX.plan(|| {
-                run(
-                    PAGE,
-                    &[
-                        (Type::Bigint, Some(Datum::from(state.number))),
-                        text(&after),
-                        (Type::Bigint, Some(Datum::from(DOCUMENTS_AT_ONCE))),
-                        (Type::Bigint, Some(Datum::from(BYTES_AT_ONCE))),
-                    ],
-                )
-            })?;
-            let row = page.first().ok_or_else(no_page)?;
-            let last = row[5]
-                .map(|d| fmgr::text(d).map(str::to_owned))
-                .transpose()?;
-            live.give(row, &after, last.as_deref())?;
-            Ok::<_, Error>(last)
-        })?;
-        scratch.reset();
-        match last {
-            Some(last) => after = last,
-            None => return Ok(()),
-        }
-    }
-}
-
-fn no_page() -> Error {
-    Error::new(SqlState::Internal, "an aggregate has no row")
-}
-
-/// The table of the documents, used with its owner's rights.
-struct Live {
-    name: String,
-    owner: Oid,
-}
-
-impl Live {
-    fn run(&self, way: &Way, sql: &str, parameters: &[(Type, Option<Datum>)]) -> Result<()> {
-        rights::as_role(self.owner, || {
-            rights::with_path(rights::SAFE_PATH, || {
-                way.plan(|| spi::run(sql, parameters).map(drop))
-            })
-        })
-    }
-
-    /// Gives the table the documents of a page, which are all that there are after one id and up to another;
-    /// where there are none, no more are to follow.
-    fn give(&self, page: &Values, after: &str, last: Option<&str>) -> Result<()> {
-        let Self { name, .. } = self;
-        let from = if after.is_empty() {
-            ""
-        } else {
-            "AND d.id > $2"
-        };
-        let to = last.map_or("", |_| "AND d.id <= $3");
-        let none = || Some(array::make::<&str>(&[]));
-        let ids = (Type::Texts, page[0].or_else(none));
-        let delete = format!(
-            "DELETE FROM {name} d
-              WHERE NOT EXISTS (SELECT FROM unnest($1) AS s (id) WHERE s.id = d.id) {from} {to}"
-        );
-        self.run(
-            &BY_HASH,
-            &delete,
-            &[ids, text(after), text(last.unwrap_or_default())],
-        )?;
-        if last.is_none() {
-            return Ok(());
-        }
-        let columns = [
-            ids,
-            (Type::Jsonbs, page[1]),
-            (Type::Bigints, page[2]),
-            (Type::Bigints, page[3]),
-            (Type::Times, page[4]),
-        ];
-        let given = "unnest($1, $2, $3, $4, $5) AS s (id, doc, version, position, updated_at)";
-        // The subquery is planned by itself, so each id is looked for in the index.
-        let update = format!(
-            "UPDATE {name} d SET doc = s.doc, version = s.version, position = s.position, updated_at = s.updated_at
-               FROM (SELECT s.*, l.place FROM {given}, LATERAL (
-                         SELECT ctid AS place, doc, version, position, updated_at FROM {name} WHERE id = s.id OFFSET 0) l
-                      WHERE record_image_ne(ROW(l.doc, l.version, l.position, l.updated_at),
-                                ROW(s.doc, s.version, s.position, s.updated_at)) OFFSET 0) s
-              WHERE d.ctid = s.place"
-        );
-        self.run(&BY_INDEX, &update, &columns)?;
-        let insert = format!(
-            "INSERT INTO {name} (id, doc, version, position, updated_at)
-             SELECT * FROM {given} WHERE NOT EXISTS (SELECT FROM {name} d WHERE d.id = s.id)"
-        );
-        self.run(&BY_INDEX, &insert, &columns)
-    }
 }

@@ -1,0 +1,290 @@
+//! Giving the live table new files, in which the rebuilt documents are: what it costs others does not grow with the
+//! number of documents. All in one transaction: nobody is kept out while the files are written, their indexes built, and
+//! the events folded that come meanwhile; then appends are kept out for the last ones, and everybody for the exchange.
+//!
+//! **Invariant:** the files are written in one subtransaction, and where anything in it fails after that, all of it
+//! is undone: see [`crate::store::new_files`]. So what may fail while it waits for locks writes nothing there.
+
+use std::cell::{Cell, RefCell};
+use std::time::Instant;
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::store::attempt::{Failure, attempt};
+use crate::store::documents::Document;
+use crate::store::exchange::{keep_out, keep_shape, obstacle};
+use crate::store::new_files::{Indexed, NewFiles, ROWS_AT_ONCE};
+use crate::store::scratch::Scratch;
+use crate::store::snapshot::Leave;
+use crate::store::{Datum, Oid, fmgr, rights, sleep};
+
+use super::super::definition::{Projection, by_name};
+use super::super::document::missing_table;
+use super::batch::{Batch, Done};
+use super::rows::Rows;
+use super::shelf::{Named, Shelf};
+use super::state::State;
+use super::swap::{become_live, lock, upto, with_patience};
+use super::{NEAR, PAUSES_MS, documents};
+
+/// How long readers may have to wait behind one who reads for long, before they are let go on.
+const READERS_MS: i64 = 100;
+/// How often that may happen before rows are written instead.
+const ATTEMPTS: u32 = 6;
+
+/// What became of it.
+pub enum Outcome {
+    /// The live table has the new files.
+    Exchanged,
+    /// Nothing: the rebuild, or the table, is not what it was.
+    Changed,
+    /// Nothing: too many events came, or one could not be folded.
+    TooMuch,
+    /// Nothing: somebody has used the table all the time.
+    InUse,
+}
+
+/// How it is to be done.
+pub struct Exchange<'a> {
+    /// The rebuild.
+    pub state: &'a State,
+    /// The projection as it will be.
+    pub new: &'a Projection,
+    /// How long to wait for appends; `None`: as long as it takes, for readers, too.
+    pub patience_ms: Option<i64>,
+    /// Goes on trying while the table is in use.
+    pub insists: bool,
+}
+
+/// What became of one attempt to lock all.
+enum Locked {
+    Exchange(State, Done),
+    Not(Outcome),
+}
+
+impl Exchange<'_> {
+    /// Does it, or nothing.
+    ///
+    /// # Errors
+    /// None but the end of the transaction: what went wrong is the inner result.
+    pub fn exchange(&self) -> Result<std::result::Result<Outcome, Failure>> {
+        let mut nothing = None;
+        let tried = attempt(|| match self.run()? {
+            Outcome::Exchanged => Ok(()),
+            other => {
+                nothing = Some(other);
+                Err(Error::new(SqlState::Internal, "undone"))
+            }
+        })?;
+        Ok(match (tried, nothing) {
+            (Ok(()), _) => Ok(Outcome::Exchanged),
+            (Err(_), Some(outcome)) => Ok(outcome),
+            (Err(failure), None) => Err(failure),
+        })
+    }
+
+    fn run(&self) -> Result<Outcome> {
+        let table = documents(self.new)?.table;
+        let owner = rights::owner_of(table).ok_or_else(|| missing_table(&self.new.name))?;
+        keep_shape(table);
+        if obstacle(table, owner).is_some() {
+            return Ok(Outcome::Changed);
+        }
+        let Some(new) = self.written(table)? else {
+            return Ok(Outcome::Changed);
+        };
+        let indexed = as_owner(owner, || new.with_indexes())?;
+        let files = RefCell::new(Files { indexed, owner });
+        let mut state = self.state.at(self.state.position, self.state.events);
+        let (mut pause_ms, mut attempts) = (*PAUSES_MS.start(), 0);
+        loop {
+            if !self.is_as_before()? {
+                return Ok(Outcome::Changed);
+            }
+            if !self.catch_up(&files, &mut state)? {
+                return Ok(Outcome::TooMuch);
+            }
+            match self.last_events(&files, &state)? {
+                Ok(Locked::Exchange(locked, done)) => {
+                    let since = Instant::now();
+                    let events = state.events + done.events - self.state.events;
+                    let mut locked = locked;
+                    locked.advance(done.position, events, "swapping", since)?;
+                    become_live(&locked, self.new)?;
+                    files.into_inner().indexed.exchange()?;
+                    return Ok(Outcome::Exchanged);
+                }
+                Ok(Locked::Not(outcome)) => return Ok(outcome),
+                Err(is_in_use) => {
+                    attempts += u32::from(is_in_use);
+                    if attempts >= ATTEMPTS && !self.insists {
+                        return Ok(Outcome::InUse);
+                    }
+                }
+            }
+            sleep::wait_until(Some(pause_ms), Leave::NONE, || Ok(false))?;
+            pause_ms = (pause_ms * 2).min(*PAUSES_MS.end());
+        }
+    }
+
+    /// New files with all documents that are rebuilt, without indexes; `None`: they are not wanted any more.
+    fn written(&self, table: Oid) -> Result<Option<NewFiles>> {
+        let mut new = NewFiles::make(table);
+        let rows = Rows::of(self.state, self.new)?;
+        let is_all = rows.each_rows(|rows| {
+            for some in rows.chunks(ROWS_AT_ONCE) {
+                let documents = some.iter().map(|row| {
+                    let number = |n: usize| row[n].map_or(0, |d| d.value() as i64);
+                    Ok(Document {
+                        id: row[0].map_or(Ok(""), fmgr::text)?,
+                        doc: row[1].unwrap_or(Datum::null()),
+                        version: number(2),
+                        position: number(3),
+                        updated_at_us: number(4),
+                    })
+                });
+                new.write(&documents.collect::<Result<Vec<_>>>()?);
+            }
+            self.is_as_before()
+        })?;
+        Ok(is_all.then_some(new))
+    }
+
+    /// Whether nobody has cancelled the rebuild, or begun it anew.
+    fn is_as_before(&self) -> Result<bool> {
+        let now = State::numbered(self.state.number, false)?;
+        Ok(now.is_some_and(|now| now.is_where(self.state)))
+    }
+
+    /// Folds what has come meanwhile, until little is left; whether that could be done.
+    fn catch_up(&self, files: &RefCell<Files>, state: &mut State) -> Result<bool> {
+        loop {
+            let since = Instant::now();
+            let projection = by_name(Some(&state.projection), false)?;
+            let head = super::settled(&projection)?;
+            let memory = Scratch::new();
+            let done = memory.run(|| {
+                let shelf = Shelf::Files(files);
+                let mut batch = Batch::new(&memory, shelf, state, self.new, documents(self.new)?);
+                let done = batch.run(head)?;
+                batch.store()?;
+                Ok::<_, Error>(done)
+            })?;
+            *state = state.at(done.position, state.events + done.events);
+            if done.stopped.is_some() {
+                return Ok(false);
+            }
+            if done.position >= head && since.elapsed() < NEAR {
+                return Ok(true);
+            }
+            if !self.is_as_before()? {
+                // Told by whoever asks next.
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Keeps appends out, folds what is left, keeps everybody out, and writes it. `Err`: somebody was in the way, who
+    /// uses the table itself or not.
+    fn last_events(
+        &self,
+        files: &RefCell<Files>,
+        state: &State,
+    ) -> Result<std::result::Result<Locked, bool>> {
+        let memory = Scratch::new();
+        memory.run(|| {
+            let shelf = Shelf::Files(files);
+            let mut batch = Batch::new(&memory, shelf, state, self.new, documents(self.new)?);
+            let is_in_use = Cell::new(false);
+            let locked = attempt(|| self.lock_all(&mut batch, &is_in_use))?;
+            match locked {
+                Ok(locked) => {
+                    if matches!(locked, Locked::Exchange(..)) {
+                        batch.store()?;
+                    }
+                    Ok(Ok(locked))
+                }
+                Err(failure) if failure.state == "55P03" => Ok(Err(is_in_use.get())),
+                Err(failure) => failure.raise(),
+            }
+        })
+    }
+
+    fn lock_all(&self, batch: &mut Batch, is_in_use: &Cell<bool>) -> Result<Locked> {
+        let name = Some(self.state.projection.as_str());
+        let (projection, state) =
+            with_patience(self.patience_ms, || lock(name, self.state.number))?;
+        let Some(state) = state.filter(|s| s.is_where(self.state)) else {
+            return Ok(Locked::Not(Outcome::Changed));
+        };
+        if state.is_outdated()? || projection.number != self.new.number {
+            return Ok(Locked::Not(Outcome::Changed));
+        }
+        let upto = upto(&projection)?;
+        let done = batch.run(upto)?;
+        if done.stopped.is_some() || done.position < upto {
+            return Ok(Locked::Not(Outcome::TooMuch));
+        }
+        is_in_use.set(true);
+        let table = documents(self.new)?.table;
+        with_patience(self.patience_ms.map(|_| READERS_MS), || keep_out(table));
+        Ok(Locked::Exchange(state, done))
+    }
+}
+
+/// New files with indexes, and who owns the table.
+pub struct Files {
+    indexed: Indexed,
+    owner: Oid,
+}
+
+impl Files {
+    /// Hands those documents of these ids that are there to `found`: id, document, version, position.
+    ///
+    /// # Errors
+    /// PostgreSQL's own, by unwinding.
+    pub fn get(&self, ids: &[&str], mut found: impl FnMut(&str, Datum, i64, i64)) -> Result<()> {
+        for id in ids {
+            if let Some(stored) = self.indexed.find(id)? {
+                // Where a document's last event was is not asked of one that is not changed.
+                found(id, stored.doc, stored.version, 0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps documents that have changed.
+    ///
+    /// # Errors
+    /// PostgreSQL's own, by unwinding: 23505.
+    pub fn put(&mut self, changed: &[Named]) -> Result<()> {
+        let scratch = Scratch::new();
+        let owner = self.owner;
+        as_owner(owner, || {
+            // First what goes: values of unique indexes may move from one document to another.
+            for (id, _) in changed.iter().filter(|(_, d)| d.is_stored) {
+                scratch.run(|| self.indexed.remove(id))?;
+                scratch.reset();
+            }
+            for (id, document) in changed.iter().filter(|(_, d)| d.version > 0) {
+                if let Some(doc) = document.doc {
+                    scratch.run(|| {
+                        self.indexed.add(&Document {
+                            id,
+                            doc,
+                            version: document.version,
+                            position: document.position,
+                            updated_at_us: document.recorded_at_us,
+                        });
+                    });
+                    scratch.reset();
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Runs what functions of indexes are called by.
+fn as_owner<T>(owner: Oid, body: impl FnOnce() -> T) -> T {
+    rights::as_role(owner, || rights::with_path(rights::SAFE_PATH, body))
+}
