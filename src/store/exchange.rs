@@ -26,6 +26,16 @@ pub fn keep_shape(table: Oid) {
     unsafe { pg_sys::LockRelationOid(table, pg_sys::ShareUpdateExclusiveLock as _) };
 }
 
+/// Whether somebody waits for a table because of [`keep_shape`]'s lock.
+pub fn is_awaited(table: Oid) -> bool {
+    let table = Opened::table(table, pg_sys::NoLock);
+    // SAFETY: the table is open, and locked so by the transaction.
+    unsafe {
+        let lock = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
+        pg_sys::LockHasWaitersRelation(table.relation(), lock)
+    }
+}
+
 /// Keeps everybody out of a table.
 pub fn keep_out(table: Oid) {
     // SAFETY: as above.
@@ -68,7 +78,7 @@ fn of_table(table: &Opened) -> Option<&'static str> {
             ),
             (
                 !relation.trigdesc.is_null(),
-                "it has triggers or foreign keys",
+                "it has triggers, foreign keys or deferrable constraints",
             ),
             (!relation.rd_rules.is_null(), "it has rules"),
             (

@@ -151,13 +151,15 @@ impl NewFiles {
     }
 
     /// Builds an index as one of the live table's is; returns it.
-    fn build(&self, old: &Index) -> Oid {
+    fn build(&self, index: &Index) -> Oid {
         // SAFETY: both tables are open and locked, the old index is valid; the new one is opened with a lock that
         // its making has taken, and closed again. What is made with INDEX_CREATE_CONCURRENT inside says that it is
         // not to be written yet, hence the flag.
         unsafe {
-            let (table, old) = (self.table.relation(), old.relation());
-            let name = format!("pg_temp_{}", (*old).rd_id.to_u32());
+            let (table, old) = (self.table.relation(), index.relation());
+            // Errors name it.
+            let mut name = format!("pg_temp_{}_{}", (*old).rd_id.to_u32(), index.name());
+            name.truncate(name.floor_char_boundary(pg_sys::NAMEDATALEN as usize - 1));
             let new = pg_sys::index_concurrently_create_copy(
                 table,
                 (*old).rd_id,

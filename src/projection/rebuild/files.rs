@@ -6,12 +6,12 @@
 //! is undone: see [`crate::store::new_files`]. So what may fail while it waits for locks writes nothing there.
 
 use std::cell::{Cell, RefCell};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::store::attempt::{Failure, attempt};
 use crate::store::documents::Document;
-use crate::store::exchange::{keep_out, keep_shape, obstacle};
+use crate::store::exchange::{is_awaited, keep_out, keep_shape, obstacle};
 use crate::store::new_files::{Indexed, NewFiles, ROWS_AT_ONCE};
 use crate::store::scratch::Scratch;
 use crate::store::snapshot::Leave;
@@ -29,7 +29,9 @@ use super::{NEAR, PAUSES_MS, documents};
 /// How long readers may have to wait behind one who reads for long, before they are let go on.
 const READERS_MS: i64 = 100;
 /// How often that may happen before rows are written instead.
-const ATTEMPTS: u32 = 6;
+const ATTEMPTS: u32 = 5;
+/// How often it looks between attempts whether it is still wanted.
+const LOOKS_MS: u64 = 200;
 
 /// What became of it.
 pub enum Outcome {
@@ -39,6 +41,8 @@ pub enum Outcome {
     Changed,
     /// Nothing: too many events came, or one could not be folded.
     TooMuch,
+    /// Nothing: somebody wants to change or drop the table, who must not wait for long: he may keep appends waiting.
+    Wanted,
     /// Nothing: somebody has used the table all the time.
     InUse,
 }
@@ -49,15 +53,18 @@ pub struct Exchange<'a> {
     pub state: &'a State,
     /// The projection as it will be.
     pub new: &'a Projection,
+    /// The table of its documents.
+    pub table: Oid,
     /// How long to wait for appends; `None`: as long as it takes, for readers, too.
     pub patience_ms: Option<i64>,
     /// Goes on trying while the table is in use.
     pub insists: bool,
 }
 
-/// What became of one attempt to lock all.
+/// What became of an attempt to lock all.
 enum Locked {
-    Exchange(State, Done),
+    /// All is locked and folded: the rebuild as it was, what was done since, and since when nobody appends.
+    All(State, Done, Instant),
     Not(Outcome),
 }
 
@@ -83,54 +90,33 @@ impl Exchange<'_> {
     }
 
     fn run(&self) -> Result<Outcome> {
-        let table = documents(self.new)?.table;
-        let owner = rights::owner_of(table).ok_or_else(|| missing_table(&self.new.name))?;
-        keep_shape(table);
-        if obstacle(table, owner).is_some() {
+        let owner = rights::owner_of(self.table).ok_or_else(|| missing_table(&self.new.name))?;
+        keep_shape(self.table);
+        if obstacle(self.table, owner).is_some() {
             return Ok(Outcome::Changed);
         }
-        let Some(new) = self.written(table)? else {
-            return Ok(Outcome::Changed);
-        };
+        let mut new = NewFiles::make(self.table);
+        if let Some(outcome) = self.write(&mut new)? {
+            return Ok(outcome);
+        }
         let indexed = as_owner(owner, || new.with_indexes())?;
         let files = RefCell::new(Files { indexed, owner });
-        let mut state = self.state.at(self.state.position, self.state.events);
-        let (mut pause_ms, mut attempts) = (*PAUSES_MS.start(), 0);
-        loop {
-            if !self.is_as_before()? {
-                return Ok(Outcome::Changed);
+        match self.lock_in_time(&files)? {
+            Locked::Not(outcome) => Ok(outcome),
+            Locked::All(mut locked, done, since) => {
+                let events = done.events - self.state.events;
+                locked.advance(done.position, events, "swapping", since)?;
+                become_live(&locked, self.new)?;
+                files.into_inner().indexed.exchange()?;
+                Ok(Outcome::Exchanged)
             }
-            if !self.catch_up(&files, &mut state)? {
-                return Ok(Outcome::TooMuch);
-            }
-            match self.last_events(&files, &state)? {
-                Ok(Locked::Exchange(locked, done)) => {
-                    let since = Instant::now();
-                    let events = state.events + done.events - self.state.events;
-                    let mut locked = locked;
-                    locked.advance(done.position, events, "swapping", since)?;
-                    become_live(&locked, self.new)?;
-                    files.into_inner().indexed.exchange()?;
-                    return Ok(Outcome::Exchanged);
-                }
-                Ok(Locked::Not(outcome)) => return Ok(outcome),
-                Err(is_in_use) => {
-                    attempts += u32::from(is_in_use);
-                    if attempts >= ATTEMPTS && !self.insists {
-                        return Ok(Outcome::InUse);
-                    }
-                }
-            }
-            sleep::wait_until(Some(pause_ms), Leave::NONE, || Ok(false))?;
-            pause_ms = (pause_ms * 2).min(*PAUSES_MS.end());
         }
     }
 
-    /// New files with all documents that are rebuilt, without indexes; `None`: they are not wanted any more.
-    fn written(&self, table: Oid) -> Result<Option<NewFiles>> {
-        let mut new = NewFiles::make(table);
-        let rows = Rows::of(self.state, self.new)?;
-        let is_all = rows.each_rows(|rows| {
+    /// Writes all documents that are rebuilt.
+    fn write(&self, new: &mut NewFiles) -> Result<Option<Outcome>> {
+        let mut obstruction = None;
+        Rows::of(self.state, self.new)?.each_rows(|rows| {
             for some in rows.chunks(ROWS_AT_ONCE) {
                 let documents = some.iter().map(|row| {
                     let number = |n: usize| row[n].map_or(0, |d| d.value() as i64);
@@ -144,43 +130,82 @@ impl Exchange<'_> {
                 });
                 new.write(&documents.collect::<Result<Vec<_>>>()?);
             }
-            self.is_as_before()
+            obstruction = self.obstruction()?;
+            Ok(obstruction.is_none())
         })?;
-        Ok(is_all.then_some(new))
+        Ok(obstruction)
     }
 
-    /// Whether nobody has cancelled the rebuild, or begun it anew.
-    fn is_as_before(&self) -> Result<bool> {
+    /// What stands against going on: somebody has cancelled the rebuild, or begun it anew, or waits for the table.
+    fn obstruction(&self) -> Result<Option<Outcome>> {
         let now = State::numbered(self.state.number, false)?;
-        Ok(now.is_some_and(|now| now.is_where(self.state)))
+        if !now.is_some_and(|now| now.is_where(self.state)) {
+            return Ok(Some(Outcome::Changed));
+        }
+        Ok(is_awaited(self.table).then_some(Outcome::Wanted))
     }
 
-    /// Folds what has come meanwhile, until little is left; whether that could be done.
-    fn catch_up(&self, files: &RefCell<Files>, state: &mut State) -> Result<bool> {
+    /// Folds what comes meanwhile until all is locked.
+    fn lock_in_time(&self, files: &RefCell<Files>) -> Result<Locked> {
+        let mut state = self.state.clone();
+        let (mut pause_ms, mut attempts) = (*PAUSES_MS.start(), 0);
         loop {
+            if let Some(outcome) = self.catch_up(files, &mut state)? {
+                return Ok(Locked::Not(outcome));
+            }
+            match self.last_events(files, &state)? {
+                Ok(locked) => return Ok(locked),
+                Err(is_in_use) => attempts += u32::from(is_in_use),
+            }
+            if attempts >= ATTEMPTS && !self.insists {
+                return Ok(Locked::Not(Outcome::InUse));
+            }
+            let end = Instant::now() + Duration::from_millis(pause_ms);
+            while Instant::now() < end {
+                if let Some(outcome) = self.obstruction()? {
+                    return Ok(Locked::Not(outcome));
+                }
+                sleep::wait_until(Some(pause_ms.min(LOOKS_MS)), Leave::NONE, || Ok(false))?;
+            }
+            pause_ms = (pause_ms * 2).min(*PAUSES_MS.end());
+        }
+    }
+
+    /// Folds what has come meanwhile, until little is left.
+    fn catch_up(&self, files: &RefCell<Files>, state: &mut State) -> Result<Option<Outcome>> {
+        loop {
+            if let Some(outcome) = self.obstruction()? {
+                return Ok(Some(outcome));
+            }
             let since = Instant::now();
-            let projection = by_name(Some(&state.projection), false)?;
-            let head = super::settled(&projection)?;
+            let head = super::settled(&by_name(Some(&state.projection), false)?)?;
             let memory = Scratch::new();
             let done = memory.run(|| {
-                let shelf = Shelf::Files(files);
-                let mut batch = Batch::new(&memory, shelf, state, self.new, documents(self.new)?);
+                let mut batch = self.batch(&memory, files, state)?;
                 let done = batch.run(head)?;
                 batch.store()?;
                 Ok::<_, Error>(done)
             })?;
-            *state = state.at(done.position, state.events + done.events);
+            state.position = done.position;
+            state.events += done.events;
             if done.stopped.is_some() {
-                return Ok(false);
+                return Ok(Some(Outcome::TooMuch));
             }
             if done.position >= head && since.elapsed() < NEAR {
-                return Ok(true);
-            }
-            if !self.is_as_before()? {
-                // Told by whoever asks next.
-                return Ok(true);
+                return Ok(None);
             }
         }
+    }
+
+    fn batch<'b>(
+        &'b self,
+        memory: &'b Scratch,
+        files: &'b RefCell<Files>,
+        state: &'b State,
+    ) -> Result<Batch<'b>> {
+        let shelf = Shelf::Files(files);
+        let documents = documents(self.new)?;
+        Ok(Batch::new(memory, shelf, state, self.new, documents))
     }
 
     /// Keeps appends out, folds what is left, keeps everybody out, and writes it. `Err`: somebody was in the way, who
@@ -192,23 +217,22 @@ impl Exchange<'_> {
     ) -> Result<std::result::Result<Locked, bool>> {
         let memory = Scratch::new();
         memory.run(|| {
-            let shelf = Shelf::Files(files);
-            let mut batch = Batch::new(&memory, shelf, state, self.new, documents(self.new)?);
+            let mut batch = self.batch(&memory, files, state)?;
             let is_in_use = Cell::new(false);
-            let locked = attempt(|| self.lock_all(&mut batch, &is_in_use))?;
-            match locked {
-                Ok(locked) => {
-                    if matches!(locked, Locked::Exchange(..)) {
-                        batch.store()?;
-                    }
-                    Ok(Ok(locked))
+            match attempt(|| self.lock_all(&mut batch, &is_in_use))? {
+                Ok(Locked::All(locked, mut done, since)) => {
+                    batch.store()?;
+                    done.events += state.events;
+                    Ok(Ok(Locked::All(locked, done, since)))
                 }
+                Ok(not) => Ok(Ok(not)),
                 Err(failure) if failure.state == "55P03" => Ok(Err(is_in_use.get())),
                 Err(failure) => failure.raise(),
             }
         })
     }
 
+    /// Locks all, folding in memory what is left: nothing is written, so it can be undone alone.
     fn lock_all(&self, batch: &mut Batch, is_in_use: &Cell<bool>) -> Result<Locked> {
         let name = Some(self.state.projection.as_str());
         let (projection, state) =
@@ -219,15 +243,17 @@ impl Exchange<'_> {
         if state.is_outdated()? || projection.number != self.new.number {
             return Ok(Locked::Not(Outcome::Changed));
         }
+        let since = Instant::now();
         let upto = upto(&projection)?;
         let done = batch.run(upto)?;
         if done.stopped.is_some() || done.position < upto {
             return Ok(Locked::Not(Outcome::TooMuch));
         }
         is_in_use.set(true);
-        let table = documents(self.new)?.table;
-        with_patience(self.patience_ms.map(|_| READERS_MS), || keep_out(table));
-        Ok(Locked::Exchange(state, done))
+        with_patience(self.patience_ms.map(|_| READERS_MS), || {
+            keep_out(self.table);
+        });
+        Ok(Locked::All(state, done, since))
     }
 }
 

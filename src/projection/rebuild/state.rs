@@ -195,15 +195,6 @@ impl State {
         self.phase == other.phase && place(self) == place(other)
     }
 
-    /// The same, as it will be when these events are folded.
-    pub fn at(&self, position: i64, events: i64) -> Self {
-        Self {
-            position,
-            events,
-            ..self.clone()
-        }
-    }
-
     /// Begins a rebuild of a projection that has none. What rebuilds have left behind that were
     /// interrupted at their very end goes.
     pub fn begin(projection: &str, definition: &Definition) -> Result<i64> {

@@ -55,7 +55,7 @@ impl Way {
                     projection.name
                 ),
             )
-            .detail(format!("Of their table: {why}."))
+            .detail(format!("Their table cannot be given new files: {why}."))
             .hint("Leave swap out, and they are swapped row by row.")),
             _ => Ok(()),
         }
@@ -88,12 +88,14 @@ pub fn swap(seen: &State, way: &mut Way, patience_ms: Option<i64>) -> Result<Ste
         let exchange = Exchange {
             state: &outlook.state,
             new: &outlook.new,
+            table: documents(&outlook.new)?.table,
             patience_ms,
             insists: *way == Way::Files,
         };
         match exchange.exchange()? {
             Ok(Outcome::Exchanged) => return Ok(Step::Swapped(seen.number)),
             Ok(Outcome::Changed) => return Ok(Step::More),
+            Ok(Outcome::Wanted) => return Ok(Step::Blocked),
             Ok(Outcome::TooMuch) => return outlook.state.fold_more(),
             Ok(Outcome::InUse) => *way = Way::Rows,
             Err(failure) if failure.is_passing() => return failure.raise(),
