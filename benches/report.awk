@@ -7,6 +7,7 @@ $1 == "sleep"  { asleep = $2 " " $3 " " $4; next }
 $1 == "subscriptions" { polled[$2, $3] = $4 / $5 * 1e9; next }
 $1 == "async"  { async_lag = $2 " " $3 " " $4; next }
 $1 == "rebuild" { rebuilt[++rebuilds] = $3 / $4 * 1e9; next }
+$1 == "swap"   { swapped[$2] = swapped[$2] " " $3; swapped_count = $4; next }
 $1 == "imports" { imports[$2] = $3 / $4 * 1e9; next }
 $1 == "folds"  { folded[$2] = $3 " " $4; next }
 $1 == "memory" { memory[$2] = $3 " " $4 " " $5; next }
@@ -227,6 +228,9 @@ END {
     if (rebuilds) {
         title("Rebuilding documents of four events each, swap included")
         printf "%s events a second (≥ 50,000).\n", big(sorted_median(rebuilt, rebuilds))
+        n = split(swapped["rows"], by_rows, " "); split(swapped["files"], by_files, " ")
+        if (n) printf "The longest wait of an append while %s documents that all differ are swapped, median: by rows %s ms, by files %s ms.\n",
+            big(swapped_count), big(sorted_median(by_rows, n)), big(sorted_median(by_files, n))
     }
     if (async_lag) {
         title("Lag of an async projection")

@@ -180,7 +180,7 @@ CREATE UNIQUE INDEX later_doc ON later ((doc = '1')) WHERE doc = '1';
 \set VERBOSITY terse
 CALL en57_rebuild('later', 'sums(jsonb,en57_event)', swap => 'files');
 \set VERBOSITY default
-SELECT phase, last_error->>'code' AS code FROM en57_stat_progress_rebuild;
+SELECT phase, last_error->>'sqlstate' AS sqlstate FROM en57_stat_progress_rebuild;
 DROP INDEX later_doc;
 CALL en57_rebuild('later', swap => 'files');
 SELECT DISTINCT doc FROM later;

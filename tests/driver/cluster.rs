@@ -282,7 +282,7 @@ fn guardian(folder: &std::path::Path) -> Child {
 }
 
 /// Where PostgreSQL's programs are: `EN57_BINDIR`, or what `pg_config` says.
-fn bindir() -> String {
+pub fn bindir() -> String {
     static BINDIR: OnceLock<String> = OnceLock::new();
     let ask = || {
         std::env::var("EN57_BINDIR").unwrap_or_else(|_| {

@@ -37,6 +37,8 @@ mod prepare;
 mod project;
 mod race;
 mod rebuild;
+mod rebuild_end;
+mod rebuild_files;
 mod repeat;
 mod restart;
 mod status;
