@@ -14,6 +14,7 @@ GRANT SELECT ON en57_partitions TO PUBLIC;
 -- en57_grant() gives the right to call these to admins; they check what the caller may do with the partition.
 REVOKE EXECUTE ON FUNCTION
     en57_create_partition(text), en57_drop_partition(text), en57_detach_partition(text), en57_truncate(text, boolean),
+    en57_erase(en57_query, text, text),
     en57_grant(regrole, text, text), en57_revoke(regrole, text, text)
     FROM PUBLIC;
 REVOKE ALL ON en57.event_types, en57.upcasters FROM PUBLIC;
@@ -38,3 +39,7 @@ REVOKE EXECUTE ON FUNCTION
 REVOKE ALL ON en57.invariants, en57.invariant_states FROM PUBLIC;
 -- It shows invariants of partitions that the reader may read.
 GRANT SELECT ON en57_invariants TO PUBLIC;
+REVOKE ALL ON en57.erasures FROM PUBLIC;
+REVOKE ALL ON SEQUENCE en57.erasure_number FROM PUBLIC;
+-- It shows erasures of partitions that the reader may read.
+GRANT SELECT ON en57_erasures TO PUBLIC;

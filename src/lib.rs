@@ -8,6 +8,7 @@ pub mod by_key;
 pub mod check;
 pub mod dcb;
 pub mod decider;
+pub mod erase;
 pub mod fold;
 pub mod frontier;
 pub mod functions;

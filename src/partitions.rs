@@ -3,6 +3,7 @@
 use crate::dcb::error::{Error, Result, SqlState, nearest};
 use crate::dcb::partition::{DEFAULT, check_name, shown};
 use crate::dcb::query::Query;
+use crate::erase;
 use crate::fold::snapshot;
 use crate::invariant;
 use crate::projection;
@@ -10,7 +11,7 @@ use crate::store::Oid;
 use crate::store::btree::Direction;
 use crate::store::catalog::{self, Exclusion, Store};
 use crate::store::ddl::{self, Rights};
-use crate::store::heap::Fetcher;
+use crate::store::fetch::Fetcher;
 use crate::store::partition::{Access, Partition};
 use crate::store::position::Counter;
 use crate::store::scan::{Range, Scan};
@@ -132,6 +133,7 @@ pub fn truncate(name: &str, restart: bool) -> Result<()> {
     snapshot::forget_all(place.oid)?;
     projection::begin_anew(name)?;
     invariant::begin_anew(name)?;
+    erase::truncated(name)?;
     subscription::begin_anew(name, restart)?;
     if restart {
         Counter::of(store)?.restart_at_commit();

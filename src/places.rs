@@ -8,7 +8,7 @@ use crate::dcb::partition::ALL;
 use crate::frontier;
 use crate::store::btree::{Direction, Entry};
 use crate::store::catalog::{self, Store};
-use crate::store::heap::Fetcher;
+use crate::store::fetch::Fetcher;
 use crate::store::partition::{Access, Partition};
 use crate::store::position::Counter;
 use crate::store::scan::{Range, Scan};

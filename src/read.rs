@@ -8,7 +8,7 @@ use crate::frontier;
 use crate::places::{Merge, Places};
 use crate::store::btree::Direction;
 use crate::store::event::Row;
-use crate::store::heap::Fetcher;
+use crate::store::fetch::Fetcher;
 use crate::store::partition::Access;
 use crate::store::position::Counter;
 use crate::store::rows::{ROWS_AT_ONCE, Sink, Source};

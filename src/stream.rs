@@ -12,7 +12,7 @@ use crate::read::{Options, Reading, View};
 use crate::store::btree::Direction;
 use crate::store::catalog;
 use crate::store::event::Row;
-use crate::store::heap::Fetcher;
+use crate::store::fetch::Fetcher;
 use crate::store::lookup::{self, From};
 use crate::store::partition::Access;
 use crate::store::rows::{Sink, Source};

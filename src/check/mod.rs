@@ -13,7 +13,8 @@ use crate::dcb::partition::ALL;
 use crate::store::btree::{Bound, Direction, Entry, Reader};
 use crate::store::catalog;
 use crate::store::event::{Column, Row};
-use crate::store::heap::{Fetcher, Spot};
+use crate::store::fetch::{Fetcher, Spot};
+use crate::store::kept_state::Gate;
 use crate::store::partition::{Access, Partition};
 use crate::store::position::Counter;
 use crate::store::scratch::Scratch;
@@ -78,6 +79,8 @@ pub fn check(partition: Option<&str>, sink: Sink) -> Result<()> {
                 }
                 Err(error) => return Err(error),
             };
+            // While events are erased, they are in two places.
+            let _quiet = Gate::wait(place.oid);
             let mut check = Check::of(&place, sink);
             largest = largest.max(if is_first {
                 check.run(&mut met)?
@@ -253,7 +256,7 @@ impl<'a, 's> Check<'a, 's> {
                 let mut fetcher = Fetcher::new(&self.table);
                 for offset in 1..=u16::MAX {
                     let tid = u64::from(block) << 16 | u64::from(offset);
-                    match fetcher.look(tid, false) {
+                    match fetcher.look(tid) {
                         Spot::Beyond => break,
                         Spot::Row => {}
                         _ => continue,
@@ -323,7 +326,7 @@ fn contradiction(
     if block >= table.pages() {
         return Ok(Some("its row lies beyond the end of the table"));
     }
-    Ok(match fetcher.look(entry.tid, false) {
+    Ok(match fetcher.look(entry.tid) {
         Spot::Beyond | Spot::Unused => Some("there is no row in its place"),
         Spot::Unseen => None,
         Spot::Row if role == IndexRole::Id => (Bound::of_id(&id_of(&fetcher.row))

@@ -4,7 +4,7 @@ use crate::dcb::error::Result;
 use crate::dcb::key::Namespace;
 use crate::store::btree::{Bound, Direction, Entry};
 use crate::store::event::{self, Column, Row};
-use crate::store::heap::{Fetcher, Spot};
+use crate::store::fetch::{Fetcher, Spot};
 use crate::store::lookup::{self, From};
 use crate::store::table::IndexRole;
 
@@ -89,7 +89,7 @@ impl Check<'_, '_> {
         }
         let mut fetcher = Fetcher::new(&self.table);
         for entry in entries.iter().filter(|e| e.tid != tid) {
-            if fetcher.look(entry.tid, false) == Spot::Row && id_of(&fetcher.row) == id_of(row) {
+            if fetcher.look(entry.tid) == Spot::Row && id_of(&fetcher.row) == id_of(row) {
                 let theirs = fetcher.row.position();
                 return Ok(Some(format!(
                     "the event at position {theirs} has its id, too"

@@ -97,24 +97,25 @@ impl<'d> Snapshots<'d> {
 }
 
 /// Forgets the snapshots of a partition that have seen an event at one of these positions: all that reach the first
-/// of them. Until the transaction ends none is written, and none comes from a read that began before.
+/// of them; returns how many. Until the transaction ends none is written, and none comes from a read that began
+/// before.
 ///
 /// # Errors
 /// 55000 where the table is missing.
-pub fn forget(partition: Oid, positions: &[i64]) -> Result<()> {
+pub fn forget(partition: Oid, positions: &[i64]) -> Result<usize> {
     let Some(first) = positions.iter().min() else {
-        return Ok(());
+        return Ok(0);
     };
     kept_state::close_gate(partition);
     as_keeper(|| {
         spi::run(
-            "DELETE FROM en57.snapshots WHERE partition = $1 AND position >= $2",
+            "DELETE FROM en57.snapshots WHERE partition = $1 AND position >= $2 RETURNING 1",
             &[
                 (Type::Oid, Some(Datum::from(partition))),
                 (Type::Bigint, Some(Datum::from(*first))),
             ],
         )
-        .map(drop)
+        .map(|gone| gone.len())
     })
 }
 
@@ -122,7 +123,7 @@ pub fn forget(partition: Oid, positions: &[i64]) -> Result<()> {
 ///
 /// # Errors
 /// As [`forget`].
-pub fn forget_all(partition: Oid) -> Result<()> {
+pub fn forget_all(partition: Oid) -> Result<usize> {
     forget(partition, &[0])
 }
 

@@ -4,8 +4,10 @@
 mod definition;
 mod existing;
 mod fold;
+mod renew;
 mod rules;
 
+pub use renew::Affected;
 pub use rules::{Rules, refuse_within_check};
 
 use crate::dcb::error::{Error, Result, SqlState, null, required};

@@ -1,6 +1,9 @@
 //! Handing stored events to a projection.
 
+use std::borrow::Cow;
+
 use crate::dcb::error::Result;
+use crate::dcb::query::Query;
 use crate::read::Reading;
 use crate::store::function::Whereabouts;
 use crate::store::rows::Source;
@@ -43,7 +46,15 @@ impl<'p> Events<'p> {
     /// # Errors
     /// 42704 where the partition is gone.
     pub fn new(projection: &'p Projection, after: i64, upto: i64) -> Result<Self> {
-        let (query, partition) = (projection.query.clone(), &projection.partition);
+        Self::among(projection, projection.query.clone(), after, upto)
+    }
+
+    /// The same of a query that finds some of them.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn among(projection: &'p Projection, query: Query, after: i64, upto: i64) -> Result<Self> {
+        let partition = &projection.partition;
         Ok(Self {
             projection,
             reading: Reading::of_settled(query, partition, after, upto)?.without_upcasters(),
@@ -106,14 +117,17 @@ impl Projection {
     /// # Errors
     /// 42883 where a function is gone; the functions' own, by unwinding.
     pub fn handle(&self, items: &[Item]) -> Result<()> {
-        if items.iter().any(|i| i.is_old) {
-            return self.handle_new(&self.upcast(items)?);
-        }
-        self.handle_new(items)
+        self.handle_new(&self.as_read(items)?)
     }
 
     /// The same events, as they have become.
-    fn upcast(&self, items: &[Item]) -> Result<Vec<Item>> {
+    ///
+    /// # Errors
+    /// Those of upcasters.
+    pub fn as_read<'i>(&self, items: &'i [Item]) -> Result<Cow<'i, [Item]>> {
+        if !items.iter().any(|i| i.is_old) {
+            return Ok(Cow::Borrowed(items));
+        }
         let definitions = upcast::known()?;
         let (upcasters, event_type) = (
             Upcasters::new(&definitions),
@@ -124,7 +138,7 @@ impl Projection {
             let mut columns = upcasters.columns(tuple::columns(item.event)?)?;
             item.event = event_type.make(&mut columns)?;
         }
-        Ok(upcast)
+        Ok(Cow::Owned(upcast))
     }
 
     fn handle_new(&self, items: &[Item]) -> Result<()> {

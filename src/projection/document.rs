@@ -134,10 +134,10 @@ pub fn missing_table(projection: &str) -> Error {
 }
 
 /// A document while events are folded into it.
-struct State {
-    doc: Option<Datum>,
+pub struct State {
+    pub doc: Option<Datum>,
     /// How many events are in it; 0: there is no document.
-    version: i64,
+    pub version: i64,
 }
 
 impl Documents {
@@ -186,7 +186,7 @@ impl Documents {
                 let Some(last) = items.last() else {
                     return Ok(());
                 };
-                table.store(&id, place, &state, last)
+                table.store(&id, place, &state, (last.position, last.recorded_at_us))
             })?;
             scratch.reset();
         }
@@ -223,7 +223,7 @@ impl Documents {
 }
 
 /// Where a document was found.
-enum Place {
+pub enum Place {
     Nowhere,
     /// By a statement.
     InTable,
@@ -232,7 +232,7 @@ enum Place {
 }
 
 /// The table of a projection's documents, used with its owner's rights.
-struct Table {
+pub struct Table {
     oid: Oid,
     owner: Oid,
     /// Where the table is as en57 has made it.
@@ -241,7 +241,7 @@ struct Table {
 
 impl Table {
     /// `None` where it is gone.
-    fn open(oid: Oid) -> Option<Self> {
+    pub fn open(oid: Oid) -> Option<Self> {
         let owner = rights::owner_of(oid)?;
         let plain = PlainTable::open(oid, owner);
         Some(Self { oid, owner, plain })
@@ -251,11 +251,12 @@ impl Table {
         rights::as_role(self.owner, || spi::run(sql, parameters))
     }
 
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         rights::qualified_name(self.oid).unwrap_or_default()
     }
 
-    fn load(&self, id: &str) -> Result<(Place, Option<State>)> {
+    /// A document, and where it is.
+    pub fn load(&self, id: &str) -> Result<(Place, Option<State>)> {
         if let Some(plain) = &self.plain {
             return Ok(match plain.find(id)? {
                 None => (Place::Nowhere, None),
@@ -280,14 +281,14 @@ impl Table {
         })
     }
 
-    /// Stores what has become of a document.
-    fn store(&self, id: &str, place: Place, state: &State, last: &Item) -> Result<()> {
+    /// Stores what has become of a document; `last` is its last event's position, and when it was recorded.
+    pub fn store(&self, id: &str, place: Place, state: &State, last: (i64, i64)) -> Result<()> {
         let document = state.doc.filter(|_| state.version > 0).map(|doc| Document {
             id,
             doc,
             version: state.version,
-            position: last.position,
-            updated_at_us: last.recorded_at_us,
+            position: last.0,
+            updated_at_us: last.1,
         });
         let is_done = match (&place, &self.plain, &document) {
             (Place::Nowhere, _, None) => true,

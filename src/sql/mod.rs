@@ -4,6 +4,7 @@
 mod admin;
 mod append;
 mod decider;
+mod erase;
 mod fold;
 mod gem;
 mod generate;

@@ -10,7 +10,8 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use crate::dcb::error::{Error, Result, SqlState};
 
 use super::catalog::Store;
-use super::{bound, guard, triggers};
+use super::triggers::{self, Doing};
+use super::{bound, guard};
 
 /// Runs with the rights of a role; an error inside gives the caller's back at abort.
 fn as_role<T>(role: Oid, body: impl FnOnce() -> T) -> T {
@@ -98,7 +99,7 @@ fn literal(text: &str) -> String {
     }
 }
 
-fn in_schema(table: Oid) -> String {
+pub(super) fn in_schema(table: Oid) -> String {
     format!("en57.{}", identifier(&bound::relation_name(table)))
 }
 
@@ -186,7 +187,7 @@ pub fn truncate(table: Oid) {
     let command = format!("TRUNCATE TABLE ONLY {}", in_schema(table));
     // SAFETY: reads the backend's state.
     let caller = unsafe { pg_sys::GetUserId() };
-    triggers::letting_truncate(table, || run(caller, &[command]));
+    triggers::letting(Doing::Truncate, table, || run(caller, &[command]));
 }
 
 /// What en57_grant() gives, and en57_revoke() takes.
@@ -210,12 +211,13 @@ impl Rights {
     }
 }
 
-/// The functions that admins call; all of the schema of `function`.
-const ADMIN_FUNCTIONS: [&str; 11] = [
+/// The functions that admins call; all of the schema of `function`, and so are types of en57.
+const ADMIN_FUNCTIONS: [&str; 12] = [
     "en57_create_partition(text)",
     "en57_drop_partition(text)",
     "en57_detach_partition(text)",
     "en57_truncate(text, boolean)",
+    "en57_erase({schema}.en57_query, text, text)",
     "en57_grant(pg_catalog.regrole, text, text)",
     "en57_revoke(pg_catalog.regrole, text, text)",
     "en57_create_fold(text, pg_catalog.regprocedure, pg_catalog.jsonb, integer, boolean)",
@@ -295,6 +297,7 @@ fn on_functions(verb: &str, preposition: &str, role: &str, function: Oid) {
     let schema = identifier(&schema);
     let commands: Vec<String> = ADMIN_FUNCTIONS
         .iter()
+        .map(|f| f.replace("{schema}", &schema))
         .map(|f| format!("{verb} EXECUTE ON FUNCTION {schema}.{f} {preposition} {role}"))
         .collect();
     run(owner, &commands);

@@ -238,6 +238,26 @@ unsafe fn mark(tuple: pg_sys::HeapTuple, oid: Oid) -> i64 {
     }
 }
 
+thread_local! {
+    /// How many functions of users are being called, one by the other.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Refuses what must not be done by a function that en57 calls: who has called it goes on with what it has
+/// read before.
+///
+/// # Errors
+/// 0A000.
+pub fn refuse_within_call(what: &str) -> Result<()> {
+    if DEPTH.get() == 0 {
+        return Ok(());
+    }
+    Err(Error::new(
+        SqlState::NotSupported,
+        format!("{what} cannot be called by a function that en57 calls"),
+    ))
+}
+
 /// A function that is ready to be called. Not kept beyond the statement: a function that comes to call
 /// itself, through an append, must not meet its own state.
 pub struct Callable<'f> {
@@ -317,6 +337,15 @@ impl Callable<'_> {
         if self.function.strict && arguments.iter().any(Option::is_none) {
             return None;
         }
+        /// Counts back, on every way out.
+        struct Called;
+        impl Drop for Called {
+            fn drop(&mut self) {
+                DEPTH.set(DEPTH.get() - 1);
+            }
+        }
+        DEPTH.set(DEPTH.get() + 1);
+        let _called = Called;
         // SAFETY: room for the struct and N arguments, zeroed, in the current memory context. The function
         // is called inside pgrx's guard: its errors arrive here as panics; nothing inside has a destructor.
         unsafe {

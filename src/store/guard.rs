@@ -215,6 +215,8 @@ pub(super) fn in_words(payload: Box<dyn Any + Send>) -> String {
 pub enum Severity {
     /// For the record.
     Log,
+    /// For who has called.
+    Notice,
     /// Somebody should look.
     Warning,
 }
@@ -223,6 +225,7 @@ pub enum Severity {
 pub fn log(severity: Severity, message: &str, detail: Option<&str>, hint: Option<&str>) {
     let level = match severity {
         Severity::Log => pgrx::PgLogLevel::LOG,
+        Severity::Notice => pgrx::PgLogLevel::NOTICE,
         Severity::Warning => pgrx::PgLogLevel::WARNING,
     };
     let message = text(message);

@@ -1,17 +1,15 @@
-//! Rows of a partition's table: inserted and fetched without the executor.
+//! Rows of a partition's table: inserted without the executor.
 //!
 //! What the executor would have done besides is done here or by the callers: privileges, row-level
 //! security and triggers are checked in `catalog`, constraints and foreign indexes in `extras`.
 
-use std::mem::MaybeUninit;
-
-use pgrx::pg_sys::{self, Buffer, Datum, HeapTuple, ItemPointerData};
+use pgrx::pg_sys::{self, Datum, HeapTuple, ItemPointerData};
 
 use crate::dcb::error::Result;
 
 use super::array;
-use super::btree::{Entry, Tree};
-use super::event::{COLUMNS, Column, EVENT_COLUMNS, NewEvent, Row, new_id};
+use super::btree::Tree;
+use super::event::{COLUMNS, Column, EVENT_COLUMNS, NewEvent, new_id};
 use super::extras::Extras;
 use super::fmgr;
 use super::leaf::{self, New};
@@ -317,155 +315,4 @@ impl Drop for IndexInfoBox {
             unsafe { pg_sys::pfree(self.0.cast()) };
         }
     }
-}
-
-/// Fetches rows by their place, keeping the page of the last one pinned.
-pub struct Fetcher<'t> {
-    table: &'t Opened,
-    buffer: Buffer,
-    block: u32,
-    /// The row that was fetched last; its values point into the pinned page.
-    pub row: Row,
-}
-
-impl<'t> Fetcher<'t> {
-    /// Nothing is pinned yet.
-    pub fn new(table: &'t Opened) -> Self {
-        let row = Row {
-            values: [Datum::from(0); COLUMNS],
-            nulls: [true; COLUMNS],
-            // SAFETY: all zero is PostgreSQL's own way of saying that there is no tuple.
-            stored: unsafe { MaybeUninit::zeroed().assume_init() },
-            stored_type: None,
-        };
-        Self {
-            table,
-            buffer: 0,
-            block: pg_sys::InvalidBlockNumber,
-            row,
-        }
-    }
-
-    /// Lets go of the page; the row is not to be used any more.
-    pub fn unpin(&mut self) {
-        if self.buffer != 0 {
-            // SAFETY: pinned by `fetch`, released once.
-            unsafe { pg_sys::ReleaseBuffer(self.buffer) };
-            self.buffer = 0;
-            self.block = pg_sys::InvalidBlockNumber;
-        }
-    }
-
-    /// Fetches the row of an index entry into `row`, if it is there: committed by now, or the
-    /// transaction's own; with `own_only` only the latter.
-    ///
-    /// This is PostgreSQL's self snapshot. What makes it exact is that callers either look only below
-    /// the frontier, or hold the locks of the keys they look for. It takes no predicate locks.
-    pub fn fetch(&mut self, entry: Entry, own_only: bool) -> bool {
-        let spot = self.look(entry.tid, own_only);
-        // The place may have been given to another row since the entry was read.
-        spot == Spot::Row && self.row.position() == entry.position
-    }
-
-    /// Looks at a place in the table, as [`Self::fetch`] does: what is there, and the row in `row`.
-    pub fn look(&mut self, tid: u64, own_only: bool) -> Spot {
-        pgrx::check_for_interrupts!();
-        let block = (tid >> 16) as u32;
-        let offset = tid as u16;
-        let relation = self.table.relation();
-        // SAFETY: the table is open and locked. The tuple is looked at under the page's share lock and
-        // read afterwards under the pin alone, as heap scans do: rows are never changed in place, and
-        // pruning needs the pin for itself.
-        unsafe {
-            if block != self.block {
-                self.buffer = pg_sys::ReleaseAndReadBuffer(self.buffer, relation, block);
-                self.block = block;
-            }
-            pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_SHARE as _);
-            let page = pg_sys::BufferGetPage(self.buffer);
-            let mut tuple: pg_sys::HeapTupleData = MaybeUninit::zeroed().assume_init();
-            let mut found = Spot::Beyond;
-            if offset >= 1 && offset <= pg_sys::PageGetMaxOffsetNumber(page) {
-                let pointer = pg_sys::PageGetItemId(page, offset);
-                found = match (*pointer).lp_flags() {
-                    pg_sys::LP_UNUSED => Spot::Unused,
-                    _ => Spot::Unseen,
-                };
-                if (*pointer).lp_flags() == pg_sys::LP_NORMAL {
-                    tuple.t_data = pg_sys::PageGetItem(page, pointer).cast();
-                    tuple.t_len = (*pointer).lp_len();
-                    tuple.t_tableOid = (*relation).rd_id;
-                    tuple.t_self = item_pointer(block, offset);
-                    let visible = pg_sys::HeapTupleSatisfiesVisibility(
-                        &mut tuple,
-                        &raw mut pg_sys::SnapshotSelfData,
-                        self.buffer,
-                    ) && (!own_only || is_own(&tuple));
-                    if visible {
-                        found = Spot::Row;
-                    }
-                }
-            }
-            pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_UNLOCK as _);
-            if found == Spot::Row {
-                pg_sys::heap_deform_tuple(
-                    &mut tuple,
-                    (*relation).rd_att,
-                    self.row.values.as_mut_ptr(),
-                    self.row.nulls.as_mut_ptr(),
-                );
-                self.row.stored = tuple;
-            }
-            found
-        }
-    }
-}
-
-/// What is at a place in the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spot {
-    /// Nothing: the page has no such place.
-    Beyond,
-    /// Nothing: no index may have an entry for it.
-    Unused,
-    /// A row that is undone, or not committed, or what is left of one.
-    Unseen,
-    /// A row.
-    Row,
-}
-
-impl Drop for Fetcher<'_> {
-    fn drop(&mut self) {
-        if self.buffer != 0 && !std::thread::panicking() {
-            // SAFETY: pinned by `fetch`, released once.
-            unsafe { pg_sys::ReleaseBuffer(self.buffer) };
-        }
-    }
-}
-
-/// Whether the running transaction wrote the tuple.
-unsafe fn is_own(tuple: &pg_sys::HeapTupleData) -> bool {
-    // SAFETY: the caller's tuple points into a locked page.
-    unsafe {
-        let header = &*tuple.t_data;
-        let frozen =
-            u32::from(header.t_infomask) & pg_sys::HEAP_XMIN_FROZEN == pg_sys::HEAP_XMIN_FROZEN;
-        !frozen && pg_sys::TransactionIdIsCurrentTransactionId(header.t_choice.t_heap.t_xmin)
-    }
-}
-
-fn item_pointer(block: u32, offset: u16) -> ItemPointerData {
-    ItemPointerData {
-        ip_blkid: pg_sys::BlockIdData {
-            bi_hi: (block >> 16) as u16,
-            bi_lo: block as u16,
-        },
-        ip_posid: offset,
-    }
-}
-
-/// The place of a row as indexes order it: block and offset in one number.
-pub fn tid_number(tid: &ItemPointerData) -> u64 {
-    let block = u64::from(tid.ip_blkid.bi_hi) << 16 | u64::from(tid.ip_blkid.bi_lo);
-    block << 16 | u64::from(tid.ip_posid)
 }

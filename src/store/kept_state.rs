@@ -242,6 +242,16 @@ impl Gate {
         })
     }
 
+    /// The leave, as soon as nobody forgets any more.
+    pub fn wait(partition: Oid) -> Self {
+        let tag = tag(partition.to_u32(), 0, GATE);
+        lock(&tag, pg_sys::ShareLock, true);
+        Self {
+            tag,
+            is_kept: false,
+        }
+    }
+
     /// Keeps it until the end of the transaction: something was written.
     pub fn stay(mut self) {
         self.is_kept = true;

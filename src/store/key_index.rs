@@ -17,7 +17,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 use super::btree::Tree;
 use super::leaf::{self, New};
 use super::position::Counter;
-use super::{array, catalog, guard};
+use super::{array, catalog, guard, triggers};
 
 unsafe extern "C-unwind" {
     // nbtree's; not in pgrx's bindings. The same from PostgreSQL 13 to 18.
@@ -72,7 +72,7 @@ unsafe extern "C-unwind" fn validate(_class: Oid) -> bool {
     true
 }
 
-/// `aminsert`, for rows that come in through the executor: a restore.
+/// `aminsert`, for rows that come in through the executor: a restore, or events that are erased.
 unsafe extern "C-unwind" fn insert(
     index: Relation,
     values: *mut Datum,
@@ -97,8 +97,10 @@ unsafe extern "C-unwind" fn insert(
                 .map(|k| New::of_key(k, position, *row))
                 .collect();
             leaf::insert_all(index, heap, info, Tree::Keys, &entries);
-            if (*(*heap).rd_rel).relispartition && catalog::is_partition((*heap).rd_id)? {
-                Counter::of(catalog::store()?)?.pass((*heap).rd_id, position)?;
+            let table = (*heap).rd_id;
+            let is_new = (*(*heap).rd_rel).relispartition && !triggers::is_erasing(table);
+            if is_new && catalog::is_partition(table)? {
+                Counter::of(catalog::store()?)?.pass(table, position)?;
             }
             Ok(())
         });

@@ -25,7 +25,7 @@ pub(super) struct New {
 
 impl New {
     pub(super) fn of_key(key: i64, position: i64, row: ItemPointerData) -> Self {
-        let tid = super::heap::tid_number(&row);
+        let tid = super::fetch::tid_number(&row);
         let at = Bound { key, position, tid };
         Self { at, row }
     }

@@ -1,7 +1,7 @@
 //! Lookups in the indexes that are plain B-trees, with PostgreSQL's own index scans: of an event by its
 //! id, and of the streams by name.
 //!
-//! The snapshot is the self snapshot (committed now, or own), which leaves no predicate locks.
+//! What they show is committed by now, or own. They leave no predicate locks.
 
 use std::mem::MaybeUninit;
 
@@ -10,9 +10,9 @@ use pgrx::pg_sys::{self, Datum, Oid, ScanKeyData, TupleTableSlot};
 use crate::dcb::error::Result;
 
 use super::btree::Entry;
-use super::event::Column;
+use super::event::Row;
+use super::fetch::{Fetcher, tid_number};
 use super::fmgr;
-use super::heap::tid_number;
 use super::table::{Index, IndexRole, Opened};
 
 /// The row with an id, through the index on id: (position, place), if it is there.
@@ -26,15 +26,9 @@ pub fn find_id(table: &Opened, id: &[u8; 16]) -> Result<Option<Entry>> {
         value: fmgr::make_uuid(id),
     };
     let mut found = None;
-    each(table, table.index(IndexRole::Id)?, key, |slot| {
-        // SAFETY: the slot holds a row of the table, whose first column is the position.
-        found = Some(unsafe {
-            Entry {
-                key: 0,
-                position: pg_sys::slot_getattr(slot, 1, &mut false).value() as i64,
-                tid: tid_number(&(*slot).tts_tid),
-            }
-        });
+    each_event(table, table.index(IndexRole::Id)?, key, |tid, row| {
+        let (key, position) = (0, row.position());
+        found = Some(Entry { key, position, tid });
         Ok(false)
     })?;
     Ok(found)
@@ -72,13 +66,36 @@ pub fn streams(
         function,
         value: fmgr::make_varlena(name.as_bytes()),
     };
-    each(table, table.index(IndexRole::Stream)?, key, |slot| {
-        let mut null = false;
-        // SAFETY: the slot holds a row of the table; the index has no rows without a stream.
-        let name =
-            unsafe { pg_sys::slot_getattr(slot, i32::from(Column::Stream.attribute()), &mut null) };
-        found(fmgr::text(name)?)
+    each_event(table, table.index(IndexRole::Stream)?, key, |_, row| {
+        found(row.stream()?.unwrap_or_default())
     })
+}
+
+/// Hands the events that an index scan finds to `found`, with the entries' places, in the index's order, until it
+/// says enough: each once, also one that is given another place meanwhile.
+fn each_event(
+    table: &Opened,
+    index: &Index,
+    condition: Condition,
+    mut found: impl FnMut(u64, &Row) -> Result<bool>,
+) -> Result<()> {
+    let mut fetcher = Fetcher::new(table);
+    // SAFETY: the snapshot is static. The entry's place is read at once; since the snapshot is none of the
+    // kind that keeps rows, the scan keeps vacuum from the page that the entry is on.
+    unsafe {
+        let any = &raw mut pg_sys::SnapshotAnyData;
+        scan(table, index, condition, any, |scan, forward| {
+            let tid = pg_sys::index_getnext_tid(scan, forward);
+            if tid.is_null() {
+                return Ok(false);
+            }
+            let tid = tid_number(&*tid);
+            match fetcher.fetch_at(tid) {
+                true => found(tid, &fetcher.row),
+                false => Ok(true),
+            }
+        })
+    }
 }
 
 /// A condition on an index's only column.
@@ -88,15 +105,37 @@ pub(super) struct Condition {
     pub value: Datum,
 }
 
-/// Hands the rows that an index scan finds to `found`, in the index's order, until it says enough.
+/// Hands the rows that an index scan finds to `found`, in the index's order, until it says enough: those that
+/// are committed by now, or the transaction's own. The caller keeps others from changing them.
 pub(super) fn each(
     table: &Opened,
     index: &Index,
     condition: Condition,
     mut found: impl FnMut(*mut TupleTableSlot) -> Result<bool>,
 ) -> Result<()> {
-    // SAFETY: table and index are open and locked; scan, slot and key live within this function and
-    // are ended in it; an error leaves them to the transaction's abort. The self snapshot is static.
+    // SAFETY: the table is open; the slot lives within this function, an error leaves it to the transaction's
+    // abort. The snapshot is static.
+    unsafe {
+        let own = &raw mut pg_sys::SnapshotSelfData;
+        let slot = pg_sys::table_slot_create(table.relation(), std::ptr::null_mut());
+        let outcome = scan(table, index, condition, own, |scan, forward| {
+            Ok(pg_sys::index_getnext_slot(scan, forward, slot) && found(slot)?)
+        });
+        pg_sys::ExecDropSingleTupleTableSlot(slot);
+        outcome
+    }
+}
+
+/// Goes through the entries of an index that fulfil a condition, as long as `step` says that there may be more.
+fn scan(
+    table: &Opened,
+    index: &Index,
+    condition: Condition,
+    snapshot: pg_sys::Snapshot,
+    mut step: impl FnMut(pg_sys::IndexScanDesc, pg_sys::ScanDirection::Type) -> Result<bool>,
+) -> Result<()> {
+    // SAFETY: table and index are open and locked; scan and key live within this function and
+    // are ended in it; an error leaves them to the transaction's abort. The snapshot is static.
     // ScanKeyInit compares in the collation C, which is that of the columns.
     unsafe {
         let mut key: ScanKeyData = MaybeUninit::zeroed().assume_init();
@@ -107,7 +146,6 @@ pub(super) fn each(
             Oid::from(condition.function),
             condition.value,
         );
-        let snapshot = &raw mut pg_sys::SnapshotSelfData;
         #[cfg(not(feature = "pg18"))]
         let scan = pg_sys::index_beginscan(table.relation(), index.relation(), snapshot, 1, 0);
         #[cfg(feature = "pg18")]
@@ -120,13 +158,11 @@ pub(super) fn each(
             0,
         );
         pg_sys::index_rescan(scan, &mut key, 1, std::ptr::null_mut(), 0);
-        let slot = pg_sys::table_slot_create(table.relation(), std::ptr::null_mut());
         let forward = pg_sys::ScanDirection::ForwardScanDirection;
         let mut outcome = Ok(true);
-        while matches!(outcome, Ok(true)) && pg_sys::index_getnext_slot(scan, forward, slot) {
-            outcome = found(slot);
+        while matches!(outcome, Ok(true)) {
+            outcome = step(scan, forward);
         }
-        pg_sys::ExecDropSingleTupleTableSlot(slot);
         pg_sys::index_endscan(scan);
         outcome.map(|_| ())
     }

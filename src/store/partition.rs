@@ -26,6 +26,8 @@ pub enum Access {
     Project,
     /// Empty or drop it.
     Manage,
+    /// Erase what its events say.
+    Erase,
     /// Keep others from appending to it.
     Exclude,
     /// Keep everybody out.
@@ -46,7 +48,7 @@ impl Access {
             Self::Append => &[INSERT],
             Self::AppendIf | Self::Lock => &[INSERT, SELECT],
             Self::Project => &[TRIGGER],
-            Self::Manage => &[TRUNCATE],
+            Self::Manage | Self::Erase => &[TRUNCATE],
             Self::Exclude | Self::Close | Self::Own => &[],
         }
     }
@@ -55,7 +57,12 @@ impl Access {
     pub(super) fn sees_rows(self) -> bool {
         !matches!(
             self,
-            Self::Project | Self::Manage | Self::Exclude | Self::Close | Self::Own
+            Self::Project
+                | Self::Manage
+                | Self::Erase
+                | Self::Exclude
+                | Self::Close
+                | Self::Own
         )
     }
 
@@ -65,7 +72,7 @@ impl Access {
             Self::Read | Self::Watch | Self::Lock | Self::Project | Self::Own => {
                 pg_sys::AccessShareLock
             }
-            Self::Append | Self::AppendIf => pg_sys::RowExclusiveLock,
+            Self::Append | Self::AppendIf | Self::Erase => pg_sys::RowExclusiveLock,
             Self::Exclude => pg_sys::ShareRowExclusiveLock,
             Self::Manage | Self::Close => pg_sys::AccessExclusiveLock,
         }
@@ -90,7 +97,7 @@ impl Access {
                 format!("permission denied for table {name}"),
             )
             .hint(match self {
-                Self::Manage | Self::Project => format!(
+                Self::Manage | Self::Erase | Self::Project => format!(
                     "This needs the {called} privilege on en57.{name}, as en57_grant() gives it to an admin."
                 ),
                 _ => format!("This needs the {called} privilege on en57.{name}."),

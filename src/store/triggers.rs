@@ -8,23 +8,42 @@ use crate::dcb::error::{Error, Result, SqlState};
 
 use super::fmgr::Args;
 
-thread_local! {
-    /// The table that en57 itself is about to truncate.
-    static LET: Cell<Option<pg_sys::Oid>> = const { Cell::new(None) };
+/// What en57 itself does to a table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doing {
+    /// It is emptied.
+    Truncate,
+    /// Events are erased.
+    Erase,
 }
 
-/// Runs a command that truncates a table, which the guard lets through: this table, and once.
-pub(super) fn letting_truncate<T>(table: pg_sys::Oid, body: impl FnOnce() -> T) -> T {
+thread_local! {
+    /// What en57 itself is about to do to which table.
+    static LET: Cell<Option<(Doing, pg_sys::Oid)>> = const { Cell::new(None) };
+    /// The table in which it is erasing events.
+    static ERASING: Cell<Option<pg_sys::Oid>> = const { Cell::new(None) };
+}
+
+/// Runs a command that the guard lets through: this one on this table, and once.
+pub(super) fn letting<T>(what: Doing, table: pg_sys::Oid, body: impl FnOnce() -> T) -> T {
     /// Takes the leave back, also where an error unwinds.
     struct Leave;
     impl Drop for Leave {
         fn drop(&mut self) {
             LET.set(None);
+            ERASING.set(None);
         }
     }
     let _leave = Leave;
-    LET.set(Some(table));
+    LET.set(Some((what, table)));
+    ERASING.set((what == Doing::Erase).then_some(table));
     body()
+}
+
+/// Whether rows that come into a table's indexes are those of events that are being erased, and so none that
+/// are appended.
+pub(super) fn is_erasing(table: pg_sys::Oid) -> bool {
+    ERASING.get() == Some(table)
 }
 
 /// Refuses the statement that fired the trigger: events are immutable; rows come in by `en57_append`,
@@ -44,7 +63,12 @@ pub fn guard(args: &Args) -> Result<()> {
         }
         let event = (*data).tg_event & pg_sys::TRIGGER_EVENT_OPMASK;
         let table = (*(*data).tg_relation).rd_id;
-        if event == pg_sys::TRIGGER_EVENT_TRUNCATE && LET.get() == Some(table) {
+        let own = match event {
+            pg_sys::TRIGGER_EVENT_TRUNCATE => Some((Doing::Truncate, table)),
+            pg_sys::TRIGGER_EVENT_UPDATE => Some((Doing::Erase, table)),
+            _ => None,
+        };
+        if own.is_some() && LET.get() == own {
             LET.set(None);
             return Ok(());
         }

@@ -22,6 +22,7 @@ mod damage;
 mod deadlock;
 mod decide;
 mod dump;
+mod erase;
 mod escalation;
 mod folds;
 mod frontier;

@@ -358,6 +358,24 @@ pub fn forget_documents(n: i64) -> Result<()> {
     Ok(())
 }
 
+/// Events of a projection are erased, of which this position is the first: a rebuild that has seen it begins
+/// anew. Returns whether it did.
+pub fn erased(projection: &str, first: i64) -> Result<bool> {
+    let Some(mut state) =
+        State::of(projection, true)?.filter(|s| s.phase != "cancelled" && s.position >= first)
+    else {
+        return Ok(false);
+    };
+    if state.phase == "swapping" {
+        run(
+            "UPDATE en57.rebuilds SET phase = 'building' WHERE number = $1",
+            &[number(state.number)],
+        )?;
+    }
+    state.begin_anew()?;
+    Ok(true)
+}
+
 /// The partition of a projection is emptied: its rebuild begins anew, from the first position.
 pub fn truncated(projection: &str) -> Result<()> {
     if let Some(mut state) = State::of(projection, true)?.filter(|s| s.phase != "cancelled") {

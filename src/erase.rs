@@ -1,0 +1,305 @@
+//! Erasing: what events say is taken away for good, and with it what was made of it. Where they stand, and how
+//! they are found, stays: so no condition, no checkpoint and no query has another answer than before.
+//!
+//! **Invariant:** while events are erased nobody appends to the partition, keeps a snapshot of it, or checks it. So all
+//! that was made of the events is there to be found, and nothing of it comes back.
+
+use std::collections::BTreeSet;
+
+use crate::dcb::error::{Error, Result, SqlState, invalid, null, required};
+use crate::dcb::partition::{ALL, shown};
+use crate::dcb::query::Query;
+use crate::fold::snapshot;
+use crate::invariant::Affected;
+use crate::projection::{self, Renewals, as_keeper};
+use crate::read::Reading;
+use crate::store::attempt::{Failure, attempt};
+use crate::store::event::{Column, Row};
+use crate::store::function;
+use crate::store::guard::{self, Severity};
+use crate::store::json::{Jsonb, Value};
+use crate::store::kept_state;
+use crate::store::partition::{Access, Partition};
+use crate::store::spi::{self, Type, text};
+use crate::store::{Datum, array, catalog, erase, rights, watch};
+use crate::upcast::{self, Definitions};
+
+/// The last position there can be.
+const LAST: i64 = i64::MAX - 1;
+/// What stays of meta.
+const KEPT: [&str; 2] = ["correlation_id", "causation_id"];
+
+/// Erases the events of a partition that match; returns how many had anything to erase.
+///
+/// # Errors
+/// 22004, 22023, 42501, 42704; 0A000 within a function that en57 calls; 55000 where documents, or events that are
+/// upcast, cannot be made without what was erased; N5703 where an invariant would not hold.
+pub fn erase(query: Option<Query>, reason: Option<&str>, partition: Option<&str>) -> Result<i64> {
+    catalog::demand_writable("en57_erase()");
+    function::refuse_within_call("en57_erase()")?;
+    let query = query.ok_or_else(|| null("query").hint("Write {} for every event."))?;
+    let reason = required(reason, "reason")?;
+    if reason.trim().is_empty() {
+        return Err(invalid("reason must not be empty").hint(
+            "Say why, so that it can be shown later; the number of a request, and no names.",
+        ));
+    }
+    let place = place(partition)?;
+    // Before the appends: who holds it may take long, and is in nobody's way.
+    kept_state::close_gate(place.oid);
+    projection::exclude_appends(&place);
+    watch::accept_changes();
+    let mut renewals = Renewals::lock(&place.name)?;
+    let mut affected = Affected::of(&place.name)?;
+    let chosen = Chosen::find(&query, &place, &mut renewals, &mut affected)?;
+    renewals.ask(&chosen.positions)?;
+    let erased = erase::erase(place.oid, &chosen.positions)?;
+    let Some(first) = erased.first().copied() else {
+        return Ok(0);
+    };
+    if chosen.is_any_old {
+        try_upcasters(
+            &query,
+            &place,
+            first,
+            chosen.positions.last().copied().unwrap_or(LAST),
+        )?;
+    }
+    let mut left_in: BTreeSet<String> = rights::qualified_name(place.oid).into_iter().collect();
+    if snapshot::forget(place.oid, &erased)? > 0 {
+        left_in.insert("en57.snapshots".into());
+    }
+    let renewed = renewals.renew(&erased)?;
+    left_in.extend(renewed.tables);
+    if affected.renew(&place, first)? {
+        left_in.insert("en57.invariant_states".into());
+    }
+    forget_errors(&place.name, &erased, &mut left_in)?;
+    record(&query, reason, &place.name, &erased, renewed.documents)?;
+    tell(&left_in, &renewed.handlers);
+    Ok(erased.len() as i64)
+}
+
+/// The partition, which the caller may erase in.
+fn place(partition: Option<&str>) -> Result<std::rc::Rc<Partition>> {
+    let name = catalog::effective_name(partition)?;
+    if name == ALL {
+        return Err(invalid("events are erased in one partition at a time")
+            .hint("Call en57_erase() for each partition by its name."));
+    }
+    catalog::store()?.partition(Some(&name), Access::Erase)
+}
+
+/// The events that match and have anything to erase.
+struct Chosen {
+    /// Ascending.
+    positions: Vec<i64>,
+    /// Whether any is read as something else than it is stored as.
+    is_any_old: bool,
+}
+
+impl Chosen {
+    fn find(
+        query: &Query,
+        place: &Partition,
+        renewals: &mut Renewals,
+        affected: &mut Affected,
+    ) -> Result<Self> {
+        let definitions = upcast::known()?;
+        let mut chosen = Self {
+            positions: Vec::new(),
+            is_any_old: false,
+        };
+        let reading = Reading::of_settled(query.clone(), &place.name, 0, LAST)?;
+        reading.without_upcasters().each(|row| {
+            if says_anything(row)? {
+                chosen.positions.push(row.position());
+                chosen.is_any_old |= is_old(row, &definitions)?;
+                renewals.see(row)?;
+                affected.see(row)?;
+            }
+            Ok(())
+        })?;
+        Ok(chosen)
+    }
+}
+
+/// Whether there is anything to erase, as [`erase::erase`] decides it.
+fn says_anything(row: &Row) -> Result<bool> {
+    if row.get(Column::Data).is_some() {
+        return Ok(true);
+    }
+    let Some(meta) = row.get(Column::Meta) else {
+        return Ok(false);
+    };
+    let stays =
+        |(key, value): (&str, Value)| KEPT.contains(&key) && matches!(value, Value::String(_));
+    for pair in Jsonb::from_datum(meta).pairs() {
+        if !stays(pair?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn is_old(row: &Row, definitions: &Definitions) -> Result<bool> {
+    let chains = definitions.chains();
+    Ok(chains.of(row.event_type()?, row.schema_version()).is_some())
+}
+
+/// Lets upcasters take the erased events: one that cannot would fail every read from now on.
+fn try_upcasters(query: &Query, place: &Partition, first: i64, last: i64) -> Result<()> {
+    let read =
+        || Reading::of_settled(query.clone(), &place.name, first - 1, last)?.each(|_| Ok(()));
+    attempt(read)?.or_else(|failure| {
+        cannot_do_without(
+            "events cannot be read without what was to be erased",
+            failure,
+        )
+    })
+}
+
+/// Something cannot be made without what was to be erased.
+///
+/// # Errors
+/// Always: 55000, or the failure itself where it is none of the events' making.
+pub fn cannot_do_without<T>(what: impl Into<String>, failure: Failure) -> Result<T> {
+    if failure.is_passing() {
+        return failure.raise();
+    }
+    let mut detail = format!("{}: {}.", failure.state, failure.message);
+    if let Some(context) = failure.context.or(failure.detail) {
+        detail.push('\n');
+        detail.push_str(&context);
+    }
+    Err(Error::new(SqlState::NotInPrerequisiteState, what)
+        .detail(detail)
+        .hint("Nothing was erased. Let the function take events whose data and meta are NULL."))
+}
+
+/// Errors can quote what they were about.
+fn forget_errors(partition: &str, erased: &[i64], left_in: &mut BTreeSet<String>) -> Result<()> {
+    const OF_PROJECTION: &str =
+        "projection IN (SELECT name FROM en57.projections WHERE partition = $2)";
+    const OF_SUBSCRIPTION: &str =
+        "subscription IN (SELECT id FROM en57.subscriptions WHERE partition = $2)";
+    const JSON: &str = "'{\"message\": \"erased\"}'";
+    for (table, column, value, position, whose) in [
+        (
+            "projections",
+            "last_error",
+            JSON,
+            "failed_position",
+            "partition = $2",
+        ),
+        (
+            "projection_dead_letters",
+            "error",
+            JSON,
+            "position",
+            OF_PROJECTION,
+        ),
+        (
+            "rebuilds",
+            "last_error",
+            JSON,
+            "failed_position",
+            OF_PROJECTION,
+        ),
+        (
+            "rebuild_dead_letters",
+            "error",
+            JSON,
+            "position",
+            "rebuild IN (SELECT r.number FROM en57.rebuilds r JOIN en57.projections p ON p.name = r.projection WHERE p.partition = $2)",
+        ),
+        (
+            "subscription_shards",
+            "last_error",
+            "'erased'",
+            "failed_position",
+            OF_SUBSCRIPTION,
+        ),
+        (
+            "dead_letters",
+            "error",
+            "'erased'",
+            "position",
+            OF_SUBSCRIPTION,
+        ),
+    ] {
+        let sql = format!(
+            "UPDATE en57.{table} SET {column} = {value}
+              WHERE {position} = ANY ($1) AND {column} IS NOT NULL AND {whose} RETURNING 1"
+        );
+        let parameters = [
+            (Type::Bigints, Some(array::make_bigints(erased))),
+            text(partition),
+        ];
+        if !as_keeper(|| spi::run(&sql, &parameters))?.is_empty() {
+            left_in.insert(format!("en57.{table}"));
+        }
+    }
+    Ok(())
+}
+
+/// Notes who has erased what, and why.
+fn record(
+    query: &Query,
+    reason: &str,
+    partition: &str,
+    erased: &[i64],
+    documents: i64,
+) -> Result<()> {
+    let parameters = [
+        text(partition),
+        text(&query.to_string()),
+        text(reason),
+        (Type::Bigints, Some(array::make_bigints(erased))),
+        (Type::Bigint, Some(Datum::from(documents))),
+    ];
+    as_keeper(|| {
+        spi::run(
+            "INSERT INTO en57.erasures (partition, query, reason, erased_by, events, documents, positions)
+             SELECT $1, $2, $3, session_user, cardinality($4), $5, range_agg(int8range(p, p, '[]'))
+               FROM unnest($4) AS p",
+            &parameters,
+        )
+        .map(drop)
+    })
+}
+
+/// A partition was emptied: its positions may come to be those of other events.
+///
+/// # Errors
+/// 55000 where the table is missing.
+pub fn truncated(partition: &str) -> Result<()> {
+    let sql = "UPDATE en57.erasures SET positions = '{}' WHERE partition = $1";
+    as_keeper(|| spi::run(sql, &[text(partition)]).map(drop))
+}
+
+/// Says what is left to do.
+fn tell(left_in: &BTreeSet<String>, handlers: &[String]) {
+    let tables: Vec<&str> = left_in.iter().map(String::as_str).collect();
+    guard::log(
+        Severity::Notice,
+        "what was erased stays in the tables' files until they are vacuumed",
+        None,
+        Some(&format!(
+            "When this is committed, run VACUUM {}.",
+            tables.join(", ")
+        )),
+    );
+    if !handlers.is_empty() {
+        let names: Vec<String> = handlers
+            .iter()
+            .map(|h| format!("\"{}\"", shown(h)))
+            .collect();
+        guard::log(
+            Severity::Notice,
+            "handlers of projections have seen what was erased",
+            Some(&format!("Projections: {}.", names.join(", "))),
+            Some("What they have made of it is not known to en57: erase it, too."),
+        );
+    }
+}

@@ -1,0 +1,351 @@
+//! Events are erased: the documents that have seen them are folded anew, from their first event on, and what
+//! rebuilds have made of them is made again.
+//!
+//! Nobody appends to the partition, and the rows of its document projections are locked: so nobody changes or
+//! rebuilds documents meanwhile, and those that run later find the erased events as they are.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use crate::dcb::error::Result;
+use crate::dcb::query::Query;
+use crate::erase::cannot_do_without;
+use crate::fold::evolve::Folding;
+use crate::store::attempt::attempt;
+use crate::store::event::Row;
+use crate::store::scratch::Scratch;
+use crate::store::spi::{self, text};
+use crate::store::{Datum, Oid, fmgr, rights};
+use crate::upcast::{self, Sought};
+
+use super::apply::{Events, Item};
+use super::definition::{KIND, Projection, Work, as_keeper, by_name};
+use super::document::{Documents, Key, State, Table, missing_table};
+use super::rebuild;
+
+/// Documents whose events are read together.
+const DOCUMENTS_AT_ONCE: usize = 64;
+/// Events that are read together.
+const EVENTS_AT_ONCE: usize = 500;
+
+/// What has become of projections.
+pub struct Renewed {
+    /// How many documents were folded anew.
+    pub documents: i64,
+    /// The tables in which there are old versions of documents.
+    pub tables: BTreeSet<String>,
+    /// The projections whose handlers have been called with erased events.
+    pub handlers: Vec<String>,
+}
+
+/// The projections of a partition, with what of them has seen the events that are being erased.
+pub struct Renewals(Vec<Renewal>);
+
+struct Renewal {
+    projection: Projection,
+    sought: Sought,
+    /// The events that it has handled: after the first of these, up to the second.
+    handled: (i64, i64),
+    /// Whether any of the events is one of its own, be it handled or not.
+    is_touched: bool,
+    /// Whether any of them was handled.
+    has_handled: bool,
+    /// The documents that have seen any.
+    ids: BTreeSet<String>,
+}
+
+impl Renewals {
+    /// Those of a partition to which nobody appends.
+    ///
+    /// # Errors
+    /// 55000 where the table is missing.
+    pub fn lock(partition: &str) -> Result<Self> {
+        let definitions = upcast::known()?;
+        let mut renewals = Vec::new();
+        for name in super::names_of(partition)? {
+            let mut projection = by_name(Some(&name), false)?;
+            if matches!(projection.work, Work::Documents(_)) {
+                projection = by_name(Some(&name), true)?;
+            }
+            let upto = match projection.is_inline && projection.status == "running" {
+                true => super::last_position()?,
+                false => projection.position,
+            };
+            renewals.push(Renewal {
+                sought: Sought::by(projection.query.clone(), &definitions),
+                handled: (start_of(&name)?, upto),
+                projection,
+                is_touched: false,
+                has_handled: false,
+                ids: BTreeSet::new(),
+            });
+        }
+        Ok(Self(renewals))
+    }
+
+    /// Takes note of an event that is going to be erased.
+    ///
+    /// # Errors
+    /// Those of damaged rows.
+    pub fn see(&mut self, row: &Row) -> Result<()> {
+        for renewal in &mut self.0 {
+            if !renewal.sought.matches(row)? {
+                continue;
+            }
+            renewal.is_touched = true;
+            let (after, upto) = renewal.handled;
+            if row.position() <= after || row.position() > upto {
+                continue;
+            }
+            renewal.has_handled = true;
+            if let Work::Documents(documents) = &renewal.projection.work {
+                renewal
+                    .ids
+                    .extend(documents.key.ids_of_row(row)?.into_iter().flatten());
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks key functions which documents the events belong to, while they still say so. Where they belong
+    /// without data is asked again when they are erased.
+    ///
+    /// # Errors
+    /// Those of the functions.
+    pub fn ask(&mut self, positions: &[i64]) -> Result<()> {
+        let chosen: HashSet<i64> = positions.iter().copied().collect();
+        for renewal in &mut self.0 {
+            renewal.ask(&chosen)?;
+        }
+        Ok(())
+    }
+
+    /// Folds the documents anew, now that the events at these positions are erased.
+    ///
+    /// # Errors
+    /// 55000 where a function cannot do without what was erased.
+    pub fn renew(mut self, erased: &[i64]) -> Result<Renewed> {
+        let first = erased.first().copied().unwrap_or_default();
+        let erased: HashSet<i64> = erased.iter().copied().collect();
+        let mut renewed = Renewed {
+            documents: 0,
+            tables: BTreeSet::new(),
+            handlers: Vec::new(),
+        };
+        for renewal in self.0.iter_mut().filter(|r| r.is_touched) {
+            let name = renewal.projection.name.clone();
+            let Some(table) = renewal.table() else {
+                if renewal.has_handled {
+                    renewed.handlers.push(name);
+                }
+                continue;
+            };
+            if rebuild::erased(&name, first)? {
+                renewed.tables.insert("en57.rebuild_documents".into());
+            }
+            if !renewal.has_handled {
+                continue;
+            }
+            let at = Cell::new(0);
+            let count = attempt(|| {
+                renewal.ask(&erased)?;
+                renewal.renew(&at)
+            })?
+            .or_else(|failure| {
+                let at = match at.get() {
+                    0 => String::new(),
+                    position => format!(" (event at position {position})"),
+                };
+                let what = "cannot be made without what was to be erased";
+                cannot_do_without(
+                    format!("documents of projection \"{name}\" {what}{at}"),
+                    failure,
+                )
+            })?;
+            renewed.documents += count;
+            if count > 0 {
+                renewed.tables.extend(rights::qualified_name(table));
+            }
+        }
+        Ok(renewed)
+    }
+}
+
+/// The position after which a projection takes events.
+fn start_of(name: &str) -> Result<i64> {
+    let sql = "SELECT start_position FROM en57.projections WHERE name = $1";
+    let rows = as_keeper(|| spi::run(sql, &[text(name)]))?;
+    let start = rows.first().and_then(|row| row[0]);
+    Ok(start.map_or(0, |d| d.value() as i64))
+}
+
+/// A document in the making.
+struct Making<'f> {
+    folding: Folding<'f>,
+    version: i64,
+    /// Its last event's position, and when it was recorded.
+    last: (i64, i64),
+}
+
+impl Renewal {
+    /// The table of its documents.
+    fn table(&self) -> Option<Oid> {
+        match &self.projection.work {
+            Work::Documents(documents) => Some(documents.table),
+            Work::Handler(_) => None,
+        }
+    }
+
+    /// The documents that a key function names for some of the events.
+    fn ask(&mut self, chosen: &HashSet<i64>) -> Result<()> {
+        let Work::Documents(documents) = &self.projection.work else {
+            return Ok(());
+        };
+        if !matches!(documents.key, Key::Function(_)) || !self.has_handled {
+            return Ok(());
+        }
+        let (after, upto) = self.handled;
+        let range = (
+            after.max(chosen.iter().min().map_or(after, |p| p - 1)),
+            upto.min(chosen.iter().max().copied().unwrap_or(upto)),
+        );
+        let mut named = BTreeSet::new();
+        self.each(documents, None, range, &Cell::new(0), &mut |items| {
+            let items: Vec<Item> = items
+                .iter()
+                .filter(|i| chosen.contains(&i.position))
+                .cloned()
+                .collect();
+            named.extend(documents.by_id(&self.projection, &items)?.into_keys());
+            Ok(())
+        })?;
+        self.ids.extend(named);
+        Ok(())
+    }
+
+    /// Folds the documents anew; returns how many.
+    fn renew(&self, at: &Cell<i64>) -> Result<i64> {
+        let Work::Documents(documents) = &self.projection.work else {
+            return Ok(0);
+        };
+        let missing = || missing_table(&self.projection.name);
+        let table = Table::open(documents.table).ok_or_else(missing)?;
+        let ids: Vec<&str> = self.ids.iter().map(String::as_str).collect();
+        let at_once = match documents.key {
+            Key::Plain(_) => DOCUMENTS_AT_ONCE,
+            // Its events are found by reading all.
+            Key::Function(_) => ids.len().max(1),
+        };
+        let memory = Scratch::new();
+        for ids in ids.chunks(at_once) {
+            memory.run(|| self.renew_some(documents, &table, ids, at))?;
+            memory.reset();
+        }
+        Ok(ids.len() as i64)
+    }
+
+    fn renew_some(
+        &self,
+        documents: &Documents,
+        table: &Table,
+        ids: &[&str],
+        at: &Cell<i64>,
+    ) -> Result<()> {
+        let projection = &self.projection;
+        let evolve = documents.evolve.function(KIND, &projection.name)?.prepare();
+        let initial = documents.initial.as_deref().map(fmgr::make_varlena);
+        let mut making: BTreeMap<&str, Making> = BTreeMap::new();
+        for id in ids {
+            let (folding, version, last) = (Folding::new(&evolve, initial), 0, (0, 0));
+            making.insert(
+                id,
+                Making {
+                    folding,
+                    version,
+                    last,
+                },
+            );
+        }
+        let told = projection.whereabouts("evolve function");
+        self.each(documents, Some(ids), self.handled, at, &mut |items| {
+            let by_id = documents.by_id(projection, items)?;
+            told.tell(|| {
+                for (id, items) in by_id {
+                    let Some(document) = making.get_mut(id.as_str()) else {
+                        continue;
+                    };
+                    for item in items {
+                        told.at(item.position, item.position);
+                        at.set(item.position);
+                        let goes_on = document.folding.add(item.event);
+                        document.version = if goes_on { document.version + 1 } else { 0 };
+                        document.last = (item.position, item.recorded_at_us);
+                    }
+                }
+            });
+            Ok(())
+        })?;
+        at.set(0);
+        for (id, document) in making {
+            let (place, _) = table.load(id)?;
+            let state = State {
+                doc: document.folding.state(),
+                version: document.version,
+            };
+            table.store(id, place, &state, document.last)?;
+        }
+        Ok(())
+    }
+
+    /// Hands the events of some documents, or all, to `sink`, as they are read by now, but for those that were put
+    /// aside.
+    fn each(
+        &self,
+        documents: &Documents,
+        ids: Option<&[&str]>,
+        (after, upto): (i64, i64),
+        at: &Cell<i64>,
+        sink: &mut dyn FnMut(&[Item]) -> Result<()>,
+    ) -> Result<()> {
+        let projection = &self.projection;
+        let aside = put_aside(&projection.name)?;
+        let query = match (&documents.key, ids) {
+            (Key::Plain(key), Some(ids)) => {
+                let of_one = ids
+                    .iter()
+                    .filter_map(|id| key.events_of(id, &projection.query));
+                match of_one.reduce(Query::union) {
+                    Some(query) => query,
+                    None => return Ok(()),
+                }
+            }
+            _ => projection.query.clone(),
+        };
+        let mut events = Events::among(projection, query, after, upto)?;
+        let scratch = Scratch::new();
+        rights::with_path(&projection.path, || {
+            loop {
+                let done = scratch.run(|| {
+                    let mut items = events.next(EVENTS_AT_ONCE, &|_| None)?;
+                    let is_last = items.is_empty();
+                    items.retain(|item| !aside.contains(&item.position));
+                    at.set(items.first().map_or(0, |item| item.position));
+                    sink(&projection.as_read(&items)?)?;
+                    Ok(is_last)
+                })?;
+                scratch.reset();
+                if done {
+                    return Ok(());
+                }
+            }
+        })
+    }
+}
+
+/// The events that a projection has put aside.
+fn put_aside(projection: &str) -> Result<HashSet<i64>> {
+    let sql = "SELECT position FROM en57.projection_dead_letters WHERE projection = $1";
+    let rows = as_keeper(|| spi::run(sql, &[text(projection)]))?;
+    let position = |row: &spi::Values| row[0].map(|d: Datum| d.value() as i64);
+    Ok(rows.iter().filter_map(position).collect())
+}

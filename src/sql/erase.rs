@@ -1,0 +1,11 @@
+//! `en57_erase`.
+
+use crate::erase;
+use crate::sql_function;
+use crate::store::Datum;
+use crate::store::fmgr::Args;
+
+sql_function!(en57_erase, |args: &Args| {
+    let erased = erase::erase(args.query(0)?, args.text(1)?, args.text(2)?)?;
+    Ok(Some(Datum::from(erased)))
+});
