@@ -53,17 +53,13 @@ pub fn erase(query: Option<Query>, reason: Option<&str>, partition: Option<&str>
     let mut affected = Affected::of(&place.name)?;
     let chosen = Chosen::find(&query, &place, &mut renewals, &mut affected)?;
     renewals.ask(&chosen.positions)?;
-    let erased = erase::erase(place.oid, &chosen.positions)?;
-    let Some(first) = erased.first().copied() else {
+    let erased = chosen.positions;
+    let (Some(first), Some(last)) = (erased.first().copied(), erased.last().copied()) else {
         return Ok(0);
     };
+    erase::erase(place.oid, &erased)?;
     if chosen.is_any_old {
-        try_upcasters(
-            &query,
-            &place,
-            first,
-            chosen.positions.last().copied().unwrap_or(LAST),
-        )?;
+        try_upcasters(&query, &place, first, last)?;
     }
     let mut left_in: BTreeSet<String> = rights::qualified_name(place.oid).into_iter().collect();
     if snapshot::forget(place.oid, &erased)? > 0 {
@@ -124,7 +120,7 @@ impl Chosen {
     }
 }
 
-/// Whether there is anything to erase, as [`erase::erase`] decides it.
+/// Whether there is anything to erase.
 fn says_anything(row: &Row) -> Result<bool> {
     if row.get(Column::Data).is_some() {
         return Ok(true);

@@ -269,7 +269,8 @@ fn spread(session: &mut Session) {
             .map(|i| format!("{SECRET}-{n}-{} ", i * i))
             .collect();
         let said = if n % 10 == 0 { long } else { SECRET.to_owned() };
-        let event = json!({"type": ["a", "b"][n % 2], "tags": [format!("p:{}", n % 3)],
+        let kind = ["a", "b"][n % 2];
+        let event = json!({"type": kind, "tags": [format!("p:{}", n % 3)],
             "data": {"said": said, "name": SECRET}, "meta": {"by": SECRET, "correlation_id": "c"}});
         session.append(&event, None);
     }
