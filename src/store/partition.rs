@@ -57,12 +57,7 @@ impl Access {
     pub(super) fn sees_rows(self) -> bool {
         !matches!(
             self,
-            Self::Project
-                | Self::Manage
-                | Self::Erase
-                | Self::Exclude
-                | Self::Close
-                | Self::Own
+            Self::Project | Self::Manage | Self::Erase | Self::Exclude | Self::Close | Self::Own
         )
     }
 
