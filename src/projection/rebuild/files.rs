@@ -63,9 +63,19 @@ pub struct Exchange<'a> {
 
 /// What became of an attempt to lock all.
 enum Locked {
-    /// All is locked and folded: the rebuild as it was, what was done since, and since when nobody appends.
-    All(State, Done, Instant),
+    /// All is locked and folded.
+    All(Box<Last>),
     Not(Outcome),
+}
+
+/// What is known once all is locked.
+struct Last {
+    /// The rebuild as it was stored.
+    state: State,
+    /// What was done since.
+    done: Done,
+    /// Since when nobody appends.
+    since: Instant,
 }
 
 impl Exchange<'_> {
@@ -103,10 +113,15 @@ impl Exchange<'_> {
         let files = RefCell::new(Files { indexed, owner });
         match self.lock_in_time(&files)? {
             Locked::Not(outcome) => Ok(outcome),
-            Locked::All(mut locked, done, since) => {
+            Locked::All(last) => {
+                let Last {
+                    mut state,
+                    done,
+                    since,
+                } = *last;
                 let events = done.events - self.state.events;
-                locked.advance(done.position, events, "swapping", since)?;
-                become_live(&locked, self.new)?;
+                state.advance(done.position, events, "swapping", since)?;
+                become_live(&state, self.new)?;
                 files.into_inner().indexed.exchange()?;
                 Ok(Outcome::Exchanged)
             }
@@ -220,10 +235,10 @@ impl Exchange<'_> {
             let mut batch = self.batch(&memory, files, state)?;
             let is_in_use = Cell::new(false);
             match attempt(|| self.lock_all(&mut batch, &is_in_use))? {
-                Ok(Locked::All(locked, mut done, since)) => {
+                Ok(Locked::All(mut last)) => {
                     batch.store()?;
-                    done.events += state.events;
-                    Ok(Ok(Locked::All(locked, done, since)))
+                    last.done.events += state.events;
+                    Ok(Ok(Locked::All(last)))
                 }
                 Ok(not) => Ok(Ok(not)),
                 Err(failure) if failure.state == "55P03" => Ok(Err(is_in_use.get())),
@@ -253,7 +268,7 @@ impl Exchange<'_> {
         with_patience(self.patience_ms.map(|_| READERS_MS), || {
             keep_out(self.table);
         });
-        Ok(Locked::All(state, done, since))
+        Ok(Locked::All(Box::new(Last { state, done, since })))
     }
 }
 
