@@ -6,8 +6,9 @@ use crate::dcb::codec;
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::Query;
 use crate::functions::Named;
+use crate::store::key_lock::{Turn, take_turn};
 use crate::store::rights::{self, SAFE_PATH};
-use crate::store::spi::{self, Type, Values};
+use crate::store::spi::{self, Type, Values, text};
 use crate::store::{Datum, Oid, fmgr, guard, tuple, watch};
 
 use super::document::{Documents, Key};
@@ -83,10 +84,13 @@ pub fn by_name(name: Option<&str>, lock: bool) -> Result<Projection> {
             "the projection's name must not be NULL",
         ));
     };
+    if lock {
+        take_turn_of(name, true)?;
+    }
     let lock = if lock { "FOR UPDATE" } else { "" };
     let found = load(
         &format!("SELECT {COLUMNS} FROM en57.projections WHERE name = $1 {lock}"),
-        &[(Type::Text, Some(fmgr::make_varlena(name.as_bytes())))],
+        &[text(name)],
     )?;
     found.into_iter().next().ok_or_else(|| {
         let shown: String = name.chars().take(64).collect();
@@ -104,11 +108,24 @@ pub fn by_name(name: Option<&str>, lock: bool) -> Result<Projection> {
 /// # Errors
 /// 55000 where the table is missing.
 pub fn free(name: &str) -> Result<Option<Projection>> {
+    if !take_turn_of(name, false)? {
+        return Ok(None);
+    }
     let found = load(
         &format!("SELECT {COLUMNS} FROM en57.projections WHERE name = $1 FOR UPDATE SKIP LOCKED"),
-        &[(Type::Text, Some(fmgr::make_varlena(name.as_bytes())))],
+        &[text(name)],
     )?;
     Ok(found.into_iter().next())
+}
+
+/// Waits, if it may, until others are done who have asked for the projection before.
+fn take_turn_of(name: &str, wait: bool) -> Result<bool> {
+    let found = as_keeper(|| {
+        let sql = "SELECT number FROM en57.projections WHERE name = $1";
+        spi::run(sql, &[text(name)])
+    })?;
+    let number = found.first().and_then(|row| row[0]);
+    Ok(number.is_none_or(|n| take_turn(Turn::Projection, n.value() as i64, wait)))
 }
 
 /// The async projections that are running, in the order of their creation.

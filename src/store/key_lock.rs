@@ -1,6 +1,6 @@
 //! Key locks: what makes the append condition exact without a lock that unrelated writers share.
 //!
-//! PostgreSQL's own lock manager, in the space of advisory locks with an objsubid (51 for the swap of a rebuild, 54 for the worker, 57 for keys, 58 for
+//! PostgreSQL's own lock manager, in the space of advisory locks with an objsubid (49 to 51 for turns, 54 for the worker, 57 for keys, 58 for
 //! a partition's root, 59 for the log's ceiling, from 60 on for marks beside the first two) that
 //! `pg_advisory_lock` never uses, so that deadlock detection, lock_timeout, cancellation and pg_locks
 //! come with it. Locks last until the transaction ends. Root first, then keys in ascending order, then an event's id, then
@@ -16,7 +16,6 @@ use super::shmem::{STAGES, backend_of};
 use super::stat::{self, Counted};
 use super::{position, settings, transaction};
 
-const SWAP: u16 = 51;
 const WORKER: u16 = 54;
 const KEY: u16 = 57;
 const ROOT: u16 = 58;
@@ -333,10 +332,23 @@ pub fn while_locked(log: Oid, wait: bool, body: impl FnOnce()) {
     alone(&tag(log.to_u32(), 0, CEILING), wait, body);
 }
 
-/// Keeps others from swapping the documents of a rebuild until the transaction ends. Returns whether that is so, which
-/// without `wait` another session may prevent.
-pub fn swap_alone(rebuild: i64, wait: bool) -> bool {
-    let tag = tag((rebuild >> 32) as u32, rebuild as u32, SWAP);
+/// Work that one transaction after another takes its turn at.
+///
+/// A row's lock alone is no queue: who waits for it must wake up first and take it, and meanwhile who goes from one
+/// batch to the next has taken it again. Here the one who waits has the lock at the moment it is released.
+#[derive(Clone, Copy)]
+pub enum Turn {
+    /// A projection, before its row is locked.
+    Projection = 49,
+    /// A batch of a rebuild, or its end, before its row is locked.
+    Rebuild = 50,
+    /// The swap of a rebuild, which locks no row until its end.
+    Swap = 51,
+}
+
+/// Takes the turn until the transaction ends. Returns whether it has it, which without `wait` others may prevent.
+pub fn take_turn(turn: Turn, number: i64, wait: bool) -> bool {
+    let tag = tag((number >> 32) as u32, number as u32, turn as u16);
     let mode = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
     // SAFETY: a valid tag; the lock belongs to the transaction, whose end releases it.
     let outcome = unsafe { pg_sys::LockAcquire(&tag, mode, false, !wait) };

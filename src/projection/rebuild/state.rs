@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::dcb::error::Result;
 use crate::functions::Named;
+use crate::store::key_lock::{Turn, take_turn};
 use crate::store::spi::{self, Type, Values, text};
 use crate::store::{Datum, fmgr, guard};
 
@@ -160,6 +161,13 @@ impl State {
     }
 
     fn load(condition: &str, parameter: (Type, Option<Datum>), lock: bool) -> Result<Option<Self>> {
+        if lock {
+            let sql = format!("SELECT number FROM en57.rebuilds WHERE {condition}");
+            let rows = run(&sql, &[parameter])?;
+            if let Some(number) = rows.first().and_then(|row| row[0]) {
+                take_turn(Turn::Rebuild, number.value() as i64, true);
+            }
+        }
         let lock = if lock { "FOR UPDATE" } else { "" };
         let sql = format!("SELECT {COLUMNS} FROM en57.rebuilds WHERE {condition} {lock}");
         let rows = run(&sql, &[parameter])?;

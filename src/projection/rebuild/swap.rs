@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::store::attempt::attempt;
-use crate::store::key_lock::swap_alone;
+use crate::store::key_lock::{Turn, take_turn};
 use crate::store::{exchange, guard, rights, transaction};
 
 use super::super::definition::{Projection, by_name};
@@ -72,7 +72,7 @@ fn obstacle(projection: &Projection) -> Result<Option<&'static str>> {
 /// Swaps, if nobody is in the way for longer than `patience_ms`; `None`: waits. The way becomes another one where it
 /// turns out to lead nowhere.
 pub fn swap(seen: &State, way: &mut Way, patience_ms: Option<i64>) -> Result<Step> {
-    if !swap_alone(seen.number, patience_ms.is_none()) {
+    if !take_turn(Turn::Swap, seen.number, patience_ms.is_none()) {
         return Ok(Step::Blocked);
     }
     let Some(state) = State::numbered(seen.number, false)? else {
