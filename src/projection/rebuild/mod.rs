@@ -161,7 +161,7 @@ impl State {
             .detail("The live documents are as they were."))
     }
 
-    /// There is more to fold before the swap.
+    /// There is more to fold before the swap, or a batch is to see whether all is still as it was.
     fn fold_more(&self) -> Result<Step> {
         if let Some(mut state) = Self::numbered(self.number, true)?.filter(|s| s.is_where(self)) {
             state.advance(state.position, 0, "building", Instant::now())?;

@@ -94,9 +94,9 @@ pub fn swap(seen: &State, way: &mut Way, patience_ms: Option<i64>) -> Result<Ste
         };
         match exchange.exchange()? {
             Ok(Outcome::Exchanged) => return Ok(Step::Swapped(seen.number)),
-            Ok(Outcome::Changed) => return Ok(Step::More),
+            // A batch begins anew where a function was replaced.
+            Ok(Outcome::Changed | Outcome::TooMuch) => return outlook.state.fold_more(),
             Ok(Outcome::Wanted) => return Ok(Step::Blocked),
-            Ok(Outcome::TooMuch) => return outlook.state.fold_more(),
             Ok(Outcome::InUse) => *way = Way::Rows,
             Err(failure) if failure.is_passing() => return failure.raise(),
             Err(failure) if *way == Way::Files => return outlook.state.stop(None, failure),
