@@ -11,6 +11,7 @@ longest_wait() {
     ask bench_rebuild "CREATE OR REPLACE FUNCTION add_order_$1_$2(doc jsonb, event en57_event) RETURNS jsonb LANGUAGE sql
         AS \$\$ SELECT add_order(doc, event) || '{\"by\": \"$1 $2\"}' \$\$"
     ask bench_rebuild "CALL en57_rebuild('customers', 'add_order_$1_$2(jsonb,en57_event)', swap => '$1')" >/dev/null
+    sleep 2 # pgbench writes its log block by block
     kill "$appends"
     wait "$appends" || true
     echo "swap $1 $(cat "$log"/* | awk '$3 - $7 > most { most = $3 - $7 } END { print most / 1000 }')" \
