@@ -69,6 +69,8 @@ struct Worker {
     changes: u64,
     /// Of surveys that have failed.
     trouble: Trouble,
+    /// The last survey has failed.
+    surveys_again: bool,
 }
 
 /// What is remembered of a projection.
@@ -168,6 +170,8 @@ impl Worker {
         let (standings, news) = match survey {
             Ok(Survey::Found { standings, news }) => (standings, news),
             Ok(survey) => return self.wait_for_the_extension(survey),
+            // Perhaps the extension was dropped meanwhile: the next one will know.
+            Err(_) if !std::mem::replace(&mut self.surveys_again, true) => return Next::Round,
             Err(failure) => {
                 let pause = self.trouble.meet(PAUSES);
                 let message = format!("the worker of en57 tries again in {}", shown(pause));
@@ -176,6 +180,7 @@ impl Worker {
             }
         };
         self.trouble = Trouble::default();
+        self.surveys_again = false;
         self.unknown_version = None;
         let mut next = self.tell(process, news);
         self.move_up(process, &standings, &mut next);
@@ -219,6 +224,7 @@ impl Worker {
     fn wait_for_the_extension(&mut self, survey: Survey) -> Next {
         self.known.clear();
         self.told.clear();
+        self.surveys_again = false;
         if let Survey::Unknown(version) = survey
             && self.unknown_version.as_ref() != Some(&version)
         {

@@ -116,6 +116,18 @@ fn without_the_extension() {
         }
         handles(&mut session);
     }
+    // Dropped while the worker looks at the tables: it waits for them until they are gone.
+    let mut dropper = db.connect();
+    dropper.run("BEGIN; LOCK en57.projections");
+    session.append(&event(), None);
+    await_that("the worker looks", || {
+        dropper.number("SELECT count(*) FROM pg_locks WHERE relation = 'en57.projections'::regclass AND NOT granted") > 0
+    });
+    dropper.run("DROP FUNCTION note; DROP EXTENSION en57; COMMIT; TRUNCATE noted");
+    dropper.run("CREATE EXTENSION en57; CREATE FUNCTION note(e en57_event) RETURNS void LANGUAGE sql AS 'INSERT INTO noted VALUES (e.position)'");
+    create(&mut session, "noting", "note", "");
+    handles(&mut session);
+    assert_eq!(lines(&cluster, "tries again"), 0);
     // A version that it does not know: it says so once, and waits.
     session.run("UPDATE pg_extension SET extversion = '99.0' WHERE extname = 'en57'");
     for _ in 0..3 {
