@@ -32,6 +32,8 @@ const SCHEMAS: &[&str] = &[env!("CARGO_PKG_VERSION")];
 const ABSENCE: Duration = Duration::from_secs(60);
 /// The first pause after a failure, doubled by each in a row, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// The same after a survey that fails; the seventh is a second.
+const PAUSES_SURVEY: (Duration, Duration) = (Duration::from_micros(15_625), PAUSES.1);
 /// The same for a projection that somebody else runs.
 const PAUSES_TAKEN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// After so many attempts in a row a projection has failed, where trying again promises nothing.
@@ -69,8 +71,6 @@ struct Worker {
     changes: u64,
     /// Of surveys that have failed.
     trouble: Trouble,
-    /// The last survey has failed.
-    surveys_again: bool,
 }
 
 /// What is remembered of a projection.
@@ -170,17 +170,17 @@ impl Worker {
         let (standings, news) = match survey {
             Ok(Survey::Found { standings, news }) => (standings, news),
             Ok(survey) => return self.wait_for_the_extension(survey),
-            // Perhaps the extension was dropped meanwhile: the next one will know.
-            Err(_) if !std::mem::replace(&mut self.surveys_again, true) => return Next::Round,
             Err(failure) => {
-                let pause = self.trouble.meet(PAUSES);
-                let message = format!("the worker of en57 tries again in {}", shown(pause));
-                log(Severity::Warning, &message, Some(&failure.in_words()), None);
+                let pause = self.trouble.meet(PAUSES_SURVEY);
+                // Before that, perhaps the extension is just being dropped or created.
+                if pause >= PAUSES.0 {
+                    let message = format!("the worker of en57 tries again in {}", shown(pause));
+                    log(Severity::Warning, &message, Some(&failure.in_words()), None);
+                }
                 return Next::Sleep(self.trouble.until);
             }
         };
         self.trouble = Trouble::default();
-        self.surveys_again = false;
         self.unknown_version = None;
         let mut next = self.tell(process, news);
         self.move_up(process, &standings, &mut next);
@@ -224,7 +224,7 @@ impl Worker {
     fn wait_for_the_extension(&mut self, survey: Survey) -> Next {
         self.known.clear();
         self.told.clear();
-        self.surveys_again = false;
+        self.trouble = Trouble::default();
         if let Survey::Unknown(version) = survey
             && self.unknown_version.as_ref() != Some(&version)
         {

@@ -116,7 +116,7 @@ fn without_the_extension() {
         }
         handles(&mut session);
     }
-    // Dropped while the worker looks at the tables: it waits for them until they are gone.
+    // Dropped while the worker looks at the tables, and waits for them: that is no trouble.
     let mut dropper = db.connect();
     dropper.run("BEGIN; LOCK en57.projections");
     session.append(&event(), None);
