@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -259,6 +259,15 @@ pub fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
         until(|| holds().then_some(())).is_some(),
         "waited in vain until {what}"
     );
+}
+
+/// Lets the other threads end when this one does, also when something has failed.
+pub struct End<'a>(pub &'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn guardian(folder: &std::path::Path) -> Child {

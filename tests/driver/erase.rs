@@ -9,20 +9,11 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Database, OwnCluster, await_that};
+use crate::cluster::{Cluster, Database, End, OwnCluster, await_that};
 use crate::random::{Random, scaled};
 use crate::session::{Session, state, told};
 
 const SECRET: &str = "xyzzy-plugh-secret";
-
-/// Ends the others, too, when one has failed.
-struct End<'a>(&'a AtomicBool);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 /// Documents of each person: how many events, their positions, and the last data.
 const FUNCTIONS: &str = "

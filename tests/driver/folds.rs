@@ -15,7 +15,7 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::cluster::{Cluster, Database, await_that};
+use crate::cluster::{Cluster, Database, End, await_that};
 use crate::random::{Random, scaled};
 use crate::session::{Session, state, told};
 
@@ -161,14 +161,6 @@ fn write(db: &Database, seed: u64, done: &AtomicBool) {
             );
         }
         session.run(["COMMIT", "COMMIT", "ROLLBACK"][random.below(3)]);
-    }
-}
-
-struct End<'a>(&'a AtomicBool);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -10,7 +10,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Database, await_that};
+use crate::cluster::{Cluster, Database, End, await_that};
 use crate::crew::{Gate, crew};
 use crate::random::{Random, scaled};
 use crate::session::{Session, state, told};
@@ -195,15 +195,6 @@ fn kept_states_are_exact() {
     assert_eq!(wrong_states(&mut session), 0);
     // All of it still holds, says who looks at every event.
     session.run("SELECT en57_enable_invariant('no debt')");
-}
-
-/// Lets the others end, also when something has failed.
-struct End<'a>(&'a AtomicBool);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// Invariants are created, disabled and enabled again while everybody writes. Each is about accounts of its

@@ -10,7 +10,7 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::cluster::{Cluster, Database};
+use crate::cluster::{Cluster, Database, End};
 use crate::crew::crew;
 use crate::random::{Random, scaled};
 use crate::session::{Session, state, told};
@@ -131,15 +131,6 @@ fn sixteen_writers_to_one_document() {
 #[test]
 fn sixteen_writers_to_a_hundred_documents() {
     races(100);
-}
-
-/// Lets the others end, also when something has failed.
-pub struct End<'a>(pub &'a AtomicBool);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// Creates, pauses and resumes projections while everybody writes.

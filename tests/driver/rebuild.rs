@@ -9,9 +9,9 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::cluster::{Cluster, Database, OwnCluster, await_that};
+use crate::cluster::{Cluster, Database, End, OwnCluster, await_that};
 use crate::crash::kill_9;
-use crate::project::{BY_FUNCTION, BY_TAG, CLIENTS, EVOLVE, End, create, write, wrong};
+use crate::project::{BY_FUNCTION, BY_TAG, CLIENTS, EVOLVE, create, write, wrong};
 use crate::random::scaled;
 use crate::session::{Session, state, told};
 
@@ -35,23 +35,25 @@ fn prepare(db: &Database) {
     ));
 }
 
-/// How many documents that stay there are, how many kinds, and which.
-const LOOK: &str = "SELECT count(*), count(DISTINCT doc ? 'marked'), bool_or(doc ? 'marked')
+/// How many documents that stay there are, how many kinds, and which; all of each is read.
+const LOOK: &str = "SELECT count(*), count(DISTINCT doc ? 'marked'), bool_or(doc ? 'marked'),
+    count(doc#>>'{marked}')
     FROM by_tag WHERE id LIKE 's%'";
 
-fn look(session: &mut Session) -> bool {
+/// All of them are there, and of one kind; returns which.
+pub fn look(session: &mut Session, steady: i64) -> bool {
     let row = session.row(LOOK, &[]);
-    assert_eq!(row.get::<_, i64>(0), STEADY, "all documents are there");
+    assert_eq!(row.get::<_, i64>(0), steady, "all documents are there");
     assert_eq!(row.get::<_, i64>(1), 1, "all are of one kind");
     row.get(2)
 }
 
 /// Looks until it is told to stop; returns how often the kind has changed.
-fn read(db: &Database, done: &AtomicBool) -> usize {
+pub fn read(db: &Database, steady: i64, done: &AtomicBool) -> usize {
     let (mut session, mut changes) = (db.connect(), 0);
-    let mut last = look(&mut session);
+    let mut last = look(&mut session, steady);
     while !done.load(Ordering::Relaxed) {
-        let now = look(&mut session);
+        let now = look(&mut session, steady);
         changes += usize::from(now != last);
         last = now;
     }
@@ -65,12 +67,15 @@ fn read_repeatedly(db: &Database, done: &AtomicBool, rebuilt: &AtomicUsize) {
     while !done.load(Ordering::Relaxed) {
         session.run("BEGIN ISOLATION LEVEL REPEATABLE READ");
         let before = rebuilt.load(Ordering::Relaxed);
-        let (kind, whole) = (look(&mut session), session.text(all));
+        let (kind, whole) = (look(&mut session, STEADY), session.text(all));
         // Until there was a swap in between.
         await_that("a swap", || {
             rebuilt.load(Ordering::Relaxed) > before || done.load(Ordering::Relaxed)
         });
-        assert_eq!((look(&mut session), session.text(all)), (kind, whole));
+        assert_eq!(
+            (look(&mut session, STEADY), session.text(all)),
+            (kind, whole)
+        );
         session.run("COMMIT");
     }
 }
@@ -91,7 +96,7 @@ fn rebuilt_under_load() {
                 })
             }));
         }
-        let readers = [(); 2].map(|()| scope.spawn(move || read(db, done)));
+        let readers = [(); 2].map(|()| scope.spawn(move || read(db, STEADY, done)));
         scope.spawn(move || read_repeatedly(db, done, rebuilt));
         let end = End(done);
         thread::scope(|scope| {

@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::cluster::{Cluster, Database, OwnCluster, await_that};
-use crate::project::{BY_FUNCTION, BY_TAG, CLIENTS, EVOLVE, End, create, write, wrong};
+use crate::cluster::{Cluster, Database, End, OwnCluster, await_that};
+use crate::project::{BY_FUNCTION, BY_TAG, CLIENTS, EVOLVE, create, write, wrong};
 use crate::random::scaled;
+use crate::rebuild::{look, read};
 use crate::session::{Session, state, told};
 
 /// The same fold, with a mark that tells the two apart; some documents are so long that they are stored elsewhere.
@@ -52,29 +53,6 @@ fn prepare(db: &Database) -> Session {
     session
 }
 
-/// How many documents that stay there are, and how many kinds.
-fn look(session: &mut Session) -> bool {
-    let row = session.row(
-        "SELECT count(*), count(DISTINCT doc ? 'marked'), bool_or(doc ? 'marked'), count(doc#>>'{marked}')
-           FROM by_tag WHERE id LIKE 's%'",
-        &[],
-    );
-    assert_eq!(row.get::<_, i64>(0), STEADY, "all documents are there");
-    assert_eq!(row.get::<_, i64>(1), 1, "all are of one kind");
-    row.get(2)
-}
-
-fn read(db: &Database, done: &AtomicBool) -> usize {
-    let (mut session, mut changes) = (db.connect(), 0);
-    let mut last = look(&mut session);
-    while !done.load(Ordering::Relaxed) {
-        let now = look(&mut session);
-        changes += usize::from(now != last);
-        last = now;
-    }
-    changes
-}
-
 /// A snapshot from before a swap, used after it.
 fn read_with_old_snapshot(db: &Database, done: &AtomicBool, swaps: &AtomicUsize) {
     let [mut session, mut other] = [db.connect(), db.connect()];
@@ -85,9 +63,9 @@ fn read_with_old_snapshot(db: &Database, done: &AtomicBool, swaps: &AtomicUsize)
         await_that("a swap", || {
             swaps.load(Ordering::Relaxed) > before || done.load(Ordering::Relaxed)
         });
-        look(&mut session);
+        look(&mut session, STEADY);
         session.run("COMMIT");
-        look(&mut other);
+        look(&mut other, STEADY);
     }
 }
 
@@ -172,7 +150,7 @@ fn swapped_under_load() {
                 })
             }));
         }
-        let reader = scope.spawn(move || read(db, done));
+        let reader = scope.spawn(move || read(db, STEADY, done));
         scope.spawn(move || read_with_old_snapshot(db, done, swaps));
         let end = End(done);
         for n in 0..2 * scaled(2) {
@@ -184,7 +162,7 @@ fn swapped_under_load() {
             swaps.fetch_add(1, Ordering::Relaxed);
             // A later swap would hide what this one has lost.
             session.run("BEGIN; SELECT en57_lock('{}')");
-            assert_eq!(look(&mut session), n % 2 == 0);
+            assert_eq!(look(&mut session, STEADY), n % 2 == 0);
             for table in ["unmarked", "by_function"] {
                 assert_eq!(wrong(&mut session, table), 0, "documents of {table}");
             }
@@ -223,7 +201,7 @@ fn a_long_reader_is_not_interrupted() {
     assert_ne!(swapped, before, "files were exchanged");
     let [mut reader, mut other, mut rebuilder] = [db.connect(), db.connect(), db.connect()];
     reader.run("BEGIN");
-    assert!(look(&mut reader));
+    assert!(look(&mut reader, STEADY));
     thread::scope(|scope| {
         let rebuilding =
             scope.spawn(|| rebuilder.run("CALL en57_rebuild('by_tag', 'chain(jsonb,en57_event)')"));
@@ -237,7 +215,7 @@ fn a_long_reader_is_not_interrupted() {
         rebuilding.join().expect("it succeeds");
     });
     assert_eq!(session.number(file), swapped, "rows were written");
-    assert!(!look(&mut reader), "and are seen");
+    assert!(!look(&mut reader, STEADY), "and are seen");
     // Who insists gets it when the reader has gone.
     let pid = rebuilder.pid();
     thread::scope(|scope| {
@@ -303,7 +281,7 @@ fn ended_while_files_are_made() {
             told(&error)
         );
         session.run("SELECT pg_advisory_unlock(1)");
-        assert!(!look(&mut session));
+        assert!(!look(&mut session, STEADY));
         await_that("it has gone", || {
             session.number("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'held' AND state = 'active'") == 0
         });
@@ -318,7 +296,7 @@ fn ended_while_files_are_made() {
         session.run("SELECT pg_advisory_unlock(1)");
     });
     assert_eq!(state(&outcome.expect_err("it was ended")), "55000");
-    assert!(!look(&mut session));
+    assert!(!look(&mut session, STEADY));
     assert_nothing_left(&mut session);
     // Who wants to change the table goes first; then it is done as far as it can be.
     let mut owner = db.connect();
@@ -333,7 +311,7 @@ fn ended_while_files_are_made() {
         });
     });
     outcome.expect("it goes on");
-    assert!(look(&mut session));
+    assert!(look(&mut session, STEADY));
     assert_sound(&mut session, "by_tag");
     // Dropping it takes the table along.
     session.run("DROP VIEW unmarked");
@@ -366,18 +344,18 @@ fn crashes_around_the_commit() {
         };
         session
             .run("BEGIN; CALL en57_rebuild('by_tag', 'marked(jsonb,en57_event)', swap => 'files')");
-        assert!(look(&mut session));
+        assert!(look(&mut session, STEADY));
         cluster.stop("immediate");
         cluster.start();
         let mut session = db.connect();
-        assert!(!look(&mut session), "nothing was committed");
+        assert!(!look(&mut session, STEADY), "nothing was committed");
         assert_sound(&mut session, "by_tag");
         session.run("CALL en57_rebuild('by_tag', 'marked(jsonb,en57_event)', swap => 'files')");
         events(&mut session);
         cluster.stop("immediate");
         cluster.start();
         let mut session = db.connect();
-        assert!(look(&mut session), "it was committed");
+        assert!(look(&mut session, STEADY), "it was committed");
         assert_sound(&mut session, "by_tag");
         assert_eq!(wrong(&mut session, "unmarked"), 0);
         events(&mut session);

@@ -9,7 +9,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, await_that};
+use crate::cluster::{Cluster, End, await_that};
 use crate::random::scaled;
 use crate::session::{state, told};
 
@@ -26,15 +26,6 @@ fn unless_deadlock<T>(result: Result<T, postgres::Error>) -> Option<T> {
     match result {
         Err(error) if state(&error) == "40P01" => None,
         other => Some(other.unwrap_or_else(|e| panic!("{}", told(&e)))),
-    }
-}
-
-/// Lets the others end, also when something has failed.
-struct End<'a>(&'a AtomicBool);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 
