@@ -88,6 +88,24 @@ SELECT count(*), count(DISTINCT position), count(data) FROM en57_read('{"types":
 SELECT count(*) FROM en57_read('{"types": ["many"]}') r WHERE (en57_get(r.id)).position = r.position;
 SELECT * FROM en57_check();
 
+-- So many places of one event that leaves of the index are split between them: its high key is the last entry on the left.
+SELECT position FROM en57_append('[{"type": "split", "tags": ["split:1"], "meta": {"user": "x"}}, {"type": "split", "tags": ["split:2"]}]') \gset
+SET client_min_messages = warning;
+DO $$
+BEGIN
+    FOR i IN 1..700 LOOP
+        BEGIN
+            PERFORM en57_erase('{"tags": ["split:1"]}', 'undone');
+            RAISE EXCEPTION 'undone';
+        EXCEPTION WHEN raise_exception THEN NULL;
+        END;
+    END LOOP;
+END $$;
+RESET client_min_messages;
+SELECT * FROM en57_check();
+SELECT count(*) FROM en57_read('{"types": ["split"]}');
+SELECT count(*) FROM en57_read('{"tags": ["split:1"]}', backwards => true);
+
 -- Everything, where that is said.
 SELECT en57_erase('{}', 'the end of the trial') > 60 AS many;
 SELECT count(*) FROM en57_read() WHERE data IS NOT NULL;

@@ -151,7 +151,7 @@ impl View {
         block << 16 | u64::from(self.u16_at(at + 4))
     }
 
-    /// A pivot's place: attributes that were cut off count as before everything.
+    /// A pivot's place, at which its right side begins: attributes that were cut off count as before everything.
     pub(super) fn pivot(&self, tree: Tree, at: usize) -> Bound {
         let info = self.u16_at(at + 6);
         if info & ALT_TID == 0 {
@@ -161,7 +161,8 @@ impl View {
         let tid = if status & HEAP_TID_ATTRIBUTE == 0 {
             0
         } else {
-            self.tid(at + usize::from(info & 0x1FFF) - 6)
+            // It is that of the last entry on the left, which is not beyond it.
+            self.tid(at + usize::from(info & 0x1FFF) - 6) + 1
         };
         match (tree, usize::from(status & COUNT_MASK)) {
             (_, 0) => Bound::MIN,
