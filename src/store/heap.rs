@@ -89,7 +89,8 @@ impl Batch<'_> {
                 if let Some(extras) = &mut extras {
                     tuples.iter().try_for_each(|t| extras.check(*t))?;
                 }
-                self.insert_tuples(&tuples);
+                // SAFETY: formed just now after the table's descriptor, in the scratch context.
+                unsafe { self.table.insert(&tuples, 0, std::ptr::null_mut()) };
                 for ((i, (_, keys)), tuple) in chunk.iter().zip(&tuples) {
                     // SAFETY: formed above in the scratch context, which is reset below.
                     let tid = unsafe { (**tuple).t_self };
@@ -168,40 +169,6 @@ impl Batch<'_> {
             stat::count(Counted::Events, 1);
             stat::count(Counted::Bytes, i64::from((*tuple).t_len));
             tuple
-        }
-    }
-
-    /// Inserts tuples into the heap, several to a page and a WAL record; their `t_self` is set.
-    fn insert_tuples(&self, tuples: &[HeapTuple]) {
-        let relation = self.table.relation();
-        // SAFETY: the table is open and locked for writing; each slot borrows a tuple that outlives it
-        // (ExecStoreHeapTuple would let it free the tuple otherwise), and heap_multi_insert writes the
-        // place of each row into its slot.
-        unsafe {
-            let command = pg_sys::GetCurrentCommandId(true);
-            let slots: Vec<*mut pg_sys::TupleTableSlot> = tuples
-                .iter()
-                .map(|tuple| {
-                    let slot = pg_sys::MakeSingleTupleTableSlot(
-                        (*relation).rd_att,
-                        &raw const pg_sys::TTSOpsHeapTuple,
-                    );
-                    pg_sys::ExecStoreHeapTuple(*tuple, slot, false);
-                    slot
-                })
-                .collect();
-            pg_sys::heap_multi_insert(
-                relation,
-                slots.as_ptr().cast_mut(),
-                slots.len() as i32,
-                command,
-                0,
-                std::ptr::null_mut(),
-            );
-            for (slot, tuple) in slots.iter().zip(tuples) {
-                (**tuple).t_self = (**slot).tts_tid;
-                pg_sys::ExecDropSingleTupleTableSlot(*slot);
-            }
         }
     }
 

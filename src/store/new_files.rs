@@ -83,33 +83,11 @@ impl NewFiles {
     /// Writes documents that are not there yet, at most [`ROWS_AT_ONCE`]; what it needs for them is left in the
     /// current memory context.
     pub fn write(&mut self, documents: &[Document]) {
-        let relation = self.table.relation();
         let options = pg_sys::TABLE_INSERT_FROZEN | pg_sys::TABLE_INSERT_SKIP_FSM;
-        // SAFETY: the table is open, locked and nobody else's; each slot borrows a tuple that was newly formed for
-        // it.
+        // SAFETY: the table is open, locked and nobody else's; the tuples are formed after its descriptor.
         unsafe {
-            let slots: Vec<*mut pg_sys::TupleTableSlot> = documents
-                .iter()
-                .map(|document| {
-                    let slot = pg_sys::MakeSingleTupleTableSlot(
-                        (*relation).rd_att,
-                        &raw const pg_sys::TTSOpsHeapTuple,
-                    );
-                    pg_sys::ExecStoreHeapTuple(document.form(&self.table), slot, false);
-                    slot
-                })
-                .collect();
-            pg_sys::heap_multi_insert(
-                relation,
-                slots.as_ptr().cast_mut(),
-                slots.len() as i32,
-                pg_sys::GetCurrentCommandId(true),
-                options as i32,
-                self.bulk,
-            );
-            for slot in slots {
-                pg_sys::ExecDropSingleTupleTableSlot(slot);
-            }
+            let tuples: Vec<_> = documents.iter().map(|d| d.form(&self.table)).collect();
+            self.table.insert(&tuples, options as i32, self.bulk);
         }
         self.rows += documents.len() as i64;
     }

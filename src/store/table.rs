@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use pgrx::pg_sys::{self, Datum, Oid, Relation};
+use pgrx::pg_sys::{self, Datum, HeapTuple, Oid, Relation};
 
 use crate::dcb::error::{Error, Result, SqlState};
 
@@ -63,6 +63,46 @@ impl Opened {
     /// PostgreSQL's own handle.
     pub fn relation(&self) -> Relation {
         self.relation
+    }
+
+    /// Inserts tuples, several to a page and a WAL record; their `t_self` is set. Indexes are the caller's task.
+    ///
+    /// # Safety
+    /// The table is locked for writing, the tuples are formed after its descriptor; `options` are those of
+    /// `heap_insert`, `bulk` is null or of this table.
+    pub unsafe fn insert(
+        &self,
+        tuples: &[HeapTuple],
+        options: i32,
+        bulk: *mut pg_sys::BulkInsertStateData,
+    ) {
+        // SAFETY: as the caller has promised; each slot borrows a tuple that outlives it (ExecStoreHeapTuple would
+        // let it free the tuple otherwise), and heap_multi_insert writes the place of each row into its slot.
+        unsafe {
+            let slots: Vec<*mut pg_sys::TupleTableSlot> = tuples
+                .iter()
+                .map(|tuple| {
+                    let slot = pg_sys::MakeSingleTupleTableSlot(
+                        (*self.relation).rd_att,
+                        &raw const pg_sys::TTSOpsHeapTuple,
+                    );
+                    pg_sys::ExecStoreHeapTuple(*tuple, slot, false);
+                    slot
+                })
+                .collect();
+            pg_sys::heap_multi_insert(
+                self.relation,
+                slots.as_ptr().cast_mut(),
+                slots.len() as i32,
+                pg_sys::GetCurrentCommandId(true),
+                options,
+                bulk,
+            );
+            for (slot, tuple) in slots.iter().zip(tuples) {
+                (**tuple).t_self = (**slot).tts_tid;
+                pg_sys::ExecDropSingleTupleTableSlot(*slot);
+            }
+        }
     }
 
     /// All its indexes, also those that nobody may read yet.
