@@ -32,8 +32,11 @@ const SCHEMAS: &[&str] = &[env!("CARGO_PKG_VERSION")];
 const ABSENCE: Duration = Duration::from_secs(60);
 /// The first pause after a failure, doubled by each in a row, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
-/// The same after a survey that fails; the seventh is a second.
-const PAUSES_SURVEY: (Duration, Duration) = (Duration::from_micros(15_625), PAUSES.1);
+/// The same after what passes, a survey that fails included; the seventh is a second.
+const PAUSES_PASSING: (Duration, Duration) = (Duration::from_micros(15_625), PAUSES.1);
+/// From such a pause on, what passes is told: before that it is somebody's lock, or the extension is just being
+/// dropped or created.
+const WORTH_TELLING: Duration = PAUSES.0;
 /// The same for a projection that somebody else runs.
 const PAUSES_TAKEN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// After so many attempts in a row a projection has failed, where trying again promises nothing.
@@ -81,6 +84,8 @@ struct Known {
     looked: i64,
     moved_at: Option<Instant>,
     trouble: Trouble,
+    /// Of what passes.
+    hindrance: Trouble,
     /// How often in a row somebody else ran it.
     taken: Trouble,
 }
@@ -88,8 +93,8 @@ struct Known {
 impl Known {
     /// Until when it is left alone.
     fn rests_until(&self) -> Option<Instant> {
-        let both = [&self.trouble, &self.taken];
-        let resting = both.into_iter().filter(|t| t.is_resting());
+        let all = [&self.trouble, &self.hindrance, &self.taken];
+        let resting = all.into_iter().filter(|t| t.is_resting());
         resting.filter_map(|t| t.until).max()
     }
 }
@@ -161,7 +166,9 @@ impl Worker {
             // Perhaps somebody has removed what was in the way.
             self.changes = changes;
             self.trouble = Trouble::default();
-            self.known.values_mut().for_each(|k| k.trouble.until = None);
+            for known in self.known.values_mut() {
+                (known.trouble.until, known.hindrance.until) = (None, None);
+            }
         }
         if self.trouble.is_resting() {
             return Next::Sleep(self.trouble.until);
@@ -171,9 +178,8 @@ impl Worker {
             Ok(Survey::Found { standings, news }) => (standings, news),
             Ok(survey) => return self.wait_for_the_extension(survey),
             Err(failure) => {
-                let pause = self.trouble.meet(PAUSES_SURVEY);
-                // Before that, perhaps the extension is just being dropped or created.
-                if pause >= PAUSES.0 {
+                let pause = self.trouble.meet(PAUSES_PASSING);
+                if pause >= WORTH_TELLING {
                     let message = format!("the worker of en57 tries again in {}", shown(pause));
                     log(Severity::Warning, &message, Some(&failure.in_words()), None);
                 }
@@ -253,7 +259,7 @@ impl Worker {
                 }
                 continue;
             };
-            (known.trouble, known.taken) = Default::default();
+            (known.trouble, known.hindrance, known.taken) = Default::default();
             known.looked = known.looked.max(upto);
             if known.looked <= standing.position {
                 continue;
@@ -281,7 +287,8 @@ impl Worker {
                 Err(_) => next.no_later_than(Instant::now() + PAUSES.0),
             }
         }
-        complain("positions were not moved up", moved.err());
+        let failure = moved.err().filter(|f| !f.is_passing());
+        complain("positions were not moved up", failure);
     }
 
     /// One batch of one projection.
@@ -308,7 +315,7 @@ impl Worker {
             Ok(Turn::At(_) | Turn::Taken | Turn::Changed) => {
                 known.taken.meet(PAUSES_TAKEN);
             }
-            Err(failure) => trouble(process, standing, &mut known.trouble, &failure),
+            Err(failure) => trouble(process, standing, known, &failure),
         }
     }
 
@@ -396,9 +403,17 @@ const RESUME: &str = "See last_error in en57_projections, then call en57_resume(
 
 /// A batch that could not be handled, by no fault of one of its events: it is tried again later, or the
 /// projection has failed, where that has been tried in vain and promises nothing.
-fn trouble(process: &Process, standing: &Standing, trouble: &mut Trouble, failure: &Failure) {
+fn trouble(process: &Process, standing: &Standing, known: &mut Known, failure: &Failure) {
     let name = &standing.name;
-    let pause = trouble.meet(PAUSES);
+    let (trouble, pauses) = if failure.is_passing() {
+        (&mut known.hindrance, PAUSES_PASSING)
+    } else {
+        (&mut known.trouble, PAUSES)
+    };
+    let pause = trouble.meet(pauses);
+    if pause < WORTH_TELLING {
+        return;
+    }
     let fails = !failure.is_passing() && trouble.attempts >= ATTEMPTS;
     let (message, hint) = if fails {
         (format!("projection \"{name}\" has failed"), Some(RESUME))

@@ -28,6 +28,10 @@ const GRACE_MS: u64 = 2000;
 /// five seconds.
 const LOOK_MS: u64 = 1000;
 
+/// After how long a wait it looks for a deadlock: before the others that are in it do, since it can try again
+/// and nobody hears of it.
+const DEADLOCK_MS: c_int = 100;
+
 unsafe extern "C" {
     fn kill(pid: c_int, signal: c_int) -> c_int;
 }
@@ -166,6 +170,8 @@ pub fn enter(database: Datum, work: impl FnOnce(&Process) -> Result<()>) {
             for setting in SETTINGS {
                 set(setting.0, setting.1);
             }
+            let deadlock_ms = pg_sys::DeadlockTimeout.min(DEADLOCK_MS);
+            set(c"deadlock_timeout", &guard::text(&deadlock_ms.to_string()));
             desk.connected();
             position::wake();
             work(&Process {

@@ -3,7 +3,8 @@
 //!
 //! Without `Process::attend` looking for locks on the database, DROP DATABASE fails; without `begin_to_connect`
 //! the worker of a dropped database is started again for ever; without the mark of `stop` one that is stopped
-//! comes back; without `Desk::claim` there are two after one was terminated and started at once.
+//! comes back; without `Desk::claim` there are two after one was terminated and started at once; without a
+//! `deadlock_timeout` of its own it lets clients fail.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -290,6 +291,35 @@ fn stands_by(cluster: &Cluster) {
     cluster.shell(&format!(
         "$BIN/pg_ctl stop -s -w -m immediate -D {folder}/standby"
     ));
+}
+
+/// In a deadlock it is the worker that gives way: it can try again, a client would get an error.
+#[test]
+fn gives_way_in_a_deadlock() {
+    let cluster = Cluster::own(&[WARNINGS, "deadlock_timeout = 20s"]);
+    let db = cluster.database();
+    let (mut session, mut client, mut gate) = (noting(&db), db.connect(), db.connect());
+    session.run(
+        "CREATE TABLE first(); CREATE TABLE second();
+         CREATE FUNCTION lock_both(e en57_event) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+             LOCK first; PERFORM pg_advisory_xact_lock(57); LOCK second;
+         END $$",
+    );
+    create(&mut session, "both", "lock_both", "");
+    gate.run("SELECT pg_advisory_lock(57)");
+    client.run("SET deadlock_timeout = '10s'; BEGIN; LOCK second");
+    start(&mut session);
+    session.append(&event(), None);
+    let waiters =
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype IN ('advisory', 'relation')";
+    await_that("the worker has the first", || session.number(waiters) == 1);
+    let client = std::thread::spawn(move || client.try_run("LOCK first; COMMIT").map(|_| ()));
+    await_that("the client waits for it", || session.number(waiters) == 2);
+    gate.run("SELECT pg_advisory_unlock(57)");
+    let outcome = client.join().expect("it ends");
+    assert!(outcome.is_ok(), "{}", told(&outcome.expect_err("refused")));
+    wait_for(&mut session, "both");
+    assert_eq!(lines(&cluster, "WARNING"), 0, "{}", cluster.log());
 }
 
 #[test]
