@@ -20,6 +20,7 @@ use crate::fold::{self};
 use crate::read::Reading;
 use crate::store::event::{Column, NewEvent};
 use crate::store::json::{self, Jsonb};
+use crate::store::partition::Access;
 use crate::store::tuple::RowType;
 use crate::store::{Datum, catalog, clock, fmgr, rights};
 use crate::upcast::{self, Upcasters};
@@ -39,6 +40,7 @@ pub enum Decided {
 struct Case {
     definition: Rc<Definition>,
     command: Datum,
+    partition: String,
     query: Query,
 }
 
@@ -55,18 +57,19 @@ pub fn decide(
     id: Option<[u8; 16]>,
 ) -> Result<Decided> {
     catalog::demand_writable("en57_decide()");
-    let case = Case::new(name, command)?;
     let partition = catalog::effective_name(partition)?;
-    let position = append::lock_query(&case.query, Some(&partition))?;
+    let case = Case::new(name, command, partition)?;
+    let partition = case.partition.as_str();
+    let position = append::lock_query(&case.query, Some(partition))?;
     let id_of = |id: [u8; 16], n: usize| {
         Uuid::new_v5(&Uuid::from_bytes(id), n.to_string().as_bytes()).into_bytes()
     };
     if let Some(id) = id
-        && let Some(outcome) = append::stored_as(Some(&partition), |n| id_of(id, n))?
+        && let Some(outcome) = append::stored_as(Some(partition), |n| id_of(id, n))?
     {
         return Ok(Decided::Stored(outcome));
     }
-    let state = case.state(&partition, position)?;
+    let state = case.state(position)?;
     let Some(document) = case.decided(state)? else {
         return Ok(Decided::Nothing(position));
     };
@@ -86,7 +89,7 @@ pub fn decide(
         events: &events,
         fail_if: &[],
         stream: None,
-        partition: Some(&partition),
+        partition: Some(partition),
         may_repeat: true,
     };
     let mut conflicts = Conflicts {
@@ -102,7 +105,10 @@ pub fn decide(
 /// As [`decide`]; 22023 where a given event is none.
 pub fn try_on(name: Option<&str>, given: Option<Datum>, command: Option<Datum>) -> Result<Datum> {
     let given = Jsonb::from_datum(given.ok_or_else(|| null("given"))?);
-    let case = Case::new(name, command)?;
+    // The functions run with their owners' rights: they are not to tell of what the caller may not read.
+    let partition = catalog::effective_name(None)?;
+    catalog::store()?.demand(&partition, Access::Read)?;
+    let case = Case::new(name, command, partition)?;
     let events = if given.is_array() && given.count() == 0 {
         Vec::new()
     } else {
@@ -120,7 +126,7 @@ pub fn try_on(name: Option<&str>, given: Option<Datum>, command: Option<Datum>) 
 }
 
 impl Case {
-    fn new(name: Option<&str>, command: Option<Datum>) -> Result<Self> {
+    fn new(name: Option<&str>, command: Option<Datum>, partition: String) -> Result<Self> {
         let definition = definition::by_name(name, "decider")?;
         let Some(decider) = &definition.decider else {
             return Err(definition::missing(name, "decider"));
@@ -128,25 +134,32 @@ impl Case {
         definition.function(&decider.decide)?.demand_execute()?;
         let command = command.ok_or_else(|| null("command"))?;
         check_command(&definition, decider, command)?;
-        let query = query_of(&definition, decider, command)?;
+        let query = query_of(&definition, decider, command, &partition)?;
         Ok(Self {
             definition,
             command,
+            partition,
             query,
         })
     }
 
     /// The state of the query's events, whose keys are locked; all up to `settled` are settled.
-    fn state(&self, partition: &str, settled: i64) -> Result<Option<Datum>> {
+    fn state(&self, settled: i64) -> Result<Option<Datum>> {
         let evolve = self.definition.function(&self.definition.evolve)?;
         let mut may_resume = true;
         loop {
-            let reading = Reading::of_settled(self.query.clone(), partition, 0, i64::MAX - 1)?;
+            let reading =
+                Reading::of_settled(self.query.clone(), &self.partition, 0, i64::MAX - 1)?;
             let place = reading.only_partition().filter(|_| may_resume);
             let snapshots = Snapshots::of(&self.definition, evolve, place, &self.query);
-            if let Some(state) =
-                fold::resume(&self.definition, evolve, reading, snapshots, settled)?
-            {
+            if let Some(state) = fold::resume(
+                &self.definition,
+                evolve,
+                &self.partition,
+                reading,
+                snapshots,
+                settled,
+            )? {
                 return Ok(state);
             }
             may_resume = false;
@@ -157,7 +170,7 @@ impl Case {
     fn state_of_given(&self, events: &[NewEvent]) -> Result<Option<Datum>> {
         let definition = &self.definition;
         let evolve = definition.function(&definition.evolve)?;
-        let (partition, now_us) = (catalog::effective_name(None)?, clock::now_us());
+        let now_us = clock::now_us();
         let (at, callable) = (
             definition.whereabouts("evolve function", &definition.evolve),
             evolve.prepare(),
@@ -168,7 +181,7 @@ impl Case {
         let definitions = upcast::known()?;
         let upcasters = Upcasters::new(&definitions);
         at.tell(|| {
-            rights::with_path(&definition.path, || {
+            rights::for_functions(&definition.path, &self.partition, || {
                 for (position, event) in (1..).zip(events) {
                     let chains = definitions.chains();
                     let name = chains.name_of(event.event_type, event.schema_version);
@@ -178,7 +191,7 @@ impl Case {
                     {
                         continue;
                     }
-                    let mut columns = event.columns(&partition, None);
+                    let mut columns = event.columns(&self.partition, None);
                     columns[Column::Position as usize] = Some(Datum::from(position));
                     columns[Column::RecordedAt as usize] = Some(Datum::from(now_us));
                     columns[Column::OccurredAt as usize].get_or_insert(Datum::from(now_us));
@@ -199,7 +212,7 @@ impl Case {
         let function = definition.function(&decider.decide)?;
         let at = definition.whereabouts("decide function", &decider.decide);
         let answer = at.tell(|| {
-            rights::with_path(&definition.path, || {
+            rights::for_functions(&definition.path, &self.partition, || {
                 function.prepare().call([Some(self.command), state])
             })
         });
@@ -241,11 +254,16 @@ fn check_command(definition: &Definition, decider: &Decider, command: Datum) -> 
     .detail(schema::told(&faults)))
 }
 
-fn query_of(definition: &Definition, decider: &Decider, command: Datum) -> Result<Query> {
+fn query_of(
+    definition: &Definition,
+    decider: &Decider,
+    command: Datum,
+    partition: &str,
+) -> Result<Query> {
     let function = definition.function(&decider.query)?;
     let at = definition.whereabouts("query function", &decider.query);
     let answer = at.tell(|| {
-        rights::with_path(&definition.path, || {
+        rights::for_functions(&definition.path, partition, || {
             function.prepare().call([Some(command)])
         })
     });

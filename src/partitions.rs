@@ -129,7 +129,7 @@ pub fn truncate(name: &str, restart: bool) -> Result<()> {
             }
         }
     }
-    ddl::truncate(place.oid);
+    ddl::truncate(place.oid)?;
     snapshot::forget_all(place.oid)?;
     projection::begin_anew(name)?;
     invariant::begin_anew(name)?;

@@ -12,7 +12,7 @@ use crate::dcb::query::Query;
 use crate::read::{Options, Reading};
 use crate::store::event::Row;
 use crate::store::function::{Function, Whereabouts};
-use crate::store::{Datum, fmgr, rights};
+use crate::store::{Datum, catalog, fmgr, rights};
 
 use definition::Definition;
 use evolve::Folding;
@@ -55,7 +55,8 @@ pub fn fold(range: Range, evolve: &Function, initial: Option<Datum>) -> Result<S
     let mut folding = Folding::new(&callable, initial);
     // Clocks do not grow with positions: behind the first one left out others may be in.
     let mut complete_upto = reading.frontier().min(upto);
-    at.tell(|| {
+    // As those are folded of which snapshots are kept: so both have one result.
+    let mut read = || {
         reading.each(|row| {
             if range.as_of_us.is_some_and(|t| row.recorded_at_us() > t) {
                 complete_upto = complete_upto.min(row.position() - 1);
@@ -64,7 +65,8 @@ pub fn fold(range: Range, evolve: &Function, initial: Option<Datum>) -> Result<S
             at.at(row.position(), row.position());
             folding.add_row(row).map(drop)
         })
-    })?;
+    };
+    at.tell(|| rights::in_one_form(&mut read))?;
     Ok(State {
         state: folding.finish(),
         position: complete_upto,
@@ -77,16 +79,24 @@ pub fn fold(range: Range, evolve: &Function, initial: Option<Datum>) -> Result<S
 /// 42501, 42704, N5706 as reads have them; 42883 where its function is gone, and its own.
 pub fn state(name: Option<&str>, query: Option<Query>, partition: Option<&str>) -> Result<State> {
     let query = query.unwrap_or_else(Query::everything);
+    let partition = catalog::effective_name(partition)?;
     let mut may_resume = true;
     loop {
         let definition = definition::by_name(name, "fold")?;
         let evolve = definition.function(&definition.evolve)?;
         evolve.demand_execute()?;
-        let reading = Reading::start(Some(query.clone()), Options::default(), partition)?;
+        let reading = Reading::start(Some(query.clone()), Options::default(), Some(&partition))?;
         let place = reading.only_partition().filter(|_| may_resume);
         let snapshots = Snapshots::of(&definition, evolve, place, &query);
         let position = reading.frontier();
-        if let Some(state) = resume(&definition, evolve, reading, snapshots, position)? {
+        if let Some(state) = resume(
+            &definition,
+            evolve,
+            &partition,
+            reading,
+            snapshots,
+            position,
+        )? {
             return Ok(State { state, position });
         }
         may_resume = false;
@@ -101,6 +111,7 @@ pub fn state(name: Option<&str>, query: Option<Query>, partition: Option<&str>) 
 pub fn resume(
     definition: &Definition,
     evolve: &Function,
+    partition: &str,
     mut reading: Reading,
     snapshots: Option<Snapshots>,
     settled: i64,
@@ -123,7 +134,7 @@ pub fn resume(
         at.at(last, last);
         folding.add_row(row).map(drop)
     };
-    at.tell(|| rights::with_path(&definition.path, || reading.each(&mut add)))?;
+    at.tell(|| rights::for_functions(&definition.path, partition, || reading.each(&mut add)))?;
     let state = folding.finish();
     if let Some(snapshots) = snapshots {
         if !snapshots.is_of_one_make() {

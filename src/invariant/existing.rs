@@ -57,7 +57,7 @@ pub fn demand(invariant: &Invariant, table: Oid) -> Result<()> {
         bytes: 0,
         has_spilled: false,
     };
-    rights::with_path(&invariant.path, || {
+    rights::for_functions(&invariant.path, &invariant.partition, || {
         existing.fold_all()?;
         existing.check_all()
     })

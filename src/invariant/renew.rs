@@ -108,7 +108,7 @@ impl One {
         let _checking = Checking::begin();
         let judge = Judge::new(&self.invariant)?;
         let scratch = Scratch::new();
-        rights::with_path(&self.invariant.path, || {
+        rights::for_functions(&self.invariant.path, &self.invariant.partition, || {
             for id in &self.ids {
                 scratch.run(|| self.demand_of(id, &judge))?;
                 scratch.reset();

@@ -165,7 +165,7 @@ impl<'a> Rules<'a> {
         let (states, scratch) = (States::open()?, Scratch::new());
         for Touched { invariant, events } in &self.touched {
             let judge = Judge::new(invariant)?;
-            rights::with_path(&invariant.path, || {
+            rights::for_functions(&invariant.path, &invariant.partition, || {
                 for (id, events) in events {
                     pgrx::check_for_interrupts!();
                     let one = One {

@@ -144,7 +144,7 @@ impl Projection {
     fn handle_new(&self, items: &[Item]) -> Result<()> {
         let handler = match &self.work {
             Work::Documents(documents) => {
-                return rights::with_path(&self.path, || {
+                return rights::for_functions(&self.path, &self.partition, || {
                     let by_id = documents.by_id(self, items)?;
                     let at = self.whereabouts("evolve function");
                     at.tell(|| documents.fold(self, by_id, &at))
@@ -158,7 +158,7 @@ impl Projection {
         let group = if takes_arrays { self.batch_size } else { 1 };
         let event_type = self.event_type()?;
         at.tell(|| {
-            rights::with_path(&self.path, || {
+            rights::for_functions(&self.path, &self.partition, || {
                 for items in items.chunks(group) {
                     pgrx::check_for_interrupts!();
                     at.at(items[0].position, items[items.len() - 1].position);

@@ -170,7 +170,7 @@ impl<'a> Due<'a> {
         let upcasters = Upcasters::new(&definitions);
         let at = projection.whereabouts("key");
         at.tell(|| {
-            rights::with_path(&projection.path, || {
+            rights::for_functions(&projection.path, &projection.partition, || {
                 numbers
                     .map(|n| {
                         let columns = self.events[n].columns(self.partition, self.stream);

@@ -323,7 +323,7 @@ impl Renewal {
         };
         let mut events = Events::among(projection, query, after, upto)?;
         let scratch = Scratch::new();
-        rights::with_path(&projection.path, || {
+        rights::for_functions(&projection.path, &projection.partition, || {
             loop {
                 let done = scratch.run(|| {
                     let mut items = events.next(EVENTS_AT_ONCE, &|_| None)?;

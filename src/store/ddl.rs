@@ -10,6 +10,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use crate::dcb::error::{Error, Result, SqlState};
 
 use super::catalog::Store;
+use super::table::{Firing, Opened};
 use super::triggers::{self, Doing};
 use super::{bound, guard};
 
@@ -77,7 +78,8 @@ fn run(role: Oid, commands: &[String]) -> Vec<String> {
             }
         }
         pg_sys::SPI_finish();
-        pg_sys::AtEOXact_GUC(true, nest);
+        // What a trigger has set does not stay.
+        pg_sys::AtEOXact_GUC(false, nest);
     });
     answer
 }
@@ -182,12 +184,19 @@ pub fn detach_partition(store: &Store, table: Oid) {
     run(owner_of(store.events), &commands);
 }
 
-/// Empties a partition: as the caller, who has the right to, so that triggers of others run as he.
-pub fn truncate(table: Oid) {
+/// Empties a partition, as the caller.
+///
+/// # Errors
+/// 0A000 where a trigger of somebody's would fire.
+pub fn truncate(table: Oid) -> Result<()> {
+    let opened = Opened::table(table, pg_sys::AccessExclusiveLock);
+    opened.refuse_triggers(Firing::Truncate)?;
+    drop(opened);
     let command = format!("TRUNCATE TABLE ONLY {}", in_schema(table));
     // SAFETY: reads the backend's state.
     let caller = unsafe { pg_sys::GetUserId() };
     triggers::letting(Doing::Truncate, table, || run(caller, &[command]));
+    Ok(())
 }
 
 /// What en57_grant() gives, and en57_revoke() takes.

@@ -1,12 +1,13 @@
 //! Erasing: the rows of events lose what they say. The executor writes the new versions, so that whatever a DBA
 //! has added to the table holds of them, too.
 
-use pgrx::pg_sys::{Datum, Oid};
+use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::dcb::error::{Error, Result, SqlState};
 
 use super::rights::SAFE_PATH;
 use super::spi::{self, Type};
+use super::table::{Firing, Opened};
 use super::triggers::{self, Doing};
 use super::{array, ddl, rights};
 
@@ -22,8 +23,10 @@ const LEFT_OF_META: &str = "nullif(jsonb_strip_nulls(jsonb_build_object(
 /// others from erasing.
 ///
 /// # Errors
-/// 55000 where a trigger, or row-level security, has kept an event from being erased; PostgreSQL's own, by unwinding.
+/// 0A000 where a trigger of somebody's would fire; 55000 where row-level security has kept an event from being erased;
+/// PostgreSQL's own, by unwinding.
 pub fn erase(table: Oid, positions: &[i64]) -> Result<()> {
+    Opened::table(table, pg_sys::RowExclusiveLock).refuse_triggers(Firing::Update)?;
     let owner = rights::owner_of(table).unwrap_or(rights::current_role());
     let name = ddl::in_schema(table);
     let update = format!(
@@ -38,16 +41,14 @@ pub fn erase(table: Oid, positions: &[i64]) -> Result<()> {
         erased.extend(rows.iter().filter_map(|row| row[0]).map(position));
     }
     erased.sort_unstable();
-    // Row-level security, or a trigger, may have left some out.
+    // Row-level security may have left some out.
     let left = positions.iter().find(|p| erased.binary_search(p).is_err());
     if let Some(position) = left {
         return Err(Error::new(
             SqlState::NotInPrerequisiteState,
             format!("the event at position {position} could not be erased"),
         )
-        .hint(format!(
-            "Has {name} a trigger or row-level security of your own?"
-        )));
+        .hint(format!("Has {name} row-level security of your own?")));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::{Criterion, Query};
 
 use super::bound::relation_name;
-use super::table::{Index, IndexRole, Opened};
+use super::table::{Firing, Index, IndexRole, Opened};
 
 /// What a caller is about to do with a partition: which rights he needs, and which lock keeps others from
 /// what would disturb it.
@@ -238,7 +238,7 @@ impl Partition {
     pub fn open_to_append(&self, to_stream: bool) -> Result<Opened> {
         let roles: &[IndexRole] = if to_stream { &WITH_STREAMS } else { &OWN };
         let opened = self.open(pg_sys::RowExclusiveLock, roles);
-        opened.refuse_triggers()?;
+        opened.refuse_triggers(Firing::Insert)?;
         // A row that is missing from one of them would never be found.
         for role in roles {
             opened.index(*role)?;

@@ -4,21 +4,30 @@ use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
+use crate::dcb::partition::ALL;
+
+use super::settings;
+
 /// The search path for en57's own statements: nothing that a caller has made is found by its bare name.
 pub const SAFE_PATH: &CStr = c"pg_catalog, pg_temp";
 
-/// Runs with the rights of a role, as a SECURITY DEFINER function does: the role cannot be changed inside.
+/// Runs with the rights of a role, as a SECURITY DEFINER function does: the role cannot be changed inside. What is
+/// left for the transaction's end would run with the caller's rights, so PostgreSQL refuses it inside (held cursors,
+/// deferred triggers, temporary tables), unless the role is a superuser, who needs no rights of others'.
 /// An error inside gives the caller's back at abort.
 pub fn as_role<T>(role: Oid, body: impl FnOnce() -> T) -> T {
     let (mut user, mut context) = (pg_sys::InvalidOid, 0);
-    // SAFETY: as PostgreSQL's function manager does it; transaction and subtransaction abort restore both
-    // values.
+    // SAFETY: as PostgreSQL's function manager and its maintenance commands do it; transaction and subtransaction
+    // abort restore both values.
     unsafe {
         pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
         if user == role {
             return body();
         }
-        let changed = context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
+        let mut changed = context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
+        if !pg_sys::superuser_arg(role) {
+            changed |= pg_sys::SECURITY_RESTRICTED_OPERATION as i32;
+        }
         pg_sys::SetUserIdAndSecContext(role, changed);
         let result = body();
         pg_sys::SetUserIdAndSecContext(user, context);
@@ -26,15 +35,82 @@ pub fn as_role<T>(role: Oid, body: impl FnOnce() -> T) -> T {
     }
 }
 
+/// Runs what calls functions of users: they see the search path of who has made the definition, the partition that
+/// it is about, and values in one form, whatever the session has set: what they make is kept, and others see it.
+pub fn for_functions<T>(path: &CStr, partition: &str, body: impl FnOnce() -> T) -> T {
+    let wanted = super::guard::text(if partition == ALL { "" } else { partition });
+    let mut settings: Vec<(&CStr, &CStr)> = Vec::with_capacity(4);
+    settings.push((c"search_path", path));
+    if settings::partition().unwrap_or_default() != wanted {
+        settings.push((c"en57.partition", &wanted));
+    }
+    for (name, value) in forms() {
+        settings.push((name, value));
+    }
+    with_settings(&settings, body)
+}
+
+/// Runs what calls functions of the caller's own: values have one form all the same.
+pub fn in_one_form<T>(body: impl FnOnce() -> T) -> T {
+    let settings: Vec<_> = forms().collect();
+    with_settings(&settings, body)
+}
+
+/// The settings that values are read and written by, as far as the session's are others than here.
+fn forms() -> impl Iterator<Item = (&'static CStr, &'static CStr)> {
+    // SAFETY: reads the backend's settings; texts are NUL-terminated and compared at once. A look at the variable
+    // takes a tenth of a look by name: this runs for each event that is upcast.
+    let are_so = unsafe {
+        let zone = pg_sys::pg_get_timezone_name(pg_sys::session_timezone);
+        let bytes = pg_sys::GetConfigOption(c"bytea_output".as_ptr(), false, false);
+        [
+            (c"TimeZone", c"UTC", CStr::from_ptr(zone) == c"UTC"),
+            (
+                c"DateStyle",
+                c"ISO, MDY",
+                pg_sys::DateStyle == pg_sys::USE_ISO_DATES as i32
+                    && pg_sys::DateOrder == pg_sys::DATEORDER_MDY as i32,
+            ),
+            (
+                c"IntervalStyle",
+                c"postgres",
+                pg_sys::IntervalStyle == pg_sys::INTSTYLE_POSTGRES as i32,
+            ),
+            (c"extra_float_digits", c"1", pg_sys::extra_float_digits == 1),
+            (c"bytea_output", c"hex", CStr::from_ptr(bytes) == c"hex"),
+            (
+                c"standard_conforming_strings",
+                c"on",
+                pg_sys::standard_conforming_strings,
+            ),
+            (c"array_nulls", c"on", pg_sys::Array_nulls),
+            (
+                c"transform_null_equals",
+                c"off",
+                !pg_sys::Transform_null_equals,
+            ),
+            (
+                c"quote_all_identifiers",
+                c"off",
+                !pg_sys::quote_all_identifiers,
+            ),
+        ]
+    };
+    are_so
+        .into_iter()
+        .filter_map(|(name, value, is_so)| (!is_so).then_some((name, value)))
+}
+
 /// Runs with a search path. An error inside gives the caller's back at abort.
 pub fn with_path<T>(path: &CStr, body: impl FnOnce() -> T) -> T {
     with_settings(&[(c"search_path", path)], body)
 }
 
-/// Runs with settings that anybody may change. An error inside gives the old ones back at abort.
+/// Runs with settings that anybody may change. What is set inside does not stay: neither with this session, nor, by an
+/// error, at abort.
 pub fn with_settings<T>(settings: &[(&CStr, &CStr)], body: impl FnOnce() -> T) -> T {
-    // SAFETY: as PostgreSQL's function manager does it for SET clauses; transaction and subtransaction
-    // abort end the level of settings.
+    // SAFETY: as PostgreSQL does it where it calls functions of indexes; transaction and subtransaction abort end the
+    // level of settings.
     unsafe {
         let level = pg_sys::NewGUCNestLevel();
         for (name, value) in settings {
@@ -50,7 +126,7 @@ pub fn with_settings<T>(settings: &[(&CStr, &CStr)], body: impl FnOnce() -> T) -
             );
         }
         let result = body();
-        pg_sys::AtEOXact_GUC(true, level);
+        pg_sys::AtEOXact_GUC(false, level);
         result
     }
 }

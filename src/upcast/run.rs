@@ -96,7 +96,7 @@ impl Prepared<'_> {
         let event = self.event_type.make(&mut before)?;
         self.at.at(position, position);
         let answer = self.at.tell(|| {
-            rights::with_path(&self.step.path, || {
+            rights::for_functions(&self.step.path, "", || {
                 self.callable.call_read_only([Some(event)])
             })
         });

@@ -192,7 +192,7 @@ impl<'a> Batch<'a> {
         let at = self.projection.whereabouts("key");
         let scratch = Scratch::new();
         at.tell(|| {
-            rights::with_path(&self.projection.path, || {
+            rights::for_functions(&self.projection.path, &self.projection.partition, || {
                 key.prepare().often(|key| {
                     for item in items {
                         at.at(item.position, item.position);
@@ -240,7 +240,7 @@ impl<'a> Batch<'a> {
         let at = self.projection.whereabouts("evolve function");
         let scratch = Scratch::new();
         at.tell(|| {
-            rights::with_path(&self.projection.path, || {
+            rights::for_functions(&self.projection.path, &self.projection.partition, || {
                 evolve.prepare().often(|evolve| {
                     for (item, ids) in items.iter().zip(ids) {
                         pgrx::check_for_interrupts!();

@@ -1,0 +1,138 @@
+-- Nobody lends his rights to those whose code runs in his calls: not to triggers of admins, not to what a function leaves for the transaction's end, or in the session. And no caller has a say in what others' functions make.
+-- Fails without `refuse_triggers` in erasing and emptying, without the restricted operation of `as_role`, where settings stay behind, and where `for_functions` leaves partition and forms to the session.
+CREATE ROLE regress_en57_owner;
+CREATE ROLE regress_en57_reader;
+SELECT en57_create_partition('acme'), en57_create_partition('secret');
+SELECT en57_grant('regress_en57_owner', 'admin', 'acme'), en57_grant('regress_en57_reader', 'writer', 'acme');
+CREATE SCHEMA theirs AUTHORIZATION regress_en57_owner;
+GRANT TEMPORARY ON DATABASE en57_regress TO regress_en57_owner;
+CREATE TABLE public.ran (who text);
+GRANT ALL ON public.ran TO PUBLIC;
+
+SET ROLE regress_en57_owner;
+SET search_path = theirs, public;
+CREATE FUNCTION up() RETURNS int LANGUAGE sql AS $$ INSERT INTO public.ran VALUES (current_user); SELECT 1 $$;
+CREATE FUNCTION up_trigger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM theirs.up(); RETURN NULL; END $$;
+
+-- triggers on the log: neither by a name as en57's own have, nor row by row
+CREATE TRIGGER en57_z AFTER UPDATE ON en57.events_acme FOR EACH STATEMENT EXECUTE FUNCTION up_trigger();
+CREATE TRIGGER en57_y BEFORE TRUNCATE ON en57.events_acme FOR EACH STATEMENT EXECUTE FUNCTION up_trigger();
+RESET ROLE;
+SELECT position FROM en57_append('{"type": "a", "tags": ["a"], "data": 1}', partition => 'acme');
+SET ROLE regress_en57_owner;
+SELECT en57_erase('{}', 'request 1', 'acme');
+RESET ROLE;
+SELECT en57_truncate('acme');
+ALTER TABLE en57.events_acme DISABLE TRIGGER en57_z, DISABLE TRIGGER en57_y;
+DROP TRIGGER en57_z ON en57.events_acme;
+DROP TRIGGER en57_y ON en57.events_acme;
+SELECT en57_erase('{}', 'request 1', 'acme');
+-- one that PostgreSQL has made for a foreign key is no obstacle
+CREATE TABLE refers (position bigint REFERENCES en57.events_acme (position));
+SELECT position FROM en57_append('{"type": "a", "tags": ["a"], "data": 2}', partition => 'acme');
+SELECT en57_erase('{}', 'request 2', 'acme');
+DROP TABLE refers;
+SELECT en57_truncate('acme');
+SELECT * FROM ran;
+
+-- what would run at the end of the appender's transaction
+SET ROLE regress_en57_owner;
+CREATE TABLE later (n int);
+CREATE CONSTRAINT TRIGGER late AFTER INSERT ON later DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION up_trigger();
+CREATE FUNCTION handle(e en57_event) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+    CASE e.type
+        WHEN 'holds' THEN EXECUTE 'DECLARE c CURSOR WITH HOLD FOR SELECT theirs.up()';
+        WHEN 'defers' THEN INSERT INTO theirs.later VALUES (1);
+        WHEN 'makes' THEN CREATE TEMPORARY TABLE made (n int);
+        WHEN 'sets' THEN PERFORM set_config('search_path', 'theirs, pg_catalog', false), set_config('work_mem', '64kB', true);
+    END CASE;
+END $$;
+SELECT en57_create_projection('handles', '{}', 'handle(en57_event)', partition => 'acme');
+RESET ROLE;
+SELECT en57_append('{"type": "holds"}', partition => 'acme');
+SELECT en57_append('{"type": "defers"}', partition => 'acme');
+SELECT en57_append('{"type": "makes"}', partition => 'acme');
+SET search_path = public;
+SET work_mem = '4MB';
+SELECT outcome FROM en57_append('{"type": "sets"}', partition => 'acme');
+BEGIN;
+SELECT outcome FROM en57_append('{"type": "sets"}', partition => 'acme');
+SHOW work_mem;
+SHOW search_path;
+COMMIT;
+SHOW search_path;
+-- with his own rights the owner may do all of it, and so may a superuser's function
+SET ROLE regress_en57_owner;
+SELECT outcome FROM en57_append('[{"type": "holds"}, {"type": "defers"}, {"type": "makes"}]', partition => 'acme');
+SELECT en57_drop_projection('handles');
+RESET ROLE;
+DROP TABLE pg_temp.made;
+CLOSE c;
+ALTER FUNCTION theirs.handle(en57_event) OWNER TO postgres;
+SELECT en57_truncate('acme');
+SELECT en57_create_projection('handles', '{}', 'theirs.handle(en57_event)', partition => 'acme');
+SET ROLE regress_en57_reader;
+SELECT outcome FROM en57_append('{"type": "makes"}', partition => 'acme');
+RESET ROLE;
+SELECT tableowner FROM pg_tables WHERE tablename = 'made';
+SELECT en57_drop_projection('handles');
+SELECT DISTINCT who FROM ran;
+-- an invariant's functions, a decider's, and a table of documents
+SET ROLE regress_en57_owner;
+SET search_path = theirs, public;
+CREATE FUNCTION evolve(state jsonb, e en57_event) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'DECLARE d CURSOR WITH HOLD FOR SELECT theirs.up()'; RETURN '1'; END $$;
+CREATE FUNCTION fine(state jsonb) RETURNS text LANGUAGE sql AS 'SELECT NULL::text';
+SELECT en57_create_invariant('holding', '{}', 'tag:i:', 'evolve(jsonb,en57_event)', 'fine(jsonb)', partition => 'acme');
+RESET ROLE;
+SELECT en57_append('{"type": "a", "tags": ["i:1"]}', partition => 'acme');
+SELECT en57_drop_invariant('holding');
+SET ROLE regress_en57_owner;
+CREATE OR REPLACE FUNCTION evolve(state jsonb, e en57_event) RETURNS jsonb LANGUAGE sql AS $$ SELECT e.data $$;
+SELECT en57_create_document_projection('docs', '{}', 'tag:d:', 'evolve(jsonb,en57_event)', partition => 'acme');
+CREATE CONSTRAINT TRIGGER late AFTER INSERT ON docs DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION up_trigger();
+RESET ROLE;
+SELECT en57_append('{"type": "a", "tags": ["d:1"], "data": 1}', partition => 'acme');
+SELECT en57_drop_projection('docs');
+
+-- where a function appends and reads is not the caller's choice
+SET search_path = public;
+SELECT position > 0 AS appended FROM en57_append('[{"type": "hidden"}, {"type": "hidden"}]', partition => 'secret');
+CREATE FUNCTION derive(e en57_event) RETURNS void LANGUAGE sql AS $$ SELECT en57_append(jsonb_build_object('type', 'derived', 'data', en57_count('{"types": ["hidden"]}'))) $$;
+SELECT en57_create_projection('derives', '{"types": ["order"]}', 'derive(en57_event)', partition => 'acme');
+CREATE FUNCTION all_of(command jsonb) RETURNS en57_query LANGUAGE sql AS $$ SELECT en57_query(types => '{decided}') $$;
+CREATE FUNCTION nothing(state jsonb, e en57_event) RETURNS jsonb LANGUAGE sql AS 'SELECT state';
+CREATE FUNCTION count_them(command jsonb, state jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT jsonb_build_object('type', 'decided', 'data', en57_count('{"types": ["hidden"]}')) $$;
+SELECT en57_create_decider('counts', 'all_of(jsonb)', 'nothing(jsonb,en57_event)', 'count_them(jsonb,jsonb)');
+SET ROLE regress_en57_reader;
+SET en57.partition = 'secret';
+SELECT outcome FROM en57_append('{"type": "order"}', partition => 'acme');
+SELECT outcome FROM en57_decide('counts', '{}', 'acme');
+SELECT en57_try('counts', '[]', '{}');
+SHOW en57.partition;
+RESET en57.partition;
+SELECT type, data FROM en57_read('{"types": ["derived", "decided"]}', partition => 'acme');
+RESET ROLE;
+SELECT count(*) FROM en57_read('{"types": ["derived", "decided"]}', partition => '*');
+SELECT en57_drop_projection('derives');
+
+-- nor the form of values: what is kept is the same for everybody
+CREATE FUNCTION sum_up(state jsonb, e en57_event) RETURNS jsonb LANGUAGE sql AS $$ SELECT jsonb_build_object('sum', coalesce((state->>'sum')::float8, 0) + (e.data->>'amount')::float8,
+    'at', e.occurred_at, 'day', e.occurred_at::date::text, 'for', interval '1 day 2 hours'::text, 'bytes', '\xff'::bytea::text) $$;
+SELECT en57_create_fold('sums', 'sum_up(jsonb,en57_event)', snapshot_every => 1);
+SELECT outcome FROM en57_append('[{"type": "paid", "tags": ["acc:1"], "data": {"amount": 1254.56}, "occurred_at": "2026-01-01T23:30Z"}, {"type": "paid", "tags": ["acc:1"], "data": {"amount": 1300.11}, "occurred_at": "2026-01-01T23:30Z"}]', partition => 'acme');
+SET ROLE regress_en57_reader;
+SET en57.partition = 'acme';
+SET extra_float_digits = -13;
+SET timezone = 'Asia/Tokyo';
+SET datestyle = 'German';
+SET intervalstyle = 'iso_8601';
+SET bytea_output = 'escape';
+SET standard_conforming_strings = off;
+SELECT state FROM en57_state('sums', '{"tags": ["acc:1"]}');
+SELECT state FROM en57_fold('{"tags": ["acc:1"]}', 'sum_up(jsonb,en57_event)');
+SELECT name, setting FROM pg_settings WHERE name IN ('TimeZone', 'DateStyle', 'IntervalStyle', 'extra_float_digits', 'bytea_output', 'standard_conforming_strings') ORDER BY name;
+RESET ALL;
+RESET ROLE;
+SET en57.partition = 'acme';
+SELECT state FROM en57_state('sums', '{"tags": ["acc:1"]}');
+SELECT count(*) FROM en57.snapshots;
