@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use crate::dcb::partition::ALL;
+use crate::dcb::partition::{ALL, DEFAULT};
 
 use super::settings;
 
@@ -38,7 +38,8 @@ pub fn as_role<T>(role: Oid, body: impl FnOnce() -> T) -> T {
 /// Runs what calls functions of users: they see the search path of who has made the definition, the partition that
 /// it is about, and values in one form, whatever the session has set: what they make is kept, and others see it.
 pub fn for_functions<T>(path: &CStr, partition: &str, body: impl FnOnce() -> T) -> T {
-    let wanted = super::guard::text(if partition == ALL { "" } else { partition });
+    let is_default = [DEFAULT, ALL].contains(&partition);
+    let wanted = super::guard::text(if is_default { "" } else { partition });
     let mut settings: Vec<(&CStr, &CStr)> = Vec::with_capacity(4);
     settings.push((c"search_path", path));
     if settings::partition().unwrap_or_default() != wanted {
