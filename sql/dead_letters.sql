@@ -132,6 +132,6 @@ REVOKE EXECUTE ON FUNCTION
     en57.lock_subscription(integer, boolean, boolean), en57.lock_shard(integer, integer, boolean),
     en57.note_polled(integer, integer, bigint), en57.polled(integer, integer), en57.redeem(bigint),
     en57.owned(bigint, text), en57.owned_alone(bigint, text), en57.split_subscription(integer, integer, bigint),
-    en57.check_shards(en57.subscriptions, integer), en57.check_token(text, integer, bigint, bigint),
+    en57.check_shards(en57.subscriptions, integer), en57.demand_shards(en57.subscriptions), en57.check_token(text, integer, bigint, bigint),
     en57.answering(bigint, text, integer, integer, bigint)
     FROM PUBLIC;

@@ -35,7 +35,7 @@ CREATE FUNCTION en57_erase(query en57_query, reason text, partition text DEFAULT
 COMMENT ON FUNCTION en57_erase(en57_query, text, text) IS
     'takes data and meta away from the events that match, and from what was made of them; returns how many were erased';
 
-CREATE VIEW en57_erasures AS
+CREATE VIEW en57_erasures WITH (security_barrier) AS
 SELECT e.number, e.partition, e.query, e.reason, e.erased_by, e.erased_at, e.events, e.documents, e.positions
 FROM en57.erasures e
 WHERE en57.is_readable(e.partition);

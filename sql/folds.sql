@@ -115,7 +115,7 @@ FROM en57.folds f
 WHERE f.decide IS NULL;
 COMMENT ON VIEW en57_folds IS 'the named folds';
 
-CREATE VIEW en57_snapshots AS
+CREATE VIEW en57_snapshots WITH (security_barrier) AS
 SELECT f.name, en57.partition_of(s.partition::pg_catalog.regclass) AS partition, s.query, s."position",
     pg_catalog.pg_column_size(s.state) AS bytes, s.taken_at
 FROM en57.snapshots s JOIN en57.folds f ON f.number OPERATOR(pg_catalog.=) s.fold

@@ -89,7 +89,7 @@ CREATE FUNCTION en57_enable_invariant(name text, validate boolean DEFAULT true) 
 COMMENT ON FUNCTION en57_enable_invariant(text, boolean) IS
     'lets appends be checked again, if the invariant holds of what is stored';
 
-CREATE VIEW en57_invariants AS
+CREATE VIEW en57_invariants WITH (security_barrier) AS
 SELECT i.name, i.partition, i.query, i.key, i.evolve, i.check_function, i.initial, i.is_enabled, i.created_at
 FROM en57.invariants i
 WHERE en57.is_readable(i.partition);

@@ -43,6 +43,9 @@ BEGIN
     END IF;
     PERFORM en57.check_shards(s, shards);
     SELECT t.* INTO r FROM en57.subscription_shards t WHERE t.subscription = s.id AND t.shard = hold_shard.shard;
+    IF NOT FOUND THEN
+        PERFORM en57.demand_shards(s);
+    END IF;
     IF token IS NOT NULL THEN
         PERFORM en57.check_token(name, shard, r.token, token);
     ELSIF r.holder <> mine AND r.lease_until > clock_timestamp() THEN
@@ -210,6 +213,11 @@ CREATE FUNCTION en57.hold_back(ticket bigint, name text, shard integer, position
 DECLARE
     s en57.subscriptions := en57.owned(ticket, name);
 BEGIN
+    -- Changes nothing, but whoever drops the subscription without seeing these letters fails here; or this does.
+    UPDATE en57.subscription_shards t SET delivered = t.delivered WHERE t.subscription = s.id AND t.shard = hold_back.shard;
+    IF NOT FOUND THEN
+        RAISE 'there is no shard % of subscription "%"', shard, name USING ERRCODE = 'undefined_object';
+    END IF;
     INSERT INTO en57.dead_letters (subscription, "position", shard, key, state, held, attempts)
     SELECT s.id, h."position", shard, h.key, 'parked', true, 0 FROM unnest(positions, keys) AS h ("position", key)
     ON CONFLICT DO NOTHING;
@@ -338,6 +346,9 @@ BEGIN
     END IF;
     PERFORM en57.check_shards(s, shards);
     SELECT t.* INTO r FROM en57.subscription_shards t WHERE t.subscription = s.id AND t.shard = take_lease.shard;
+    IF NOT FOUND THEN
+        PERFORM en57.demand_shards(s);
+    END IF;
     IF token IS NOT NULL THEN
         PERFORM en57.check_token(name, shard, r.token, token);
         mine := coalesce(holder, r.holder, en57.session());
@@ -413,6 +424,9 @@ BEGIN
     END IF;
     PERFORM en57.check_shards(s, shards);
     SELECT t.* INTO r FROM en57.subscription_shards t WHERE t.subscription = s.id AND t.shard = answering.shard;
+    IF NOT FOUND THEN
+        PERFORM en57.demand_shards(s);
+    END IF;
     in_transaction := false;
     IF token IS NOT NULL THEN
         PERFORM en57.check_token(name, shard, r.token, token);

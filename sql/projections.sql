@@ -157,7 +157,7 @@ CREATE FUNCTION en57.is_readable(partition text) RETURNS boolean
     AS 'MODULE_PATHNAME', 'en57_is_readable' LANGUAGE c STABLE STRICT;
 COMMENT ON FUNCTION en57.is_readable(text) IS 'whether the caller may read the events of a partition';
 
-CREATE VIEW en57_projections AS
+CREATE VIEW en57_projections WITH (security_barrier) AS
 SELECT p.name,
     CASE WHEN p.document_table IS NULL THEN 'handler' ELSE 'documents' END AS kind,
     p.mode,

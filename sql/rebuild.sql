@@ -98,7 +98,7 @@ CREATE FUNCTION en57_cancel_rebuild(name text) RETURNS boolean
 COMMENT ON FUNCTION en57_cancel_rebuild(text) IS
     'gives up the rebuild of a projection, whose live documents stay; whether there was one';
 
-CREATE VIEW en57_stat_progress_rebuild AS
+CREATE VIEW en57_stat_progress_rebuild WITH (security_barrier) AS
 SELECT r.projection AS name,
     p.partition,
     r.phase,

@@ -24,9 +24,12 @@ COMMENT ON COLUMN en57.subscriptions.hold_key IS 'whether events of a dead lette
 COMMENT ON COLUMN en57.subscriptions.shards IS 'number of shards; NULL before the first poll, which decides it';
 COMMENT ON COLUMN en57.subscriptions.drain_to IS 'while the number of shards is to change: where all of them must arrive';
 
+-- The tables have no foreign keys to each other: a parallel pg_restore fills a table that refers to another one before
+-- that, and the members of an extension get their keys before any rows. What keeps shards and dead letters to their
+-- subscription is said in docs/ARCHITECTURE.md; en57_check() looks whether it did.
 -- A row is updated at every acknowledgement: there is room beside it for the next version.
 CREATE TABLE en57.subscription_shards (
-    subscription integer REFERENCES en57.subscriptions ON DELETE CASCADE,
+    subscription integer,
     shard integer,
     "position" bigint NOT NULL,
     delivered bigint NOT NULL,
@@ -47,7 +50,7 @@ COMMENT ON COLUMN en57.subscription_shards.token IS 'number of the lease; it gro
 COMMENT ON COLUMN en57.subscription_shards.lease IS 'length of a lease that en57_lease has given; NULL: it ends when all is acknowledged';
 
 CREATE TABLE en57.dead_letters (
-    subscription integer REFERENCES en57.subscriptions ON DELETE CASCADE,
+    subscription integer,
     "position" bigint,
     shard integer NOT NULL,
     key text COLLATE "C" NOT NULL,
@@ -189,6 +192,22 @@ END
 $$;
 COMMENT ON FUNCTION en57.owned_alone(bigint, text) IS 'the same, locked exclusively';
 
+-- Shards that are missing were lost by other hands than en57's: by a restore that failed, or a DELETE.
+CREATE FUNCTION en57.demand_shards(s en57.subscriptions) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    there integer := (SELECT count(*) FROM en57.subscription_shards t
+                       WHERE t.subscription = s.id AND t.shard < coalesce(s.shards, 1));
+BEGIN
+    IF there <> coalesce(s.shards, 1) THEN
+        RAISE 'subscription "%" has lost its position', s.name USING ERRCODE = 'object_not_in_prerequisite_state',
+            DETAIL = format('Of %s shards en57.subscription_shards has %s.', coalesce(s.shards, 1), there),
+            HINT = 'Restore that table from the dump. Or drop the subscription and create it again, with the position from which to go on as start.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION en57.demand_shards(en57.subscriptions) IS 'refuses a subscription whose shards are not there';
+
 ------------------------------------------------------------------------------------------------------
 -- Creating, dropping, resetting
 ------------------------------------------------------------------------------------------------------
@@ -268,6 +287,9 @@ CREATE FUNCTION en57.remove_subscription(ticket bigint, name text) RETURNS void
 DECLARE
     s en57.subscriptions := en57.owned_alone(ticket, name);
 BEGIN
+    -- Whoever adds a dead letter changes its shard: so they come first. A transaction that does not see the letter fails there.
+    DELETE FROM en57.subscription_shards t WHERE t.subscription = s.id;
+    DELETE FROM en57.dead_letters t WHERE t.subscription = s.id;
     DELETE FROM en57.subscriptions t WHERE t.id = s.id;
 END
 $$;
@@ -286,6 +308,7 @@ CREATE FUNCTION en57.move_subscription(ticket bigint, name text, "position" bigi
 DECLARE
     s en57.subscriptions := en57.owned_alone(ticket, name);
 BEGIN
+    PERFORM en57.demand_shards(s);
     UPDATE en57.subscriptions t SET drain_to = NULL WHERE t.id = s.id AND t.drain_to IS NOT NULL;
     UPDATE en57.subscription_shards t
        SET "position" = move_subscription."position", delivered = move_subscription."position", token = t.token + 1, holder = NULL, lease = NULL,
@@ -351,6 +374,7 @@ DECLARE
     s en57.subscriptions := en57.owned(ticket, name);
 BEGIN
     IF s.shards IS NULL AND en57.lock_subscription(s.id, true, true) THEN
+        PERFORM en57.demand_shards(t) FROM en57.subscriptions t WHERE t.id = s.id;
         PERFORM en57.split_subscription(s.id, shards, r."position")
            FROM en57.subscription_shards r JOIN en57.subscriptions t ON t.id = r.subscription
           WHERE t.id = s.id AND t.shards IS NULL;
@@ -365,6 +389,7 @@ CREATE FUNCTION en57.begin_reshard(ticket bigint, name text, shards integer, OUT
 DECLARE
     s en57.subscriptions := en57.owned_alone(ticket, name);
 BEGIN
+    PERFORM en57.demand_shards(s);
     -- What is given out under a lease may still be acknowledged.
     SELECT coalesce(s.drain_to, max(greatest(t."position", CASE WHEN t.holder IS NOT NULL THEN t.delivered END))),
            array_agg(t."position" ORDER BY t.shard)

@@ -1,10 +1,11 @@
-//! Whether tables, indexes and shared memory agree.
+//! Whether tables, indexes and shared memory agree, and what is kept beside the log.
 //!
 //! It runs beside writers. A row that is visible was committed, so all its entries are there: the table is
 //! walked first, and each row looks for its entries. An entry may belong to a row that is not committed or
 //! was undone, but never to no row at all; where it seems to, the entry is looked for again, since vacuum
 //! takes entries away before it frees the rows' places.
 
+mod kept;
 mod met;
 mod row;
 
@@ -91,7 +92,8 @@ pub fn check(partition: Option<&str>, sink: Sink) -> Result<()> {
         is_first = false;
         window = met.beyond.map(Met::from);
     }
-    check_positions(&counter, store.read_ceiling(), largest, sink)
+    check_positions(&counter, store.read_ceiling(), largest, sink)?;
+    kept::check(partition.filter(|name| *name != ALL), sink)
 }
 
 fn unusable(partition: &str, error: Error) -> Finding {

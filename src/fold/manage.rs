@@ -78,31 +78,35 @@ pub fn create(request: &Request) -> Result<()> {
         request.event_type,
         request.initial.is_some(),
     )?;
-    evolve.demand_ownership(&because)?;
+    evolve.demand_definable(&because)?;
     let mut functions = [None, None];
     if let Some(decider) = &request.decider {
         if let Some(schema) = decider.command_schema {
             Schema::compile(json::text(schema)?, "command_schema")?;
         }
         let (query, decide) = decider_functions(decider, request.query_type)?;
-        query.demand_ownership(&because)?;
-        decide.demand_ownership(&because)?;
+        query.demand_definable(&because)?;
+        decide.demand_definable(&because)?;
         if decide.strict && request.initial.is_none() {
             return Err(invalid("decide must not be STRICT where initial is NULL")
                 .detail("It would not be called for the first command: the state is NULL then."));
         }
         functions = [Some(query.name()), Some(decide.name())];
     }
-    let old = lock(name)?;
-    if let Some(old) = &old {
-        if !request.or_replace || old.decider.is_some() != request.decider.is_some() {
-            let message = format!("{} \"{name}\" exists already", old.kind());
-            return Err(Error::new(SqlState::DuplicateObject, message));
+    loop {
+        let old = lock(name)?;
+        if let Some(old) = &old {
+            if !request.or_replace || old.decider.is_some() != request.decider.is_some() {
+                let message = format!("{} \"{name}\" exists already", old.kind());
+                return Err(Error::new(SqlState::DuplicateObject, message));
+            }
+            demand_administration(old)?;
         }
-        demand_administration(old)?;
+        if store(request, name, &evolve, &functions, old.is_some())? {
+            return old.map_or(Ok(()), |old| snapshot::forget_fold(old.number).map(drop));
+        }
+        // Somebody else has made one meanwhile: whether it may be redefined is to be asked.
     }
-    store(request, name, &evolve, functions)?;
-    old.map_or(Ok(()), |old| snapshot::forget_fold(old.number).map(drop))
 }
 
 fn decider_functions(decider: &RequestedDecider, query_type: Oid) -> Result<(Function, Function)> {
@@ -119,12 +123,14 @@ fn decider_functions(decider: &RequestedDecider, query_type: Oid) -> Result<(Fun
     Ok((query, decide))
 }
 
+/// Stores a new definition, or in place of an old one; returns whether it could.
 fn store(
     request: &Request,
     name: &str,
     evolve: &Function,
-    [query, decide]: [Option<String>; 2],
-) -> Result<()> {
+    [query, decide]: &[Option<String>; 2],
+    is_known: bool,
+) -> Result<bool> {
     let text = |t: &str| Some(fmgr::make_varlena(t.as_bytes()));
     let path = rights::path_of_caller();
     let every = request.snapshot_every.map(|n| Datum::from(i64::from(n)));
@@ -139,18 +145,18 @@ fn store(
         (Type::Jsonb, schema),
         (Type::Text, text(&path.to_string_lossy())),
     ];
-    as_keeper(|| {
-        spi::run(
-            "INSERT INTO en57.folds (name, evolve, initial, snapshot_every, query_function, decide,
-                 command_schema, search_path)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-             ON CONFLICT (name) DO UPDATE SET number = nextval('en57.fold_number'), evolve = $2, initial = $3,
-                 snapshot_every = $4, query_function = $5, decide = $6, command_schema = $7, search_path = $8,
-                 updated_at = clock_timestamp()",
-            &parameters,
-        )
-        .map(drop)
-    })
+    let sql = if is_known {
+        "UPDATE en57.folds SET number = nextval('en57.fold_number'), evolve = $2, initial = $3,
+             snapshot_every = $4::integer, query_function = $5, decide = $6, command_schema = $7, search_path = $8,
+             updated_at = clock_timestamp()
+         WHERE name = $1 RETURNING 1"
+    } else {
+        "INSERT INTO en57.folds (name, evolve, initial, snapshot_every, query_function, decide,
+             command_schema, search_path)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         ON CONFLICT (name) DO NOTHING RETURNING 1"
+    };
+    as_keeper(|| spi::run(sql, &parameters).map(|rows| !rows.is_empty()))
 }
 
 /// The definition of a name, kept from others until the end of the transaction; `None` where there is none.

@@ -105,13 +105,13 @@ pub fn create(request: &Request) -> Result<()> {
 fn functions_of(request: &Request) -> Result<(String, String)> {
     let evolve = required(request.evolve, "evolve")?;
     let evolve = evolve::check(evolve, request.event_type, request.initial.is_some())?;
-    evolve.demand_ownership(BECAUSE)?;
+    evolve.demand_definable(BECAUSE)?;
     let (check, argument) = (request.check, "check_function");
     let form = "(jsonb) returning text";
     let check = Function::of_form(required(check, argument)?, argument, form, |f| {
         f.arguments == [tuple::JSONB] && f.result == tuple::TEXT
     })?;
-    check.demand_ownership(BECAUSE)?;
+    check.demand_definable(BECAUSE)?;
     Ok((evolve.name(), check.name()))
 }
 

@@ -159,7 +159,7 @@ fn check<'a>(request: &Request<'a>) -> Result<Checked<'a>> {
             initial,
         } => {
             let function = evolve::check(required(evolve, "evolve")?, event, initial.is_some())?;
-            function.demand_ownership(BECAUSE)?;
+            function.demand_definable(BECAUSE)?;
             checked.function = function.name();
             checked.initial = initial;
             match key_function {
@@ -196,7 +196,7 @@ fn function(
     fits: impl FnOnce(&Function) -> bool,
 ) -> Result<Function> {
     let function = Function::of_form(oid, role, form, fits)?;
-    function.demand_ownership(BECAUSE)?;
+    function.demand_definable(BECAUSE)?;
     Ok(function)
 }
 

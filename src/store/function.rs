@@ -105,11 +105,20 @@ impl Function {
         Ok(function)
     }
 
-    /// Makes sure that the caller may have it run with its owner's rights; `because` is the DETAIL.
+    /// Makes sure that the caller may put it into a definition, which outlives the session and has it run with its
+    /// owner's rights; `because` is the DETAIL.
     ///
     /// # Errors
-    /// 42501.
-    pub fn demand_ownership(&self, because: &str) -> Result<()> {
+    /// 42501; 22023 where it is temporary.
+    pub fn demand_definable(&self, because: &str) -> Result<()> {
+        if rights::is_temporary(self.oid) {
+            return Err(Error::new(
+                SqlState::InvalidParameter,
+                format!("function {} is temporary", self.name()),
+            )
+            .detail("It is gone when this session ends, and no other session can call it.")
+            .hint("Create it in another schema than pg_temp."));
+        }
         if rights::has_rights_of(self.owner) {
             return Ok(());
         }
@@ -134,14 +143,14 @@ impl Function {
         ))
     }
 
-    /// Its name with schema and argument types, quoted: found again after a dump was restored.
+    /// Its name with schema and argument types, quoted where they must be: found again after a dump was restored.
     pub fn name(&self) -> String {
         // SAFETY: the result is NUL-terminated and copied at once.
-        unsafe {
+        rights::quoted_as_needed(|| unsafe {
             CStr::from_ptr(pg_sys::format_procedure_qualified(self.oid))
                 .to_string_lossy()
                 .into_owned()
-        }
+        })
     }
 
     /// Whether it is still there.

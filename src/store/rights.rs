@@ -132,6 +132,15 @@ pub fn with_settings<T>(settings: &[(&CStr, &CStr)], body: impl FnOnce() -> T) -
     }
 }
 
+/// Runs what writes names down that are to be kept: quoted where they must be, whatever the session has set.
+pub fn quoted_as_needed<T>(body: impl FnOnce() -> T) -> T {
+    // SAFETY: reads the backend's state.
+    if !unsafe { pg_sys::quote_all_identifiers } {
+        return body();
+    }
+    with_settings(&[(c"quote_all_identifiers", c"off")], body)
+}
+
 /// Sets a setting until the end of the transaction.
 pub fn set_local(name: &CStr, value: &CStr) {
     // SAFETY: as SET LOCAL does it; the texts are copied.
@@ -201,6 +210,12 @@ pub fn has_rights_of(role: Oid) -> bool {
     unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), role) }
 }
 
+/// Whether a function is in a temporary schema, so that it goes when a session ends and nobody else can call it.
+pub fn is_temporary(function: Oid) -> bool {
+    // SAFETY: lookups in the system caches; a function that is gone has no schema.
+    unsafe { pg_sys::isAnyTempNamespace(pg_sys::get_func_namespace(function)) }
+}
+
 /// Whether the caller may call a function.
 pub fn may_execute(function: Oid) -> bool {
     // SAFETY: a lookup in the system caches.
@@ -217,6 +232,10 @@ pub fn may_execute(function: Oid) -> bool {
 /// The schemas that the caller's bare names are looked up in, as a search path: temporary ones last, so that
 /// nobody's temporary table stands before the one that was meant.
 pub fn path_of_caller() -> CString {
+    quoted_as_needed(written_path)
+}
+
+fn written_path() -> CString {
     // SAFETY: the list is a fresh one of oids in the current memory context; names are copied at once.
     unsafe {
         let list = pg_sys::fetch_search_path(false);

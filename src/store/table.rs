@@ -2,14 +2,14 @@
 
 use std::ffi::CStr;
 
-use pgrx::pg_sys::{self, Datum, HeapTuple, Oid, Relation};
+use pgrx::pg_sys::{self, HeapTuple, Oid, Relation};
 
 use crate::dcb::error::{Error, Result, SqlState};
 
-use super::{event, fmgr};
+use super::event;
 
-/// The predicate of the index that lists the streams, as PostgreSQL writes it.
-const FIRST_OF_STREAM: &str = "(stream_version = 1)";
+/// The operators of `stream_version = 1`: bigint with integer, as it is written, and bigint with bigint.
+const EQUALS: [u32; 2] = [416, 410];
 
 /// What an index is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -338,17 +338,18 @@ impl Index {
                 && (*form).indnatts == 1
                 && (*(*self.relation).rd_rel).relam == pg_sys::BTREE_AM_OID;
             let predicate = self.predicate();
+            let is_whole = predicate.is_null();
             let role = if (*(*self.relation).rd_rel).relam == key_index_am {
                 IndexRole::Keys
             } else if !unique {
                 IndexRole::Other
-            } else if first == event::Column::Position.attribute() && predicate.is_none() {
+            } else if first == event::Column::Position.attribute() && is_whole {
                 IndexRole::Position
-            } else if first == event::Column::Id.attribute() && predicate.is_none() {
+            } else if first == event::Column::Id.attribute() && is_whole {
                 IndexRole::Id
             } else if first == event::Column::Stream.attribute()
                 && *(*self.relation).rd_indcollation == pg_sys::C_COLLATION_OID
-                && predicate.as_deref() == Some(FIRST_OF_STREAM)
+                && is_first_of_stream(predicate)
             {
                 IndexRole::Stream
             } else {
@@ -358,28 +359,62 @@ impl Index {
         }
     }
 
-    /// What restricts the rows of a partial index, as PostgreSQL writes it.
-    fn predicate(&self) -> Option<String> {
-        // SAFETY: the index is open; its row of pg_index stays as long, and pg_get_expr takes the stored
-        // form and the table that it is about.
-        unsafe {
-            let mut whole = false;
-            let stored = pg_sys::SysCacheGetAttr(
-                pg_sys::SysCacheIdentifier::INDEXRELID as i32,
-                (*self.relation).rd_indextuple,
-                pg_sys::Anum_pg_index_indpred as _,
-                &mut whole,
-            );
-            if whole {
-                return None;
-            }
-            let table = Datum::from((*(*self.relation).rd_index).indrelid);
-            let text = pgrx::direct_function_call_as_datum(
-                pg_sys::pg_get_expr,
-                &[Some(stored), Some(table)],
-            )?;
-            fmgr::text(text).ok().map(str::to_owned)
+    /// What restricts the rows of a partial index: conditions that all hold; null where it has all rows. Their form
+    /// depends on no setting, as their text would.
+    fn predicate(&self) -> *mut pg_sys::List {
+        // SAFETY: the index is open; the list is a copy in the current memory context.
+        unsafe { pg_sys::RelationGetIndexPredicate(self.relation) }
+    }
+}
+
+/// Whether a predicate is `stream_version = 1`.
+///
+/// # Safety
+/// It is null, or the predicate of an index on a table of events.
+unsafe fn is_first_of_stream(predicate: *mut pg_sys::List) -> bool {
+    // SAFETY: a list of nodes, each of the type that its tag says; an OpExpr's arguments are a list, too.
+    unsafe {
+        let Some(operator) = only::<pg_sys::OpExpr>(predicate, pg_sys::NodeTag::T_OpExpr) else {
+            return false;
+        };
+        let arguments = (*operator).args;
+        if !EQUALS.contains(&(*operator).opno.to_u32()) || (*arguments).length != 2 {
+            return false;
         }
+        let variable = node::<pg_sys::Var>(arguments, 0, pg_sys::NodeTag::T_Var);
+        let constant = node::<pg_sys::Const>(arguments, 1, pg_sys::NodeTag::T_Const);
+        let (Some(variable), Some(constant)) = (variable, constant) else {
+            return false;
+        };
+        (*variable).varattno == event::Column::StreamVersion.attribute()
+            && !(*constant).constisnull
+            && (*constant).constvalue.value() == 1
+    }
+}
+
+/// The only node of a list, if it is of a type.
+///
+/// # Safety
+/// The list is null, or one of nodes; the tag is that of `T`.
+unsafe fn only<T>(list: *mut pg_sys::List, tag: pg_sys::NodeTag) -> Option<*mut T> {
+    // SAFETY: as the caller has promised.
+    unsafe {
+        if list.is_null() || (*list).length != 1 {
+            return None;
+        }
+        node(list, 0, tag)
+    }
+}
+
+/// The n-th node of a list, if it is of a type.
+///
+/// # Safety
+/// The list is one of more than `n` nodes; the tag is that of `T`.
+unsafe fn node<T>(list: *mut pg_sys::List, n: usize, tag: pg_sys::NodeTag) -> Option<*mut T> {
+    // SAFETY: as the caller has promised; a node begins with its tag.
+    unsafe {
+        let node: *mut pg_sys::Node = (*(*list).elements.add(n)).ptr_value.cast();
+        ((*node).type_ == tag).then_some(node.cast())
     }
 }
 

@@ -167,11 +167,7 @@ fn checked(request: &Request) -> Result<String> {
             .detail("It is called whenever an event is read, and must change nothing.")
             .hint("Declare it IMMUTABLE, or STABLE where it looks into tables."));
     }
-    if !rights::has_rights_of(function.owner) {
-        let message = format!("must be owner of function {}", function.name());
-        return Err(Error::new(SqlState::InsufficientPrivilege, message)
-            .detail("An upcaster runs with the rights of its owner."));
-    }
+    function.demand_definable("An upcaster runs with the rights of its owner.")?;
     Ok(function.name())
 }
 

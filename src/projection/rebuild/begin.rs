@@ -68,12 +68,12 @@ pub fn begin(request: &Request) -> Result<Run> {
     let place = super::super::place_to_administer(Some(&found.partition))?;
     // Not while somebody drops it.
     let projection = by_name(request.name, true)?;
+    let owner = rights::owner_of(documents(&projection)?.table);
+    let owner = owner.ok_or_else(|| missing_table(&projection.name))?;
     let wanted = request.applied_to(&projection)?;
     if request.changes() {
         Access::Read.demand(place.oid)?;
-    }
-    if rights::owner_of(documents(&projection)?.table).is_none() {
-        return Err(missing_table(&projection.name));
+        request.demand_creation(&projection, owner)?;
     }
     request.way.demand_open(&projection)?;
     let run = |number| Run {
@@ -110,6 +110,33 @@ impl Request<'_> {
             || self.key_function.is_some()
     }
 
+    /// Makes sure that the caller could create the projection as it is to be, with its table: what stays runs with
+    /// another search path, and the table is written with its owner's rights.
+    fn demand_creation(&self, projection: &Projection, owner: Oid) -> Result<()> {
+        let documents = documents(projection)?;
+        if !rights::has_rights_of(owner) {
+            let table = rights::qualified_name(documents.table).unwrap_or_default();
+            return Err(Error::new(
+                SqlState::InsufficientPrivilege,
+                format!("must be owner of table {table}"),
+            )
+            .detail("A projection writes its documents with the rights of their table's owner."));
+        }
+        let name = &projection.name;
+        if self.evolve.is_none() {
+            documents
+                .evolve
+                .function(KIND, name)?
+                .demand_definable(BECAUSE)?;
+        }
+        match &documents.key {
+            Key::Function(key) if self.key.is_none() && self.key_function.is_none() => {
+                key.function(KIND, name)?.demand_definable(BECAUSE)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn applied_to(&self, projection: &Projection) -> Result<Definition> {
         let documents = documents(projection)?;
         let mut definition = Definition::of(projection, documents);
@@ -119,7 +146,7 @@ impl Request<'_> {
         let has_initial = definition.initial.is_some();
         if let Some(function) = self.evolve {
             let function = evolve::check(function, self.event_type, has_initial)?;
-            function.demand_ownership(BECAUSE)?;
+            function.demand_definable(BECAUSE)?;
             definition.handler = function.name();
         } else if documents.evolve.function(KIND, &projection.name)?.strict && !has_initial {
             return Err(invalid("evolve must not be STRICT where initial is NULL"));

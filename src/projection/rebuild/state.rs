@@ -6,7 +6,7 @@ use crate::dcb::error::Result;
 use crate::functions::Named;
 use crate::store::key_lock::{Turn, take_turn};
 use crate::store::spi::{self, Type, Values, text};
-use crate::store::{Datum, fmgr, guard};
+use crate::store::{Datum, fmgr, guard, rights};
 
 use super::super::definition::{Projection, Work, as_keeper};
 use super::super::document::{Documents, Key};
@@ -143,7 +143,8 @@ impl Definition {
 
     fn functions(&self) -> Result<Option<String>> {
         let names = [text(&self.handler), optional(self.key_function.as_deref())];
-        let rows = run(FUNCTIONS, &names)?;
+        // Sessions that quote otherwise would each begin it anew.
+        let rows = rights::quoted_as_needed(|| run(FUNCTIONS, &names))?;
         let hash = rows.first().and_then(|row| row[0]);
         hash.map(|d| fmgr::text(d).map(str::to_owned)).transpose()
     }
