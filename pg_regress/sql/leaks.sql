@@ -35,10 +35,10 @@ END
 $$;
 CREATE VIEW looks AS SELECT * FROM (VALUES
     ('en57_erasures', 'partition, reason'),
-    ('en57_snapshots', 'name, partition'),
+    ('en57_snapshots', 'partition'),
     ('en57_invariants', 'name, partition'),
     ('en57_projections', 'name, partition'),
-    ('en57_stat_progress_rebuild', 'name, partition'),
+    ('en57_stat_progress_rebuild', 'name'),
     ('en57_subscriptions', 'name, partition'),
     ('en57_dead_letters', 'subscription, error')) l (view, columns);
 GRANT SELECT ON looks TO PUBLIC;
