@@ -15,6 +15,8 @@ SELECT p.oid::regprocedure AS function, provolatile, proisstrict, proparallel FR
 ORDER BY p.proname COLLATE "C", pg_get_function_identity_arguments(p.oid) COLLATE "C";
 -- user data goes into a dump
 SELECT unnest(extconfig)::regclass FROM pg_extension WHERE extname = 'en57';
+-- in any order: no table refers to another one (should be empty)
+SELECT conrelid::regclass, conname FROM pg_constraint WHERE contype = 'f';
 DROP VIEW members;
 -- not relocatable
 ALTER EXTENSION en57 SET SCHEMA pg_catalog;

@@ -136,3 +136,6 @@ RESET ROLE;
 SET en57.partition = 'acme';
 SELECT state FROM en57_state('sums', '{"tags": ["acc:1"]}');
 SELECT count(*) FROM en57.snapshots;
+SET client_min_messages = warning;
+DROP OWNED BY regress_en57_owner, regress_en57_reader CASCADE;
+DROP ROLE regress_en57_owner, regress_en57_reader;
