@@ -150,8 +150,9 @@ impl Case {
         loop {
             let reading =
                 Reading::of_settled(self.query.clone(), &self.partition, 0, i64::MAX - 1)?;
-            let place = reading.only_partition().filter(|_| may_resume);
-            let snapshots = Snapshots::of(&self.definition, evolve, place, &self.query);
+            let snapshots = may_resume
+                .then(|| Snapshots::of(&self.definition, evolve, &reading, &self.query))
+                .flatten();
             if let Some(state) = fold::resume(
                 &self.definition,
                 evolve,

@@ -192,7 +192,19 @@ impl Reading {
             ..Options::default()
         };
         // By what is known now, also where reads repeat: this belongs to an append, or to a projection.
-        let definitions = upcast::known()?;
+        Self::of_settled_by(upcast::known()?, query, partition, options)
+    }
+
+    /// The same by upcasters of another moment.
+    ///
+    /// # Errors
+    /// 42704.
+    pub fn of_settled_by(
+        definitions: Rc<Definitions>,
+        query: Query,
+        partition: &str,
+        options: Options,
+    ) -> Result<Self> {
         let called = definitions.chains().concern(&query);
         Ok(Self {
             sought: Sought::by(query, &definitions),
@@ -218,6 +230,12 @@ impl Reading {
     /// The table of the one partition that is read, `None` where it may be several.
     pub fn only_partition(&self) -> Option<Oid> {
         Some(self.places.key()).filter(|key| *key != Oid::INVALID)
+    }
+
+    /// What stands for the way in which events are read, upcast or not, as of what has been accepted of others'
+    /// changes.
+    pub fn generation(&self) -> i64 {
+        self.upcasters.as_ref().map_or(0, |d| d.generation())
     }
 
     /// What this reader sees.

@@ -86,8 +86,9 @@ pub fn state(name: Option<&str>, query: Option<Query>, partition: Option<&str>) 
         let evolve = definition.function(&definition.evolve)?;
         evolve.demand_execute()?;
         let reading = Reading::start(Some(query.clone()), Options::default(), Some(&partition))?;
-        let place = reading.only_partition().filter(|_| may_resume);
-        let snapshots = Snapshots::of(&definition, evolve, place, &query);
+        let snapshots = may_resume
+            .then(|| Snapshots::of(&definition, evolve, &reading, &query))
+            .flatten();
         let position = reading.frontier();
         if let Some(state) = resume(
             &definition,
@@ -103,7 +104,7 @@ pub fn state(name: Option<&str>, query: Option<Query>, partition: Option<&str>) 
     }
 }
 
-/// Folds from the newest snapshot on, and offers a new one, which holds all up to `settled`. `None` where the
+/// Folds from the newest snapshot on, and offers a new one, which holds all up to `settled`. `None` where a
 /// function was replaced meanwhile, so that the state may be half the old one's: never without snapshots.
 ///
 /// # Errors
@@ -137,7 +138,7 @@ pub fn resume(
     at.tell(|| rights::for_functions(&definition.path, partition, || reading.each(&mut add)))?;
     let state = folding.finish();
     if let Some(snapshots) = snapshots {
-        if !snapshots.is_of_one_make() {
+        if !snapshots.is_of_one_make(&reading) {
             return Ok(None);
         }
         if last <= settled {

@@ -6,6 +6,7 @@
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
 use crate::projection::as_keeper;
+use crate::read::Reading;
 use crate::store::attempt::attempt;
 use crate::store::function::Function;
 use crate::store::guard::{self, Severity};
@@ -15,12 +16,6 @@ use crate::store::spi::{self, Type};
 use crate::store::{Datum, Oid, catalog, watch};
 
 use super::definition::Definition;
-
-/// Tells in which way reads hand out stored events: what was folded in another one is not what would be folded
-/// now. Where that cannot be known, reading will say why.
-fn generation() -> i64 {
-    crate::upcast::generation().unwrap_or_default()
-}
 
 /// The snapshots of one fold and query, in the course of one read.
 pub struct Snapshots<'d> {
@@ -32,21 +27,18 @@ pub struct Snapshots<'d> {
 }
 
 impl<'d> Snapshots<'d> {
-    /// Those of a query in a partition, before its events are read; `None` where the fold has none.
+    /// Those of what is to be read, before its events are; `None` where the fold has none.
     pub fn of(
         definition: &'d Definition,
         evolve: &'d Function,
-        partition: Option<Oid>,
+        reading: &Reading,
         query: &Query,
     ) -> Option<Self> {
-        let (every, partition) = (definition.snapshot_every?, partition?);
-        let key = Key::new(
-            definition.number,
-            partition,
-            query,
-            evolve.mark,
-            generation(),
-        );
+        let (every, partition) = (definition.snapshot_every?, reading.only_partition()?);
+        // The reading may have waited, and functions run as what they are by now.
+        watch::accept_changes();
+        let made_by = (evolve.mark, reading.generation());
+        let key = Key::new(definition.number, partition, query, made_by);
         Some(Self {
             definition,
             evolve,
@@ -64,10 +56,11 @@ impl<'d> Snapshots<'d> {
         self.key.find(upto)
     }
 
-    /// Whether the function is still what it was when the read began.
-    pub fn is_of_one_make(&self) -> bool {
+    /// Whether the function, and those that have upcast the events, are still what they were before the first event.
+    pub fn is_of_one_make(&self, reading: &Reading) -> bool {
         watch::accept_changes();
-        Function::of(self.evolve.oid).is_some_and(|now| now.mark == self.evolve.mark)
+        let now = Function::of(self.evolve.oid).map(|f| (f.mark, reading.generation()));
+        now.is_some_and(|now| self.key.is_made_by(now))
     }
 
     /// Keeps a state that holds all up to a settled position, if so many events were read for it that it is worth

@@ -13,7 +13,7 @@ use crate::store::spi::{self, Type, Values, text};
 use crate::store::states::MadeWith;
 use crate::store::watch::{self, Cache, Table};
 use crate::store::{Datum, Oid, fmgr, guard, rights};
-use crate::upcast;
+use crate::upcast::Definitions;
 
 /// What errors call it.
 pub const KIND: &str = "invariant";
@@ -148,16 +148,16 @@ impl Invariant {
         Ok(self.evolve.function(KIND, &self.name)?.arguments[1])
     }
 
-    /// What its states are made with by now, of the events in a table.
+    /// What its states are made with by now, of the events in a table that these upcasters read.
     ///
     /// # Errors
     /// 42883 where the function is gone.
-    pub fn made_with(&self, table: Oid) -> Result<MadeWith> {
+    pub fn made_with(&self, table: Oid, upcasters: &Definitions) -> Result<MadeWith> {
         let function = Function::of(self.evolve.function(KIND, &self.name)?.oid);
         let function = function.ok_or_else(|| self.evolve.missing(KIND, &self.name))?;
         Ok(MadeWith {
             mark: function.mark ^ (i64::from(table.to_u32()) << 32),
-            generation: upcast::known()?.generation(),
+            generation: upcasters.generation(),
         })
     }
 }

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::dcb::error::Result;
-use crate::read::Reading;
 use crate::store::rows::Source;
 use crate::store::scratch::Scratch;
 use crate::store::spi::{Type, text};
@@ -48,11 +47,20 @@ struct Known {
 /// N5703 where it does not; its functions' own, by unwinding.
 pub fn demand(invariant: &Invariant, table: Oid) -> Result<()> {
     let _checking = Checking::begin();
+    while !is_checked(invariant, table)? {
+        super::forget_states(invariant)?;
+    }
+    Ok(())
+}
+
+/// `false` where a function was replaced meanwhile: then the states are those of neither.
+fn is_checked(invariant: &Invariant, table: Oid) -> Result<bool> {
+    let judge = Judge::new(invariant, table)?;
     let mut existing = Existing {
         invariant,
-        judge: Judge::new(invariant)?,
+        made_with: judge.made_with(),
+        judge,
         states: States::open()?,
-        made_with: invariant.made_with(table)?,
         known: HashMap::new(),
         bytes: 0,
         has_spilled: false,
@@ -60,18 +68,14 @@ pub fn demand(invariant: &Invariant, table: Oid) -> Result<()> {
     rights::for_functions(&invariant.path, &invariant.partition, || {
         existing.fold_all()?;
         existing.check_all()
-    })
+    })?;
+    existing.judge.is_of_one_make()
 }
 
 impl Existing<'_> {
     fn fold_all(&mut self) -> Result<()> {
-        let Invariant {
-            query,
-            partition,
-            key,
-            ..
-        } = self.invariant;
-        let mut reading = Reading::of_settled(query.clone(), partition, 0, i64::MAX - 1)?;
+        let Invariant { key, .. } = self.invariant;
+        let mut reading = self.judge.all_stored()?;
         let rows = Scratch::new();
         let mut more = true;
         while more {
@@ -165,7 +169,7 @@ impl Existing<'_> {
         self.bytes = 0;
     }
 
-    fn check_all(mut self) -> Result<()> {
+    fn check_all(&mut self) -> Result<()> {
         if self.has_spilled {
             self.spill(0);
             return self.check_table();

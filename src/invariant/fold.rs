@@ -3,14 +3,16 @@
 use std::rc::Rc;
 
 use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::query::Query;
 use crate::fold::evolve::Folding;
-use crate::read::Reading;
+use crate::read::{Options, Reading};
 use crate::store::event::EVENT_COLUMNS;
 use crate::store::function::{Callable, Whereabouts};
 use crate::store::rows::Source;
 use crate::store::scratch::Scratch;
+use crate::store::states::MadeWith;
 use crate::store::tuple::{self, RowType};
-use crate::store::{Datum, fmgr};
+use crate::store::{Datum, Oid, fmgr, watch};
 use crate::upcast::{self, Definitions, Upcasters};
 
 use super::definition::{Invariant, KIND};
@@ -26,22 +28,45 @@ pub struct Judge<'i> {
     check: Callable<'i>,
     initial: Option<Datum>,
     upcasters: Rc<Definitions>,
+    /// The table of the events.
+    table: Oid,
+    made_with: MadeWith,
 }
 
 impl<'i> Judge<'i> {
-    /// Prepares the functions, in the current memory context.
+    /// Prepares the functions for the events of a table, in the current memory context.
     ///
     /// # Errors
     /// 42883 where one is gone.
-    pub fn new(invariant: &'i Invariant) -> Result<Self> {
+    pub fn new(invariant: &'i Invariant, table: Oid) -> Result<Self> {
+        watch::accept_changes();
+        let upcasters = upcast::known()?;
         Ok(Self {
+            // Before any of them is called, which may go on with what it was then.
+            made_with: invariant.made_with(table, &upcasters)?,
+            table,
             invariant,
             event_type: RowType::of(invariant.event_type()?),
             evolve: invariant.evolve.function(KIND, &invariant.name)?.prepare(),
             check: invariant.check.function(KIND, &invariant.name)?.prepare(),
             initial: invariant.initial.as_deref().map(fmgr::make_varlena),
-            upcasters: upcast::known()?,
+            upcasters,
         })
+    }
+
+    /// What states are made with.
+    pub fn made_with(&self) -> MadeWith {
+        self.made_with
+    }
+
+    /// Whether the functions are still what they were at the start, so that what was folded is of one make.
+    ///
+    /// # Errors
+    /// 42883 where evolve is gone.
+    pub fn is_of_one_make(&self) -> Result<bool> {
+        watch::accept_changes();
+        let now = self.invariant.made_with(self.table, &self.upcasters)?;
+        Ok(now == self.made_with)
     }
 
     /// A fold that begins with the initial state.
@@ -65,6 +90,23 @@ impl<'i> Judge<'i> {
         self.event_type.make(&mut columns)
     }
 
+    /// The stored events that the invariant is about.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn all_stored(&self) -> Result<Reading> {
+        self.stored(self.invariant.query.clone(), 0)
+    }
+
+    fn stored(&self, query: Query, after: i64) -> Result<Reading> {
+        let options = Options {
+            after,
+            ..Options::default()
+        };
+        let upcasters = Rc::clone(&self.upcasters);
+        Reading::of_settled_by(upcasters, query, &self.invariant.partition, options)
+    }
+
     /// Folds the stored events of an id after a position; returns how many there were.
     ///
     /// # Errors
@@ -80,7 +122,7 @@ impl<'i> Judge<'i> {
         let Some(events) = invariant.key.events_of(id, &invariant.query) else {
             return Ok(0);
         };
-        let mut reading = Reading::of_settled(events, &invariant.partition, after, i64::MAX - 1)?;
+        let mut reading = self.stored(events, after)?;
         let (rows, mut count) = (Scratch::new(), 0);
         let mut more = true;
         while more {

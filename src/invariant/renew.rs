@@ -11,7 +11,7 @@ use crate::store::event::Row;
 use crate::store::partition::Partition;
 use crate::store::scratch::Scratch;
 use crate::store::spi::{Type, text};
-use crate::store::{Datum, array, rights};
+use crate::store::{Datum, Oid, array, rights};
 use crate::upcast::{self, Sought};
 
 use super::definition::{self, Invariant, run};
@@ -76,7 +76,7 @@ impl Affected {
         let mut any = !gone.is_empty();
         for one in self.0.iter().filter(|one| !one.ids.is_empty()) {
             any |= one.forget()?;
-            attempt(|| one.demand())?.or_else(|failure| {
+            attempt(|| one.demand(place.oid))?.or_else(|failure| {
                 let name = &one.invariant.name;
                 if failure.state == "N5703" {
                     return failure.raise();
@@ -104,9 +104,9 @@ impl One {
         Ok(!gone.is_empty())
     }
 
-    fn demand(&self) -> Result<()> {
+    fn demand(&self, table: Oid) -> Result<()> {
         let _checking = Checking::begin();
-        let judge = Judge::new(&self.invariant)?;
+        let judge = Judge::new(&self.invariant, table)?;
         let scratch = Scratch::new();
         rights::for_functions(&self.invariant.path, &self.invariant.partition, || {
             for id in &self.ids {

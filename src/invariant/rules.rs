@@ -164,18 +164,24 @@ impl<'a> Rules<'a> {
         let _checking = Checking::begin();
         let (states, scratch) = (States::open()?, Scratch::new());
         for Touched { invariant, events } in &self.touched {
-            let judge = Judge::new(invariant)?;
+            let mut judge = Judge::new(invariant, batch.partition.oid)?;
             rights::for_functions(&invariant.path, &invariant.partition, || {
                 for (id, events) in events {
                     pgrx::check_for_interrupts!();
-                    let one = One {
-                        invariant,
-                        judge: &judge,
-                        id,
-                        events,
-                    };
-                    scratch.run(|| self.check_one(batch, &states, &one))?;
-                    scratch.reset();
+                    loop {
+                        let one = One {
+                            invariant,
+                            judge: &judge,
+                            id,
+                            events,
+                        };
+                        let is_checked = scratch.run(|| self.check_one(batch, &states, &one))?;
+                        scratch.reset();
+                        if is_checked {
+                            break;
+                        }
+                        judge = Judge::new(invariant, batch.partition.oid)?;
+                    }
                 }
                 Ok(())
             })?;
@@ -183,7 +189,8 @@ impl<'a> Rules<'a> {
         Ok(())
     }
 
-    fn check_one(&self, batch: &Batch, states: &States, one: &One) -> Result<()> {
+    /// `false` where a function was replaced while it ran: then the state is that of neither.
+    fn check_one(&self, batch: &Batch, states: &States, one: &One) -> Result<bool> {
         let &One {
             invariant,
             judge,
@@ -191,15 +198,12 @@ impl<'a> Rules<'a> {
             events,
         } = one;
         let kept = states.find(invariant.number, id);
-        // A function can be replaced while it runs: then the state is that of neither.
-        let (folding, since, made_with) = loop {
-            let made_with = invariant.made_with(batch.partition.oid)?;
-            let usable = kept.as_ref().filter(|k| k.made_with == made_with);
-            let (folding, since) = self.fold(batch, usable, one)?;
-            if invariant.made_with(batch.partition.oid)? == made_with {
-                break (folding, since, made_with);
-            }
-        };
+        let made_with = judge.made_with();
+        let usable = kept.as_ref().filter(|k| k.made_with == made_with);
+        let (folding, since) = self.fold(batch, usable, one)?;
+        if !judge.is_of_one_make()? {
+            return Ok(false);
+        }
         let last = events.last().copied().unwrap_or_default();
         if let Some(objection) = judge.objection(folding.state(), id)? {
             let detail = format!(
@@ -214,7 +218,7 @@ impl<'a> Rules<'a> {
             let state = Kept::new(position, folding.state(), made_with);
             states.keep(invariant.number, id, &state, kept.as_ref());
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The state after the events, from one that is kept; and how many events have come to that.

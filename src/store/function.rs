@@ -162,36 +162,6 @@ impl Function {
         }
     }
 
-    /// Its source, in whichever form it has one.
-    pub fn body(&self) -> String {
-        let columns = [
-            pg_sys::Anum_pg_proc_prosrc,
-            pg_sys::Anum_pg_proc_probin,
-            pg_sys::Anum_pg_proc_prosqlbody,
-        ];
-        // SAFETY: all three columns are texts, or of a type with a text's form; the tuple is read before it
-        // is released.
-        unsafe {
-            let cache = pg_sys::SysCacheIdentifier::PROCOID as i32;
-            let tuple = pg_sys::SearchSysCache1(cache, Datum::from(self.oid));
-            if tuple.is_null() {
-                return String::new();
-            }
-            let texts = columns.map(|column| {
-                let mut null = false;
-                let value = pg_sys::SysCacheGetAttr(cache, tuple, column as i16, &mut null);
-                let bytes = if null {
-                    &[]
-                } else {
-                    super::fmgr::varlena(value)
-                };
-                String::from_utf8_lossy(bytes).into_owned()
-            });
-            pg_sys::ReleaseSysCache(tuple);
-            texts.join("\0")
-        }
-    }
-
     /// Makes it ready to be called with its owner's rights, in the current memory context.
     pub fn prepare(&self) -> Callable<'_> {
         Callable {

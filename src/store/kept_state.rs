@@ -56,16 +56,22 @@ struct Stored {
 }
 
 impl Key {
-    /// A state by the number of the fold's definition, the partition's table, the query, and by what it is made.
-    pub fn new(fold: i64, partition: Oid, query: &Query, mark: i64, generation: i64) -> Self {
+    /// A state by the number of the fold's definition, the partition's table, the query, and by what it is made: the
+    /// function's mark, and the generation of the upcasters.
+    pub fn new(fold: i64, partition: Oid, query: &Query, made_by: (i64, i64)) -> Self {
         let query = codec::encode(query);
         Self {
             fold,
             partition,
             hash: xxh3_64(&query) as i64,
             query,
-            made_by: (mark, generation),
+            made_by,
         }
+    }
+
+    /// Whether that is what it is made by.
+    pub fn is_made_by(&self, made_by: (i64, i64)) -> bool {
+        self.made_by == made_by
     }
 
     /// The newest state that was kept up to a position.

@@ -101,7 +101,8 @@ pub fn accept_changes() {
     unsafe { pg_sys::AcceptInvalidationMessages() };
 }
 
-fn generation(table: Table) -> u64 {
+/// Counts the changes of a table of definitions and of functions, as of what has been accepted.
+pub fn generation(table: Table) -> u64 {
     WATCHED.with(|w| w[table as usize].generation.get())
 }
 

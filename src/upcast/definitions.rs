@@ -1,5 +1,6 @@
 //! The registered upcasters, as a backend remembers them.
 
+use std::cell::Cell;
 use std::ffi::CString;
 use std::rc::Rc;
 
@@ -8,7 +9,7 @@ use crate::dcb::key::{Namespace, key};
 use crate::dcb::upcast::{Chains, Form};
 use crate::store::function::Function;
 use crate::store::spi::Values;
-use crate::store::watch::{Cache, Table};
+use crate::store::watch::{self, Cache, Table};
 use crate::store::{fmgr, guard};
 
 thread_local! {
@@ -28,21 +29,12 @@ pub fn has_changed() -> bool {
     KNOWN.with(Cache::has_changed)
 }
 
-/// A number that changes whenever upcasters do, their functions' bodies included; 0 where there is none. What
-/// was made of upcast events, and is to be used again, is kept with it. It survives a dump, unless a function
-/// has a body in standard SQL.
-///
-/// # Errors
-/// 55000 where the table is missing.
-pub fn generation() -> Result<i64> {
-    Ok(super::for_readers()?.generation)
-}
-
 /// All upcasters, in the order of types and versions.
 pub struct Definitions {
     chains: Chains,
     steps: Vec<Step>,
-    generation: i64,
+    /// With the count of changes as of which it was made.
+    generation: Cell<(u64, i64)>,
 }
 
 /// One upcaster.
@@ -65,20 +57,29 @@ impl Definitions {
         steps.sort_by(|a, b| a.from.cmp(&b.from));
         let forms = steps.iter().map(|s| (s.from.clone(), s.to.clone()));
         let chains = Chains::new(forms.collect())?;
-        let generation = match steps.as_slice() {
-            [] => 0,
-            steps => key(Namespace::Document, told(steps).as_bytes()),
-        };
         Ok(Self {
             chains,
             steps,
-            generation,
+            generation: Cell::default(),
         })
     }
 
-    /// The number of [`generation`].
+    /// A number that stands for what these upcasters make of events, as of what has been accepted of others' changes;
+    /// 0 where there is none. What was made of upcast events, and is to be used again, is kept with it. It is another
+    /// one after every change of an upcaster or its function, and never comes back: a state that is half of one make
+    /// and half of another is found out by a number taken before and one taken after.
     pub fn generation(&self) -> i64 {
-        self.generation
+        let changes = watch::generation(Table::Upcasters);
+        let (as_of, known) = self.generation.get();
+        if as_of == changes {
+            return known;
+        }
+        let generation = match self.steps.as_slice() {
+            [] => 0,
+            steps => key(Namespace::Document, &told(steps)),
+        };
+        self.generation.set((changes, generation));
+        generation
     }
 
     /// Whether there is none.
@@ -103,13 +104,23 @@ impl Definitions {
     }
 }
 
-/// All that makes upcasters what they are.
-fn told(steps: &[Step]) -> String {
-    let told = steps.iter().map(|s| {
-        let body = s.function.as_ref().map(Function::body).unwrap_or_default();
-        format!("{} {} {} {:?} {body}\0", s.from, s.to, s.name, s.path)
-    });
-    told.collect()
+/// All that makes upcasters what they are. A function's mark tells one version of it from another: it has its own
+/// after CREATE OR REPLACE and after every ALTER FUNCTION.
+fn told(steps: &[Step]) -> Vec<u8> {
+    let mut told = Vec::new();
+    for step in steps {
+        let texts = [&step.from.name, &step.to.name, &step.name].map(|text| text.as_bytes());
+        for bytes in texts.into_iter().chain([step.path.as_bytes()]) {
+            told.extend_from_slice(&bytes.len().to_ne_bytes());
+            told.extend_from_slice(bytes);
+        }
+        let function = step.function.as_ref();
+        let mark = function.and_then(|f| Function::of(f.oid)).map(|f| f.mark);
+        told.extend_from_slice(&step.from.version.to_ne_bytes());
+        told.extend_from_slice(&step.to.version.to_ne_bytes());
+        told.extend_from_slice(&mark.unwrap_or_default().to_ne_bytes());
+    }
+    told
 }
 
 impl Step {

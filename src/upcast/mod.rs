@@ -8,7 +8,7 @@ mod definitions;
 mod register;
 mod run;
 
-pub use definitions::{Definitions, generation, has_changed, known};
+pub use definitions::{Definitions, has_changed, known};
 pub use register::{Request, drop, register};
 pub use run::Upcasters;
 
