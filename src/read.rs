@@ -13,6 +13,7 @@ use crate::store::partition::Access;
 use crate::store::position::Counter;
 use crate::store::rows::{ROWS_AT_ONCE, Sink, Source};
 use crate::store::scan::Range;
+use crate::store::scratch::Scratch;
 use crate::store::stat::{self, Counted};
 use crate::store::{Oid, catalog, lookup};
 use crate::upcast::{self, Definitions, Sought, Upcast, Upcasters};
@@ -314,6 +315,8 @@ impl Source for Reading {
         let tables = self.places.open(catalog::store()?, &self.sought)?;
         let definitions = self.upcasters.clone();
         let upcasters = definitions.as_ref().map(Upcasters::new);
+        // Many events may be read before the caller gives memory back: a fold reads all at once.
+        let work = upcasters.is_some().then(Scratch::new);
         let range = Range {
             after: self.options.after,
             upto,
@@ -326,11 +329,15 @@ impl Source for Reading {
                 continue;
             }
             if self.options.takes(&fetcher.row) {
-                let upcast = match &upcasters {
-                    Some(upcasters) => upcasters.row(&fetcher.row)?,
-                    None => None,
+                let upcast = match (&upcasters, &work) {
+                    (Some(upcasters), Some(work)) => work.run(|| upcasters.row(&fetcher.row))?,
+                    _ => None,
                 };
+                // It keeps nothing of the row: the next one takes its place.
                 sink(upcast.as_ref().unwrap_or(&fetcher.row))?;
+                if let Some(work) = work.as_ref().filter(|_| upcast.is_some()) {
+                    work.reset();
+                }
                 stat::count(Counted::EventsRead, i64::from(self.is_counted));
                 self.options.max_count -= 1;
                 left -= 1;

@@ -10,6 +10,7 @@ use crate::store::array::TextArray;
 use crate::store::event::{COLUMN_NAMES, Column, EVENT_COLUMNS, Row, meta_text};
 use crate::store::function::{Callable, Whereabouts};
 use crate::store::json::Jsonb;
+use crate::store::scratch::Scratch;
 use crate::store::tuple::{self, RowType};
 use crate::store::{Datum, fmgr, rights};
 
@@ -18,10 +19,13 @@ use super::definitions::{Definitions, Step};
 /// The columns of an event.
 type Columns = [Option<Datum>; EVENT_COLUMNS];
 
-/// Upcasters that are ready to be called, for as long as the current memory context.
+/// Upcasters that are ready to be called, for as long as the memory context in which they were made. What they
+/// return, and leave behind, is in the one that is current when they are called.
 pub struct Upcasters<'d> {
     definitions: &'d Rc<Definitions>,
     prepared: RefCell<HashMap<usize, Rc<Prepared<'d>>>>,
+    /// Where functions are prepared; `None` where there are none.
+    home: Option<Scratch>,
 }
 
 struct Prepared<'d> {
@@ -37,6 +41,7 @@ impl<'d> Upcasters<'d> {
         Self {
             definitions,
             prepared: RefCell::default(),
+            home: (!definitions.is_empty()).then(Scratch::new),
         }
     }
 
@@ -79,9 +84,10 @@ impl<'d> Upcasters<'d> {
         let definitions: &'d Definitions = self.definitions;
         let step = definitions.step(n);
         let function = step.function()?;
+        let prepare = || function.prepare();
         let prepared = Rc::new(Prepared {
             step,
-            callable: function.prepare(),
+            callable: self.home.as_ref().map_or_else(prepare, |h| h.run(prepare)),
             event_type: RowType::of(function.arguments[0]),
             at: Whereabouts::new(&step.title()),
         });

@@ -1,4 +1,4 @@
-//! `SELECT en57_read(..)` streams: a cursor over many events keeps the backend's memory where it is.
+//! A cursor over many events keeps the backend's memory where it is, since `SELECT en57_read(..)` streams; so does a fold.
 //!
 //! Without the batches of `rows` (a tuplestore, or a list of all that matches) it grows with the log.
 
@@ -66,5 +66,52 @@ fn a_cursor_over_many_events() {
         }
         assert_eq!(moved, expected, "{read}");
         session.run("COMMIT");
+    }
+}
+
+/// The most memory that a backend has had, in kB.
+fn peak_kb(pid: i32) -> i64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux tells");
+    let line = status.lines().find(|l| l.starts_with("VmHWM"));
+    let number = line.and_then(|l| l.split_whitespace().nth(1));
+    number.and_then(|n| n.parse().ok()).expect("a number")
+}
+
+/// What upcasters leave behind is given back event by event: a fold reads all events at once.
+#[test]
+fn a_fold_over_many_upcast_events() {
+    const GROWTH_KB: i64 = 16 << 10;
+    let total = scaled(20_000) / 10_000 * 10_000;
+    let db = Cluster::shared().database();
+    let mut session = db.connect();
+    session.run(
+        "CREATE FUNCTION up(e en57_event) RETURNS en57_event LANGUAGE plpgsql IMMUTABLE AS
+             $$ BEGIN e.data := e.data || '{\"up\": 1}'; RETURN e; END $$;
+         CREATE FUNCTION ups(state jsonb, e en57_event) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS
+             $$ BEGIN RETURN to_jsonb(coalesce(state::int, 0) + coalesce((e.data->>'up')::int, 0)); END $$;
+         SELECT en57_create_fold('ups', 'ups(jsonb,en57_event)', snapshot_every => NULL)",
+    );
+    for first in (0..total).step_by(10_000) {
+        let event = |n: usize| json!({"type": "t", "data": {"n": n, "text": "x".repeat(200)}});
+        session.append(
+            &Value::Array((first..first + 10_000).map(event).collect()),
+            None,
+        );
+    }
+    let mut session = db.connect();
+    let pid = session.pid();
+    let fold = "SELECT state::text::bigint FROM en57_fold('{}', 'ups(jsonb,en57_event)')";
+    // The pages of the log are in the process now.
+    assert_eq!(session.number(fold), 0);
+    let before = peak_kb(pid);
+    session.run("SELECT en57_register_upcaster('t', 1, 'up(en57_event)')");
+    let states = [
+        fold,
+        "SELECT state::text::bigint FROM en57_state('ups', '{}')",
+    ];
+    for sql in states {
+        assert_eq!(session.number(sql), total as i64, "{sql}");
+        let grown = peak_kb(pid) - before;
+        assert!(grown < GROWTH_KB, "{sql}: {grown} kB more");
     }
 }
