@@ -59,6 +59,8 @@ CREATE TABLE en57.snapshots (
     taken_at timestamptz NOT NULL,
     PRIMARY KEY (fold, partition, query_hash, "position")
 );
+-- Statistics would keep what en57_erase() takes away.
+ALTER TABLE en57.snapshots ALTER COLUMN state SET STATISTICS 0;
 COMMENT ON TABLE en57.snapshots IS 'states of folds and deciders that were kept';
 COMMENT ON COLUMN en57.snapshots.fold IS 'the number of the definition';
 COMMENT ON COLUMN en57.snapshots.partition IS 'the partition''s table';

@@ -42,6 +42,8 @@ CREATE TABLE en57.invariant_states (
     generation bigint NOT NULL,
     PRIMARY KEY (invariant, id)
 ) WITH (fillfactor = 50);
+-- Statistics would keep what en57_erase() takes away.
+ALTER TABLE en57.invariant_states ALTER COLUMN state SET STATISTICS 0;
 COMMENT ON TABLE en57.invariant_states IS 'states of invariants up to some event, so that those before it need not be read again';
 COMMENT ON COLUMN en57.invariant_states.invariant IS 'the invariant''s number';
 COMMENT ON COLUMN en57.invariant_states.id IS 'the stream, or the rest of the tag after the prefix';

@@ -28,6 +28,8 @@ CREATE TABLE en57.projections (
     updated_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     start_position bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
+-- Statistics would keep what en57_erase() takes away.
+ALTER TABLE en57.projections ALTER COLUMN last_error SET STATISTICS 0;
 COMMENT ON TABLE en57.projections IS 'projections: what they handle, with what, and how far they are';
 COMMENT ON COLUMN en57.projections.name IS 'the projection''s name, and that of its documents'' table';
 COMMENT ON COLUMN en57.projections.number IS 'orders projections by their creation';
@@ -57,6 +59,7 @@ CREATE TABLE en57.projection_dead_letters (
     put_aside_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (projection, "position")
 );
+ALTER TABLE en57.projection_dead_letters ALTER COLUMN error SET STATISTICS 0;
 COMMENT ON TABLE en57.projection_dead_letters IS 'events that a projection could not handle and has put aside';
 COMMENT ON COLUMN en57.projection_dead_letters.projection IS 'the projection';
 COMMENT ON COLUMN en57.projection_dead_letters."position" IS 'the event';

@@ -56,6 +56,9 @@ CREATE TABLE en57.rebuild_documents (
     bytes bigint NOT NULL,
     PRIMARY KEY (rebuild, id)
 ) WITH (fillfactor = 80);
+-- Statistics would keep what en57_erase() takes away.
+ALTER TABLE en57.rebuild_documents ALTER COLUMN doc SET STATISTICS 0;
+ALTER TABLE en57.rebuilds ALTER COLUMN last_error SET STATISTICS 0;
 COMMENT ON TABLE en57.rebuild_documents IS 'documents of rebuilds that are under way';
 COMMENT ON COLUMN en57.rebuild_documents.rebuild IS 'the rebuild';
 COMMENT ON COLUMN en57.rebuild_documents.id IS 'the document';
@@ -71,6 +74,7 @@ CREATE TABLE en57.rebuild_dead_letters (
     error jsonb NOT NULL,
     PRIMARY KEY (rebuild, "position")
 );
+ALTER TABLE en57.rebuild_dead_letters ALTER COLUMN error SET STATISTICS 0;
 COMMENT ON TABLE en57.rebuild_dead_letters IS 'events that a rebuild has put aside';
 COMMENT ON COLUMN en57.rebuild_dead_letters.rebuild IS 'the rebuild';
 COMMENT ON COLUMN en57.rebuild_dead_letters."position" IS 'the event';

@@ -43,6 +43,8 @@ CREATE TABLE en57.subscription_shards (
     updated_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (subscription, shard)
 ) WITH (fillfactor = 50);
+-- Statistics would keep what en57_erase() takes away.
+ALTER TABLE en57.subscription_shards ALTER COLUMN last_error SET STATISTICS 0;
 COMMENT ON TABLE en57.subscription_shards IS 'how far each shard of a subscription is, and who holds it';
 COMMENT ON COLUMN en57.subscription_shards."position" IS 'all events of the shard up to here are acknowledged, or dead letters';
 COMMENT ON COLUMN en57.subscription_shards.delivered IS 'under the lease, events up to here were given out';
@@ -61,6 +63,7 @@ CREATE TABLE en57.dead_letters (
     at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (subscription, "position")
 );
+ALTER TABLE en57.dead_letters ALTER COLUMN error SET STATISTICS 0;
 COMMENT ON TABLE en57.dead_letters IS 'events that subscriptions have put aside';
 COMMENT ON COLUMN en57.dead_letters.state IS 'parked: put aside; replay: to be given out again; delivered: given out again, not yet acknowledged';
 COMMENT ON COLUMN en57.dead_letters.held IS 'whether it did not fail itself, but is behind one of its key that did';

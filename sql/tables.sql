@@ -49,6 +49,10 @@ CREATE INDEX events_default_keys ON en57.events_default
 -- map and hint bits, after inserts.
 ALTER TABLE en57.events_default SET (autovacuum_vacuum_insert_scale_factor = 0.1);
 
+-- Statistics hold values as they are, and would keep what en57_erase() takes away, for all who may read the table. They are of
+-- no use to en57, which asks no planner. Partitions that are made later have the same.
+ALTER TABLE en57.events ALTER COLUMN data SET STATISTICS 0, ALTER COLUMN meta SET STATISTICS 0;
+
 CREATE SEQUENCE en57.position_ceiling AS bigint;
 COMMENT ON SEQUENCE en57.position_ceiling IS
     'no position beyond its last value has been allotted; after a restart positions begin above it';

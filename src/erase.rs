@@ -21,7 +21,7 @@ use crate::store::json::{Jsonb, Value};
 use crate::store::kept_state;
 use crate::store::partition::{Access, Partition};
 use crate::store::spi::{self, Type, text};
-use crate::store::{Datum, array, catalog, erase, rights, watch};
+use crate::store::{Datum, Oid, array, catalog, erase, rights, watch};
 use crate::upcast::{self, Definitions};
 
 /// The last position there can be.
@@ -70,9 +70,9 @@ pub fn erase(query: Option<Query>, reason: Option<&str>, partition: Option<&str>
     if affected.renew(&place, first)? {
         left_in.insert("en57.invariant_states".into());
     }
-    forget_errors(&place.name, &erased, &mut left_in)?;
+    forget_errors(&place.name, &erased, &renewed.touched, &mut left_in)?;
     record(&query, reason, &place.name, &erased, renewed.documents)?;
-    tell(&left_in, &renewed.handlers);
+    tell(&left_in, &renewed.handlers)?;
     Ok(erased.len() as i64)
 }
 
@@ -173,68 +173,70 @@ pub fn cannot_do_without<T>(what: impl Into<String>, failure: Failure) -> Result
         .hint("Nothing was erased. Let the function take events whose data and meta are NULL."))
 }
 
-/// Errors can quote what they were about.
-fn forget_errors(partition: &str, erased: &[i64], left_in: &mut BTreeSet<String>) -> Result<()> {
-    const OF_PROJECTION: &str =
-        "projection IN (SELECT name FROM en57.projections WHERE partition = $2)";
-    const OF_SUBSCRIPTION: &str =
-        "subscription IN (SELECT id FROM en57.subscriptions WHERE partition = $2)";
-    const JSON: &str = "'{\"message\": \"erased\"}'";
-    for (table, column, value, position, whose) in [
+/// Errors can quote what they were about: the event, and where a function has made something of the events before
+/// it, those as well. So of the projections whose events they are, all errors from the first erased event on are
+/// forgotten, and those of no event in particular; of subscriptions, those of the events themselves.
+fn forget_errors(
+    partition: &str,
+    erased: &[i64],
+    touched: &[String],
+    left_in: &mut BTreeSet<String>,
+) -> Result<()> {
+    const ERROR: &str = "'{\"message\": \"erased\"}'";
+    const REBUILD: &str =
+        "rebuild IN (SELECT number FROM en57.rebuilds WHERE projection = ANY ($2))";
+    let first = erased.first().copied().unwrap_or_default();
+    let mut forget = |table: &str, set: String, which: String, parameters: &[_]| -> Result<()> {
+        let sql = format!("UPDATE en57.{table} SET {set} WHERE {which} RETURNING 1");
+        if !as_keeper(|| spi::run(&sql, parameters))?.is_empty() {
+            left_in.insert(format!("en57.{table}"));
+        }
+        Ok(())
+    };
+    let names: Vec<&str> = touched.iter().map(String::as_str).collect();
+    let since = [
+        (Type::Bigint, Some(Datum::from(first))),
+        (Type::Texts, Some(array::make(&names))),
+    ];
+    for (table, column, position, whose) in [
         (
             "projections",
             "last_error",
-            JSON,
             "failed_position",
-            "partition = $2",
+            "name = ANY ($2)",
         ),
         (
             "projection_dead_letters",
             "error",
-            JSON,
             "position",
-            OF_PROJECTION,
+            "projection = ANY ($2)",
         ),
         (
             "rebuilds",
             "last_error",
-            JSON,
             "failed_position",
-            OF_PROJECTION,
+            "projection = ANY ($2)",
         ),
-        (
-            "rebuild_dead_letters",
-            "error",
-            JSON,
-            "position",
-            "rebuild IN (SELECT r.number FROM en57.rebuilds r JOIN en57.projections p ON p.name = r.projection WHERE p.partition = $2)",
-        ),
-        (
-            "subscription_shards",
-            "last_error",
-            "'erased'",
-            "failed_position",
-            OF_SUBSCRIPTION,
-        ),
-        (
-            "dead_letters",
-            "error",
-            "'erased'",
-            "position",
-            OF_SUBSCRIPTION,
-        ),
+        ("rebuild_dead_letters", "error", "position", REBUILD),
     ] {
-        let sql = format!(
-            "UPDATE en57.{table} SET {column} = {value}
-              WHERE {position} = ANY ($1) AND {column} IS NOT NULL AND {whose} RETURNING 1"
+        let which = format!(
+            "({position} >= $1 OR {position} IS NULL) AND {column} IS NOT NULL AND {whose}"
         );
-        let parameters = [
-            (Type::Bigints, Some(array::make_bigints(erased))),
-            text(partition),
-        ];
-        if !as_keeper(|| spi::run(&sql, &parameters))?.is_empty() {
-            left_in.insert(format!("en57.{table}"));
-        }
+        forget(table, format!("{column} = {ERROR}"), which, &since)?;
+    }
+    let themselves = [
+        (Type::Bigints, Some(array::make_bigints(erased))),
+        text(partition),
+    ];
+    for (table, column, position) in [
+        ("subscription_shards", "last_error", "failed_position"),
+        ("dead_letters", "error", "position"),
+    ] {
+        let which = format!(
+            "{position} = ANY ($1) AND {column} IS NOT NULL
+             AND subscription IN (SELECT id FROM en57.subscriptions WHERE partition = $2)"
+        );
+        forget(table, format!("{column} = 'erased'"), which, &themselves)?;
     }
     Ok(())
 }
@@ -275,16 +277,20 @@ pub fn truncated(partition: &str) -> Result<()> {
 }
 
 /// Says what is left to do.
-fn tell(left_in: &BTreeSet<String>, handlers: &[String]) {
+fn tell(left_in: &BTreeSet<String>, handlers: &[String]) -> Result<()> {
     let tables: Vec<&str> = left_in.iter().map(String::as_str).collect();
+    let mut hint = format!(
+        "When this is committed, run VACUUM (ANALYZE) {}",
+        tables.join(", ")
+    );
+    if is_analyzed(catalog::store()?.events)? {
+        hint.push_str(", and ANALYZE en57.events");
+    }
     guard::log(
         Severity::Notice,
         "what was erased stays in the tables' files until they are vacuumed",
         None,
-        Some(&format!(
-            "When this is committed, run VACUUM {}.",
-            tables.join(", ")
-        )),
+        Some(&format!("{hint}.")),
     );
     if !handlers.is_empty() {
         let names: Vec<String> = handlers
@@ -298,4 +304,12 @@ fn tell(left_in: &BTreeSet<String>, handlers: &[String]) {
             Some("What they have made of it is not known to en57: erase it, too."),
         );
     }
+    Ok(())
+}
+
+/// Whether there can be statistics of the log as a whole: nobody makes or renews them but by ANALYZE.
+fn is_analyzed(table: Oid) -> Result<bool> {
+    let sql = "SELECT 1 FROM pg_catalog.pg_class WHERE oid = $1 AND reltuples >= 0";
+    let rows = as_keeper(|| spi::run(sql, &[(Type::Oid, Some(Datum::from(table)))]))?;
+    Ok(!rows.is_empty())
 }

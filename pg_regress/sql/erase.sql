@@ -221,6 +221,23 @@ SELECT en57_erase('{"types": ["told"]}', 'request 6');
 SELECT last_error FROM en57_projections WHERE name = 'failing';
 SELECT error FROM en57.projection_dead_letters;
 SELECT error FROM en57_dead_letters;
+-- Also those of a later event: evolve has quoted a document that was made of the erased one.
+CREATE FUNCTION balks(doc jsonb, e en57_event) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+    IF e.type = 'moves' THEN RAISE EXCEPTION 'cannot move %', doc; END IF;
+    RETURN coalesce(e.data, doc, '{}');
+END $$;
+SELECT en57_create_document_projection('stops', '{"types": ["lives", "moves"]}', 'tag:at:', 'balks(jsonb,en57_event)', mode => 'async');
+SELECT en57_create_document_projection('skips', '{"types": ["lives", "moves"]}', 'tag:at:', 'balks(jsonb,en57_event)', mode => 'async', on_error => 'skip');
+SELECT en57_create_document_projection('elsewhere', '{"types": ["moves"]}', 'tag:at:', 'balks(jsonb,en57_event)', mode => 'async');
+SELECT count(*) FROM en57_append('[{"type": "lives", "tags": ["at:1"], "data": {"street": "secret"}}, {"type": "moves", "tags": ["at:1"]}]');
+SELECT en57_run('stops'), en57_run('skips'), en57_run('elsewhere');
+SELECT name, last_error->>'message' AS message FROM en57.projections WHERE name IN ('stops', 'elsewhere') ORDER BY name;
+SELECT error->>'message' AS message FROM en57.projection_dead_letters WHERE projection = 'skips';
+SELECT en57_erase('{"types": ["lives"]}', 'request 6');
+SELECT name, last_error->>'message' AS message FROM en57.projections WHERE name IN ('stops', 'elsewhere') ORDER BY name;
+SELECT error->>'message' AS message FROM en57.projection_dead_letters WHERE projection = 'skips';
+SELECT en57_drop_projection(name) FROM unnest('{stops,skips,elsewhere}'::text[]) AS name;
 
 -- Not by a function that en57 calls: it would go on with what it has read.
 CREATE FUNCTION eraser(e en57_event) RETURNS void LANGUAGE sql AS $$ SELECT en57_erase('{}', 'from within') $$;
@@ -270,5 +287,21 @@ REVOKE ALL ON FUNCTION en57_erase(en57_query, text, text) FROM regress_en57_eras
 SELECT en57_revoke('regress_en57_erase_reader', 'reader', 'acme');
 SELECT en57_revoke('regress_en57_erase_writer', 'writer', 'acme');
 SELECT en57_revoke('regress_en57_erase_admin', 'admin', 'acme');
+
+-- Statistics have kept nothing of it; of the log as a whole neither, which autovacuum never renews.
+SELECT en57_create_partition('later');
+SELECT count(*) FROM unnest('{default,later}'::text[]) AS p, generate_series(1, 3) n, en57_append(jsonb_build_object('type', 'registered', 'tags', ARRAY['person:dan', 'n:' || n], 'data', '{"email": "dan@secret.example"}'::jsonb, 'meta', '{"user": "secret"}'::jsonb), partition => p);
+ANALYZE;
+SELECT schemaname, tablename, attname FROM pg_stats WHERE (schemaname = 'en57' OR tablename IN ('people', 'people_later', 'cities')) AND attname IN ('data', 'meta', 'doc', 'error', 'last_error') OR tablename IN ('snapshots', 'invariant_states') AND attname = 'state';
+SELECT DISTINCT tablename FROM pg_stats WHERE tablename ~ '^events|^people$' ORDER BY 1;
+-- Who wants them for queries of her own is told how to be rid of them.
+ALTER TABLE en57.events ALTER COLUMN data SET STATISTICS 100;
+ANALYZE en57.events;
+SELECT tablename, most_common_vals::text ~ 'dan@secret' AS told FROM pg_stats WHERE schemaname = 'en57' AND attname = 'data' ORDER BY 1;
+SELECT en57_erase('{"tags": ["person:dan"]}', 'request 9');
+SELECT en57_erase('{"tags": ["person:dan"]}', 'request 9', 'later');
+VACUUM (ANALYZE) en57.events_default, en57.events_later;
+ANALYZE en57.events;
+SELECT tablename, most_common_vals::text ~ 'dan@secret' AS told FROM pg_stats WHERE schemaname = 'en57' AND attname = 'data' ORDER BY 1;
 SELECT * FROM en57_check();
 DROP ROLE regress_en57_erase_reader, regress_en57_erase_writer, regress_en57_erase_admin;

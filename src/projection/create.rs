@@ -219,6 +219,10 @@ fn create_table(name: &str) -> Result<Oid> {
              updated_at pg_catalog.timestamptz NOT NULL
          )"
     ))?;
+    // Statistics would keep what en57_erase() takes away.
+    spi::command(&format!(
+        "ALTER TABLE {table} ALTER COLUMN doc SET STATISTICS 0"
+    ))?;
     rights::table_named(&schema, name).ok_or_else(|| {
         Error::new(
             SqlState::Internal,

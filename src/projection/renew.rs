@@ -36,6 +36,8 @@ pub struct Renewed {
     pub tables: BTreeSet<String>,
     /// The projections whose handlers have been called with erased events.
     pub handlers: Vec<String>,
+    /// All that take any of the events, be they handled or not.
+    pub touched: Vec<String>,
 }
 
 /// The projections of a partition, with what of them has seen the events that are being erased.
@@ -131,9 +133,11 @@ impl Renewals {
             documents: 0,
             tables: BTreeSet::new(),
             handlers: Vec::new(),
+            touched: Vec::new(),
         };
         for renewal in self.0.iter_mut().filter(|r| r.is_touched) {
             let name = renewal.projection.name.clone();
+            renewed.touched.push(name.clone());
             let Some(table) = renewal.table() else {
                 if renewal.has_handled {
                     renewed.handlers.push(name);

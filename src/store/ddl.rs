@@ -118,6 +118,9 @@ pub fn create_partition(store: &Store, name: &str, table: &str) -> Oid {
         ),
         format!("REVOKE ALL ON TABLE {full} FROM PUBLIC"),
         format!(
+            "ALTER TABLE {full} ALTER COLUMN data SET STATISTICS 0, ALTER COLUMN meta SET STATISTICS 0"
+        ),
+        format!(
             "COMMENT ON TABLE {full} IS {}",
             literal(&format!("events of the partition {name}"))
         ),
