@@ -53,7 +53,7 @@ CREATE FUNCTION en57.in_flight(OUT pid integer, OUT from_position bigint, OUT pa
 COMMENT ON FUNCTION en57.in_flight() IS 'the transactions that have appended and not ended';
 
 CREATE FUNCTION en57_status(OUT name text, OUT value text, OUT warning text) RETURNS SETOF record
-    LANGUAGE sql VOLATILE PARALLEL RESTRICTED ROWS 14
+    LANGUAGE sql VOLATILE PARALLEL RESTRICTED ROWS 15
     SET search_path = pg_catalog, pg_temp
     AS $$
 WITH state AS MATERIALIZED (
@@ -130,6 +130,9 @@ WITH state AS MATERIALIZED (
            CASE WHEN current_setting('autovacuum') = 'off' THEN 'autovacuum is off: what rolled-back appends leave is never taken away, and old transactions'' ids will run out.' END
     UNION ALL
     SELECT 14, 'worker', coalesce('running, process ' || en57.worker_pid(), 'not running'), NULL
+    UNION ALL
+    -- From what autovacuum goes by, which all may read.
+    SELECT 15, 'snapshots', format('about %s, %s on disk', pg_stat_get_live_tuples('en57.snapshots'::regclass), pg_size_pretty(pg_total_relation_size('en57.snapshots'::regclass))), NULL
 )
 SELECT name, value, warning FROM facts ORDER BY n
 $$;

@@ -24,3 +24,36 @@ SELECT state FROM en57_state('added', jsonb_build_object('types', ARRAY[:'one'])
 SELECT en57_drop_upcaster(:'two', 1);
 UPDATE en57.snapshots SET state = '"found"' WHERE query = jsonb_build_object('types', ARRAY[:'one'])::en57_query;
 SELECT state FROM en57_state('added', jsonb_build_object('types', ARRAY[:'one'])::en57_query);
+
+-- those of so many queries of a fold and partition; the least recently made ones go, of others none
+SELECT en57_create_fold('others', 'added(jsonb,en57_event)', snapshot_every => 1);
+SELECT state FROM en57_state('others', '{}');
+SELECT en57_create_partition('apart');
+SELECT outcome FROM en57_append('{"type": "q:1", "data": 1}', partition => 'apart');
+SELECT state FROM en57_state('added', '{}', 'apart');
+SELECT en57_drop_snapshots('others'), en57_drop_snapshots('added') > 1;
+SELECT state FROM en57_state('others', '{}');
+SELECT state FROM en57_state('added', '{}', 'apart');
+SELECT count(*) FROM generate_series(1, 20) n, en57_append(jsonb_build_object('type', 'q:' || n, 'data', n));
+SHOW en57.max_snapshots;
+SET en57.max_snapshots = 3;
+SELECT (en57_state('added', jsonb_build_object('types', ARRAY['q:' || n])::en57_query)).state FROM generate_series(1, 5) n;
+SELECT name, partition, query FROM en57_snapshots ORDER BY taken_at;
+-- one that is made anew is new
+SELECT outcome FROM en57_append('{"type": "q:3", "data": 1}');
+SELECT state FROM en57_state('added', '{"types": ["q:3"]}');
+SELECT count(*) FROM en57_snapshots WHERE name = 'added' AND partition = 'default';
+BEGIN;
+SELECT state FROM en57_state('added', '{"types": ["q:6"]}');
+SELECT state FROM en57_state('added', '{"types": ["q:7"]}');
+COMMIT;
+SELECT query, count(*) FROM en57_snapshots WHERE name = 'added' AND partition = 'default' GROUP BY 1 ORDER BY max(taken_at);
+RESET en57.max_snapshots;
+CREATE ROLE regress_en57_snapshots;
+SET ROLE regress_en57_snapshots;
+SET en57.max_snapshots = 1000000;
+RESET ROLE;
+DROP ROLE regress_en57_snapshots;
+-- none of a query that begins after a position: it will be another one next time
+SELECT state FROM en57_state('added', '{"types": ["q:8"], "after": 1}');
+SELECT count(*) FROM en57.snapshots WHERE query = '{"types": ["q:8"], "after": 1}';

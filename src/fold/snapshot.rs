@@ -27,7 +27,8 @@ pub struct Snapshots<'d> {
 }
 
 impl<'d> Snapshots<'d> {
-    /// Those of what is to be read, before its events are; `None` where the fold has none.
+    /// Those of what is to be read, before its events are; `None` where the fold has none. Of a query with `after` there
+    /// are none: it is another one each time that its caller has come further.
     pub fn of(
         definition: &'d Definition,
         evolve: &'d Function,
@@ -35,6 +36,9 @@ impl<'d> Snapshots<'d> {
         query: &Query,
     ) -> Option<Self> {
         let (every, partition) = (definition.snapshot_every?, reading.only_partition()?);
+        if query.criteria().iter().any(|c| c.after.is_some()) {
+            return None;
+        }
         // The reading may have waited, and functions run as what they are by now.
         watch::accept_changes();
         let made_by = (evolve.mark, reading.generation());

@@ -5,6 +5,7 @@
 //! here but who forgets: whoever would write takes its locks without waiting, or leaves it at that. Locks last
 //! until the transaction ends, so what a holder has written is committed or undone when the next one writes.
 
+use std::collections::HashMap;
 use std::ffi::CStr;
 
 use pgrx::pg_sys::{self, Datum, LOCKTAG, LockAcquireResult, Oid};
@@ -14,7 +15,7 @@ use crate::dcb::codec;
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
 
-use super::{clock, fmgr, tuple, watch};
+use super::{clock, fmgr, settings, tuple, watch};
 
 /// Held shared by who may write snapshots of a partition, or writes those of a fold, exclusively by who
 /// forgets them.
@@ -27,6 +28,9 @@ const INDEX: &CStr = c"snapshots_pkey";
 /// The columns, in the table's order: fold, partition, query_hash, position, query, mark, generation, state,
 /// taken_at.
 const COLUMNS: usize = 9;
+
+/// So many queries of a fold more than there are to be are let go at once, at most. Each costs a lock.
+const AT_ONCE: usize = 128;
 
 /// Whose state it is.
 #[derive(Clone, Debug)]
@@ -95,11 +99,8 @@ impl Key {
     /// # Errors
     /// 55000 where the table is missing; PostgreSQL's own, by unwinding.
     pub fn keep(&self, position: i64, state: Option<Datum>) -> Result<()> {
-        let seeded = xxh3_64_with_seed(&self.fold.to_ne_bytes(), self.hash as u64);
-        let key = seeded ^ u64::from(self.partition.to_u32());
-        let tag = tag((key >> 32) as u32, key as u32, KEY);
         let open = lock(&fold_tag(self.fold), pg_sys::ShareLock, false);
-        if !open || !lock(&tag, pg_sys::ExclusiveLock, false) {
+        if !open || !self.lock() {
             return Ok(());
         }
         let relation = Relation::open(pg_sys::RowExclusiveLock)?;
@@ -129,6 +130,45 @@ impl Key {
             state,
             Some(Datum::from(clock::now_us())),
         ]);
+        if stored.is_empty() {
+            self.let_others_go(&relation, settings::max_snapshots())?;
+        }
+        Ok(())
+    }
+
+    /// Keeps others from writing snapshots of this query until the transaction ends; `false` where somebody else
+    /// does so.
+    fn lock(&self) -> bool {
+        let seeded = xxh3_64_with_seed(&self.fold.to_ne_bytes(), self.hash as u64);
+        let key = seeded ^ u64::from(self.partition.to_u32());
+        let tag = tag((key >> 32) as u32, key as u32, KEY);
+        lock(&tag, pg_sys::ExclusiveLock, false)
+    }
+
+    /// Lets the snapshots of queries go that were made least recently, where there are those of more than `most`
+    /// in the fold and partition: whoever may read chooses queries, and would fill the disk. To count them
+    /// takes a look at each, so it is done once in a while where many may be kept.
+    fn let_others_go(&self, relation: &Relation, most: usize) -> Result<()> {
+        let once_in = (most / 256).clamp(1, AT_ONCE / 2) as u64;
+        if !xxh3_64(&clock::now_us().to_ne_bytes()).is_multiple_of(once_in) {
+            return Ok(());
+        }
+        let mut made = relation.queries(self)?;
+        made.remove(&self.hash);
+        let excess = (made.len() + 1).saturating_sub(most).min(AT_ONCE);
+        let mut oldest: Vec<(i64, i64)> = made.into_iter().map(|(hash, at)| (at, hash)).collect();
+        oldest.sort_unstable();
+        let others = oldest.into_iter().map(|(_, hash)| Self {
+            hash,
+            ..self.clone()
+        });
+        // Who is writing one of them has just been there: the next one, then.
+        for other in others.filter(Self::lock).take(excess) {
+            // What is there by now: somebody may have let them go before the lock was taken.
+            for old in relation.stored(&other)? {
+                relation.delete(&old);
+            }
+        }
         Ok(())
     }
 }
@@ -145,10 +185,61 @@ impl Relation {
 
     /// What is kept under a key, of any make.
     fn stored(&self, key: &Key) -> Result<Vec<Stored>> {
-        let index = watch::table(INDEX)?;
         let mut found = Vec::new();
-        // SAFETY: the scan keys are on the first columns of the primary key and outlive the scan; rows are
-        // copied before they are taken apart. The self snapshot is static.
+        self.scan(key, 3, |row| {
+            // SAFETY: a row of the table. It is copied before it is taken apart.
+            let (place, [_, _, _, position, query, mark, generation, state, _]) = unsafe {
+                let row = pg_sys::heap_copytuple(row);
+                ((*row).t_self, self.columns(row))
+            };
+            let number = |column: Option<Datum>| column.map_or(0, |d| d.value() as i64);
+            let made_by = (number(mark), number(generation));
+            let is_its_query = query.is_some_and(|q| fmgr::varlena(q) == key.query);
+            found.push(Stored {
+                place,
+                position: number(position),
+                state,
+                is_good: made_by == key.made_by && is_its_query,
+            });
+        })?;
+        Ok(found)
+    }
+
+    /// The hashes of the queries of a fold and partition, with the time at which the newest state of each was made.
+    fn queries(&self, key: &Key) -> Result<HashMap<i64, i64>> {
+        let mut made = HashMap::new();
+        self.scan(key, 2, |row| {
+            // SAFETY: a row of the table; what is taken of it are numbers.
+            let columns = unsafe { self.columns(row) };
+            let number = |column: Option<Datum>| column.map_or(0, |d| d.value() as i64);
+            let (hash, taken_at) = (number(columns[2]), number(columns[8]));
+            let newest = made.entry(hash).or_insert(taken_at);
+            *newest = taken_at.max(*newest);
+        })?;
+        Ok(made)
+    }
+
+    /// A row's columns; they are as long there as it is.
+    unsafe fn columns(&self, row: pg_sys::HeapTuple) -> [Option<Datum>; COLUMNS] {
+        let (mut values, mut nulls) = ([Datum::from(0); COLUMNS], [true; COLUMNS]);
+        // SAFETY: as the caller says, a row of the table, which has so many columns.
+        unsafe {
+            let (values, nulls) = (values.as_mut_ptr(), nulls.as_mut_ptr());
+            pg_sys::heap_deform_tuple(row, (*self.0).rd_att, values, nulls);
+        }
+        std::array::from_fn(|n| (!nulls[n]).then_some(values[n]))
+    }
+
+    /// The rows with the first so many of a key's fold, partition and query. They are there until `visit` returns.
+    fn scan(
+        &self,
+        key: &Key,
+        count: usize,
+        mut visit: impl FnMut(pg_sys::HeapTuple),
+    ) -> Result<()> {
+        let index = watch::table(INDEX)?;
+        // SAFETY: the scan keys are on the first columns of the primary key and outlive the scan. The self snapshot
+        // is static.
         unsafe {
             let mut keys: [pg_sys::ScanKeyData; 3] = std::mem::zeroed();
             for (n, (function, value)) in [
@@ -172,7 +263,7 @@ impl Relation {
                 index,
                 true,
                 &raw mut pg_sys::SnapshotSelfData,
-                keys.len() as i32,
+                count as i32,
                 keys.as_mut_ptr(),
             );
             loop {
@@ -180,25 +271,11 @@ impl Relation {
                 if row.is_null() {
                     break;
                 }
-                let row = pg_sys::heap_copytuple(row);
-                let (mut values, mut nulls) = ([Datum::from(0); COLUMNS], [true; COLUMNS]);
-                pg_sys::heap_deform_tuple(
-                    row,
-                    (*self.0).rd_att,
-                    values.as_mut_ptr(),
-                    nulls.as_mut_ptr(),
-                );
-                let made_by = (values[5].value() as i64, values[6].value() as i64);
-                found.push(Stored {
-                    place: (*row).t_self,
-                    position: values[3].value() as i64,
-                    state: (!nulls[7]).then_some(values[7]),
-                    is_good: made_by == key.made_by && fmgr::varlena(values[4]) == key.query,
-                });
+                visit(row);
             }
             pg_sys::systable_endscan(scan);
         }
-        Ok(found)
+        Ok(())
     }
 
     fn delete(&self, row: &Stored) {
@@ -211,11 +288,13 @@ impl Relation {
     fn insert(&self, columns: [Option<Datum>; COLUMNS]) {
         let mut values = columns.map(|c| c.unwrap_or(Datum::from(0)));
         let mut nulls = columns.map(|c| c.is_none());
-        // SAFETY: as many values as the table has columns, of their types.
+        // SAFETY: as many values as the table has columns, of their types. The next state of this statement may take
+        // the place of the row, and so must see it: hence the new command.
         unsafe {
             let row =
                 pg_sys::heap_form_tuple((*self.0).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr());
             pg_sys::CatalogTupleInsert(self.0, row);
+            pg_sys::CommandCounterIncrement();
         }
     }
 }

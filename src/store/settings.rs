@@ -13,6 +13,7 @@ static WAIT_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(5000);
 static DATABASES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static NOTIFY: GucSetting<bool> = GucSetting::<bool>::new(false);
 static CHANNEL: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"en57"));
+static MAX_SNAPSHOTS: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static STRICT_TYPES: GucSetting<bool> = GucSetting::<bool>::new(false);
 static DEBUG_KEY_BITS: GucSetting<i32> = GucSetting::<i32>::new(64);
 
@@ -70,6 +71,16 @@ pub fn init() {
         c"Refuses new events of types that are not registered.",
         c"See en57_register_type().",
         &STRICT_TYPES,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"en57.max_snapshots",
+        c"Of how many queries snapshots are kept for each fold and partition, about.",
+        c"Those that were made least recently go first.",
+        &MAX_SNAPSHOTS,
+        1,
+        i32::MAX,
         GucContext::Suset,
         GucFlags::default(),
     );
@@ -176,6 +187,11 @@ pub fn max_conflicts() -> usize {
 /// `en57.max_key_locks`.
 pub fn max_key_locks() -> usize {
     MAX_KEY_LOCKS.get() as usize
+}
+
+/// `en57.max_snapshots`.
+pub fn max_snapshots() -> usize {
+    MAX_SNAPSHOTS.get() as usize
 }
 
 /// `en57.wait_timeout` in milliseconds, 0 for no limit.
