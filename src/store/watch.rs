@@ -53,7 +53,7 @@ thread_local! {
     };
 }
 
-/// What was read from a table of definitions, kept until the table or a function changes.
+/// What was read from a table of definitions, kept until the table, a function or a schema changes.
 pub struct Cache<T> {
     table: Table,
     /// As of which generation of the table; 0: none.
@@ -114,6 +114,8 @@ fn watch(which: Table) -> Result<Oid> {
             pg_sys::CacheRegisterRelcacheCallback(Some(on_relation), Datum::from(0));
             let functions = pg_sys::SysCacheIdentifier::PROCOID as i32;
             pg_sys::CacheRegisterSyscacheCallback(functions, Some(on_function), Datum::from(0));
+            let schemas = pg_sys::SysCacheIdentifier::NAMESPACEOID as i32;
+            pg_sys::CacheRegisterSyscacheCallback(schemas, Some(on_function), Datum::from(0));
         }
     }
     let oid = table(NAMES[which as usize])?;
@@ -193,7 +195,8 @@ unsafe extern "C-unwind" fn on_relation(_: Datum, relation: Oid) {
     count_changes(|w| relation == pg_sys::InvalidOid || relation == w.oid.get());
 }
 
-/// Functions may be replaced, dropped, or given to somebody else.
+/// Functions may be replaced, dropped, or given to somebody else; and their schemas be renamed, by whose names they are
+/// found.
 unsafe extern "C-unwind" fn on_function(_: Datum, _: i32, _: u32) {
     count_changes(|_| true);
 }
