@@ -9,7 +9,8 @@ use crate::store::partition::Access;
 use crate::store::position::Counter;
 use crate::store::sleep;
 use crate::store::snapshot::Leave;
-use crate::upcast::{Sought, Upcast};
+use crate::store::watch;
+use crate::upcast::{self, Sought, Upcast};
 
 /// Returns the frontier (the query's, where one is given) as soon as it is beyond `after` and, with a
 /// query, an event after it matches; or as it stands when the time is over.
@@ -34,11 +35,18 @@ pub fn wait(
     let counter = Counter::of(store)?;
     let everything = Query::everything();
     let mut frontier = 0;
-    // What was looked at once is settled: each event is looked at once only.
+    // What was looked at once is settled: each event is looked at once only, unless it gets another name.
     let mut seen = after;
+    let mut definitions = upcast::for_readers()?;
     sleep::wait_until(Some(timeout_ms), leave, || {
         places.renew(store)?;
-        let sought = Sought::now(query.unwrap_or(&everything).clone())?;
+        watch::accept_changes();
+        let now = upcast::for_readers()?;
+        if now.chains().renames_unlike(definitions.chains()) {
+            seen = after;
+        }
+        definitions = now;
+        let sought = Sought::by(query.unwrap_or(&everything).clone(), &definitions);
         frontier = places.current_frontier(&counter, &sought);
         if frontier <= seen {
             return Ok(false);

@@ -101,6 +101,37 @@ fn wakes_only_for_what_matches_and_is_committed() {
     assert!(start.elapsed() < Duration::from_secs(10));
 }
 
+/// An upcaster gives events another name while somebody waits for that name. Asleep, nobody hears of it; but the next
+/// commit must find the name known, or the sleeper goes on to its timeout.
+#[test]
+fn wakes_for_a_new_name() {
+    const NEW: Option<&str> = Some(r#"{"types": ["new"]}"#);
+    let db = store();
+    let [mut sleeper, mut writer] = [db.connect(), db.connect()];
+    let pid = sleeper.pid();
+    writer.run("CREATE FUNCTION same(e en57_event) RETURNS en57_event LANGUAGE sql IMMUTABLE AS 'SELECT e'");
+    let rename =
+        |old: &str| format!("SELECT en57_register_upcaster('{old}', 1, 'same(en57_event)', 'new')");
+    // Of one that is appended later, and of one that the sleeper has looked at before.
+    for (first, old, next) in [("none", "old", "old"), ("older", "older", "none")] {
+        let after = writer.head();
+        let before = writer.append(&json!({"type": first}), None).position;
+        thread::scope(|scope| {
+            let sleeping = scope.spawn(|| {
+                let started = Instant::now();
+                (wait(&mut sleeper, after, "60s", NEW), started.elapsed())
+            });
+            await_sleep(&mut writer, pid);
+            writer.run(&rename(old));
+            let position = writer.append(&json!({"type": next}), None).position;
+            let (frontier, slept) = sleeping.join().expect("it wakes");
+            let least = if first == old { before } else { position };
+            assert!((least..=position).contains(&frontier), "{frontier}");
+            assert!(slept < Duration::from_secs(30), "woken after {slept:?}");
+        });
+    }
+}
+
 #[test]
 fn the_time_is_over() {
     let db = store();
