@@ -250,5 +250,21 @@ SELECT en57_create_decider('telling', 'about(jsonb)', 'sum_up(jsonb,en57_event)'
 SELECT en57_try('telling', '[{"type": "paid cents", "data": {"cents": 3}, "tags": ["limit:b"]}, {"type": "paid", "data": {"amount": 1}, "tags": ["limit:b"]}]', '{"id": "b"}') -> 0 -> 'data' AS told;
 SELECT outcome FROM en57_decide('telling', '{"id": "a"}');
 SELECT data AS told FROM en57_last('{"types": ["told"]}');
+-- one that others lead to stays; without them it goes
+SELECT en57_register_upcaster('chained', 2, 'same(en57_event)');
+SELECT en57_register_upcaster('chained', 1, 'same(en57_event)');
+SELECT en57_drop_upcaster('chained', 2);
+SELECT en57_drop_upcaster('chained', 1);
+SELECT en57_drop_upcaster('chained', 2);
+-- a schema is renamed: sessions that knew the function by its old name do not go on with it, and find it again
+CREATE SCHEMA s1;
+CREATE FUNCTION s1.up(e en57_event) RETURNS en57_event LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN e.data := '"up"'; RETURN e; END $$;
+SELECT en57_register_upcaster('homeless', 1, 's1.up(en57_event)');
+SELECT outcome FROM en57_append('{"type": "homeless"}');
+SELECT data FROM en57_last('{"types": ["homeless"]}');
+ALTER SCHEMA s1 RENAME TO s2;
+SELECT data FROM en57_last('{"types": ["homeless"]}');
+ALTER SCHEMA s2 RENAME TO s1;
+SELECT data FROM en57_last('{"types": ["homeless"]}');
 -- rows and indexes are as they were
 SELECT count(*) AS problems FROM en57_check();

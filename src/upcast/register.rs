@@ -41,11 +41,15 @@ pub fn register(request: &Request) -> Result<()> {
     let from = form("type", request.name, "from_version", request.version)?;
     let to_name = request.to_name.unwrap_or(&from.name);
     let next = if to_name == from.name {
-        from.version.saturating_add(1)
+        from.version.checked_add(1)
     } else {
-        1
+        Some(1)
     };
-    let to_version = Some(request.to_version.unwrap_or(next));
+    let to_version = request.to_version.or(next).ok_or_else(|| {
+        invalid("from_version is the last one that there can be")
+            .hint("Name the version that it becomes with to_version.")
+    });
+    let to_version = Some(to_version?);
     let to = form("to_type", Some(to_name), "to_version", to_version)?;
     let function = checked(request)?;
     let path = rights::path_of_caller();
@@ -77,7 +81,7 @@ pub fn register(request: &Request) -> Result<()> {
 /// Drops an upcaster.
 ///
 /// # Errors
-/// 42704 where there is none; 22023 where others lead to it.
+/// 42704 where there is none; 22023 where another one leads to it.
 pub fn drop(name: Option<&str>, version: Option<i32>) -> Result<()> {
     catalog::demand_writable("en57_drop_upcaster()");
     let from = form("type", name, "from_version", version)?;
@@ -90,6 +94,13 @@ pub fn drop(name: Option<&str>, version: Option<i32>) -> Result<()> {
             format!("there is no upcaster of {from}"),
         )
         .hint("The view en57_upcasters shows all that there are."));
+    }
+    if let Some((other, _)) = forms.iter().find(|(_, to)| *to == from) {
+        return Err(invalid("an upcaster would be missing")
+            .detail(format!(
+                "That of {other} leads to it, and would end at {from}."
+            ))
+            .hint(format!("First drop the upcaster of {other}.")));
     }
     let after = Chains::new(forms)?;
     after.check_against(before.chains(), None, &schema::known()?.forms())?;
