@@ -8,7 +8,7 @@ use crate::dcb::query::{Criterion, Query};
 use super::bound::relation_name;
 use super::rights::qualified_name;
 use super::table::{Firing, Index, IndexRole, Opened};
-use super::triggers::GUARDS;
+use super::triggers::{GUARDS, Guard};
 
 /// What a caller is about to do with a partition: which rights he needs, and which lock keeps others from
 /// what would disturb it.
@@ -148,8 +148,8 @@ pub struct Partition {
     /// Whether inserting needs more than the heap and en57's own indexes.
     pub needs_extras: bool,
     has_row_security: bool,
-    /// Whether it has its guards, in force or not.
-    has_guards: bool,
+    /// The guards that it does not have, be they in force or not.
+    lost_guards: Vec<&'static Guard>,
 }
 
 impl Partition {
@@ -186,7 +186,10 @@ impl Partition {
                 indexes,
                 needs_extras: has_checks || has_others || has_added_not_null(oid),
                 has_row_security: (*(*relation.relation()).rd_rel).relrowsecurity,
-                has_guards: GUARDS.iter().all(|g| relation.has_trigger(g.name)),
+                lost_guards: GUARDS
+                    .iter()
+                    .filter(|guard| relation.trigger_always_fires(guard.name).is_none())
+                    .collect(),
             })
         }
     }
@@ -258,7 +261,7 @@ impl Partition {
         for role in roles {
             opened.index(*role)?;
         }
-        if !self.has_guards {
+        if !self.lost_guards.is_empty() {
             return Err(self.unguarded());
         }
         Ok(opened)
@@ -268,7 +271,7 @@ impl Partition {
     /// disabled: whoever does that knows of them, and the rest should go on meanwhile.
     fn unguarded(&self) -> Error {
         let table = qualified_name(self.oid).unwrap_or_default();
-        let statements: Vec<String> = GUARDS.iter().map(|g| g.create(&table)).collect();
+        let statements: Vec<String> = self.lost_guards.iter().map(|g| g.create(&table)).collect();
         Error::new(
             SqlState::NotInPrerequisiteState,
             format!(

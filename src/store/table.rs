@@ -244,11 +244,6 @@ impl Opened {
         persistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT
     }
 
-    /// Whether there is a trigger of this name.
-    pub fn has_trigger(&self, name: &CStr) -> bool {
-        self.trigger_always_fires(name).is_some()
-    }
-
     /// Whether the trigger of this name fires whatever the session's replication role; `None` where there is
     /// none.
     pub fn trigger_always_fires(&self, name: &CStr) -> Option<bool> {
