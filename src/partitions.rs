@@ -254,10 +254,12 @@ fn warn_of(onlookers: &[Onlooker]) {
     if onlookers.is_empty() {
         return;
     }
-    let shown: Vec<String> = onlookers
-        .iter()
-        .map(|o| format!("function {} of {}", o.function, o.definition))
-        .collect();
+    const SHOWN: usize = 20;
+    let shown = |o: &Onlooker| format!("function {} of {}", o.function, o.definition);
+    let mut shown: Vec<String> = onlookers.iter().take(SHOWN).map(shown).collect();
+    if onlookers.len() > SHOWN {
+        shown.push(format!("{} more", onlookers.len() - SHOWN));
+    }
     guard::log(
         Severity::Warning,
         "functions go on being given events that their owners may no longer read",
