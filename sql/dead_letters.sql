@@ -112,6 +112,24 @@ SELECT s.name, r.shard, coalesce(s.shards, 1) AS shards, s.query, s.partition, r
  WHERE en57.is_owner(pg_catalog.to_regrole(pg_catalog.quote_ident(current_user)), s.owner)
     OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW en57_subscriptions IS 'subscriptions of the current role, shard by shard: position, head, lag, holder, attempts';
+COMMENT ON COLUMN en57_subscriptions.name IS 'the subscription';
+COMMENT ON COLUMN en57_subscriptions.shard IS 'which one of its shards, from 0';
+COMMENT ON COLUMN en57_subscriptions.shards IS 'how many it has';
+COMMENT ON COLUMN en57_subscriptions.query IS 'which events it takes';
+COMMENT ON COLUMN en57_subscriptions.partition IS 'of which partition';
+COMMENT ON COLUMN en57_subscriptions."position" IS 'all events of the shard up to here are acknowledged, or dead letters';
+COMMENT ON COLUMN en57_subscriptions.head IS 'the query''s frontier; NULL without the right to read it, and on a standby';
+COMMENT ON COLUMN en57_subscriptions.lag IS 'head - position if an event is waiting, else 0; NULL like head';
+COMMENT ON COLUMN en57_subscriptions.holder IS 'who holds the shard: a session, a name, or the process of a transaction';
+COMMENT ON COLUMN en57_subscriptions.lease_until IS 'when the lease ends';
+COMMENT ON COLUMN en57_subscriptions.attempts IS 'failed attempts at the first event that is not acknowledged';
+COMMENT ON COLUMN en57_subscriptions.last_error IS 'what the last one has said';
+COMMENT ON COLUMN en57_subscriptions.updated_at IS 'when the position was moved last, or an attempt failed';
+COMMENT ON COLUMN en57_subscriptions.dead_letters IS 'how many events the shard has put aside';
+COMMENT ON COLUMN en57_subscriptions.owner IS 'the role that created it';
+COMMENT ON COLUMN en57_subscriptions.max_attempts IS 'after so many an event goes to the dead letters; NULL: never';
+COMMENT ON COLUMN en57_subscriptions.hold_key IS 'whether events of a dead letter''s key are held behind it';
+COMMENT ON COLUMN en57_subscriptions.drain_to IS 'while the number of shards is to change: where all of them must arrive';
 
 CREATE VIEW en57_dead_letters WITH (security_barrier) AS
 SELECT s.name AS subscription, d."position", d.shard, d.attempts, d.error, d.at, d.state, d.held, d.key,
@@ -120,6 +138,16 @@ SELECT s.name AS subscription, d."position", d.shard, d.attempts, d.error, d.at,
   JOIN en57.subscriptions s ON s.id = d.subscription
  WHERE en57.is_owner(pg_catalog.to_regrole(pg_catalog.quote_ident(current_user)), s.owner);
 COMMENT ON VIEW en57_dead_letters IS 'events that subscriptions of the current role have put aside';
+COMMENT ON COLUMN en57_dead_letters.subscription IS 'the subscription';
+COMMENT ON COLUMN en57_dead_letters."position" IS 'the event''s position';
+COMMENT ON COLUMN en57_dead_letters.shard IS 'its shard';
+COMMENT ON COLUMN en57_dead_letters.attempts IS 'how many attempts have failed';
+COMMENT ON COLUMN en57_dead_letters.error IS 'what the last one has said';
+COMMENT ON COLUMN en57_dead_letters.at IS 'when it was put aside, or failed last';
+COMMENT ON COLUMN en57_dead_letters.state IS 'parked: put aside; replay: to be given out again; delivered: given out again, not yet acknowledged';
+COMMENT ON COLUMN en57_dead_letters.held IS 'whether it did not fail itself, but is behind one of its key that did';
+COMMENT ON COLUMN en57_dead_letters.key IS 'its key: events of one key are in one shard';
+COMMENT ON COLUMN en57_dead_letters.event IS 'the event; NULL without the right to read it, and on a standby';
 
 ------------------------------------------------------------------------------------------------------
 -- Privileges

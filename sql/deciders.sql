@@ -40,3 +40,12 @@ SELECT f.name, f.query_function, f.evolve, f.decide, f.initial, f.command_schema
 FROM en57.folds f
 WHERE f.decide IS NOT NULL;
 COMMENT ON VIEW en57_deciders IS 'the deciders';
+COMMENT ON COLUMN en57_deciders.name IS 'its name';
+COMMENT ON COLUMN en57_deciders.query_function IS 'the function command → query';
+COMMENT ON COLUMN en57_deciders.evolve IS 'the function (state, event) → state';
+COMMENT ON COLUMN en57_deciders.decide IS 'the function (command, state) → events';
+COMMENT ON COLUMN en57_deciders.initial IS 'what the first event meets';
+COMMENT ON COLUMN en57_deciders.command_schema IS 'the JSON Schema of its commands; NULL: any will do';
+COMMENT ON COLUMN en57_deciders.snapshot_every IS 'a snapshot is taken when so many events were read beyond the last one; NULL: never';
+COMMENT ON COLUMN en57_deciders.created_at IS 'when it was created';
+COMMENT ON COLUMN en57_deciders.updated_at IS 'when it was redefined last';

@@ -63,3 +63,8 @@ CREATE VIEW en57_event_types AS
 SELECT t.type, t.schema_version, t.data_schema AS json_schema, t.meta_schema, t.registered_at
 FROM en57.event_types t;
 COMMENT ON VIEW en57_event_types IS 'event types with the JSON Schemas that new events of them must fit';
+COMMENT ON COLUMN en57_event_types.type IS 'the type; * stands for all';
+COMMENT ON COLUMN en57_event_types.schema_version IS 'the version of the type; 0 for *';
+COMMENT ON COLUMN en57_event_types.json_schema IS 'what data must fit; NULL: anything';
+COMMENT ON COLUMN en57_event_types.meta_schema IS 'what meta must fit, beside what holds for all; NULL: anything';
+COMMENT ON COLUMN en57_event_types.registered_at IS 'when it was registered, or changed last';

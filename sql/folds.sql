@@ -116,6 +116,12 @@ SELECT f.name, f.evolve, f.initial, f.snapshot_every, f.created_at, f.updated_at
 FROM en57.folds f
 WHERE f.decide IS NULL;
 COMMENT ON VIEW en57_folds IS 'the named folds';
+COMMENT ON COLUMN en57_folds.name IS 'its name';
+COMMENT ON COLUMN en57_folds.evolve IS 'the function (state, event) → state';
+COMMENT ON COLUMN en57_folds.initial IS 'what the first event meets';
+COMMENT ON COLUMN en57_folds.snapshot_every IS 'a snapshot is taken when so many events were read beyond the last one; NULL: never';
+COMMENT ON COLUMN en57_folds.created_at IS 'when it was created';
+COMMENT ON COLUMN en57_folds.updated_at IS 'when it was redefined last';
 
 CREATE VIEW en57_snapshots WITH (security_barrier) AS
 SELECT f.name, en57.partition_of(s.partition::pg_catalog.regclass) AS partition, s.query, s."position",
@@ -124,5 +130,9 @@ FROM en57.snapshots s JOIN en57.folds f ON f.number OPERATOR(pg_catalog.=) s.fol
 WHERE en57.is_readable(en57.partition_of(s.partition::pg_catalog.regclass));
 COMMENT ON VIEW en57_snapshots IS
     'the snapshots of folds and deciders whose events the caller may read; without their states';
+COMMENT ON COLUMN en57_snapshots.name IS 'the fold or decider';
+COMMENT ON COLUMN en57_snapshots.partition IS 'the partition of its events';
+COMMENT ON COLUMN en57_snapshots.query IS 'which events are in it';
+COMMENT ON COLUMN en57_snapshots.taken_at IS 'when it was taken';
 COMMENT ON COLUMN en57_snapshots."position" IS 'all events that match are in the state up to here';
 COMMENT ON COLUMN en57_snapshots.bytes IS 'what the state takes on disk';

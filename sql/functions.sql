@@ -101,6 +101,12 @@ COMMENT ON FUNCTION en57_streams(text, text, bigint, text) IS
 
 CREATE VIEW en57_streams AS SELECT * FROM en57_streams();
 COMMENT ON VIEW en57_streams IS 'the streams of the session''s partition';
+COMMENT ON COLUMN en57_streams.stream IS 'its name';
+COMMENT ON COLUMN en57_streams.version IS 'the version of its last event: how many it has';
+COMMENT ON COLUMN en57_streams.first_position IS 'the position of its first event';
+COMMENT ON COLUMN en57_streams.last_position IS 'the position of its last event';
+COMMENT ON COLUMN en57_streams.first_recorded_at IS 'when its first event was appended';
+COMMENT ON COLUMN en57_streams.last_recorded_at IS 'when its last event was appended';
 
 ------------------------------------------------------------------------------------------------------
 -- Causes and effects

@@ -6,7 +6,7 @@ CREATE FUNCTION en57.generate(language text, types jsonb, module text) RETURNS t
     AS 'MODULE_PATHNAME', 'en57_generate_text' LANGUAGE c IMMUTABLE PARALLEL SAFE COST 10000;
 COMMENT ON FUNCTION en57.generate(text, jsonb, text) IS 'a source file with types and serialisers for the event types';
 
--- With the caller's rights: who may read en57.event_types may have code for them.
+-- With the caller's rights: who may read en57_event_types may have code for them.
 CREATE FUNCTION en57_generate(language text, types text[] DEFAULT NULL, module text DEFAULT NULL) RETURNS text
     LANGUAGE plpgsql STABLE PARALLEL SAFE COST 10000
     SET search_path = pg_catalog, pg_temp
@@ -16,7 +16,7 @@ DECLARE
 BEGIN
     SELECT t INTO unknown
       FROM unnest(types) AS t
-     WHERE t IS NULL OR t = '*' OR NOT EXISTS (SELECT FROM en57.event_types AS e WHERE e.type = t)
+     WHERE t IS NULL OR t = '*' OR NOT EXISTS (SELECT FROM @extschema@.en57_event_types AS e WHERE e.type = t)
      ORDER BY t COLLATE "C" LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'event type % is not registered', coalesce('"' || left(unknown, 64) || '"', 'NULL')
@@ -24,8 +24,8 @@ BEGIN
                   HINT = 'Register it with en57_register_type, or leave types out for all.';
     END IF;
     RETURN en57.generate(language, coalesce((
-        SELECT jsonb_agg(jsonb_build_object('type', e.type, 'schema_version', e.schema_version, 'data', e.data_schema, 'meta', e.meta_schema))
-          FROM en57.event_types AS e
+        SELECT jsonb_agg(jsonb_build_object('type', e.type, 'schema_version', e.schema_version, 'data', e.json_schema, 'meta', e.meta_schema))
+          FROM @extschema@.en57_event_types AS e
          WHERE types IS NULL OR e.type = ANY (types) OR e.type = '*'), '[]'), module);
 END
 $$;

@@ -26,6 +26,14 @@ CREATE TABLE en57.imports (
     finished boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE en57.imports IS 'imports in batches, and how far each has come';
+COMMENT ON COLUMN en57.imports.name IS 'its name';
+COMMENT ON COLUMN en57.imports.source IS 'the table, view or foreign table that it reads';
+COMMENT ON COLUMN en57.imports.partition IS 'the partition that it fills';
+COMMENT ON COLUMN en57.imports."position" IS 'the last position of the source that was taken; NULL: none';
+COMMENT ON COLUMN en57.imports.events IS 'how many events were taken';
+COMMENT ON COLUMN en57.imports.started_at IS 'when it began';
+COMMENT ON COLUMN en57.imports.updated_at IS 'when its last batch was committed';
+COMMENT ON COLUMN en57.imports.finished IS 'whether it has come to the end of the source';
 SELECT pg_catalog.pg_extension_config_dump('en57.imports', '');
 
 CREATE VIEW en57_imports AS
@@ -34,6 +42,15 @@ CREATE VIEW en57_imports AS
            started_at, updated_at, finished
       FROM en57.imports;
 COMMENT ON VIEW en57_imports IS 'imports in batches: the last position of the source that was taken, and how fast it goes';
+COMMENT ON COLUMN en57_imports.name IS 'its name';
+COMMENT ON COLUMN en57_imports.source IS 'the table, view or foreign table that it reads';
+COMMENT ON COLUMN en57_imports.partition IS 'the partition that it fills';
+COMMENT ON COLUMN en57_imports."position" IS 'the last position of the source that was taken; NULL: none';
+COMMENT ON COLUMN en57_imports.events IS 'how many events were taken';
+COMMENT ON COLUMN en57_imports.events_per_second IS 'how fast that went, pauses included';
+COMMENT ON COLUMN en57_imports.started_at IS 'when it began';
+COMMENT ON COLUMN en57_imports.updated_at IS 'when its last batch was committed';
+COMMENT ON COLUMN en57_imports.finished IS 'whether it has come to the end of the source';
 
 -- The columns of a source that an event has, each cast to its type, as the fields of an en57_event.
 CREATE FUNCTION en57.import_columns(source regclass) RETURNS text

@@ -96,3 +96,12 @@ SELECT i.name, i.partition, i.query, i.key, i.evolve, i.check_function, i.initia
 FROM en57.invariants i
 WHERE en57.is_readable(i.partition);
 COMMENT ON VIEW en57_invariants IS 'invariants of partitions that the caller may read';
+COMMENT ON COLUMN en57_invariants.name IS 'its name';
+COMMENT ON COLUMN en57_invariants.partition IS 'the partition whose events it is about';
+COMMENT ON COLUMN en57_invariants.query IS 'which events';
+COMMENT ON COLUMN en57_invariants.key IS 'what each state is about: stream, or tag:PREFIX';
+COMMENT ON COLUMN en57_invariants.evolve IS 'the function that folds events into a state';
+COMMENT ON COLUMN en57_invariants.check_function IS 'the function that says what is wrong with a state';
+COMMENT ON COLUMN en57_invariants.initial IS 'what the first event of a key meets';
+COMMENT ON COLUMN en57_invariants.is_enabled IS 'whether appends are checked';
+COMMENT ON COLUMN en57_invariants.created_at IS 'when it was created';

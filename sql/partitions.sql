@@ -40,7 +40,7 @@ SELECT p.name,
        GREATEST(p.reltuples::bigint, pg_catalog.pg_stat_get_live_tuples(p.oid)) AS events,
        pg_catalog.pg_total_relation_size(p.oid) AS bytes,
        CASE WHEN p.name IS NOT NULL AND pg_catalog.has_table_privilege(p.oid, 'SELECT')
-                 AND NOT pg_catalog.row_security_active(p.oid)
+                 AND NOT pg_catalog.row_security_active(p.oid) AND NOT pg_catalog.pg_is_in_recovery()
             THEN en57_head(NULL, p.name) END AS head
   FROM (SELECT c.oid, c.relowner, c.reltuples, en57.partition_of(c.oid) AS name
           FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
@@ -51,4 +51,4 @@ COMMENT ON COLUMN en57_partitions."table" IS 'the table that holds its events';
 COMMENT ON COLUMN en57_partitions.owner IS 'the table''s owner';
 COMMENT ON COLUMN en57_partitions.events IS 'how many events it holds, as estimated';
 COMMENT ON COLUMN en57_partitions.bytes IS 'what it takes on disk, with its indexes';
-COMMENT ON COLUMN en57_partitions.head IS 'its frontier, as en57_head has it; NULL without the SELECT privilege';
+COMMENT ON COLUMN en57_partitions.head IS 'its frontier, as en57_head has it; NULL without the SELECT privilege, and on a standby';

@@ -175,7 +175,9 @@ SELECT p.name,
     CASE WHEN p.mode OPERATOR(pg_catalog.=) 'inline' AND p.status OPERATOR(pg_catalog.=) 'running' THEN h.head
         ELSE p."position" END AS "position",
     h.head,
-    CASE WHEN p.mode OPERATOR(pg_catalog.=) 'inline' AND p.status OPERATOR(pg_catalog.=) 'running' THEN 0
+    -- greatest() passes over NULL.
+    CASE WHEN h.head IS NULL THEN NULL
+        WHEN p.mode OPERATOR(pg_catalog.=) 'inline' AND p.status OPERATOR(pg_catalog.=) 'running' THEN 0
         ELSE greatest(h.head OPERATOR(pg_catalog.-) p."position", 0) END AS lag,
     p.failed_position,
     p.last_error,
@@ -183,7 +185,27 @@ SELECT p.name,
         WHERE d.projection OPERATOR(pg_catalog.=) p.name) AS dead_letters,
     p.created_at,
     p.updated_at
-FROM en57.projections p, LATERAL (SELECT en57_head(p.query, p.partition) AS head) h
+FROM en57.projections p, LATERAL
+    (SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN en57_head(p.query, p.partition) END AS head) h
 WHERE en57.is_readable(p.partition);
 COMMENT ON VIEW en57_projections IS
     'projections whose events the caller may read, and how far they are; lag counts positions';
+COMMENT ON COLUMN en57_projections.name IS 'its name, and that of its documents'' table';
+COMMENT ON COLUMN en57_projections.kind IS 'handler, or documents';
+COMMENT ON COLUMN en57_projections.mode IS 'inline: in the append''s transaction; async: by the worker, or en57_run';
+COMMENT ON COLUMN en57_projections.partition IS 'the partition whose events it takes';
+COMMENT ON COLUMN en57_projections.query IS 'which events';
+COMMENT ON COLUMN en57_projections.handler IS 'the handler, or the function that folds documents';
+COMMENT ON COLUMN en57_projections.key IS 'which documents an event belongs to: stream, tag:PREFIX, or a function';
+COMMENT ON COLUMN en57_projections.document_table IS 'the table of the documents';
+COMMENT ON COLUMN en57_projections.on_error IS 'stop, or skip: put the event aside and go on';
+COMMENT ON COLUMN en57_projections.batch_size IS 'how many events are handled together at most';
+COMMENT ON COLUMN en57_projections.status IS 'running, paused or failed';
+COMMENT ON COLUMN en57_projections."position" IS 'all events up to here are handled; where it is inline and running: the head';
+COMMENT ON COLUMN en57_projections.head IS 'the query''s frontier; NULL on a standby';
+COMMENT ON COLUMN en57_projections.lag IS 'how many positions it is behind the head; NULL on a standby';
+COMMENT ON COLUMN en57_projections.failed_position IS 'the event that could not be handled';
+COMMENT ON COLUMN en57_projections.last_error IS 'why';
+COMMENT ON COLUMN en57_projections.dead_letters IS 'how many events it has put aside';
+COMMENT ON COLUMN en57_projections.created_at IS 'when it was created';
+COMMENT ON COLUMN en57_projections.updated_at IS 'when its position or status has changed last';

@@ -18,6 +18,11 @@ CREATE TABLE en57.subscriptions (
     created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 COMMENT ON TABLE en57.subscriptions IS 'subscriptions; changed by functions alone';
+COMMENT ON COLUMN en57.subscriptions.id IS 'what its shards and dead letters know it by';
+COMMENT ON COLUMN en57.subscriptions.name IS 'its name';
+COMMENT ON COLUMN en57.subscriptions.partition IS 'the partition whose events it takes';
+COMMENT ON COLUMN en57.subscriptions.query IS 'which events';
+COMMENT ON COLUMN en57.subscriptions.created_at IS 'when it was created';
 COMMENT ON COLUMN en57.subscriptions.owner IS 'the role that created it: a name, as a dump may be restored where roles have other oids';
 COMMENT ON COLUMN en57.subscriptions.max_attempts IS 'after so many an event goes to the dead letters; NULL: never';
 COMMENT ON COLUMN en57.subscriptions.hold_key IS 'whether events of a dead letter''s key are held behind it';
@@ -46,6 +51,14 @@ CREATE TABLE en57.subscription_shards (
 -- Statistics would keep what en57_erase() takes away.
 ALTER TABLE en57.subscription_shards ALTER COLUMN last_error SET STATISTICS 0;
 COMMENT ON TABLE en57.subscription_shards IS 'how far each shard of a subscription is, and who holds it';
+COMMENT ON COLUMN en57.subscription_shards.subscription IS 'the subscription';
+COMMENT ON COLUMN en57.subscription_shards.shard IS 'which one of its shards, from 0';
+COMMENT ON COLUMN en57.subscription_shards.holder IS 'who holds the lease: a session, or the name that was given';
+COMMENT ON COLUMN en57.subscription_shards.lease_until IS 'when the lease ends';
+COMMENT ON COLUMN en57.subscription_shards.failed_position IS 'the event at which an attempt has failed, while it is not acknowledged';
+COMMENT ON COLUMN en57.subscription_shards.attempts IS 'how many attempts at it have failed';
+COMMENT ON COLUMN en57.subscription_shards.last_error IS 'what the last one has said';
+COMMENT ON COLUMN en57.subscription_shards.updated_at IS 'when the position was moved last, or an attempt failed';
 COMMENT ON COLUMN en57.subscription_shards."position" IS 'all events of the shard up to here are acknowledged, or dead letters';
 COMMENT ON COLUMN en57.subscription_shards.delivered IS 'under the lease, events up to here were given out';
 COMMENT ON COLUMN en57.subscription_shards.token IS 'number of the lease; it grows whenever the shard is taken over';
@@ -65,6 +78,13 @@ CREATE TABLE en57.dead_letters (
 );
 ALTER TABLE en57.dead_letters ALTER COLUMN error SET STATISTICS 0;
 COMMENT ON TABLE en57.dead_letters IS 'events that subscriptions have put aside';
+COMMENT ON COLUMN en57.dead_letters.subscription IS 'the subscription';
+COMMENT ON COLUMN en57.dead_letters."position" IS 'the event';
+COMMENT ON COLUMN en57.dead_letters.shard IS 'its shard';
+COMMENT ON COLUMN en57.dead_letters.key IS 'its key: events of one key are in one shard';
+COMMENT ON COLUMN en57.dead_letters.attempts IS 'how many attempts have failed';
+COMMENT ON COLUMN en57.dead_letters.error IS 'what the last one has said';
+COMMENT ON COLUMN en57.dead_letters.at IS 'when it was put aside, or failed last';
 COMMENT ON COLUMN en57.dead_letters.state IS 'parked: put aside; replay: to be given out again; delivered: given out again, not yet acknowledged';
 COMMENT ON COLUMN en57.dead_letters.held IS 'whether it did not fail itself, but is behind one of its key that did';
 CREATE INDEX dead_letters_due ON en57.dead_letters (subscription, shard, "position") WHERE state <> 'parked';

@@ -9,6 +9,10 @@ CREATE TABLE en57.tracked (
     updated_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE en57.tracked IS 'up to where other logs were taken into this one';
+COMMENT ON COLUMN en57.tracked.source IS 'the other log, as its reader calls it';
+COMMENT ON COLUMN en57.tracked.owner IS 'the role that tracks it: a name, as a dump may be restored where roles have other oids';
+COMMENT ON COLUMN en57.tracked."position" IS 'all events of the other log up to here were taken';
+COMMENT ON COLUMN en57.tracked.updated_at IS 'when that was moved last';
 
 SELECT pg_catalog.pg_extension_config_dump('en57.tracked', '');
 REVOKE ALL ON en57.tracked FROM PUBLIC;

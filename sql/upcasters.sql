@@ -48,3 +48,10 @@ CREATE VIEW en57_upcasters AS
 SELECT u.type, u.from_version, u.to_type, u.to_version, u.function AS upcaster, u.search_path, u.registered_at
 FROM en57.upcasters u;
 COMMENT ON VIEW en57_upcasters IS 'upcasters: which type and version becomes which, and by which function';
+COMMENT ON COLUMN en57_upcasters.type IS 'the type of the events that it takes';
+COMMENT ON COLUMN en57_upcasters.from_version IS 'their version';
+COMMENT ON COLUMN en57_upcasters.to_type IS 'the type that they become';
+COMMENT ON COLUMN en57_upcasters.to_version IS 'the version that they become';
+COMMENT ON COLUMN en57_upcasters.upcaster IS 'the function, with its schema and argument types';
+COMMENT ON COLUMN en57_upcasters.search_path IS 'the search path of the function';
+COMMENT ON COLUMN en57_upcasters.registered_at IS 'when it was registered';

@@ -41,7 +41,7 @@ impl Named {
             format!("function {} of {kind} \"{of}\" does not exist", self.name),
         )
         .hint(format!(
-            "Create the function again, or drop the {kind} with en57_drop_{kind}()."
+            "Create the function again, or give it back its name; or drop the {kind} with en57_drop_{kind}()."
         ))
     }
 }

@@ -5,6 +5,7 @@ use crate::dcb::partition::{DEFAULT, check_name, shown};
 use crate::dcb::query::Query;
 use crate::erase;
 use crate::fold::snapshot;
+use crate::functions::Named;
 use crate::invariant;
 use crate::projection;
 use crate::store::Oid;
@@ -12,7 +13,8 @@ use crate::store::btree::Direction;
 use crate::store::catalog::{self, Exclusion, Store};
 use crate::store::ddl::{self, Rights};
 use crate::store::fetch::Fetcher;
-use crate::store::partition::{Access, Partition};
+use crate::store::guard::{self, Severity};
+use crate::store::partition::{self, Access, Partition};
 use crate::store::position::Counter;
 use crate::store::scan::{Range, Scan};
 use crate::subscription;
@@ -190,14 +192,82 @@ pub fn grant(role: Oid, what: &str, partition: Option<&str>, function: Oid) -> R
     ddl::grant(role, rights, &tables(store, partition)?, function)
 }
 
-/// Takes from a role the rights that [`grant`] gives.
+/// Takes from a role the rights that [`grant`] gives. Warns of what goes on showing events to it.
 ///
 /// # Errors
 /// As [`grant`].
 pub fn revoke(role: Oid, what: &str, partition: Option<&str>, function: Oid) -> Result<()> {
     catalog::demand_writable("en57_revoke()");
     let (rights, store) = (rights(what)?, catalog::store()?);
-    ddl::revoke(store, role, rights, &tables(store, partition)?, function)
+    let tables = tables(store, partition)?;
+    let mut onlookers = onlookers(store, &tables)?;
+    onlookers.retain(Onlooker::may_read);
+    ddl::revoke(store, role, rights, &tables, function)?;
+    onlookers.retain(|onlooker| !onlooker.may_read());
+    warn_of(&onlookers);
+    Ok(())
+}
+
+/// A definition with a function that is given the events of a partition, by the rights of its owner.
+struct Onlooker {
+    definition: String,
+    function: String,
+    owner: Oid,
+    table: Oid,
+}
+
+impl Onlooker {
+    fn may_read(&self) -> bool {
+        partition::is_readable_by(self.owner, self.table)
+    }
+}
+
+fn onlookers(store: &Store, tables: &[Oid]) -> Result<Vec<Onlooker>> {
+    let mut all = Vec::new();
+    for (name, table) in store.all()? {
+        if !tables.contains(&table) {
+            continue;
+        }
+        let mut add = |definition: String, functions: &[&Named]| {
+            for function in functions {
+                all.extend(function.owner().map(|owner| Onlooker {
+                    definition: definition.clone(),
+                    function: function.name.clone(),
+                    owner,
+                    table,
+                }));
+            }
+        };
+        for projection in projection::all_of(&name)? {
+            let title = format!("projection \"{}\"", projection.name);
+            add(title, &projection.functions());
+        }
+        for invariant in invariant::all_of(&name)? {
+            let title = format!("invariant \"{}\"", invariant.name);
+            add(title, &[&invariant.evolve, &invariant.check]);
+        }
+    }
+    Ok(all)
+}
+
+fn warn_of(onlookers: &[Onlooker]) {
+    if onlookers.is_empty() {
+        return;
+    }
+    const SHOWN: usize = 20;
+    let shown = |o: &Onlooker| format!("function {} of {}", o.function, o.definition);
+    let mut shown: Vec<String> = onlookers.iter().take(SHOWN).map(shown).collect();
+    if onlookers.len() > SHOWN {
+        shown.push(format!("{} more", onlookers.len() - SHOWN));
+    }
+    guard::log(
+        Severity::Warning,
+        "functions go on being given events that their owners may no longer read",
+        Some(&format!("They are {}.", shown.join(", "))),
+        Some(
+            "Drop the projections and invariants, or give the functions to another role with ALTER FUNCTION .. OWNER TO.",
+        ),
+    );
 }
 
 fn rights(what: &str) -> Result<Rights> {

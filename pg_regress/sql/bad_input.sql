@@ -56,7 +56,19 @@ SELECT calls('SELECT en57_append(''{"type": "a"}'', on_conflict => ''ignore'')',
 -- the setting en57.meta
 SELECT calls('SET LOCAL en57.meta = ''x''; SELECT en57_append(''{"type": "a"}'')', 'SET LOCAL en57.meta = ''[]''; SELECT en57_append(''{"type": "a"}'')', 'SET LOCAL en57.meta = ''1''; SELECT en57_append(''{"type": "a"}'')', 'SET LOCAL en57.meta = ''null''; SELECT en57_append(''{"type": "a"}'')',
     'SET LOCAL en57.meta = ''{"correlation_id": 1''; SELECT en57_append(''{"type": "a"}'')', format('SET LOCAL en57.meta = ''{"correlation_id": "%s"}''; SELECT en57_append(''{"type": "a"}'')', repeat('x', 1025)),
+    'SET LOCAL en57.meta = ''{"a": 1} x''', 'ALTER DATABASE en57_regress SET en57.meta = ''x''', 'SET LOCAL en57.meta = ''{"a": "\u0000"}''; SELECT en57_append(''{"type": "a"}'')', format('SET LOCAL en57.meta = %L', '{"a": [1e999, "\ud83d\ude00 \u00e9", ' || repeat('[', 1000) || repeat(']', 1000) || ']}'),
     'SET LOCAL en57.mata = ''{}''', 'SET LOCAL en57.max_conflicts = 0', 'SET LOCAL en57.max_key_locks = ''many''');
+-- before the library is loaded it can be anything: then the append is refused, rather than stored without
+\c -
+SET en57.meta = 'x';
+SELECT append('{"type": "a"}');
+SHOW en57.meta;
+\c -
+ALTER ROLE CURRENT_USER SET en57.meta = '[]';
+\c -
+SELECT append('{"type": "a"}');
+ALTER ROLE CURRENT_USER RESET en57.meta;
+\c -
 -- reads
 SELECT calls('SELECT en57_read(after => -1)', 'SELECT en57_read(upto => -1)', 'SELECT en57_read(max_count => -1)', 'SELECT * FROM en57_read(after => -9223372036854775808)', 'SELECT * FROM en57_read(max_count => -9223372036854775807)', 'SELECT * FROM en57_read(partition => ''acme'')', 'SELECT * FROM en57_read(''[]'')',
     'SELECT * FROM en57_read(''{"types": ["a", 1]}'')', 'SELECT * FROM en57_read(as_of => ''soon'')', 'SELECT en57_head(partition => ''acme'')', 'SELECT en57_head(''x'')', 'SELECT en57_context(partition => ''acme'')', 'SELECT en57_context(''[1]'')',

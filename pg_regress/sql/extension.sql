@@ -10,6 +10,10 @@ SELECT type, identity FROM members m
 WHERE NOT EXISTS (SELECT FROM pg_description c WHERE c.classoid = m.classid AND c.objoid = m.objid AND c.objsubid = 0)
     AND type IN ('schema', 'table', 'type', 'composite type', 'function', 'operator', 'access method', 'view', 'sequence')
 ORDER BY type, identity COLLATE "C";
+-- and so has every column of tables and views; the partitions' are those of en57.events (should be empty)
+SELECT c.oid::regclass AS relation, a.attname FROM members m JOIN pg_class c ON c.oid = m.objid AND m.classid = 'pg_class'::regclass JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition AND col_description(c.oid, a.attnum) IS NULL
+ORDER BY c.oid::regclass::text COLLATE "C", a.attnum;
 -- volatility, strictness, parallel safety: what appends or reads is volatile, not STRICT, and never parallel
 SELECT p.oid::regprocedure AS function, provolatile, proisstrict, proparallel FROM members m JOIN pg_proc p ON p.oid = m.objid AND m.classid = 'pg_proc'::regclass
 ORDER BY p.proname COLLATE "C", pg_get_function_identity_arguments(p.oid) COLLATE "C";

@@ -138,6 +138,23 @@ DROP EXTENSION en57;
 -- it may come back
 ALTER TABLE en57.events ATTACH PARTITION en57.events_acme FOR VALUES IN ('acme');
 SELECT array_agg(DISTINCT type) FROM en57_read(partition => 'acme');
+-- but has no guards then: nothing is appended that could be changed, and what is said makes them again
+SELECT en57_append('{"type": "back"}', partition => 'acme');
+SELECT en57_import('[{"type": "back"}]', 'acme');
+SELECT * FROM en57_check('acme');
+SELECT substr(hint, 5) FROM en57_check('acme') \gexec
+SELECT * FROM en57_check('acme');
+UPDATE en57.events_acme SET type = 'forged';
+TRUNCATE en57.events_acme;
+-- who switches one off knows of it, and appends go on
+ALTER TABLE en57.events_acme DISABLE TRIGGER en57_guard;
+SELECT outcome FROM en57_append('{"type": "back"}', partition => 'acme');
+SELECT trim(trailing '.' FROM substr(hint, 5)) FROM en57_check('acme') \gexec
+SELECT * FROM en57_check('acme');
+-- one that is dropped is missed at once, by a session that has appended, too
+DROP TRIGGER en57_guard_truncate ON en57.events_acme;
+SELECT outcome FROM en57_append('{"type": "back"}', partition => 'acme');
+SELECT substr(hint, 5) FROM en57_check('acme') \gexec
 SELECT outcome, position > (SELECT max(position) FROM en57.events WHERE type = 'many') AS beyond FROM en57_append('{"type": "back"}', partition => 'acme');
 
 -- what is attached by hand must be as en57 makes it

@@ -79,6 +79,30 @@ SET ROLE regress_en57_admin;
 SELECT en57_drop_projection('note');
 RESET ROLE;
 SELECT count(*) FROM admin.log;
+-- so en57_revoke says what goes on showing events to whom they were taken from
+REVOKE ALL ON en57.events_default FROM regress_en57_admin;
+SELECT en57_grant('regress_en57_admin', 'admin', 'default');
+SET ROLE regress_en57_admin;
+CREATE FUNCTION admin.wrong(doc jsonb) RETURNS text LANGUAGE sql AS $$ SELECT NULL::text $$;
+SELECT en57_create_invariant('few', '{"tags": ["b:1"]}', 'tag:b:', 'admin.evolve(jsonb,en57_event)', 'admin.wrong(jsonb)');
+SET ROLE regress_en57_app;
+CREATE FUNCTION pg_temp.other(e en57_event) RETURNS void LANGUAGE sql AS $$ SELECT $$;
+RESET ROLE;
+SELECT en57_create_projection('other', '{}', 'pg_temp.other(en57_event)');
+-- not what he may go on reading, by another role, and not twice
+GRANT regress_en57_app TO regress_en57_admin;
+SELECT en57_revoke('regress_en57_admin', 'admin', 'default');
+REVOKE regress_en57_app FROM regress_en57_admin;
+SELECT en57_grant('regress_en57_admin', 'reader');
+SELECT en57_revoke('regress_en57_admin', 'reader');
+SELECT en57_revoke('regress_en57_admin', 'reader');
+SELECT outcome FROM en57_append('{"type": "shown", "tags": ["a", "a:1"]}');
+SELECT event FROM admin.log WHERE event = 'shown';
+SET ROLE regress_en57_admin;
+SELECT count(*) FROM en57_read();
+RESET ROLE;
+SELECT en57_drop_invariant('few'), en57_drop_projection('other');
+DROP FUNCTION pg_temp.other(en57_event);
 -- all of them away, by the owner of the log
 SELECT en57_drop_projection(name) FROM en57_projections ORDER BY name;
 SELECT count(*) FROM en57_projections;

@@ -91,6 +91,10 @@ SELECT severity FROM en57_check();
 SELECT severity FROM en57_check('acme');
 ALTER TABLE en57.events_default ENABLE ALWAYS TRIGGER en57_guard;
 SELECT * FROM en57_check();
+ALTER TABLE en57.events_default SET UNLOGGED;
+SELECT * FROM en57_check();
+ALTER TABLE en57.events_default SET LOGGED;
+SELECT * FROM en57_check();
 
 -- who may: monitors all but the reset, though they read no event; others nothing
 CREATE ROLE regress_en57_monitor IN ROLE pg_monitor;

@@ -20,7 +20,8 @@ use crate::store::partition::{Access, Partition};
 use crate::store::position::Counter;
 use crate::store::scratch::Scratch;
 use crate::store::table::{IndexRole, Opened};
-use crate::store::{fmgr, tree_check};
+use crate::store::triggers::GUARDS;
+use crate::store::{fmgr, rights, tree_check};
 
 use met::Met;
 
@@ -164,8 +165,14 @@ impl<'a, 's> Check<'a, 's> {
         format!("table en57.{}", self.table.name())
     }
 
+    /// The table's name as commands have it.
+    fn sql_name(&self) -> String {
+        rights::qualified_name(self.place.oid).unwrap_or_default()
+    }
+
     /// Checks it all; returns the largest position.
     fn run(&mut self, met: &mut Met) -> Result<i64> {
+        self.check_logged()?;
         self.check_guards()?;
         self.check_indexes()?;
         let ready = Ready {
@@ -186,22 +193,34 @@ impl<'a, 's> Check<'a, 's> {
         Ok(largest)
     }
 
+    /// Whether the table outlives a crash.
+    fn check_logged(&mut self) -> Result<()> {
+        if self.table.is_logged() {
+            return Ok(());
+        }
+        let problem =
+            "it is UNLOGGED: a crash of the server empties it, and standbys do not have it";
+        let hint = format!("Run ALTER TABLE {} SET LOGGED.", self.sql_name());
+        self.found(self.table_name(), problem, &hint)
+    }
+
     /// The triggers that keep events from being changed.
     fn check_guards(&mut self) -> Result<()> {
-        for name in [c"en57_guard", c"en57_guard_truncate"] {
-            if !self.table.has_trigger(name) {
-                let name = name.to_string_lossy();
-                let object = self.table_name();
-                (self.sink)(Finding {
-                    severity: Severity::Warning,
-                    object,
-                    problem: format!("trigger {name} is not in force, so events can be changed"),
-                    hint: format!(
-                        "Run ALTER TABLE en57.{} ENABLE ALWAYS TRIGGER {name}.",
-                        self.table.name()
-                    ),
-                })?;
-            }
+        let table = self.sql_name();
+        for guard in &GUARDS {
+            let (what, statement) = match self.table.trigger_always_fires(guard.name) {
+                Some(true) => continue,
+                Some(false) => ("not in force", guard.enable(&table) + "."),
+                None => ("missing", guard.create(&table)),
+            };
+            let name = guard.name.to_string_lossy();
+            let object = self.table_name();
+            (self.sink)(Finding {
+                severity: Severity::Warning,
+                object,
+                problem: format!("trigger {name} is {what}, so events can be changed"),
+                hint: format!("Run {statement}"),
+            })?;
         }
         Ok(())
     }

@@ -127,7 +127,7 @@ impl Definition {
                 ),
             )
             .hint(format!(
-                "Create the function again, or drop the {} with en57_drop_{0}().",
+                "Create the function again, give it back its name, or define the {} anew with en57_create_{0}(.., or_replace => true).",
                 self.kind()
             ))
         })

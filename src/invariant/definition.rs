@@ -95,6 +95,16 @@ pub fn by_name(name: Option<&str>, lock: bool) -> Result<Invariant> {
     as_keeper(|| Invariant::from_row(row))
 }
 
+/// The invariants of a partition, in the order of their creation.
+///
+/// # Errors
+/// 55000 where the table is missing.
+pub fn all_of(partition: &str) -> Result<Vec<Invariant>> {
+    let sql = format!("SELECT {COLUMNS} FROM en57.invariants WHERE partition = $1 ORDER BY number");
+    let rows = run(&sql, &[text(partition)])?;
+    as_keeper(|| rows.iter().map(Invariant::from_row).collect())
+}
+
 /// Runs a statement on en57's own tables, by the rights of their owner.
 ///
 /// # Errors

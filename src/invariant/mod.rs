@@ -7,6 +7,7 @@ mod fold;
 mod renew;
 mod rules;
 
+pub use definition::all_of;
 pub use renew::Affected;
 pub use rules::{Rules, refuse_within_check};
 

@@ -141,6 +141,17 @@ pub fn running_async() -> Result<Vec<Projection>> {
     )
 }
 
+/// The projections of a partition, in the order of their creation.
+///
+/// # Errors
+/// 55000 where the table is missing.
+pub fn all_of(partition: &str) -> Result<Vec<Projection>> {
+    load(
+        &format!("SELECT {COLUMNS} FROM en57.projections WHERE partition = $1 ORDER BY number"),
+        &[text(partition)],
+    )
+}
+
 /// Whether there is a projection of this name.
 ///
 /// # Errors
@@ -207,6 +218,17 @@ impl Projection {
             position: number(14).unwrap_or_default(),
             failed_position: number(15),
         })
+    }
+
+    /// Its functions, all of which see events.
+    pub fn functions(&self) -> Vec<&Named> {
+        match &self.work {
+            Work::Handler(handler) => vec![handler],
+            Work::Documents(d) => match &d.key {
+                Key::Function(key) => vec![&d.evolve, key],
+                Key::Plain(_) => vec![&d.evolve],
+            },
+        }
     }
 
     /// The role as which a transaction of it alone is to run and to end: that of its handler, or of its

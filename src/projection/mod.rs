@@ -13,7 +13,7 @@ mod turn;
 mod wait;
 
 pub use create::{Request, RequestedWork, create};
-pub use definition::as_keeper;
+pub use definition::{all_of, as_keeper};
 pub use inline::{Due, catch_up};
 pub use renew::Renewals;
 pub use run::run;

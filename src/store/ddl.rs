@@ -11,7 +11,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 
 use super::catalog::Store;
 use super::table::{Firing, Opened};
-use super::triggers::{self, Doing};
+use super::triggers::{self, Doing, GUARDS};
 use super::{bound, guard};
 
 /// Runs with the rights of a role; an error inside gives the caller's back at abort.
@@ -139,18 +139,7 @@ pub fn create_partition(store: &Store, name: &str, table: &str) -> Oid {
             index("keys")
         ),
     ];
-    for (trigger, events) in [
-        ("en57_guard", "INSERT OR UPDATE OR DELETE"),
-        ("en57_guard_truncate", "TRUNCATE"),
-    ] {
-        commands.push(format!(
-            "CREATE TRIGGER {trigger} BEFORE {events} ON {full}
-                FOR EACH STATEMENT EXECUTE FUNCTION en57.guard()"
-        ));
-        commands.push(format!(
-            "ALTER TABLE {full} ENABLE ALWAYS TRIGGER {trigger}"
-        ));
-    }
+    commands.extend(GUARDS.iter().map(|guard| guard.create(&full)));
     commands.push(format!(
         "ALTER TABLE en57.events ATTACH PARTITION {full} FOR VALUES IN ({})",
         literal(name)
@@ -179,11 +168,11 @@ pub fn drop_partition(store: &Store, table: Oid) {
 /// Takes a partition out of the log; its table is an ordinary one then.
 pub fn detach_partition(store: &Store, table: Oid) {
     let name = in_schema(table);
-    let commands = [
-        format!("ALTER TABLE en57.events DETACH PARTITION {name}"),
-        format!("DROP TRIGGER IF EXISTS en57_guard ON {name}"),
-        format!("DROP TRIGGER IF EXISTS en57_guard_truncate ON {name}"),
-    ];
+    let mut commands = vec![format!("ALTER TABLE en57.events DETACH PARTITION {name}")];
+    commands.extend(GUARDS.iter().map(|guard| {
+        let guard = guard.name.to_string_lossy();
+        format!("DROP TRIGGER IF EXISTS {guard} ON {name}")
+    }));
     run(owner_of(store.events), &commands);
 }
 

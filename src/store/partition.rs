@@ -6,7 +6,9 @@ use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::{Criterion, Query};
 
 use super::bound::relation_name;
+use super::rights::qualified_name;
 use super::table::{Firing, Index, IndexRole, Opened};
+use super::triggers::{GUARDS, Guard};
 
 /// What a caller is about to do with a partition: which rights he needs, and which lock keeps others from
 /// what would disturb it.
@@ -37,12 +39,13 @@ pub enum Access {
 }
 
 impl Access {
-    /// The privileges on its table.
-    fn rights(self) -> &'static [(u32, &'static str)] {
-        const SELECT: (u32, &str) = (pg_sys::ACL_SELECT, "SELECT");
-        const INSERT: (u32, &str) = (pg_sys::ACL_INSERT, "INSERT");
-        const TRIGGER: (u32, &str) = (pg_sys::ACL_TRIGGER, "TRIGGER");
-        const TRUNCATE: (u32, &str) = (pg_sys::ACL_TRUNCATE, "TRUNCATE");
+    /// The privileges on its table, and to whom en57_grant() gives them.
+    fn rights(self) -> &'static [(u32, &'static str, &'static str)] {
+        type Right = (u32, &'static str, &'static str);
+        const SELECT: Right = (pg_sys::ACL_SELECT, "SELECT", "a reader");
+        const INSERT: Right = (pg_sys::ACL_INSERT, "INSERT", "a writer");
+        const TRIGGER: Right = (pg_sys::ACL_TRIGGER, "TRIGGER", "an admin");
+        const TRUNCATE: Right = (pg_sys::ACL_TRUNCATE, "TRUNCATE", "an admin");
         match self {
             Self::Read | Self::Watch => &[SELECT],
             Self::Append => &[INSERT],
@@ -78,7 +81,7 @@ impl Access {
     /// # Errors
     /// 42501.
     pub fn demand(self, table: Oid) -> Result<bool> {
-        for (right, called) in self.rights() {
+        for (right, called, given_to) in self.rights() {
             let mut is_missing = false;
             if has_right(table, *right, &mut is_missing) {
                 continue;
@@ -91,12 +94,9 @@ impl Access {
                 SqlState::InsufficientPrivilege,
                 format!("permission denied for table {name}"),
             )
-            .hint(match self {
-                Self::Manage | Self::Erase | Self::Project => format!(
-                    "This needs the {called} privilege on en57.{name}, as en57_grant() gives it to an admin."
-                ),
-                _ => format!("This needs the {called} privilege on en57.{name}."),
-            }));
+            .hint(format!(
+                "This needs the {called} privilege on en57.{name}, as en57_grant() gives it to {given_to}."
+            )));
         }
         Ok(true)
     }
@@ -104,17 +104,29 @@ impl Access {
     /// Whether the caller may do it.
     pub fn is_allowed(self, table: Oid) -> bool {
         let rights = self.rights();
-        rights.iter().all(|(r, _)| has_right(table, *r, &mut false))
+        rights
+            .iter()
+            .all(|(r, ..)| has_right(table, *r, &mut false))
     }
 }
 
 fn has_right(table: Oid, right: u32, is_missing: &mut bool) -> bool {
+    // SAFETY: reads the backend's state.
+    let user = unsafe { pg_sys::GetUserId() };
+    role_has_right(user, table, right, is_missing)
+}
+
+fn role_has_right(role: Oid, table: Oid, right: u32, is_missing: &mut bool) -> bool {
     // SAFETY: lookups in the system caches.
     unsafe {
-        let user = pg_sys::GetUserId();
-        pg_sys::pg_class_aclcheck_ext(table, user, right as _, is_missing)
+        pg_sys::pg_class_aclcheck_ext(table, role, right as _, is_missing)
             == pg_sys::AclResult::ACLCHECK_OK
     }
+}
+
+/// Whether a role may read a partition's table.
+pub fn is_readable_by(role: Oid, table: Oid) -> bool {
+    role_has_right(role, table, pg_sys::ACL_SELECT, &mut false)
 }
 
 /// The indexes that every event is in, and these with the list of streams.
@@ -136,6 +148,8 @@ pub struct Partition {
     /// Whether inserting needs more than the heap and en57's own indexes.
     pub needs_extras: bool,
     has_row_security: bool,
+    /// The guards that it does not have, be they in force or not.
+    lost_guards: Vec<&'static Guard>,
 }
 
 impl Partition {
@@ -172,6 +186,10 @@ impl Partition {
                 indexes,
                 needs_extras: has_checks || has_others || has_added_not_null(oid),
                 has_row_security: (*(*relation.relation()).rd_rel).relrowsecurity,
+                lost_guards: GUARDS
+                    .iter()
+                    .filter(|guard| relation.trigger_always_fires(guard.name).is_none())
+                    .collect(),
             })
         }
     }
@@ -234,7 +252,7 @@ impl Partition {
     /// Opens it for appending, to a stream or not.
     ///
     /// # Errors
-    /// 0A000 where somebody's INSERT trigger would have to fire; 55000 where an index is missing.
+    /// 0A000 where somebody's INSERT trigger would have to fire; 55000 where an index or a guard is missing.
     pub fn open_to_append(&self, to_stream: bool) -> Result<Opened> {
         let roles: &[IndexRole] = if to_stream { &WITH_STREAMS } else { &OWN };
         let opened = self.open(pg_sys::RowExclusiveLock, roles);
@@ -243,7 +261,26 @@ impl Partition {
         for role in roles {
             opened.index(*role)?;
         }
+        if !self.lost_guards.is_empty() {
+            return Err(self.unguarded());
+        }
         Ok(opened)
+    }
+
+    /// It was attached by hand without guards, so what is appended could be changed. Not so where they were
+    /// disabled: whoever does that knows of them, and the rest should go on meanwhile.
+    fn unguarded(&self) -> Error {
+        let table = qualified_name(self.oid).unwrap_or_default();
+        let statements: Vec<String> = self.lost_guards.iter().map(|g| g.create(&table)).collect();
+        Error::new(
+            SqlState::NotInPrerequisiteState,
+            format!(
+                "table \"{}\" does not have the triggers that guard events",
+                relation_name(self.oid)
+            ),
+        )
+        .detail("A partition that is attached by hand comes without them.")
+        .hint(format!("Run {}", statements.join(" ")))
     }
 
     /// The oids of its indexes for one thing.

@@ -1,9 +1,11 @@
 //! The settings `en57.*`.
 
+use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_void};
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_sys;
+use serde::de::IgnoredAny;
 
 static META: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static PARTITION: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
@@ -17,16 +19,29 @@ static MAX_SNAPSHOTS: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static STRICT_TYPES: GucSetting<bool> = GucSetting::<bool>::new(false);
 static DEBUG_KEY_BITS: GucSetting<i32> = GucSetting::<i32>::new(64);
 
+thread_local! {
+    /// Whether settings are being declared, and take the values that they were given before.
+    static DECLARING: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Declares the settings. Called once, when the library is loaded.
 pub fn init() {
-    GucRegistry::define_string_guc(
-        c"en57.meta",
-        c"Metadata merged under that of every event that is appended.",
-        c"A JSON object, for example {\"correlation_id\": \"..\", \"user\": \"..\"}. Empty: none.",
-        &META,
-        GucContext::Userset,
-        GucFlags::default(),
-    );
+    DECLARING.set(true);
+    // SAFETY: the hook reads a text and raises nothing.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            c"en57.meta",
+            c"Metadata merged under that of every event that is appended.",
+            c"A JSON object, for example {\"correlation_id\": \"..\", \"user\": \"..\"}. Empty: none.",
+            &META,
+            GucContext::Userset,
+            GucFlags::default(),
+            Some(is_meta),
+            None,
+            None,
+        );
+    }
+    DECLARING.set(false);
     GucRegistry::define_string_guc(
         c"en57.partition",
         c"The partition that is meant where none is named.",
@@ -143,6 +158,43 @@ fn init_worker() {
             None,
         );
     }
+}
+
+/// Whether it is a JSON object, as far as that can be said without PostgreSQL's own parser, which raises
+/// errors: an append says the rest.
+///
+/// Only commands are refused. Where a value comes from elsewhere (the configuration, a role's settings, a SET before
+/// the library was loaded) PostgreSQL would warn and go on with none, and events without their metadata would be
+/// stored; so it is kept, and the append refused.
+unsafe extern "C-unwind" fn is_meta(
+    value: *mut *mut c_char,
+    _: *mut *mut c_void,
+    source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: PostgreSQL gives the address of a NUL-terminated text, or of null; the flag is the process's own.
+    let (text, is_restored) = unsafe {
+        if (*value).is_null() {
+            return true;
+        }
+        (CStr::from_ptr(*value), pg_sys::InitializingParallelWorker)
+    };
+    if text.is_empty()
+        || source < pg_sys::GucSource::PGC_S_INTERACTIVE
+        || is_restored
+        || DECLARING.get()
+    {
+        return true;
+    }
+    let text = text.to_string_lossy();
+    let is_object = text.trim_start().starts_with('{');
+    let detail = match serde_json::from_str::<IgnoredAny>(&text) {
+        Ok(_) if is_object => return true,
+        Ok(_) => c"It must be a JSON object.",
+        Err(_) => c"It is not JSON.",
+    };
+    // SAFETY: read at once, and freed by nobody.
+    unsafe { pg_sys::GUC_check_errdetail_string = detail.as_ptr().cast_mut() };
+    false
 }
 
 /// PostgreSQL's limits of a channel's name.

@@ -237,8 +237,16 @@ impl Opened {
         }
     }
 
-    /// Whether a trigger of this name is enabled, whatever the session's replication role.
-    pub fn has_trigger(&self, name: &CStr) -> bool {
+    /// Whether a crash of the server leaves its rows.
+    pub fn is_logged(&self) -> bool {
+        // SAFETY: the relation is open.
+        let persistence = unsafe { (*(*self.relation).rd_rel).relpersistence };
+        persistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT
+    }
+
+    /// Whether the trigger of this name fires whatever the session's replication role; `None` where there is
+    /// none.
+    pub fn trigger_always_fires(&self, name: &CStr) -> Option<bool> {
         // SAFETY: the relation is open; its trigger descriptor lives as long.
         unsafe {
             let triggers = (*self.relation).trigdesc;
@@ -247,11 +255,10 @@ impl Opened {
             } else {
                 (*triggers).numtriggers as usize
             };
-            (0..n).any(|i| {
-                let trigger = &*(*triggers).triggers.add(i);
-                CStr::from_ptr(trigger.tgname) == name
-                    && trigger.tgenabled as u8 == pg_sys::TRIGGER_FIRES_ALWAYS
-            })
+            (0..n)
+                .map(|i| &*(*triggers).triggers.add(i))
+                .find(|trigger| CStr::from_ptr(trigger.tgname) == name)
+                .map(|trigger| trigger.tgenabled as u8 == pg_sys::TRIGGER_FIRES_ALWAYS)
         }
     }
 

@@ -1,12 +1,49 @@
 //! What the triggers on the events' tables say.
 
 use std::cell::Cell;
+use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
 use crate::dcb::error::{Error, Result, SqlState};
 
 use super::fmgr::Args;
+
+/// A trigger that keeps events from being changed.
+pub struct Guard {
+    /// Its name.
+    pub name: &'static CStr,
+    against: &'static str,
+}
+
+/// Those of each partition, as sql/tables.sql makes them for the default one.
+pub static GUARDS: [Guard; 2] = [
+    Guard {
+        name: c"en57_guard",
+        against: "INSERT OR UPDATE OR DELETE",
+    },
+    Guard {
+        name: c"en57_guard_truncate",
+        against: "TRUNCATE",
+    },
+];
+
+impl Guard {
+    /// The commands that put it on a table, whose name is quoted where it has to be.
+    pub fn create(&self, table: &str) -> String {
+        let (name, against) = (self.name.to_string_lossy(), self.against);
+        format!(
+            "CREATE TRIGGER {name} BEFORE {against} ON {table} FOR EACH STATEMENT EXECUTE FUNCTION en57.guard(); {};",
+            self.enable(table)
+        )
+    }
+
+    /// The command that lets it fire whatever the session's replication role.
+    pub fn enable(&self, table: &str) -> String {
+        let name = self.name.to_string_lossy();
+        format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}")
+    }
+}
 
 /// What en57 itself does to a table.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -153,7 +153,7 @@ impl Step {
                 format!("the function of {} does not exist", self.title()),
             )
             .hint(
-                "Create the function again, or register another one with en57_register_upcaster().",
+                "Create the function again, give it back its name, or register it by the new one with en57_register_upcaster().",
             )
         })
     }

@@ -257,6 +257,10 @@ fn started_with_the_server() {
     let mut session = cluster.connect("postgres");
     await_that("both run", || session.number(workers) == 2);
     handles(&mut session);
+    session.run(
+        "SELECT en57_create_projection('within', '{\"types\": [\"none\"]}', 'note(en57_event)');
+         SELECT en57_create_subscription('mailer')",
+    );
     stands_by(&cluster);
 }
 
@@ -281,6 +285,7 @@ fn stands_by(cluster: &Cluster) {
         refused.contains("cannot execute en57_worker_start()"),
         "{refused}"
     );
+    tells_what_it_knows(&psql);
     psql("SELECT pg_promote()");
     await_that("they run", || psql(workers) == "2");
     psql("SELECT FROM en57_append('{\\\"type\\\": \\\"t\\\"}')");
@@ -291,6 +296,37 @@ fn stands_by(cluster: &Cluster) {
     cluster.shell(&format!(
         "$BIN/pg_ctl stop -s -w -m immediate -D {folder}/standby"
     ));
+}
+
+/// A standby has no frontiers, so what they say is NULL there; a view that is nothing else says why it fails.
+fn tells_what_it_knows(psql: &impl Fn(&str) -> String) {
+    let views = psql(
+        "SELECT string_agg(viewname, ' ') FROM pg_views WHERE schemaname = 'public' AND viewname LIKE 'en57%'",
+    );
+    for view in views.split(' ') {
+        let answer = psql(&format!("SELECT count(v::text) FROM {view} v"));
+        if ["en57_stat", "en57_streams"].contains(&view) {
+            assert!(
+                answer.contains("en57 cannot be used on a standby"),
+                "{answer}"
+            );
+        } else {
+            assert!(answer.parse::<i64>().is_ok(), "{view}: {answer}");
+        }
+    }
+    for (question, answer) in [
+        (
+            "SELECT name, status, position > 0, head, lag FROM en57_projections ORDER BY name",
+            "noting|running|t||\nwithin|running|||",
+        ),
+        ("SELECT name, head FROM en57_partitions", "default|"),
+        (
+            "SELECT name, position, head, lag FROM en57_subscriptions",
+            "mailer|0||",
+        ),
+    ] {
+        assert_eq!(psql(question), answer);
+    }
 }
 
 /// In a deadlock it is the worker that gives way: it can try again, a client would get an error.
