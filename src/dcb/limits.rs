@@ -30,8 +30,9 @@ pub const SCHEMA_UNEVALUATED: usize = 100;
 pub const SCHEMA_CHAIN: usize = 100;
 /// Such chains from one schema.
 pub const SCHEMA_WAYS_OF_ONE: usize = 10_000;
-/// Such chains from all schemas with `unevaluatedProperties` or `unevaluatedItems`, which follow each.
-pub const SCHEMA_UNEVALUATED_WAYS: usize = 20_000;
+/// Such chains from all schemas with `unevaluatedProperties` or `unevaluatedItems`: these are compiled anew
+/// for each, and within each other.
+pub const SCHEMA_UNEVALUATED_WAYS: usize = 1000;
 /// Such chains from all schemas.
 pub const SCHEMA_WAYS: usize = 1_000_000;
 /// Objects of all that is reached under an `$id`, once for each way there.

@@ -149,7 +149,7 @@ fn missing(name: &str, known: &Registry) -> Error {
         ),
     };
     let error = Error::new(SqlState::UndefinedObject, message);
-    match nearest(name, &known.names()).filter(|near| *near != name) {
+    match nearest(name, &known.names()).filter(|near| *near != name && name != ALL) {
         Some(near) => error.hint(format!("Did you mean {}?", JsonString(near))),
         None => error.hint("The view en57_event_types shows all that there are."),
     }

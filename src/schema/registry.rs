@@ -193,7 +193,15 @@ impl Registry {
         }
         let data = event.data.map(json::Value::document);
         let meta = event.meta.map(|m| Jsonb::from_datum(m).document());
-        let faults = self.faults(registered, data.as_deref(), meta)?;
+        let faults = self.faults(registered, data.as_deref(), meta);
+        let faults = faults.map_err(|e| Error {
+            message: format!(
+                "event {n}: type {} version {version}: {}",
+                JsonString(name),
+                e.message
+            ),
+            ..e
+        })?;
         if faults.is_empty() {
             return Ok(());
         }

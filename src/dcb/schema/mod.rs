@@ -99,11 +99,15 @@ impl Schema {
         // without measure where the check was quick.
         let steps = (limits::FAULT_STEPS + by_size).min(limits::FAULT_STEPS_AT_MOST);
         let found = Watch::over(steps, look, |watch| {
-            let errors = self
-                .0
-                .iter_errors(Node::root(document, watch))
-                .take(at_most);
-            errors.map(|e| Fault::of(&e)).collect()
+            let errors = self.0.iter_errors(Node::root(document, watch));
+            errors.take(at_most).map(|e| Fault::of(&e)).collect()
+        });
+        // The first fault alone is found in a large document with many.
+        let found = found.or_else(|| {
+            Watch::over(steps, look, |watch| {
+                let first = self.0.validate(Node::root(document, watch));
+                Vec::from_iter(first.err().map(|e| Fault::of(&e)))
+            })
         });
         found.unwrap_or_else(|| {
             whole("does not fit; to find out where would take too long".to_owned())
