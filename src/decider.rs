@@ -22,7 +22,7 @@ use crate::store::event::{Column, NewEvent};
 use crate::store::json::{self, Jsonb};
 use crate::store::partition::Access;
 use crate::store::tuple::RowType;
-use crate::store::{Datum, catalog, clock, fmgr, rights};
+use crate::store::{Datum, catalog, clock, fmgr, rights, stack};
 use crate::upcast::{self, Upcasters};
 
 /// How many faults of a command are told.
@@ -240,7 +240,7 @@ fn check_command(definition: &Definition, decider: &Decider, command: Datum) -> 
     let Some(schema) = decider.schema()? else {
         return Ok(());
     };
-    let faults = schema.faults(fmgr::varlena(command), FAULTS);
+    let faults = schema.faults(fmgr::varlena(command), FAULTS, stack::look);
     if faults.is_empty() {
         return Ok(());
     }

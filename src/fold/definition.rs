@@ -6,10 +6,11 @@ use std::rc::Rc;
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::schema::Schema;
+use crate::schema::compiled;
 use crate::store::function::{Function, Whereabouts};
 use crate::store::spi::Values;
 use crate::store::watch::{self, Cache, Table};
-use crate::store::{fmgr, guard, json};
+use crate::store::{fmgr, guard};
 
 /// A fold, or a decider, with its functions looked up.
 pub struct Definition {
@@ -60,8 +61,7 @@ impl Decider {
             return Ok(None);
         };
         if self.compiled.get().is_none() {
-            let schema =
-                Schema::compile(json::text(fmgr::make_varlena(schema))?, "command_schema")?;
+            let schema = compiled(fmgr::make_varlena(schema), "command_schema")?;
             // Set once: nothing above calls back.
             let _ = self.compiled.set(schema);
         }

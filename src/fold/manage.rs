@@ -1,12 +1,12 @@
 //! Making and dropping named folds and deciders.
 
 use crate::dcb::error::{Error, Result, SqlState, invalid, required};
-use crate::dcb::schema::Schema;
 use crate::projection::as_keeper;
+use crate::schema::compiled;
 use crate::store::function::Function;
 use crate::store::partition::Access;
 use crate::store::spi::{self, Type};
-use crate::store::{Datum, Oid, catalog, fmgr, json, rights, tuple};
+use crate::store::{Datum, Oid, catalog, fmgr, rights, tuple};
 
 use super::definition::{self, Definition};
 use super::{evolve, snapshot};
@@ -82,7 +82,7 @@ pub fn create(request: &Request) -> Result<()> {
     let mut functions = [None, None];
     if let Some(decider) = &request.decider {
         if let Some(schema) = decider.command_schema {
-            Schema::compile(json::text(schema)?, "command_schema")?;
+            compiled(schema, "command_schema")?;
         }
         let (query, decide) = decider_functions(decider, request.query_type)?;
         query.demand_definable(&because)?;

@@ -9,11 +9,11 @@ pub use stored::{Misfit, Wanted, check_stored};
 use crate::dcb::error::{Error, Result, SqlState, invalid, nearest};
 use crate::dcb::limits;
 use crate::dcb::query::JsonString;
-use crate::dcb::schema::Schema;
+use crate::dcb::schema::{self, Schema};
 use crate::projection::as_keeper;
 use crate::store::event::NewEvent;
 use crate::store::spi::{self, Type, text};
-use crate::store::{Datum, catalog, json, settings};
+use crate::store::{Datum, catalog, json, settings, stack};
 
 /// Stands for all types; its one version is 0.
 pub const ALL: &str = "*";
@@ -23,7 +23,7 @@ pub const ALL: &str = "*";
 /// # Errors
 /// N5704 for the first event that does not, with all that is wrong with it.
 pub fn check<'a>(events: impl Iterator<Item = &'a NewEvent<'a>>) -> Result<()> {
-    let (known, strict) = (known()?, settings::strict_types());
+    let (known, strict) = (known()?, settings::strict_types()?);
     if known.is_empty() && !strict {
         return Ok(());
     }
@@ -31,6 +31,16 @@ pub fn check<'a>(events: impl Iterator<Item = &'a NewEvent<'a>>) -> Result<()> {
         known.check(event, i + 1, strict)?;
     }
     Ok(())
+}
+
+/// Compiles a schema given as jsonb; `argument` names it in errors. On a stack of its own, since nothing looks
+/// at the stack on the way.
+///
+/// # Errors
+/// Those of [`Schema::compile`]; 53200.
+pub fn compiled(schema: Datum, argument: &str) -> Result<Schema> {
+    let text = json::text(schema)?;
+    stack::with_own(schema::STACK_BYTES, || Schema::compile(text, argument))?
 }
 
 /// A type and a version as `en57.event_types` takes them.
@@ -73,8 +83,7 @@ pub fn register(
     catalog::demand_writable("en57_register_type()");
     let (name, version) = checked(name, version)?;
     if name == ALL && data_schema.is_some() {
-        return Err(invalid("json_schema of type * must be NULL")
-            .hint("For all types there is a schema of meta, the fourth argument."));
+        return Err(no_data_of_all());
     }
     if name == ALL && meta_schema.is_none() {
         return Err(Error::new(
@@ -84,7 +93,7 @@ pub fn register(
     }
     for (schema, argument) in [(data_schema, "json_schema"), (meta_schema, "meta_schema")] {
         if let Some(schema) = schema {
-            Schema::compile(json::text(schema)?, argument)?;
+            compiled(schema, argument)?;
         }
     }
     as_keeper(|| {
@@ -125,6 +134,11 @@ pub fn unregister(name: Option<&str>, version: Option<i32>) -> Result<i64> {
     Ok(gone.len() as i64)
 }
 
+fn no_data_of_all() -> Error {
+    invalid("json_schema of type * must be NULL")
+        .hint("For all types there is a schema of meta, the fourth argument.")
+}
+
 /// A type, or this version of it, is not registered.
 fn missing(name: &str, known: &Registry) -> Error {
     let message = match known.versions(name).as_str() {
@@ -135,7 +149,7 @@ fn missing(name: &str, known: &Registry) -> Error {
         ),
     };
     let error = Error::new(SqlState::UndefinedObject, message);
-    match nearest(name, &known.names()).filter(|near| *near != name) {
+    match nearest(name, &known.names()).filter(|near| *near != name && name != ALL) {
         Some(near) => error.hint(format!("Did you mean {}?", JsonString(near))),
         None => error.hint("The view en57_event_types shows all that there are."),
     }

@@ -13,9 +13,9 @@ use crate::store::event::NewEvent;
 use crate::store::json::{self, Jsonb};
 use crate::store::spi::Values;
 use crate::store::watch::{Cache, Table};
-use crate::store::{Datum, fmgr};
+use crate::store::{Datum, fmgr, stack};
 
-use super::ALL;
+use super::{ALL, compiled};
 
 /// How many faults of an event are told.
 pub const FAULTS_TOLD: usize = 20;
@@ -78,9 +78,34 @@ impl Kept {
         if let Some(schema) = self.compiled.get() {
             return Ok(schema);
         }
-        let text = json::text(fmgr::make_varlena(&self.source))?;
-        let schema = Schema::compile(text, self.argument)?;
+        let schema = compiled(fmgr::make_varlena(&self.source), self.argument)?;
         Ok(self.compiled.get_or_init(|| schema))
+    }
+}
+
+impl Registered {
+    /// What is wrong with data and meta. Without data, null is checked; without meta, an empty object.
+    /// `of_all` is the schema of meta that holds for all types.
+    pub fn faults(
+        &self,
+        of_all: &Option<Rc<Kept>>,
+        data: Option<&[u8]>,
+        meta: Option<&[u8]>,
+    ) -> Result<Vec<(&'static str, Fault)>> {
+        let mut faults = Vec::new();
+        let asked = [
+            (&self.data, "/data", data.unwrap_or(&json::NULL_DOCUMENT)),
+            (of_all, "/meta", meta.unwrap_or(&json::EMPTY_OBJECT)),
+            (&self.meta, "/meta", meta.unwrap_or(&json::EMPTY_OBJECT)),
+        ];
+        for (schema, part, document) in asked {
+            if let Some(schema) = schema {
+                let room = FAULTS_TOLD - faults.len();
+                let found = schema.schema()?.faults(document, room, stack::look);
+                faults.extend(found.into_iter().map(|fault| (part, fault)));
+            }
+        }
+        Ok(faults)
     }
 }
 
@@ -168,7 +193,15 @@ impl Registry {
         }
         let data = event.data.map(json::Value::document);
         let meta = event.meta.map(|m| Jsonb::from_datum(m).document());
-        let faults = self.faults(registered, data.as_deref(), meta)?;
+        let faults = self.faults(registered, data.as_deref(), meta);
+        let faults = faults.map_err(|e| Error {
+            message: format!(
+                "event {n}: type {} version {version}: {}",
+                JsonString(name),
+                e.message
+            ),
+            ..e
+        })?;
         if faults.is_empty() {
             return Ok(());
         }
@@ -179,35 +212,19 @@ impl Registry {
         .detail(told(&faults)))
     }
 
-    /// What is wrong with data and meta. Without data, null is checked; without meta, an empty object.
+    /// What is wrong with data and meta, what holds for all types included.
     pub fn faults(
         &self,
         registered: &Registered,
         data: Option<&[u8]>,
         meta: Option<&[u8]>,
     ) -> Result<Vec<(&'static str, Fault)>> {
-        let mut faults = Vec::new();
-        let asked = [
-            (
-                &registered.data,
-                "/data",
-                data.unwrap_or(&json::NULL_DOCUMENT),
-            ),
-            (&self.all.meta, "/meta", meta.unwrap_or(&json::EMPTY_OBJECT)),
-            (
-                &registered.meta,
-                "/meta",
-                meta.unwrap_or(&json::EMPTY_OBJECT),
-            ),
-        ];
-        for (schema, part, document) in asked {
-            if let Some(schema) = schema {
-                let room = FAULTS_TOLD - faults.len();
-                let found = schema.schema()?.faults(document, room);
-                faults.extend(found.into_iter().map(|fault| (part, fault)));
-            }
-        }
-        Ok(faults)
+        registered.faults(&self.all.meta, data, meta)
+    }
+
+    /// What holds for all.
+    pub fn of_all(&self) -> &Registered {
+        &self.all
     }
 
     fn unknown_type(&self, name: &str, n: usize) -> Error {

@@ -2,18 +2,18 @@
 
 use std::rc::Rc;
 
-use crate::dcb::error::Result;
-use crate::dcb::query::{Criterion, Query};
+use crate::dcb::error::{Result, nearest};
+use crate::dcb::query::{Criterion, JsonString, Query};
 use crate::dcb::schema::told;
 use crate::read::{Options, Reading};
-use crate::store::Datum;
 use crate::store::event::{Column, Row};
-use crate::store::fmgr;
+use crate::store::guard::{self, Severity};
 use crate::store::json::Jsonb;
+use crate::store::{Datum, fmgr};
 use crate::upcast::Upcast;
 
-use super::registry::{Kept, Registered};
-use super::{checked, known, missing};
+use super::registry::{Kept, Registered, Registry};
+use super::{ALL, checked, known, missing, no_data_of_all};
 
 /// What is to be checked.
 pub struct Wanted<'a> {
@@ -44,47 +44,32 @@ pub struct Misfit {
 /// Hands stored events to `sink` that would be refused if they were appended now.
 ///
 /// # Errors
-/// 22004, 22023; 42704 where a type is not registered; those of reading.
+/// 22004, 22023; 42704 where a type is not registered and no schema given; those of reading.
 pub fn check_stored(wanted: &Wanted, mut sink: impl FnMut(Misfit) -> Result<()>) -> Result<()> {
     let (name, _) = checked(wanted.name, wanted.version)?;
     let known = known()?;
-    let given = wanted.schemas.iter().any(Option::is_some).then(|| {
-        let kept = |n: usize, argument| {
-            let schema = wanted.schemas[n];
-            schema.map(|s| Rc::new(Kept::new(s, argument)))
-        };
-        Registered {
-            data: kept(0, "json_schema"),
-            meta: kept(1, "meta_schema"),
-        }
+    let given = given(wanted)?;
+    let rules = Rules::new(name, &known, given.as_ref())?;
+    let query = (name != ALL).then(|| {
+        Query::new(vec![Criterion {
+            types: vec![name.to_owned()],
+            ..Criterion::default()
+        }])
     });
-    if given.is_none() && known.versions(name).is_empty() {
-        return Err(missing(name, &known));
-    }
-    let query = Query::new(vec![Criterion {
-        types: vec![name.to_owned()],
-        ..Criterion::default()
-    }]);
     let options = Options {
         upcast: Upcast::No,
         ..Options::default()
     };
-    let mut left = wanted.max_count;
-    let mut reading = Reading::start(Some(query), options, wanted.partition)?;
+    let version = wanted.version.filter(|_| name != ALL);
+    let (mut left, mut any) = (wanted.max_count, false);
+    let mut reading = Reading::start(query, options, wanted.partition)?;
     let mut fill = |row: &Row| {
-        let version = row.schema_version();
-        if wanted.version.is_some_and(|v| v != version) {
+        any = true;
+        if left == 0 || version.is_some_and(|v| v != row.schema_version()) {
             return Ok(());
         }
-        let document = |column| row.get(column).map(|d| Jsonb::from_datum(d).document());
-        let faults = match given.as_ref().or_else(|| known.get(name, version)) {
-            Some(registered) => {
-                let (data, meta) = (document(Column::Data), document(Column::Meta));
-                told(&known.faults(registered, data, meta)?)
-            }
-            None => "This version is not registered.".to_owned(),
-        };
-        if faults.is_empty() || left == 0 {
+        let faults = rules.faults(row)?;
+        if faults.is_empty() {
             return Ok(());
         }
         left -= 1;
@@ -92,9 +77,77 @@ pub fn check_stored(wanted: &Wanted, mut sink: impl FnMut(Misfit) -> Result<()>)
         sink(Misfit {
             position: row.position(),
             partition: partition.to_owned(),
-            version,
+            version: row.schema_version(),
             faults,
         })
     };
-    reading.each(&mut fill)
+    reading.each(&mut fill)?;
+    if !any && name != ALL && known.versions(name).is_empty() {
+        let message = format!(
+            "there is no event of type {}, and it is not registered",
+            JsonString(name)
+        );
+        let near =
+            nearest(name, &known.names()).map(|n| format!("Did you mean {}?", JsonString(n)));
+        guard::log(Severity::Notice, &message, None, near.as_deref());
+    }
+    Ok(())
+}
+
+/// The schemas that are given, compiled: one that is none is told though no event is stored.
+fn given(wanted: &Wanted) -> Result<Option<Registered>> {
+    let kept = |n: usize, argument| {
+        let Some(schema) = wanted.schemas[n] else {
+            return Ok(None);
+        };
+        let kept = Kept::new(schema, argument);
+        kept.schema()?;
+        Ok(Some(Rc::new(kept)))
+    };
+    let data = kept(0, "json_schema")?;
+    let meta = kept(1, "meta_schema")?;
+    let any = data.is_some() || meta.is_some();
+    Ok(any.then_some(Registered { data, meta }))
+}
+
+/// What stored events are held against.
+enum Rules<'a> {
+    /// A type's registered versions.
+    Registered(&'a Registry, &'a str),
+    /// Schemas that are given for a type.
+    Given(&'a Registry, &'a Registered),
+    /// A schema of meta for all types.
+    All(&'a Registered),
+}
+
+impl<'a> Rules<'a> {
+    fn new(name: &'a str, known: &'a Registry, given: Option<&'a Registered>) -> Result<Self> {
+        if name == ALL {
+            let all = given.unwrap_or_else(|| known.of_all());
+            return match all {
+                Registered { data: Some(_), .. } => Err(no_data_of_all()),
+                Registered { meta: None, .. } => Err(missing(name, known)),
+                _ => Ok(Self::All(all)),
+            };
+        }
+        match given {
+            Some(given) => Ok(Self::Given(known, given)),
+            None if known.versions(name).is_empty() => Err(missing(name, known)),
+            None => Ok(Self::Registered(known, name)),
+        }
+    }
+
+    fn faults(&self, row: &Row) -> Result<String> {
+        let document = |column| row.get(column).map(|d| Jsonb::from_datum(d).document());
+        let (data, meta) = (document(Column::Data), document(Column::Meta));
+        let faults = match self {
+            Self::All(all) => Registered::default().faults(&all.meta, data, meta)?,
+            Self::Given(known, given) => known.faults(given, data, meta)?,
+            Self::Registered(known, name) => match known.get(name, row.schema_version()) {
+                Some(registered) => known.faults(registered, data, meta)?,
+                None => return Ok("This version is not registered.".to_owned()),
+            },
+        };
+        Ok(told(&faults))
+    }
 }

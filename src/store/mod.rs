@@ -50,6 +50,7 @@ pub mod shmem;
 pub mod sleep;
 pub mod snapshot;
 pub mod spi;
+pub mod stack;
 pub mod stat;
 pub mod states;
 pub mod table;

@@ -2,10 +2,13 @@
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_void};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_sys;
 use serde::de::IgnoredAny;
+
+use crate::dcb::error::{Error, Result, SqlState};
 
 static META: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static PARTITION: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
@@ -17,6 +20,10 @@ static NOTIFY: GucSetting<bool> = GucSetting::<bool>::new(false);
 static CHANNEL: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"en57"));
 static MAX_SNAPSHOTS: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static STRICT_TYPES: GucSetting<bool> = GucSetting::<bool>::new(false);
+/// Whether `en57.strict_types` has been given a value by somebody who may.
+static STRICT_TYPES_GIVEN: AtomicBool = AtomicBool::new(false);
+/// Whether a value was refused when the setting was declared, and none of those who may was left.
+static STRICT_TYPES_REFUSED: AtomicBool = AtomicBool::new(false);
 static DEBUG_KEY_BITS: GucSetting<i32> = GucSetting::<i32>::new(64);
 
 thread_local! {
@@ -81,14 +88,6 @@ pub fn init() {
         GucFlags::UNIT_MS,
     );
     init_worker();
-    GucRegistry::define_bool_guc(
-        c"en57.strict_types",
-        c"Refuses new events of types that are not registered.",
-        c"See en57_register_type().",
-        &STRICT_TYPES,
-        GucContext::Suset,
-        GucFlags::default(),
-    );
     GucRegistry::define_int_guc(
         c"en57.max_snapshots",
         c"Of how many queries snapshots are kept for each fold and partition, about.",
@@ -99,6 +98,7 @@ pub fn init() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    init_strict_types();
     if preloading() {
         GucRegistry::define_int_guc(
             c"en57.debug_key_bits",
@@ -119,6 +119,41 @@ pub fn init() {
 pub fn preloading() -> bool {
     // SAFETY: reading a flag that the postmaster set before it loads libraries.
     unsafe { pg_sys::process_shared_preload_libraries_in_progress }
+}
+
+/// A client can give any value to what is not declared yet, and hides that of the configuration, the database
+/// and the role by it. PostgreSQL then finds out that he may not, warns, and knows of no other value.
+fn init_strict_types() {
+    let name = c"en57.strict_types";
+    // SAFETY: a NUL-terminated name; nothing is kept of the result.
+    let was_set = unsafe { !pg_sys::GetConfigOption(name.as_ptr(), true, false).is_null() };
+    // SAFETY: the hook stores a flag and raises nothing.
+    unsafe {
+        GucRegistry::define_bool_guc_with_hooks(
+            name,
+            c"Refuses new events of types that are not registered.",
+            c"See en57_register_type().",
+            &STRICT_TYPES,
+            GucContext::Suset,
+            GucFlags::default(),
+            Some(notes_strict_types),
+            None,
+            None,
+        );
+    }
+    STRICT_TYPES_REFUSED.store(was_set && !STRICT_TYPES_GIVEN.load(Relaxed), Relaxed);
+}
+
+/// Called for values of those who may set it, and for the one that it is declared with.
+unsafe extern "C-unwind" fn notes_strict_types(
+    _: *mut bool,
+    _: *mut *mut c_void,
+    source: pg_sys::GucSource::Type,
+) -> bool {
+    if source != pg_sys::GucSource::PGC_S_DEFAULT {
+        STRICT_TYPES_GIVEN.store(true, Relaxed);
+    }
+    true
 }
 
 /// What the worker goes by.
@@ -252,8 +287,19 @@ pub fn wait_timeout_ms() -> u64 {
 }
 
 /// `en57.strict_types`.
-pub fn strict_types() -> bool {
-    STRICT_TYPES.get()
+///
+/// # Errors
+/// 42501 where the session has tried to set it without the right, so that its value is not known.
+pub fn strict_types() -> Result<bool> {
+    if STRICT_TYPES_REFUSED.load(Relaxed) {
+        return Err(Error::new(
+            SqlState::InsufficientPrivilege,
+            "permission denied to set parameter \"en57.strict_types\"",
+        )
+        .detail("The session has been given a value for it, which hides the one of its database.")
+        .hint("Connect anew, without setting it."));
+    }
+    Ok(STRICT_TYPES.get())
 }
 
 /// The key as it is indexed and locked: all of the hash, unless a test says otherwise.
