@@ -11,7 +11,7 @@ use crate::store::event::{self, Row};
 pub enum Key {
     /// Its stream.
     Stream,
-    /// Its tags that begin so; the rest is the id.
+    /// Its tags that begin so; the rest is the id. That of the prefix itself is empty.
     Tag(String),
 }
 
@@ -44,7 +44,6 @@ impl Key {
             Self::Stream => stream.map(str::to_owned).into_iter().collect(),
             Self::Tag(prefix) => tags
                 .filter_map(|t| t.strip_prefix(prefix.as_str()))
-                .filter(|id| !id.is_empty())
                 .map(str::to_owned)
                 .collect(),
         }

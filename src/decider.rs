@@ -10,19 +10,20 @@ use uuid::Uuid;
 
 use crate::append::{self, Conflicts, Outcome, Request, parse};
 use crate::dcb::codec;
-use crate::dcb::error::{Error, Result, SqlState, null};
+use crate::dcb::error::{Error, Result, SqlState, required};
 use crate::dcb::query::Query;
 use crate::dcb::schema;
 use crate::fold::definition::{self, Decider, Definition};
 use crate::fold::evolve::Folding;
 use crate::fold::snapshot::Snapshots;
 use crate::fold::{self};
+use crate::given::{self, Given};
 use crate::read::Reading;
-use crate::store::event::{Column, NewEvent};
+use crate::store::event::NewEvent;
 use crate::store::json::{self, Jsonb};
 use crate::store::partition::Access;
 use crate::store::tuple::RowType;
-use crate::store::{Datum, catalog, clock, fmgr, rights, stack};
+use crate::store::{Datum, catalog, fmgr, rights, stack};
 use crate::upcast::{self, Upcasters};
 
 /// How many faults of a command are told.
@@ -56,17 +57,18 @@ pub fn decide(
     partition: Option<&str>,
     id: Option<[u8; 16]>,
 ) -> Result<Decided> {
-    catalog::demand_writable("en57_decide()");
+    catalog::demand_writable("en57_decide()")?;
     let partition = catalog::effective_name(partition)?;
-    let case = Case::new(name, command, partition)?;
+    let definition = callable(name)?;
+    let command = required(command, "command")?;
+    // Whatever a command must be, or is decided on, by now.
+    if let Some(outcome) = sent_before(id, &partition)? {
+        return Ok(Decided::Stored(outcome));
+    }
+    let case = Case::new(definition, command, partition)?;
     let partition = case.partition.as_str();
     let position = append::lock_query(&case.query, Some(partition))?;
-    let id_of = |id: [u8; 16], n: usize| {
-        Uuid::new_v5(&Uuid::from_bytes(id), n.to_string().as_bytes()).into_bytes()
-    };
-    if let Some(id) = id
-        && let Some(outcome) = append::stored_as(Some(partition), |n| id_of(id, n))?
-    {
+    if let Some(outcome) = sent_before(id, partition)? {
         return Ok(Decided::Stored(outcome));
     }
     let state = case.state(position)?;
@@ -96,7 +98,27 @@ pub fn decide(
         at_most: 0,
         sink: &mut |_| Ok(()),
     };
-    append::append(&request, &mut conflicts).map(Decided::Stored)
+    let outcome = match append::append(&request, &mut conflicts) {
+        // One with this id that depends on other events was faster: the locks let both decide.
+        Err(error) if error.state == SqlState::UniqueViolation => {
+            sent_before(id, partition)?.ok_or(error)
+        }
+        outcome => outcome,
+    };
+    outcome.map(Decided::Stored)
+}
+
+/// The id of the n-th event of a command.
+fn id_of(command: [u8; 16], n: usize) -> [u8; 16] {
+    Uuid::new_v5(&Uuid::from_bytes(command), n.to_string().as_bytes()).into_bytes()
+}
+
+/// What became of a command with this id before, if it has stored anything.
+fn sent_before(id: Option<[u8; 16]>, partition: &str) -> Result<Option<Outcome>> {
+    match id {
+        Some(id) => append::stored_as(Some(partition), |n| id_of(id, n)),
+        None => Ok(None),
+    }
 }
 
 /// The events that would be appended if those given were all that there are: an array. Nothing is stored.
@@ -104,35 +126,38 @@ pub fn decide(
 /// # Errors
 /// As [`decide`]; 22023 where a given event is none.
 pub fn try_on(name: Option<&str>, given: Option<Datum>, command: Option<Datum>) -> Result<Datum> {
-    let given = Jsonb::from_datum(given.ok_or_else(|| null("given"))?);
+    let given = given::events(Jsonb::from_datum(required(given, "given")?))?;
     // The functions run with their owners' rights: they are not to tell of what the caller may not read.
     let partition = catalog::effective_name(None)?;
     catalog::store()?.demand(&partition, Access::Read)?;
-    let case = Case::new(name, command, partition)?;
-    let events = if given.is_array() && given.count() == 0 {
-        Vec::new()
-    } else {
-        parse::events(given)?
-    };
-    let state = case.state_of_given(&events)?;
+    let command = required(command, "command")?;
+    let case = Case::new(callable(name)?, command, partition)?;
+    let state = case.state_of_given(&given)?;
     let Some(document) = case.decided(state)? else {
         return json::parse("[]", "");
     };
-    case.parsed(document)?;
+    crate::schema::check(case.parsed(document)?.iter())?;
     if Jsonb::from_datum(document).is_array() {
         return Ok(document);
     }
     json::parse(&format!("[{}]", json::text(document)?), "")
 }
 
+/// A decider that the caller may have decide.
+fn callable(name: Option<&str>) -> Result<Rc<Definition>> {
+    let definition = definition::by_name(name, "decider")?;
+    let Some(decider) = &definition.decider else {
+        return Err(definition::missing(name, "decider"));
+    };
+    definition.function(&decider.decide)?.demand_execute()?;
+    Ok(definition)
+}
+
 impl Case {
-    fn new(name: Option<&str>, command: Option<Datum>, partition: String) -> Result<Self> {
-        let definition = definition::by_name(name, "decider")?;
+    fn new(definition: Rc<Definition>, command: Datum, partition: String) -> Result<Self> {
         let Some(decider) = &definition.decider else {
-            return Err(definition::missing(name, "decider"));
+            return Err(definition::missing(Some(&definition.name), "decider"));
         };
-        definition.function(&decider.decide)?.demand_execute()?;
-        let command = command.ok_or_else(|| null("command"))?;
         check_command(&definition, decider, command)?;
         let query = query_of(&definition, decider, command, &partition)?;
         Ok(Self {
@@ -167,11 +192,10 @@ impl Case {
         }
     }
 
-    /// The state of given events, of which the n-th is at position n.
-    fn state_of_given(&self, events: &[NewEvent]) -> Result<Option<Datum>> {
+    /// The state of given events.
+    fn state_of_given(&self, events: &[Given]) -> Result<Option<Datum>> {
         let definition = &self.definition;
         let evolve = definition.function(&definition.evolve)?;
-        let now_us = clock::now_us();
         let (at, callable) = (
             definition.whereabouts("evolve function", &definition.evolve),
             evolve.prepare(),
@@ -183,21 +207,17 @@ impl Case {
         let upcasters = Upcasters::new(&definitions);
         at.tell(|| {
             rights::for_functions(&definition.path, &self.partition, || {
-                for (position, event) in (1..).zip(events) {
+                for given in events {
+                    let (event, position) = (&given.event, given.position);
                     let chains = definitions.chains();
                     let name = chains.name_of(event.event_type, event.schema_version);
-                    if !self
-                        .query
-                        .matches(&event.candidate(name, None).at(position))
-                    {
+                    let candidate = event.candidate(name, given.stream());
+                    if !self.query.matches(&candidate.at(position)) {
                         continue;
                     }
-                    let mut columns = event.columns(&self.partition, None);
-                    columns[Column::Position as usize] = Some(Datum::from(position));
-                    columns[Column::RecordedAt as usize] = Some(Datum::from(now_us));
-                    columns[Column::OccurredAt as usize].get_or_insert(Datum::from(now_us));
                     at.at(position, position);
-                    folding.add(event_type.make(&mut upcasters.columns(columns)?)?);
+                    let mut columns = upcasters.columns(given.columns(&self.partition))?;
+                    folding.add(event_type.make(&mut columns)?);
                 }
                 Ok(folding.finish())
             })

@@ -35,7 +35,7 @@ const KEPT: [&str; 2] = ["correlation_id", "causation_id"];
 /// 22004, 22023, 42501, 42704; 0A000 within a function that en57 calls; 55000 where documents, or events that are
 /// upcast, cannot be made without what was erased; N5703 where an invariant would not hold.
 pub fn erase(query: Option<Query>, reason: Option<&str>, partition: Option<&str>) -> Result<i64> {
-    catalog::demand_writable("en57_erase()");
+    catalog::demand_writable("en57_erase()")?;
     function::refuse_within_call("en57_erase()")?;
     let query = query.ok_or_else(|| null("query").hint("Write {} for every event."))?;
     let reason = required(reason, "reason")?;

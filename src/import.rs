@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::append::parse;
 use crate::dcb::error::{Error, Result, SqlState};
-use crate::invariant::{self, Rules};
+use crate::invariant::Rules;
 use crate::projection;
 use crate::schema;
 use crate::store::event::{EVENT_COLUMNS, NewEvent};
@@ -20,11 +20,16 @@ use crate::stream;
 
 /// An event that was recorded elsewhere.
 pub struct Recorded<'a> {
-    event: NewEvent<'a>,
-    position: Option<i64>,
-    recorded_at_us: Option<i64>,
-    stream: Option<&'a str>,
-    stream_version: Option<i64>,
+    /// What an append takes.
+    pub event: NewEvent<'a>,
+    /// Its position there.
+    pub position: Option<i64>,
+    /// When it was recorded, in PostgreSQL's microseconds.
+    pub recorded_at_us: Option<i64>,
+    /// Its stream.
+    pub stream: Option<&'a str>,
+    /// Its version in the stream.
+    pub stream_version: Option<i64>,
 }
 
 /// What is to be imported.
@@ -44,8 +49,7 @@ pub struct Import<'a> {
 /// # Errors
 /// As an append; 22023 where a position or a stream's version does not follow.
 pub fn import(import: &Import) -> Result<i64> {
-    catalog::demand_writable("en57_import()");
-    invariant::refuse_within_check()?;
+    catalog::demand_writable("en57_import()")?;
     let events = &import.events;
     if events.is_empty() {
         return Ok(0);
@@ -189,7 +193,11 @@ pub fn from_json(document: Jsonb) -> Result<Vec<Recorded>> {
     Ok(events)
 }
 
-fn recorded(object: Jsonb<'_>, i: usize) -> Result<Recorded<'_>> {
+/// Reads one event, with `i` before it.
+///
+/// # Errors
+/// As [`from_json`].
+pub fn recorded(object: Jsonb<'_>, i: usize) -> Result<Recorded<'_>> {
     let (mut position, mut recorded_at_us, mut stream, mut stream_version) =
         (None, None, None, None);
     let mut other = |key: &str, value| {

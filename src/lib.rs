@@ -13,6 +13,7 @@ pub mod fold;
 pub mod frontier;
 pub mod functions;
 pub mod generate;
+mod given;
 pub mod import;
 pub mod invariant;
 pub mod partitions;

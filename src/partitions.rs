@@ -24,7 +24,7 @@ use crate::subscription;
 /// # Errors
 /// 42501 for others than admins of the whole log; 22023 for a name that cannot be; 42710 where there is one.
 pub fn create(name: &str) -> Result<Oid> {
-    catalog::demand_writable("en57_create_partition()");
+    catalog::demand_writable("en57_create_partition()")?;
     check_name(name)?;
     let store = catalog::store()?;
     Access::Manage.demand(store.events)?;
@@ -44,7 +44,7 @@ pub fn create(name: &str) -> Result<Oid> {
 /// # Errors
 /// 42501 for others than its admins; 42704; 55000 for the default one.
 pub fn drop(name: &str) -> Result<()> {
-    catalog::demand_writable("en57_drop_partition()");
+    catalog::demand_writable("en57_drop_partition()")?;
     let (store, place) = removable(name, "dropped")?;
     snapshot::forget_all(place)?;
     ddl::drop_partition(store, place);
@@ -56,7 +56,7 @@ pub fn drop(name: &str) -> Result<()> {
 /// # Errors
 /// As [`drop`].
 pub fn detach(name: &str) -> Result<Oid> {
-    catalog::demand_writable("en57_detach_partition()");
+    catalog::demand_writable("en57_detach_partition()")?;
     let (store, place) = removable(name, "detached")?;
     snapshot::forget_all(place)?;
     ddl::detach_partition(store, place);
@@ -111,7 +111,7 @@ fn removable(name: &str, what: &str) -> Result<(&'static Store, Oid)> {
 /// 42501 for others than its admins, and with `restart` than admins of the whole log; 55000 where other
 /// partitions hold events.
 pub fn truncate(name: &str, restart: bool) -> Result<()> {
-    catalog::demand_writable("en57_truncate()");
+    catalog::demand_writable("en57_truncate()")?;
     let store = catalog::store()?;
     store.demand(name, Access::Manage)?;
     if restart {
@@ -187,7 +187,7 @@ pub fn name_of(table: Oid) -> Result<Option<String>> {
 /// # Errors
 /// 42501 for others than its admins; 42704; 22023.
 pub fn grant(role: Oid, what: &str, partition: Option<&str>, function: Oid) -> Result<()> {
-    catalog::demand_writable("en57_grant()");
+    catalog::demand_writable("en57_grant()")?;
     let (rights, store) = (rights(what)?, catalog::store()?);
     ddl::grant(role, rights, &tables(store, partition)?, function)
 }
@@ -197,7 +197,7 @@ pub fn grant(role: Oid, what: &str, partition: Option<&str>, function: Oid) -> R
 /// # Errors
 /// As [`grant`].
 pub fn revoke(role: Oid, what: &str, partition: Option<&str>, function: Oid) -> Result<()> {
-    catalog::demand_writable("en57_revoke()");
+    catalog::demand_writable("en57_revoke()")?;
     let (rights, store) = (rights(what)?, catalog::store()?);
     let tables = tables(store, partition)?;
     let mut onlookers = onlookers(store, &tables)?;

@@ -93,6 +93,41 @@ CREATE FUNCTION as_rows(state jsonb, e en57_event) RETURNS jsonb LANGUAGE sql AS
 CREATE FUNCTION show_state(command jsonb, state jsonb) RETURNS jsonb LANGUAGE sql STRICT AS $$ SELECT jsonb_build_object('type', 'shown', 'data', state) $$;
 SELECT en57_create_decider('show', 'after_one(jsonb)', 'as_rows(jsonb,en57_event)', 'show_state(jsonb,jsonb)', initial => '[]');
 SELECT jsonb_pretty(en57_try('show', '[{"type": "a"}, {"type": "b", "tags": ["y", "x"], "meta": {"by": "me"}, "id": "00000000-0000-0000-0000-000000000001", "occurred_at": "1999-01-01Z"}, {"type": "c", "schema_version": 2, "correlation_id": "c"}]', '{}') #- '{0,data,1,now}');
+-- what a read has shown can be given: with positions, times, streams
+SELECT outcome FROM en57_append('[{"type": "a", "occurred_at": "1999-01-01Z", "data": null}, {"type": "b", "tags": ["x"], "meta": {"by": "me"}, "correlation_id": "c"}]', stream => 'given');
+SELECT outcome FROM en57_append('{"type": "c"}', stream => 'other');
+SELECT outcome FROM en57_append('{"type": "d", "schema_version": 3}', stream => 'given');
+CREATE FUNCTION of_given(command jsonb) RETURNS en57_query LANGUAGE sql AS $$ SELECT '{"stream": "given"}'::en57_query $$;
+CREATE FUNCTION all_rows(state jsonb, e en57_event) RETURNS jsonb LANGUAGE sql AS $$ SELECT state || to_jsonb(e) $$;
+SELECT en57_create_decider('given', 'of_given(jsonb)', 'all_rows(jsonb,en57_event)', 'show_state(jsonb,jsonb)', initial => '[]');
+SET timezone = 'UTC'; -- as functions have it
+SELECT en57_try('given', (SELECT jsonb_agg(e) FROM en57_read() e), '{}') #> '{0,data}' = (SELECT jsonb_agg(e) FROM en57_read('{"stream": "given"}') e) AS is_same,
+       en57_count('{"stream": "given"}');
+RESET timezone;
+-- numbers that are left out follow those before; without one, occurred_at is recorded_at
+SELECT s->'type' AS type, s->'position' AS position, s->'stream' AS stream, s->'stream_version' AS version, s->'occurred_at' = s->'recorded_at' AS same_time
+  FROM jsonb_array_elements(en57_try('given', '[{"type": "a", "stream": "given"}, {"type": "b", "stream": "other"}, {"type": "c", "stream": "given", "position": 7, "stream_version": 3, "recorded_at": "2020-01-01Z"},
+    {"type": "d"}, {"type": "e", "stream": "given", "partition": "elsewhere", "occurred_at": "2020-01-01Z"}]', '{}') #> '{0,data}') s;
+SELECT en57_try('given', '[{"type": "a", "position": 2}, {"type": "b", "position": 2}]', '{}');
+SELECT en57_try('given', '{"type": "a", "position": 0}', '{}');
+SELECT en57_try('given', '[{"type": "a", "position": 9223372036854775807}, {"type": "b"}]', '{}');
+SELECT en57_try('given', '[{"type": "a", "stream": "s", "stream_version": 2}, {"type": "b", "stream": "s", "stream_version": 1}]', '{}');
+SELECT en57_try('given', '{"type": "a", "stream_version": 1}', '{}');
+SELECT en57_try('given', '{"type": "a", "stream": 1}', '{}');
+SELECT en57_try('given', '{"type": "a", "steam": "s"}', '{}');
+SELECT en57_try('given', '[{"type": "a", "id": "00000000-0000-0000-0000-000000000001"}, {"type": "b", "id": "00000000-0000-0000-0000-000000000001"}]', '{}');
+-- a decision cannot name a stream
+SELECT en57_try('sell', '{"type": "course defined", "tags": ["course:sql"], "data": {"seats": 2}}', '{"course": "sql", "nothing": {"type": "noted", "stream": "s"}}');
+-- the events that follow must fit their types, as where they are appended; those that are given need not
+SELECT en57_register_type('noted', 1, '{"type": "object", "required": ["by"]}');
+SELECT en57_try('sell', '{"type": "course defined", "tags": ["course:sql"], "data": {"seats": 2}}', '{"course": "sql", "nothing": {"type": "noted"}}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT en57_decide('sell', '{"course": "sql", "nothing": {"type": "noted"}}');
+SELECT en57_try('sell', '[{"type": "course defined", "tags": ["course:sql"], "data": {"seats": 2}}, {"type": "noted"}]', '{"course": "sql", "nothing": {"type": "noted", "data": {"by": "me"}}}');
+SET en57.strict_types = on;
+SELECT en57_try('sell', '{"type": "course defined", "tags": ["course:sql"], "data": {"seats": 2}}', '{"course": "sql", "student": "ada", "n": 1}');
+RESET en57.strict_types;
+SELECT en57_unregister_type('noted');
 
 -- the schema of commands
 SELECT en57_create_decider('sell', 'sale_query(jsonb)', 'sale_evolve(jsonb,en57_event)', 'sale_decide(jsonb,jsonb)', or_replace => true,
@@ -103,6 +138,11 @@ SELECT * FROM en57_decide('sell', '{"course": 7, "n": 0}');
 SELECT * FROM en57_decide('sell', '"sell"');
 SELECT en57_try('sell', '[]', '{"course": 7}');
 SELECT outcome FROM en57_decide('sell', '{"course": "sql", "student": "bob", "n": 1}');
+-- what was decided is answered, whatever a command must be by now, and whatever it would depend on
+SELECT outcome, position, first_position FROM en57_decide('sell', '{"course": 7, "n": 0}', command_id => '00000000-0000-0000-0000-000000000002');
+SELECT outcome, position, first_position FROM en57_decide('sell', '{"course": "art", "student": "bob", "n": 1}', command_id => '00000000-0000-0000-0000-000000000002');
+SELECT outcome FROM en57_decide('sell', '{"course": 7, "n": 0}', command_id => '00000000-0000-0000-0000-00000000000f');
+SELECT outcome FROM en57_decide('sell', NULL, command_id => '00000000-0000-0000-0000-000000000002');
 SELECT en57_create_decider('none', 'sale_query(jsonb)', 'sale_evolve(jsonb,en57_event)', 'sale_decide(jsonb,jsonb)', command_schema => '{"type": "objekt"}');
 
 -- with snapshots; the state can be looked at
@@ -143,6 +183,7 @@ REVOKE EXECUTE ON FUNCTION priced FROM PUBLIC;
 SET ROLE en57_clerk;
 SELECT outcome FROM en57_decide('price', '{"course": "art"}');
 SELECT en57_try('price', '[]', '{"course": "art"}');
+SELECT outcome FROM en57_decide('price', '{"course": "art"}', command_id => '00000000-0000-0000-0000-000000000002');
 RESET ROLE;
 
 -- in a partition

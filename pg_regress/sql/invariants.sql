@@ -38,6 +38,10 @@ SELECT append(event('withdrawn', 1, 'account:b'));
 -- events that do not match, or have no key, are not looked at
 SELECT append(event('other', 1, 'account:b'));
 SELECT append(event('withdrawn', 1, 'konto:b'));
+-- a tag that is the prefix begins so, too: its id is empty
+SELECT append(event('withdrawn', 1, 'account:'));
+SELECT append(event('paid in', 1, 'account:'));
+SELECT append(event('withdrawn', 1, 'account:', 'account:a'), event('paid in', 1, 'account:a'));
 SELECT append(event('withdrawn', 1, 'account:'));
 -- the append as a whole: what it does in between is nobody's business, and it comes whole or not at all
 SELECT append(event('withdrawn', 5, 'account:c'), event('paid in', 5, 'account:c'));
@@ -147,6 +151,20 @@ ROLLBACK TO s;
 SELECT * FROM kept;
 SELECT append(event('withdrawn', 41, 'account:k'));
 ROLLBACK;
+-- also where few events are found among many: of other types under the tag, under other tags of the type
+SELECT told($$SELECT outcome FROM en57_append((SELECT jsonb_agg(e) FROM generate_series(1, 40000) g, LATERAL (VALUES (event('other', g, 'account:m')), (event('paid in', g, 'konto:m'))) v (e)))$$);
+CREATE FUNCTION touches_many_pages(call text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE plan jsonb;
+BEGIN
+    EXECUTE 'EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ' || call INTO plan;
+    RETURN (plan#>>'{0,Plan,Shared Hit Blocks}')::int + (plan#>>'{0,Plan,Shared Read Blocks}')::int > 250;
+END $$;
+SELECT touches_many_pages($$SELECT en57_append(event('paid in', 1, 'account:m'))$$);
+SELECT * FROM kept WHERE id = 'm';
+SELECT touches_many_pages($$SELECT en57_append(event('paid in', 1, 'account:m'))$$);
+SELECT append(event('withdrawn', 3, 'account:m'));
+SELECT append(event('withdrawn', 2, 'account:m'));
+SELECT * FROM kept WHERE id = 'm';
 -- a large batch is one transition
 SELECT told($$SELECT outcome FROM en57_append((SELECT jsonb_agg(event('paid in', 1, 'account:l')) FROM generate_series(1, 1000)))$$);
 SELECT * FROM kept;
@@ -258,6 +276,8 @@ SELECT told(call) FROM (VALUES
     ($$SELECT en57_create_invariant('', '{}', 'stream', 'balance(jsonb,en57_event)', 'not_negative(jsonb)')$$),
     ($$SELECT en57_create_invariant(repeat('x', 64), '{}', 'stream', 'balance(jsonb,en57_event)', 'not_negative(jsonb)')$$),
     ($$SELECT en57_create_invariant('i', NULL, 'stream', 'balance(jsonb,en57_event)', 'not_negative(jsonb)')$$),
+    ($$SELECT en57_create_invariant('i', '{"types": ["a"], "after": 1}', 'stream', 'balance(jsonb,en57_event)', 'not_negative(jsonb)')$$),
+    ($$SELECT en57_create_invariant('i', '[{"types": ["a"]}, {"types": ["b"], "after": 1}]', 'stream', 'balance(jsonb,en57_event)', 'not_negative(jsonb)')$$),
     ($$SELECT en57_create_invariant('i', '[]', 'stream', 'balance(jsonb,en57_event)', 'not_negative(jsonb)')$$),
     ($$SELECT en57_create_invariant('i', '{}', NULL, 'balance(jsonb,en57_event)', 'not_negative(jsonb)')$$),
     ($$SELECT en57_create_invariant('i', '{}', 'text_key(en57_event)', 'balance(jsonb,en57_event)', 'not_negative(jsonb)')$$),

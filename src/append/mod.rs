@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::key::Namespace;
 use crate::dcb::query::{Criterion, Query};
-use crate::invariant::{self, Rules};
+use crate::invariant::Rules;
 use crate::projection::Due;
 use crate::schema;
 use crate::store::btree::{Direction, Entry};
@@ -109,8 +109,7 @@ pub fn append(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
 }
 
 fn decide(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
-    catalog::demand_writable("en57_append()");
-    invariant::refuse_within_check()?;
+    catalog::demand_writable("en57_append()")?;
     let events = request.events;
     let store = catalog::store()?;
     let access = if request.is_conditional() {
@@ -318,7 +317,7 @@ fn keys_to_lock(table: &Opened, criterion: &Criterion) -> Result<Option<Vec<i64>
 /// # Errors
 /// 42501, 42704.
 pub fn lock_query(query: &Query, partition: Option<&str>) -> Result<i64> {
-    catalog::demand_writable("en57_lock()");
+    catalog::demand_writable("en57_lock()")?;
     let store = catalog::store()?;
     let place = store.partition(partition, Access::Lock)?;
     let counter = Counter::of(store)?;

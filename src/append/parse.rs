@@ -61,7 +61,7 @@ pub fn events(document: Jsonb) -> Result<Vec<NewEvent>> {
             }
         }
     }
-    refuse_repeated_ids(&events)?;
+    refuse_repeated_ids(events.iter())?;
     Ok(events)
 }
 
@@ -69,9 +69,9 @@ pub fn events(document: Jsonb) -> Result<Vec<NewEvent>> {
 ///
 /// # Errors
 /// 22023.
-pub fn refuse_repeated_ids(events: &[NewEvent]) -> Result<()> {
+pub fn refuse_repeated_ids<'e>(events: impl Iterator<Item = &'e NewEvent<'e>>) -> Result<()> {
     let mut seen = HashSet::new();
-    for (i, event) in events.iter().enumerate() {
+    for (i, event) in events.enumerate() {
         if let Some(id) = event.id.filter(|id| !seen.insert(*id)) {
             let id = uuid::Uuid::from_bytes(id);
             return Err(invalid(format!("event {}: id {id} is given twice", i + 1)));

@@ -60,7 +60,7 @@ impl Request<'_> {
 /// 42501 without the rights; 42710 where the name is taken; 22004 and 22023 for what does not fit.
 pub fn create(request: &Request) -> Result<()> {
     let kind = request.kind();
-    catalog::demand_writable(&format!("en57_create_{kind}()"));
+    catalog::demand_writable(&format!("en57_create_{kind}()"))?;
     let name = required(request.name, "name")?;
     if name.is_empty() || name.len() > NAME_BYTES || name.contains('\0') {
         return Err(invalid(format!(
@@ -198,7 +198,7 @@ fn demand_administration(definition: &Definition) -> Result<()> {
 
 /// The definition of a name that the caller may administer, kept from others.
 fn to_administer(name: Option<&str>, kind: &str, function: &str) -> Result<Definition> {
-    catalog::demand_writable(function);
+    catalog::demand_writable(function)?;
     // For its errors.
     definition::by_name(name, kind)?;
     let found = lock(name.unwrap_or_default())?.ok_or_else(|| definition::missing(name, kind))?;

@@ -12,7 +12,7 @@ use crate::store::{Datum, Oid, fmgr, rights, tuple};
 
 use super::definition::{Invariant, run};
 use super::fold::{Judge, refusal};
-use super::rules::{Checking, EVENTS_BETWEEN};
+use super::rules::EVENTS_BETWEEN;
 
 /// Bytes of states that are kept in memory.
 const BYTES_IN_MEMORY: usize = 64 * 1024 * 1024;
@@ -46,7 +46,6 @@ struct Known {
 /// # Errors
 /// N5703 where it does not; its functions' own, by unwinding.
 pub fn demand(invariant: &Invariant, table: Oid) -> Result<()> {
-    let _checking = Checking::begin();
     while !is_checked(invariant, table)? {
         super::forget_states(invariant)?;
     }
@@ -189,23 +188,23 @@ impl Existing<'_> {
 
     fn check_table(&self) -> Result<()> {
         let scratch = Scratch::new();
-        let mut last = String::new();
+        let mut last: Option<String> = None;
         loop {
             pgrx::check_for_interrupts!();
             let count = scratch.run(|| {
                 let rows = run(
-                    "SELECT id, state FROM en57.invariant_states WHERE invariant = $1 AND id > $2
+                    "SELECT id, state FROM en57.invariant_states WHERE invariant = $1 AND ($2 IS NULL OR id > $2)
                      ORDER BY id LIMIT $3",
                     &[
                         (Type::Bigint, Some(Datum::from(self.invariant.number))),
-                        text(&last),
+                        last.as_deref().map_or((Type::Text, None), text),
                         (Type::Bigint, Some(Datum::from(AT_ONCE as i64))),
                     ],
                 )?;
                 for row in &rows {
                     let id = row[0].map_or(Ok(""), fmgr::text)?;
                     self.check(id, row[1].map(tuple::detoasted))?;
-                    id.clone_into(&mut last);
+                    last = Some(id.to_owned());
                 }
                 Ok(rows.len())
             })?;

@@ -12,13 +12,22 @@ use crate::store::rows::Source;
 use crate::store::scratch::Scratch;
 use crate::store::states::MadeWith;
 use crate::store::tuple::{self, RowType};
-use crate::store::{Datum, Oid, fmgr, watch};
+use crate::store::{Datum, Oid, fmgr, stat, watch};
 use crate::upcast::{self, Definitions, Upcasters};
 
 use super::definition::{Invariant, KIND};
 
 /// How many stored events are read at a time. Functions are called in between, when no page is pinned.
 const EVENTS_AT_ONCE: usize = 256;
+
+/// What it took to fold.
+#[derive(Default)]
+pub struct Effort {
+    /// How many events there were.
+    pub events: u64,
+    /// How many pages were touched to find them.
+    pub pages: u64,
+}
 
 /// An invariant whose functions are ready to be called.
 pub struct Judge<'i> {
@@ -107,7 +116,7 @@ impl<'i> Judge<'i> {
         Reading::of_settled_by(upcasters, query, &self.invariant.partition, options)
     }
 
-    /// Folds the stored events of an id after a position; returns how many there were.
+    /// Folds the stored events of an id after a position.
     ///
     /// # Errors
     /// Those of reading; the function's own, by unwinding.
@@ -117,30 +126,31 @@ impl<'i> Judge<'i> {
         after: i64,
         folding: &mut Folding,
         at: &Whereabouts,
-    ) -> Result<u64> {
-        let invariant = self.invariant;
+    ) -> Result<Effort> {
+        let (invariant, mut effort) = (self.invariant, Effort::default());
         let Some(events) = invariant.key.events_of(id, &invariant.query) else {
-            return Ok(0);
+            return Ok(effort);
         };
         let mut reading = self.stored(events, after)?;
-        let (rows, mut count) = (Scratch::new(), 0);
+        let rows = Scratch::new();
         let mut more = true;
         while more {
-            let mut found = Vec::new();
+            let (mut found, before) = (Vec::new(), stat::pages_touched());
             more = rows.run(|| {
                 reading.fill(EVENTS_AT_ONCE, &mut |row| {
                     found.push((row.position(), self.event(tuple::event_columns(row))?));
                     Ok(())
                 })
             })?;
+            effort.pages += stat::pages_touched() - before;
             for (position, event) in found {
                 at.at(position, position);
                 folding.add(event);
-                count += 1;
+                effort.events += 1;
             }
             rows.reset();
         }
-        Ok(count)
+        Ok(effort)
     }
 
     /// What is wrong with a state; `None`: nothing.

@@ -9,9 +9,9 @@ mod rules;
 
 pub use definition::all_of;
 pub use renew::Affected;
-pub use rules::{Rules, refuse_within_check};
+pub use rules::Rules;
 
-use crate::dcb::error::{Error, Result, SqlState, null, required};
+use crate::dcb::error::{Error, Result, SqlState, invalid, null, required};
 use crate::dcb::query::Query;
 use crate::fold::evolve;
 use crate::functions;
@@ -54,12 +54,17 @@ pub struct Request<'a> {
 /// 42501 without the rights; 42710 where the name is taken; 22004 and 22023 for what does not fit; N5703
 /// where stored events break it; those of the functions.
 pub fn create(request: &Request) -> Result<()> {
-    catalog::demand_writable("en57_create_invariant()");
+    catalog::demand_writable("en57_create_invariant()")?;
     let name = functions::name(request.name, "an invariant's")?;
     let query = request
         .query
         .clone()
         .ok_or_else(|| null("query").hint("Write {} for every event."))?;
+    if query.criteria().iter().any(|c| c.after.is_some()) {
+        return Err(invalid("query of an invariant must not have \"after\"")
+            .detail("A state is made of all events of its key.")
+            .hint("Let evolve return the state that it was given for events up to a position."));
+    }
     let key = required(request.key, "key")?;
     definition::key(key)?;
     let validate = required(request.validate, "validate")?;
@@ -119,7 +124,7 @@ fn functions_of(request: &Request) -> Result<(String, String)> {
 /// An invariant that the caller may administer, kept from others until the end of the transaction, while
 /// nobody appends to its partition.
 fn to_administer(name: Option<&str>, function: &str) -> Result<(Invariant, Oid)> {
-    catalog::demand_writable(function);
+    catalog::demand_writable(function)?;
     let found = by_name(name, false)?;
     let place = place_to_administer(Some(&found.partition))?;
     exclude_appends(&place);

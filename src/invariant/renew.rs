@@ -16,7 +16,6 @@ use crate::upcast::{self, Sought};
 
 use super::definition::{self, Invariant, run};
 use super::fold::{Judge, refusal};
-use super::rules::Checking;
 
 /// The invariants of a partition, with the ids that events are about which are being erased.
 pub struct Affected(Vec<One>);
@@ -105,7 +104,6 @@ impl One {
     }
 
     fn demand(&self, table: Oid) -> Result<()> {
-        let _checking = Checking::begin();
         let judge = Judge::new(&self.invariant, table)?;
         let scratch = Scratch::new();
         rights::for_functions(&self.invariant.path, &self.invariant.partition, || {

@@ -5,11 +5,10 @@
 //! before the transaction ends. So the state is that of all there are, and two appends that would break an
 //! invariant only together come one after the other.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::Result;
 use crate::dcb::upcast::Chains;
 use crate::fold::evolve::Folding;
 use crate::store::event::NewEvent;
@@ -21,15 +20,14 @@ use crate::store::{clock, event, rights};
 use crate::upcast;
 
 use super::definition::{self, Invariant};
-use super::fold::{Judge, refusal};
+use super::fold::{Effort, Judge, refusal};
 
 /// A state is kept when so many events have come to it since the last time: then an append reads at most
 /// as many, and ids with few events cost no row.
 pub const EVENTS_BETWEEN: u64 = 16;
-
-thread_local! {
-    static CHECKING: Cell<bool> = const { Cell::new(false) };
-}
+/// Or when so many pages were touched to find them: where events of other types stand under the same tag, or
+/// under the same types those of other tags, few are found among many. Finding the events of a small id touches fewer.
+const PAGES_BETWEEN: u64 = 128;
 
 /// An event that is about to be stored, and its stream.
 pub type New<'a> = (&'a NewEvent<'a>, Option<&'a str>);
@@ -46,22 +44,6 @@ pub struct Rules<'a> {
 struct Touched {
     invariant: Rc<Invariant>,
     events: BTreeMap<String, Vec<usize>>,
-}
-
-/// An invariant's functions must not append: the append that is being checked is not stored yet, so the two
-/// would not know of each other.
-///
-/// # Errors
-/// 0A000.
-pub fn refuse_within_check() -> Result<()> {
-    if !CHECKING.get() {
-        return Ok(());
-    }
-    Err(Error::new(
-        SqlState::NotSupported,
-        "an invariant's function cannot append events",
-    )
-    .hint("A projection's handler can."))
 }
 
 impl<'a> Rules<'a> {
@@ -161,7 +143,6 @@ impl<'a> Rules<'a> {
         if self.touched.is_empty() {
             return Ok(());
         }
-        let _checking = Checking::begin();
         let (states, scratch) = (States::open()?, Scratch::new());
         for Touched { invariant, events } in &self.touched {
             let mut judge = Judge::new(invariant, batch.partition.oid)?;
@@ -200,7 +181,7 @@ impl<'a> Rules<'a> {
         let kept = states.find(invariant.number, id);
         let made_with = judge.made_with();
         let usable = kept.as_ref().filter(|k| k.made_with == made_with);
-        let (folding, since) = self.fold(batch, usable, one)?;
+        let (folding, effort) = self.fold(batch, usable, one)?;
         if !judge.is_of_one_make()? {
             return Ok(false);
         }
@@ -213,7 +194,7 @@ impl<'a> Rules<'a> {
             );
             return Err(refusal(objection, invariant, detail));
         }
-        if since >= EVENTS_BETWEEN {
+        if effort.events >= EVENTS_BETWEEN || effort.pages >= PAGES_BETWEEN {
             let position = (batch.place)(last).position;
             let state = Kept::new(position, folding.state(), made_with);
             states.keep(invariant.number, id, &state, kept.as_ref());
@@ -221,13 +202,13 @@ impl<'a> Rules<'a> {
         Ok(true)
     }
 
-    /// The state after the events, from one that is kept; and how many events have come to that.
+    /// The state after the events, from one that is kept; and what it took to make it of that.
     fn fold<'j>(
         &self,
         batch: &Batch,
         kept: Option<&Kept>,
         one: &One<'j>,
-    ) -> Result<(Folding<'j>, u64)> {
+    ) -> Result<(Folding<'j>, Effort)> {
         let &One {
             judge, id, events, ..
         } = one;
@@ -237,8 +218,8 @@ impl<'a> Rules<'a> {
         }
         let after = kept.map_or(0, |k| k.position);
         let (at, scratch) = (judge.evolving(id), Scratch::new());
-        let since = at.tell(|| -> Result<u64> {
-            let stored = judge.fold_stored(id, after, &mut folding, &at)?;
+        let effort = at.tell(|| -> Result<Effort> {
+            let mut effort = judge.fold_stored(id, after, &mut folding, &at)?;
             for &n in events {
                 let position = (batch.place)(n).position;
                 at.at(position, position);
@@ -247,9 +228,10 @@ impl<'a> Rules<'a> {
                 folding.add(event);
                 scratch.reset();
             }
-            Ok(stored + events.len() as u64)
+            effort.events += events.len() as u64;
+            Ok(effort)
         })?;
-        Ok((folding, since))
+        Ok((folding, effort))
     }
 }
 
@@ -259,20 +241,4 @@ struct One<'j> {
     judge: &'j Judge<'j>,
     id: &'j str,
     events: &'j [usize],
-}
-
-/// While a check is under way.
-pub struct Checking(bool);
-
-impl Checking {
-    /// Until it is dropped, on every way out.
-    pub fn begin() -> Self {
-        Self(CHECKING.replace(true))
-    }
-}
-
-impl Drop for Checking {
-    fn drop(&mut self) {
-        CHECKING.set(self.0);
-    }
 }

@@ -153,7 +153,7 @@ impl Projection {
             Work::Handler(handler) => handler.function(KIND, &self.name)?,
         };
         let (at, scratch) = (self.whereabouts("handler"), Scratch::new());
-        let callable = handler.prepare();
+        let callable = handler.prepare_handler();
         let takes_arrays = callable.takes_array();
         let group = if takes_arrays { self.batch_size } else { 1 };
         let event_type = self.event_type()?;

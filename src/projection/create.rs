@@ -78,7 +78,7 @@ struct Checked<'a> {
 /// 42501 without the rights; 42710 where the name is taken; 22004 and 22023 for what does not fit;
 /// those of the functions, where stored events are handled at once.
 pub fn create(request: &Request) -> Result<()> {
-    catalog::demand_writable("en57_create_projection()");
+    catalog::demand_writable("en57_create_projection()")?;
     let checked = check(request)?;
     let place = super::place_to_administer(request.partition)?;
     Access::Read.demand(place.oid)?;

@@ -51,14 +51,15 @@ impl Key {
         })
     }
 
-    /// The ids of an event with this stream and these tags; `None`: a function must be asked.
+    /// The ids of an event with this stream and these tags; `None`: a function must be asked. A tag that is the prefix
+    /// names no document: an empty id is none, as from a function.
     pub fn ids<'t>(
         &self,
         stream: Option<&str>,
         tags: impl Iterator<Item = &'t str>,
     ) -> Option<Vec<String>> {
         match self {
-            Self::Plain(key) => Some(key.ids(stream, tags)),
+            Self::Plain(key) => Some(named(key.ids(stream, tags))),
             Self::Function(_) => None,
         }
     }
@@ -69,10 +70,15 @@ impl Key {
     /// Those of damaged rows.
     pub fn ids_of_row(&self, row: &Row) -> Result<Option<Vec<String>>> {
         match self {
-            Self::Plain(key) => key.ids_of_row(row).map(Some),
+            Self::Plain(key) => Ok(Some(named(key.ids_of_row(row)?))),
             Self::Function(_) => Ok(None),
         }
     }
+}
+
+fn named(mut ids: Vec<String>) -> Vec<String> {
+    ids.retain(|id| !id.is_empty());
+    ids
 }
 
 /// Events by the documents that they belong to, in position order.

@@ -51,7 +51,7 @@ pub fn is_readable(partition: Option<&str>) -> Result<bool> {
 /// A projection that the caller may administer, kept from others until the end of the transaction. Where it
 /// is inline, no append to its partition is under way.
 fn to_administer(name: Option<&str>, function: &str) -> Result<Projection> {
-    catalog::demand_writable(function);
+    catalog::demand_writable(function)?;
     let found = by_name(name, false)?;
     let place = place_to_administer(Some(&found.partition))?;
     if found.is_inline {

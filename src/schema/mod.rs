@@ -80,7 +80,7 @@ pub fn register(
     data_schema: Option<Datum>,
     meta_schema: Option<Datum>,
 ) -> Result<()> {
-    catalog::demand_writable("en57_register_type()");
+    catalog::demand_writable("en57_register_type()")?;
     let (name, version) = checked(name, version)?;
     if name == ALL && data_schema.is_some() {
         return Err(no_data_of_all());
@@ -119,7 +119,7 @@ pub fn register(
 /// # Errors
 /// 22004, 22023; 42704 where there is none.
 pub fn unregister(name: Option<&str>, version: Option<i32>) -> Result<i64> {
-    catalog::demand_writable("en57_unregister_type()");
+    catalog::demand_writable("en57_unregister_type()")?;
     let (name, _) = checked(name, version)?;
     let version = version.map(|v| Datum::from(i64::from(v)));
     let gone = as_keeper(|| {

@@ -120,6 +120,6 @@ fn events<'a>(array: Datum) -> Result<Vec<NewEvent<'a>>> {
         let columns = tuple::columns(composite)?;
         events.push(parse::from_columns(columns, i + 1, ambient)?);
     }
-    parse::refuse_repeated_ids(&events)?;
+    parse::refuse_repeated_ids(events.iter())?;
     Ok(events)
 }

@@ -6,7 +6,7 @@ use crate::store::tuple::RowType;
 use crate::store::{Datum, catalog, worker};
 
 sql_function!(en57_worker_start, |args: &Args| {
-    catalog::demand_writable("en57_worker_start()");
+    catalog::demand_writable("en57_worker_start()")?;
     let (pid, started) = worker::start()?;
     RowType::of_result(args)?
         .make(&mut [Some(Datum::from(started)), Some(Datum::from(pid))])

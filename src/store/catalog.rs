@@ -16,7 +16,7 @@ use crate::dcb::partition::{self as names, shown};
 use super::ddl::as_owner;
 use super::partition::{Access, Partition};
 use super::position::Counter;
-use super::{bound, guard, settings};
+use super::{bound, function, guard, settings};
 
 // Not in pgrx's bindings. The same from PostgreSQL 15 to 18.
 unsafe extern "C-unwind" {
@@ -417,15 +417,18 @@ fn remember(table: Oid, name: &str) -> Result<Rc<Partition>> {
     }
 }
 
-/// Whether the running command may write.
+/// Whether the running command may write: what every function of en57 that appends, locks keys or administers asks
+/// first.
 ///
 /// # Errors
-/// PostgreSQL's own (25006), by unwinding.
-pub fn demand_writable(command: &str) {
+/// 0A000 within a function that en57 asks for an answer; PostgreSQL's own (25006), by unwinding.
+pub fn demand_writable(command: &str) -> Result<()> {
+    function::refuse_within_answer(command)?;
     let command = guard::text(command);
     // SAFETY: raises where the transaction is read-only or the server in recovery.
     unsafe {
         pg_sys::PreventCommandIfReadOnly(command.as_ptr());
         pg_sys::PreventCommandDuringRecovery(command.as_ptr());
     }
+    Ok(())
 }

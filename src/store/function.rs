@@ -170,6 +170,14 @@ impl Function {
         }
     }
 
+    /// The same of a function that is called for what it does, and may append.
+    pub fn prepare_handler(&self) -> Callable<'_> {
+        Callable {
+            is_handler: true,
+            ..self.prepare()
+        }
+    }
+
     /// Makes it ready to be called as the running statement itself would call it.
     pub fn prepare_for_caller(&self) -> Callable<'_> {
         // SAFETY: fills in a struct that lives in the current memory context, as its own later
@@ -183,6 +191,7 @@ impl Function {
             function: self,
             info,
             is_own: false,
+            is_handler: false,
         }
     }
 }
@@ -217,9 +226,16 @@ unsafe fn mark(tuple: pg_sys::HeapTuple, oid: Oid) -> i64 {
     }
 }
 
+/// Which functions of users are being called, one by the other.
+#[derive(Clone, Copy)]
+struct Called {
+    any: bool,
+    /// One that is called for its answer, not for what it does.
+    for_answer: bool,
+}
+
 thread_local! {
-    /// How many functions of users are being called, one by the other.
-    static DEPTH: Cell<usize> = const { Cell::new(0) };
+    static CALLED: Cell<Called> = const { Cell::new(Called { any: false, for_answer: false }) };
 }
 
 /// Refuses what must not be done by a function that en57 calls: who has called it goes on with what it has
@@ -228,13 +244,31 @@ thread_local! {
 /// # Errors
 /// 0A000.
 pub fn refuse_within_call(what: &str) -> Result<()> {
-    if DEPTH.get() == 0 {
+    if !CALLED.get().any {
         return Ok(());
     }
     Err(Error::new(
         SqlState::NotSupported,
         format!("{what} cannot be called by a function that en57 calls"),
     ))
+}
+
+/// Refuses what must not be done by a function that is asked for an answer: that of an event, a state or a
+/// decision. It would change what the answer is made of, be done again whenever it is asked again, and be done by
+/// who only reads or tries. Handlers of projections are called for what they do.
+///
+/// # Errors
+/// 0A000.
+pub fn refuse_within_answer(what: &str) -> Result<()> {
+    if !CALLED.get().for_answer {
+        return Ok(());
+    }
+    Err(Error::new(
+        SqlState::NotSupported,
+        format!("{what} cannot be called by a function that folds, decides, checks or upcasts"),
+    )
+    .detail("Such a function is asked for an answer, and may be asked again, or by who stores nothing.")
+    .hint("The events that follow from a decision are what the decide function returns; a projection's handler can append."))
 }
 
 /// A function that is ready to be called. Not kept beyond the statement: a function that comes to call
@@ -245,6 +279,8 @@ pub struct Callable<'f> {
     /// Whether it runs with its owner's rights, on a snapshot of now that shows what the transaction has
     /// written; otherwise with the caller's, on the statement's snapshot.
     is_own: bool,
+    /// Whether it is called for what it does.
+    is_handler: bool,
 }
 
 impl Callable<'_> {
@@ -316,15 +352,18 @@ impl Callable<'_> {
         if self.function.strict && arguments.iter().any(Option::is_none) {
             return None;
         }
-        /// Counts back, on every way out.
-        struct Called;
-        impl Drop for Called {
+        /// As it was before, on every way out.
+        struct Return(Called);
+        impl Drop for Return {
             fn drop(&mut self) {
-                DEPTH.set(DEPTH.get() - 1);
+                CALLED.set(self.0);
             }
         }
-        DEPTH.set(DEPTH.get() + 1);
-        let _called = Called;
+        let before = CALLED.get();
+        let _return = Return(CALLED.replace(Called {
+            any: true,
+            for_answer: before.for_answer || !self.is_handler,
+        }));
         // SAFETY: room for the struct and N arguments, zeroed, in the current memory context. The function
         // is called inside pgrx's guard: its errors arrive here as panics; nothing inside has a destructor.
         unsafe {

@@ -11,6 +11,8 @@ use std::cell::Cell as StdCell;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicI64, AtomicU32};
 
+use pgrx::pg_sys;
+
 use super::clock;
 use super::shmem::{Log, Shared, exclusively, my_backend};
 
@@ -63,6 +65,19 @@ pub fn count(what: Counted, n: i64) {
         let counter = &cell.counters[what as usize];
         counter.store(counter.load(Relaxed).wrapping_add(n), Relaxed);
     }
+}
+
+/// How many pages of tables and indexes this backend has touched so far, in memory or not.
+pub fn pages_touched() -> u64 {
+    // SAFETY: a copy of counters that this backend alone changes.
+    let usage = unsafe { pg_sys::pgBufferUsage };
+    let touched = [
+        usage.shared_blks_hit,
+        usage.shared_blks_read,
+        usage.local_blks_hit,
+        usage.local_blks_read,
+    ];
+    touched.iter().sum::<i64>() as u64
 }
 
 /// Lets this backend count for a log from now on.

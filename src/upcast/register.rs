@@ -37,7 +37,7 @@ pub struct Request<'a> {
 /// # Errors
 /// 22004, 22023, 54000 for what cannot be; 42501 where the function is somebody else's.
 pub fn register(request: &Request) -> Result<()> {
-    catalog::demand_writable("en57_register_upcaster()");
+    catalog::demand_writable("en57_register_upcaster()")?;
     let from = form("type", request.name, "from_version", request.version)?;
     let to_name = request.to_name.unwrap_or(&from.name);
     let next = if to_name == from.name {
@@ -83,7 +83,7 @@ pub fn register(request: &Request) -> Result<()> {
 /// # Errors
 /// 42704 where there is none; 22023 where another one leads to it.
 pub fn drop(name: Option<&str>, version: Option<i32>) -> Result<()> {
-    catalog::demand_writable("en57_drop_upcaster()");
+    catalog::demand_writable("en57_drop_upcaster()")?;
     let from = form("type", name, "from_version", version)?;
     let before = known_alone()?;
     let mut forms = before.forms();

@@ -24,6 +24,7 @@ mod decide;
 mod dump;
 mod erase;
 mod escalation;
+mod examples;
 mod folds;
 mod frontier;
 mod fuzz;

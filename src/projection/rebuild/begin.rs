@@ -63,7 +63,7 @@ impl Run {
 
 /// Begins, or joins a rebuild that was interrupted or is under way.
 pub fn begin(request: &Request) -> Result<Run> {
-    catalog::demand_writable("en57_rebuild()");
+    catalog::demand_writable("en57_rebuild()")?;
     let found = by_name(request.name, false)?;
     let place = super::super::place_to_administer(Some(&found.partition))?;
     // Not while somebody drops it.

@@ -103,7 +103,7 @@ pub fn rebuild(request: &Request, call: &Call) -> Result<()> {
 /// # Errors
 /// 42501, 42704.
 pub fn cancel(name: Option<&str>) -> Result<bool> {
-    catalog::demand_writable("en57_cancel_rebuild()");
+    catalog::demand_writable("en57_cancel_rebuild()")?;
     let projection = by_name(name, false)?;
     super::place_to_administer(Some(&projection.partition))?;
     match State::of(&projection.name, true)? {

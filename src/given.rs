@@ -1,0 +1,98 @@
+//! Events that somebody gives instead of a log: as an import takes them, hence also as a read has shown them.
+
+use std::collections::HashMap;
+
+use crate::append::parse;
+use crate::dcb::error::{Result, invalid};
+use crate::import::{self, Recorded};
+use crate::store::event::{Column, EVENT_COLUMNS, NewEvent};
+use crate::store::json::Jsonb;
+use crate::store::{Datum, clock};
+
+/// An event as if it was stored.
+pub struct Given<'a> {
+    /// What was appended.
+    pub event: NewEvent<'a>,
+    /// Its position.
+    pub position: i64,
+    recorded_at_us: i64,
+    stream: Option<(&'a str, i64)>,
+}
+
+/// Reads an event or an array of them, in the order of their positions. Those that have none, or no version in their
+/// stream, have the one that follows.
+///
+/// # Errors
+/// As [`import::from_json`]; 22023 where positions or versions do not grow.
+pub fn events(document: Jsonb<'_>) -> Result<Vec<Given<'_>>> {
+    let recorded = if document.is_object() {
+        vec![import::recorded(document, 0)?]
+    } else if document.is_array() {
+        import::from_json(document)?
+    } else {
+        return Err(invalid(
+            "given must be a JSON object or an array of objects",
+        ));
+    };
+    parse::refuse_repeated_ids(recorded.iter().map(|r| &r.event))?;
+    let now_us = clock::now_us();
+    let (mut last, mut versions) = (0, HashMap::new());
+    let mut events = Vec::with_capacity(recorded.len());
+    for (i, recorded) in recorded.into_iter().enumerate() {
+        let Recorded {
+            event,
+            position,
+            recorded_at_us,
+            stream,
+            stream_version,
+        } = recorded;
+        last = next(position, last, i, "position")?;
+        let stream = match stream {
+            Some(name) => {
+                let head = versions.entry(name).or_insert(0);
+                *head = next(stream_version, *head, i, "stream_version")?;
+                Some((name, *head))
+            }
+            None => None,
+        };
+        events.push(Given {
+            event,
+            position: last,
+            recorded_at_us: recorded_at_us.unwrap_or(now_us),
+            stream,
+        });
+    }
+    Ok(events)
+}
+
+/// What was given if it is greater than the one before, or one more than that.
+fn next(given: Option<i64>, before: i64, i: usize, key: &str) -> Result<i64> {
+    let next = given.unwrap_or(before.saturating_add(1));
+    if next > before {
+        return Ok(next);
+    }
+    let message = format!("event {}: {key} {next} does not follow {before}", i + 1);
+    Err(invalid(message).hint("Order the events as a read shows them, or leave the numbers out."))
+}
+
+impl Given<'_> {
+    /// Its stream.
+    pub fn stream(&self) -> Option<&str> {
+        self.stream.map(|(name, _)| name)
+    }
+
+    /// The columns that it has in a partition.
+    pub fn columns(&self, partition: &str) -> [Option<Datum>; EVENT_COLUMNS] {
+        let mut columns = self.event.columns(partition, self.stream());
+        let mut set = |column: Column, value: i64| {
+            columns[column as usize].get_or_insert(Datum::from(value));
+        };
+        set(Column::Position, self.position);
+        set(Column::RecordedAt, self.recorded_at_us);
+        set(Column::OccurredAt, self.recorded_at_us);
+        if let Some((_, version)) = self.stream {
+            set(Column::StreamVersion, version);
+        }
+        columns
+    }
+}
