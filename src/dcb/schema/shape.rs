@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
 
-use crate::dcb::limits;
+use super::super::limits;
 
 /// Keywords whose value is a schema, or a list or an object of schemas, for the same place of a document.
 const IN_PLACE: [&str; 9] = [
