@@ -85,10 +85,10 @@ SELECT en57_grant('regress_en57_admin', 'admin', 'default');
 SET ROLE regress_en57_admin;
 CREATE FUNCTION admin.wrong(doc jsonb) RETURNS text LANGUAGE sql AS $$ SELECT NULL::text $$;
 SELECT en57_create_invariant('few', '{"tags": ["b:1"]}', 'tag:b:', 'admin.evolve(jsonb,en57_event)', 'admin.wrong(jsonb)');
-SET ROLE regress_en57_app;
-CREATE FUNCTION pg_temp.other(e en57_event) RETURNS void LANGUAGE sql AS $$ SELECT $$;
 RESET ROLE;
-SELECT en57_create_projection('other', '{}', 'pg_temp.other(en57_event)');
+CREATE FUNCTION other(e en57_event) RETURNS void LANGUAGE sql AS $$ SELECT $$;
+ALTER FUNCTION other(en57_event) OWNER TO regress_en57_app;
+SELECT en57_create_projection('other', '{}', 'other(en57_event)');
 -- not what he may go on reading, by another role, and not twice
 GRANT regress_en57_app TO regress_en57_admin;
 SELECT en57_revoke('regress_en57_admin', 'admin', 'default');
@@ -102,7 +102,7 @@ SET ROLE regress_en57_admin;
 SELECT count(*) FROM en57_read();
 RESET ROLE;
 SELECT en57_drop_invariant('few'), en57_drop_projection('other');
-DROP FUNCTION pg_temp.other(en57_event);
+DROP FUNCTION other(en57_event);
 -- all of them away, by the owner of the log
 SELECT en57_drop_projection(name) FROM en57_projections ORDER BY name;
 SELECT count(*) FROM en57_projections;
