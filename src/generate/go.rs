@@ -2,7 +2,8 @@
 
 use crate::dcb::error::Result;
 
-use super::go_record::{self, NULLABLE, UNION};
+use super::go_read::{helpers, is_defined, reader};
+use super::go_record::{self, NULLABLE};
 use super::model::{Declaration, EventType, Format, Kind, Model, Shape};
 use super::names::{Names, pascal, words};
 use super::text::{Text, comment, header, quoted};
@@ -72,11 +73,16 @@ pub fn write(model: &Model, module: Option<&str>) -> Result<String> {
             body.line(format!("type {plain} = {}", event.name));
         }
     }
-    let mut body = body.finish();
-    for (needed, helpers) in [("Nullable[", NULLABLE), ("jsonKind(", UNION)] {
-        if body.contains(needed) {
-            body.push('\n');
-            body.push_str(helpers);
+    let body = body.finish();
+    let is_union = |d: &Declaration| matches!(d.kind, Kind::Union(_));
+    let has_unions = model.declarations.iter().any(is_union);
+    let mut helpers = helpers(&body);
+    for (is_needed, helper) in [
+        (body.contains("Nullable["), NULLABLE),
+        (has_unions, go_record::UNION),
+    ] {
+        if is_needed {
+            helpers.insert_str(0, &format!("\n{helper}"));
         }
     }
 
@@ -88,28 +94,39 @@ pub fn write(model: &Model, module: Option<&str>) -> Result<String> {
     text.line(format!("package {package}"));
     text.gap();
     text.line("import (");
-    for import in ["bytes", "encoding/json", "fmt", "time"] {
-        let used = format!("{}.", import.rsplit('/').next().unwrap_or(import));
-        if body.contains(&used) {
+    // A package that is not used is an error. In the body, a name with a dot may be part of a comment.
+    let uses = |import: &str| helpers.contains(&format!("{import}."));
+    for (import, is_used) in [
+        ("bytes", uses("bytes")),
+        ("encoding/json", true),
+        ("fmt", has_unions || uses("fmt")),
+        ("strings", uses("strings")),
+        ("time", true),
+    ] {
+        if is_used {
             text.line(format!("\t\"{import}\""));
         }
     }
     text.line(")");
     text.gap();
-    Ok(text.finish() + &body)
+    Ok(text.finish() + &body + &helpers)
 }
+
+/// The names that the file has at its top, beside those of types, or means by theirs. Types get others.
+pub const NAMES: &[&str] = &[
+    "AppendEvent",
+    "AppendOptions",
+    "Envelope",
+    "Event",
+    "Nullable",
+    "NullableOf",
+    "ParseEvent",
+    "UnknownEvent",
+];
 
 /// All names at the top of the file.
 fn taken(model: &Model) -> Names {
-    let mut names = Names::reserving(&[
-        "Event",
-        "Envelope",
-        "UnknownEvent",
-        "ParseEvent",
-        "AppendOptions",
-        "AppendEvent",
-        "Nullable",
-    ]);
+    let mut names = Names::reserving(NAMES);
     for event in &model.events {
         names.take(&event.name, "");
         names.take(&format!("{}Event", event.name), "");
@@ -225,13 +242,9 @@ type UnknownEvent struct {
 }
 
 // ParseEvent reads the event in the JSON of SELECT to_jsonb(e) FROM en57_read(..) AS e.
-func ParseEvent(row []byte) (Event, error) {
-	var head struct {
-		Type          string          `json:"type"`
-		SchemaVersion int             `json:"schema_version"`
-		Data          json.RawMessage `json:"data"`
-	}
-	if err := json.Unmarshal(row, &head); err != nil {
+func ParseEvent(data []byte) (Event, error) {
+	row := &UnknownEvent{}
+	if err := json.Unmarshal(data, row); err != nil {
 		return nil, err
 	}"#;
 
@@ -264,23 +277,35 @@ fn events(model: &Model, text: &mut Text) {
     text.gap();
     text.line(PARSE);
     text.block(|t| {
-        if model.events.iter().any(|e| !model.takes_null(&Shape::Named(e.data))) {
-            t.line("hasData := len(head.Data) > 0 && string(head.Data) != \"null\"");
+        let takes_null = |event: &EventType| model.takes_null(&Shape::Named(event.data));
+        if !model.events.iter().all(takes_null) {
+            t.line("hasData := len(row.Data) > 0 && string(row.Data) != \"null\"");
         }
-        t.line("var event Event = &UnknownEvent{}");
         if !model.events.is_empty() {
             t.line("switch {");
             for event in &model.events {
-                let guard = if model.takes_null(&Shape::Named(event.data)) { "" } else { " && hasData" };
-                let (name, version) = (quoted(&event.event_type), event.version);
-                t.line(format!("case head.Type == {name} && head.SchemaVersion == {version}{guard}:"));
-                t.line(format!("\tevent = &{}Event{{}}", event.name));
+                let guard = if takes_null(event) { "" } else { " && hasData" };
+                let (kind, version) = (quoted(&event.event_type), event.version);
+                t.line(format!(
+                    "case row.Type == {kind} && row.SchemaVersion == {version}{guard}:"
+                ));
+                t.block(|t| {
+                    let data = reader(model, &Shape::Named(event.data));
+                    let meta = reader(model, &Shape::Named(event.meta));
+                    t.line(format!(
+                        "event := &{}Event{{Envelope: row.Envelope}}",
+                        event.name
+                    ));
+                    let call = format!("readEvent(row, &event.Data, {data}, &event.Meta, {meta})");
+                    t.line(format!(
+                        "if err := {call}; err != nil {{\n\treturn nil, err\n}}"
+                    ));
+                    t.line("return event, nil");
+                });
             }
             t.line("}");
         }
-        t.line("if err := json.Unmarshal(row, event); err != nil {");
-        t.line("\treturn nil, fmt.Errorf(\"event %s, version %d: %w\", head.Type, head.SchemaVersion, err)");
-        t.line("}\nreturn event, nil");
+        t.line("return row, nil");
     });
     text.line("}");
 }
@@ -377,9 +402,7 @@ fn declare(
             text.line(")");
         }
         Kind::Union(variants) => go_record::union(model, name, variants, text),
-        Kind::Alias(shape @ (Shape::List(_) | Shape::Map(_))) => {
-            text.line(format!("type {name} {}", shape_of(model, shape)));
-        }
+        Kind::Alias(shape) if is_defined(shape) => go_record::container(model, name, shape, text),
         Kind::Alias(shape) => text.line(format!("type {name} = {}", shape_of(model, shape))),
         Kind::Open => {}
     }
@@ -404,6 +427,10 @@ pub fn shape_of(model: &Model, shape: &Shape) -> String {
             own if matches!(**inner, Shape::List(_) | Shape::Map(_)) => own,
             other => format!("*{other}"),
         },
-        Shape::Named(n) => model.declarations[*n].name.clone(),
+        Shape::Named(n) => match &model.declarations[*n].kind {
+            // Go has no other names for types that hold themselves.
+            Kind::Alias(inner) if !is_defined(inner) => shape_of(model, inner),
+            _ => model.declarations[*n].name.clone(),
+        },
     }
 }

@@ -6,6 +6,7 @@
 
 mod build;
 mod go;
+mod go_read;
 mod go_record;
 mod merge;
 mod model;

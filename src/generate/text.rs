@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::model::{Doc, Format, Model, Shape};
-use super::schema::clean;
+use super::schema::{clean, hides};
 
 /// A text with indented blocks.
 pub struct Text {
@@ -98,7 +98,16 @@ pub fn comment(doc: &Doc, shape: Option<&Shape>, native: &[Format]) -> Vec<Strin
     lines
 }
 
-/// A string as JSON writes it, which is how Go, Python and TypeScript write theirs, too.
+/// A string as JSON writes it, which is how Go, Python, Ruby and TypeScript write theirs, too. What is not seen, or is
+/// seen elsewhere than it is, is escaped: Go refuses a byte order mark, and TypeScript's lines end at U+2028.
 pub fn quoted(text: &str) -> String {
-    Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+    let mut out = String::new();
+    for c in Value::from(text).to_string().chars() {
+        if hides(c) {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
