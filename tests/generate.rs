@@ -118,17 +118,71 @@ fn rust_makes_what_en57_append_takes() {
         order_id: 7,
         total: 1.5,
     };
-    let meta: events::Meta = serde_json::from_value(json!({"user": null})).expect("meta");
+    let plain = order.to_append(&events::AppendOptions::default());
+    let wanted = json!({
+        "type": "order placed",
+        "schema_version": 1,
+        "data": {"orderId": 7, "total": 1.5},
+        "tags": [],
+    });
+    assert_eq!(plain.expect("JSON"), wanted);
+
+    let options = events::AppendOptions {
+        tags: vec!["a:1".into()],
+        meta: Some(serde_json::from_value(json!({"user": null})).expect("meta")),
+        id: Some("00000000-0000-4000-8000-000000000001".into()),
+        occurred_at: Some("2026-01-02T03:04:05Z".into()),
+        correlation_id: Some("c".into()),
+        causation_id: Some("d".into()),
+        trace_id: Some("e".into()),
+    };
     assert_eq!(
-        order.to_append(&["a:1"], Some(&meta)).expect("JSON"),
+        order.to_append(&options).expect("JSON"),
         json!({
             "type": "order placed",
             "schema_version": 1,
             "data": {"orderId": 7, "total": 1.5},
             "tags": ["a:1"],
             "meta": {"user": null},
+            "id": "00000000-0000-4000-8000-000000000001",
+            "occurred_at": "2026-01-02T03:04:05Z",
+            "correlation_id": "c",
+            "causation_id": "d",
+            "trace_id": "e",
         })
     );
+}
+
+#[test]
+fn rust_refuses_what_does_not_fit() {
+    let mut row = rows().remove(0).1;
+    for (event_type, data, wanted) in [
+        (
+            "shipped",
+            json!({"id": "a", "cancelled_by": "b"}),
+            "Option2",
+        ),
+        ("shipped", json!({"id": "a", "shipped_at": null}), "Option1"),
+        ("shipped", json!({"id": "a"}), "not a value of ShippedV1"),
+        ("amounts", json!({"amount": 1, "id": "a"}), "Option1"),
+        (
+            "amounts",
+            json!({"amount": 1.5, "id": "a"}),
+            "floating point `1.5`",
+        ),
+        ("required", json!({}), "missing field `flag`"),
+        (
+            "required",
+            json!({"flag": true, "list": [], "name": "a"}),
+            "missing field `nothing`",
+        ),
+    ] {
+        row["type"] = json!(event_type);
+        row["data"] = data;
+        let read = serde_json::from_value::<Event>(row.clone());
+        let read = read.map_or_else(|e| e.to_string(), |event| format!("{event:?}"));
+        assert!(read.contains(wanted), "{row}: {read}");
+    }
 }
 
 fn one(schema: Value) -> Vec<Registered> {

@@ -95,7 +95,11 @@ pub fn write(model: &Model, module: Option<&str>) -> Result<String> {
     text.gap();
     text.line("import (");
     // A package that is not used is an error. In the body, a name with a dot may be part of a comment.
-    let uses = |import: &str| helpers.contains(&format!("{import}."));
+    let uses = |import: &str| {
+        let name = format!("{import}.");
+        let mut after = helpers.split(&name).skip(1);
+        after.any(|text| text.starts_with(|c: char| c.is_ascii_uppercase()))
+    };
     for (import, is_used) in [
         ("bytes", uses("bytes")),
         ("encoding/json", true),

@@ -1,10 +1,9 @@
 //! What reads and writes values in Go. `encoding/json` alone takes keys in any case, null for any value and nothing for
 //! what must be there, and writes an empty list as null: so these functions look first.
 
-use std::collections::BTreeSet;
-
 use super::go::shape_of;
 use super::model::{Format, Kind, Model, Shape};
+use super::text::named_in;
 
 /// By their names, in an order in which each stands before what it calls.
 const HELPERS: [(&str, &str); 16] = [
@@ -259,23 +258,12 @@ func writeMap[T any](items map[string]T, write func(T) any) map[string]any {
     ),
 ];
 
-/// The functions that a text names, and those that they call. A word in a comment may be taken for a name: then a
-/// function is there that nobody calls.
+/// The functions that a text names, and those that they call.
 pub fn helpers(body: &str) -> String {
-    let is_name = |c: char| c.is_alphanumeric() || c == '_';
-    let words = |text: &str| -> BTreeSet<String> {
-        text.split(|c| !is_name(c)).map(str::to_owned).collect()
-    };
-    let mut named = words(body);
-    let mut out = String::new();
-    for (names, text) in HELPERS {
-        if names.split(' ').any(|name| named.contains(name)) {
-            out.push('\n');
-            out.push_str(text);
-            named.extend(words(text));
-        }
-    }
-    out
+    named_in(body, &HELPERS)
+        .iter()
+        .map(|helper| format!("\n{helper}"))
+        .collect()
 }
 
 /// Whether a declaration is a list or a map with a name and methods of its own, rather than another name.

@@ -233,19 +233,24 @@ fn marshal(
         t.line("object := map[string]any{}");
         if let Some((additional, rest)) = additional {
             let value = written(model, rest, "value").unwrap_or_else(|| "value".to_owned());
-            t.line(format!(
-                "for name, value := range r.{additional} {{\n\tobject[name] = {value}\n}}"
-            ));
+            t.line(format!("for name, value := range r.{additional} {{"));
+            t.block(|t| t.line(format!("object[name] = {value}")));
+            t.line("}");
         }
         for member in members {
             let name = &member.name;
             let value = member.written(model).unwrap_or_else(|| format!("r.{name}"));
             let put = format!("object[{}] = {value}", quoted(&member.field.json));
-            match member.kept {
-                _ if member.field.required => t.line(put),
-                Kept::Pointer => t.line(format!("if r.{name} != nil {{\n\t{put}\n}}")),
-                _ => t.line(format!("if len(r.{name}) > 0 {{\n\t{put}\n}}")),
+            if member.field.required {
+                t.line(put);
+                continue;
             }
+            t.line(match member.kept {
+                Kept::Pointer => format!("if r.{name} != nil {{"),
+                _ => format!("if len(r.{name}) > 0 {{"),
+            });
+            t.block(|t| t.line(put));
+            t.line("}");
         }
         t.line("return json.Marshal(object)");
     });
@@ -356,9 +361,8 @@ pub fn union(model: &Model, name: &str, variants: &[Variant], text: &mut Text) {
         for (field, variant) in fields.iter().zip(variants) {
             let value = written(model, &variant.shape, &format!("*u.{field}"));
             let value = value.unwrap_or_else(|| format!("u.{field}"));
-            t.line(format!(
-                "case u.{field} != nil:\n\treturn json.Marshal({value})"
-            ));
+            t.line(format!("case u.{field} != nil:"));
+            t.block(|t| t.line(format!("return json.Marshal({value})")));
         }
         t.line("}");
         t.line(format!(

@@ -121,8 +121,9 @@ impl Writer<'_> {
                 t.block(|t| {
                     t.line(format!("return {}Event(", event.name));
                     t.line("    **envelope,");
-                    t.line(format!("    data={},", self.decode(&Shape::Named(event.data), "data")));
-                    t.line(format!("    meta=_nullable(meta, {}),", self.parser(&Shape::Named(event.meta))));
+                    let nullable = Shape::Nullable(Box::new(Shape::Named(event.meta)));
+                    t.line(format!("    data=_named(\"data\", data, {}),", self.parser(&Shape::Named(event.data))));
+                    t.line(format!("    meta=_named(\"meta\", meta, {}),", self.parser(&nullable)));
                     t.line(")");
                 });
             }

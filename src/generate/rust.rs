@@ -2,8 +2,9 @@
 
 use crate::dcb::error::Result;
 
-use super::model::{Declaration, Field, Format, Kind, Model, Shape, Variant};
+use super::model::{Declaration, Field, Format, Kind, Model, Shape, Test, Variant};
 use super::names::{Names, pascal, snake};
+use super::rust_union::{self, call};
 use super::text::{Text, comment, header};
 
 /// Strict keywords, and those reserved.
@@ -41,11 +42,43 @@ pub fn write(model: &Model, module: Option<&str>) -> Result<String> {
         };
         writer.declaration(declaration, &mut text);
     }
-    if model.declarations.iter().any(|d| has_present(model, d)) {
+    for helper in helpers(model) {
         text.gap();
-        text.line(PRESENT);
+        text.line(helper);
     }
     Ok(text.finish())
+}
+
+/// The functions that the file needs.
+fn helpers(model: &Model) -> Vec<&'static str> {
+    let any_field = |is: fn(&Model, &Field) -> bool| {
+        model.declarations.iter().any(|d| match &d.kind {
+            Kind::Record { fields, .. } => fields.iter().any(|f| is(model, f)),
+            _ => false,
+        })
+    };
+    let any_variant = |is: fn(&Variant) -> bool| {
+        model
+            .declarations
+            .iter()
+            .any(|d| matches!(&d.kind, Kind::Union(variants) if variants.iter().any(is)))
+    };
+    let needed = [
+        (any_field(is_present), PRESENT),
+        (any_field(is_nullable), REQUIRED),
+        (true, READ),
+        (
+            any_variant(|v| matches!(v.test, Test::Property(..))),
+            rust_union::IS_ONE_OF,
+        ),
+        (
+            any_variant(|v| matches!(v.test, Test::Has(_))),
+            rust_union::HAS_ALL,
+        ),
+        (any_variant(|_| true), rust_union::NONE_OF),
+    ];
+    let needed = needed.into_iter().filter(|(is_needed, _)| *is_needed);
+    needed.map(|(_, helper)| helper).collect()
 }
 
 const PRESENT: &str = "/// What is there is not left out, even if it is null.
@@ -57,14 +90,33 @@ where
     T::deserialize(deserializer).map(Some)
 }";
 
-fn has_present(model: &Model, declaration: &Declaration) -> bool {
-    let Kind::Record { fields, .. } = &declaration.kind else {
-        return false;
-    };
-    fields
-        .iter()
-        .any(|f| !f.required && model.takes_null(&f.shape))
+/// Left out, null or a value.
+fn is_present(model: &Model, field: &Field) -> bool {
+    !field.required && model.takes_null(&field.shape)
 }
+
+const REQUIRED: &str = "/// What is not there is not null.
+fn required<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer)
+}";
+
+/// Null or a value, which serde would take for null where it is not there.
+fn is_nullable(model: &Model, field: &Field) -> bool {
+    field.required && model.takes_null(&field.shape)
+}
+
+const READ: &str = "/// What a JSON value is read as.
+fn read<T, U, E>(json: serde_json::Value, variant: fn(T) -> U) -> Result<U, E>
+where
+    T: serde::de::DeserializeOwned,
+    E: serde::de::Error,
+{
+    serde_json::from_value(json).map(variant).map_err(E::custom)
+}";
 
 fn docs(text: &mut Text, lines: &[String]) {
     for line in lines {
@@ -125,7 +177,7 @@ pub enum Event {",
         t.block(|t| {
             t.line("let json = serde_json::Value::deserialize(deserializer)?;");
             if model.events.is_empty() {
-                t.line("serde_json::from_value(json)\n    .map(Self::Unknown)\n    .map_err(serde::de::Error::custom)");
+                t.line("read(json, Self::Unknown)");
                 return;
             }
             t.line("let event_type = json[\"type\"].as_str().unwrap_or_default().to_owned();");
@@ -139,12 +191,12 @@ pub enum Event {",
                 for event in &model.events {
                     let guard = if takes_null(model, event.data) { "" } else { " if has_data" };
                     let pattern = format!("({:?}, {}){guard} =>", event.event_type, event.version);
-                    let body = format!("serde_json::from_value(json).map(Self::{})", event.name);
+                    let body = call("read", &["json", &format!("Self::{}", event.name)]);
                     arm(t, &pattern, &body);
                 }
-                t.line("_ => serde_json::from_value(json).map(Self::Unknown),");
+                t.line("_ => read(json, Self::Unknown),");
             });
-            t.line("}\n.map_err(serde::de::Error::custom)");
+            t.line("}");
         });
         t.line("}");
     });
@@ -185,6 +237,7 @@ fn arm(text: &mut Text, pattern: &str, body: &str) {
     if text.width(&line) <= WIDTH {
         text.line(line);
     } else {
+        let body = body.replace('\n', "\n    ");
         text.line(format!("{pattern} {{\n    {body}\n}}"));
     }
 }
@@ -192,16 +245,62 @@ fn arm(text: &mut Text, pattern: &str, body: &str) {
 /// A variant of an enum that holds one value, on as many lines as rustfmt makes of it.
 fn variant(text: &mut Text, name: &str, inner: &str) {
     let line = format!("{name}({inner}),");
-    let second = format!("    {inner},");
-    match inner.strip_suffix('>').and_then(|i| i.split_once('<')) {
-        _ if text.width(&line) <= WIDTH => text.line(line),
-        Some((generic, arguments)) if text.width(&second) > WIDTH => {
-            let arguments = arguments.replace(", ", ",\n        ");
-            text.line(format!(
-                "{name}(\n    {generic}<\n        {arguments},\n    >,\n),"
-            ));
-        }
-        _ => text.line(format!("{name}(\n{second}\n),")),
+    if text.width(&line) <= WIDTH {
+        text.line(line);
+    } else {
+        let inner = vertical(inner, WIDTH - text.width("    ,")).replace('\n', "\n    ");
+        text.line(format!("{name}(\n    {inner},\n),"));
+    }
+}
+
+/// A type whose arguments stand below each other, if it has not the width for one line.
+fn vertical(of: &str, width: usize) -> String {
+    let parts = of.strip_suffix('>').and_then(|of| of.split_once('<'));
+    let Some((generic, arguments)) = parts.filter(|_| of.chars().count() > width) else {
+        return of.to_owned();
+    };
+    let mut depth = 0;
+    let arguments = arguments.split(|c| {
+        depth += i32::from(c == '<') - i32::from(c == '>');
+        depth == 0 && c == ','
+    });
+    let argument = |a: &str| vertical(a.trim(), width.saturating_sub(4)).replace('\n', "\n    ");
+    let arguments: Vec<String> = arguments.map(argument).collect();
+    format!("{generic}<\n    {},\n>", arguments.join(",\n    "))
+}
+
+/// A field, on as many lines as rustfmt makes of it.
+fn typed(text: &mut Text, name: &str, of: &str) {
+    if text.width(&format!("{name} {of},")) <= WIDTH {
+        text.line(format!("{name} {of},"));
+    } else if text.width(&format!("    {of},")) <= WIDTH {
+        text.line(format!("{name}\n    {of},"));
+    } else {
+        text.line(format!(
+            "{name} {},",
+            vertical(of, WIDTH - text.width(&format!(",")))
+        ));
+    }
+}
+
+/// What begins a block, which rustfmt puts into the next line if it must.
+fn begin(text: &mut Text, what: &str) {
+    let gap = if text.width(what) + 2 <= WIDTH {
+        " "
+    } else {
+        "\n"
+    };
+    text.line(format!("{what}{gap}{{"));
+}
+
+/// The first line of an implementation, or its first lines.
+pub fn implement(text: &mut Text, what: &str, name: &str) {
+    let line = format!("{what} {name} {{");
+    if text.width(&line) <= WIDTH {
+        text.line(line);
+    } else {
+        let (head, _) = what.rsplit_once(' ').unwrap_or_default();
+        text.line(format!("{head}\n    for {name}\n{{"));
     }
 }
 
@@ -215,7 +314,39 @@ fn broken(text: &mut Text, line: &str) {
     }
 }
 
-const APPEND: &str = "/// The data of an event type.
+const APPEND: &str = "/// What a new event can have beside its data.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AppendOptions<M> {
+    pub tags: Vec<String>,
+    #[serde(skip_serializing_if = \"Option::is_none\")]
+    pub meta: Option<M>,
+    #[serde(skip_serializing_if = \"Option::is_none\")]
+    pub id: Option<String>,
+    #[serde(skip_serializing_if = \"Option::is_none\")]
+    pub occurred_at: Option<String>,
+    #[serde(skip_serializing_if = \"Option::is_none\")]
+    pub correlation_id: Option<String>,
+    #[serde(skip_serializing_if = \"Option::is_none\")]
+    pub causation_id: Option<String>,
+    #[serde(skip_serializing_if = \"Option::is_none\")]
+    pub trace_id: Option<String>,
+}
+
+impl<M> Default for AppendOptions<M> {
+    fn default() -> Self {
+        Self {
+            tags: Vec::new(),
+            meta: None,
+            id: None,
+            occurred_at: None,
+            correlation_id: None,
+            causation_id: None,
+            trace_id: None,
+        }
+    }
+}
+
+/// The data of an event type.
 pub trait EventData: Serialize {
     /// The type as it is registered.
     const TYPE: &'static str;
@@ -227,18 +358,12 @@ pub trait EventData: Serialize {
     /// The event as `en57_append` takes it.
     fn to_append(
         &self,
-        tags: &[&str],
-        meta: Option<&Self::Meta>,
+        options: &AppendOptions<Self::Meta>,
     ) -> serde_json::Result<serde_json::Value> {
-        let mut event = serde_json::json!({
-            \"type\": Self::TYPE,
-            \"schema_version\": Self::SCHEMA_VERSION,
-            \"tags\": tags,
-        });
+        let mut event = serde_json::to_value(options)?;
+        event[\"type\"] = Self::TYPE.into();
+        event[\"schema_version\"] = Self::SCHEMA_VERSION.into();
         event[\"data\"] = serde_json::to_value(self)?;
-        if let Some(meta) = meta {
-            event[\"meta\"] = serde_json::to_value(meta)?;
-        }
         Ok(event)
     }
 }";
@@ -248,7 +373,7 @@ fn append(model: &Model, text: &mut Text) {
     text.line(APPEND);
     for event in &model.events {
         text.gap();
-        text.line(format!("impl EventData for {} {{", event.name));
+        implement(text, "impl EventData for", &event.name);
         text.block(|t| {
             let constant = format!("const TYPE: &'static str = {:?};", event.event_type);
             broken(t, &constant);
@@ -306,7 +431,7 @@ impl Writer<'_> {
             text.line(format!("pub struct {name} {{}}"));
             return;
         }
-        text.line(format!("pub struct {name} {{"));
+        begin(text, &format!("pub struct {name}"));
         text.block(|t| {
             let mut names = Names::reserving(&NEVER);
             let rest_name = rest.map(|_| names.take("additional", "_"));
@@ -317,7 +442,7 @@ impl Writer<'_> {
                 docs(t, &["All other properties.".to_owned()]);
                 t.line("#[serde(flatten)]");
                 let shape = self.shape(&Shape::Map(Box::new(rest.clone())));
-                t.line(format!("pub {name}: {shape},"));
+                typed(t, &format!("pub {name}:"), &shape);
             }
         });
         text.line("}");
@@ -330,9 +455,12 @@ impl Writer<'_> {
             attributes.push(format!("rename = {:?}", field.json));
         }
         let mut shape = self.shape(&field.shape);
+        if is_nullable(self.model, field) {
+            attributes.push("deserialize_with = \"required\"".to_owned());
+        }
         if !field.required {
             attributes.push("default".to_owned());
-            if self.model.takes_null(&field.shape) {
+            if is_present(self.model, field) {
                 attributes.push("deserialize_with = \"present\"".to_owned());
             }
             attributes.push("skip_serializing_if = \"Option::is_none\"".to_owned());
@@ -340,7 +468,8 @@ impl Writer<'_> {
         }
         if !attributes.is_empty() {
             let list = attributes.join(", ");
-            if list.chars().count() > 70 || text.width(&list) + 10 > WIDTH {
+            let is_long = attributes.len() > 1 && list.chars().count() > 70;
+            if is_long || text.width(&list) + 10 > WIDTH {
                 text.line(format!("#[serde(\n    {}\n)]", attributes.join(",\n    ")));
             } else {
                 text.line(format!("#[serde({list})]"));
@@ -351,29 +480,27 @@ impl Writer<'_> {
         } else {
             name.to_owned()
         };
-        let line = format!("pub {name}: {shape},");
-        if text.width(&line) > WIDTH {
-            text.line(format!("pub {name}:\n    {shape},"));
-        } else {
-            text.line(line);
-        }
+        typed(text, &format!("pub {name}:"), &shape);
     }
 
     fn union(&self, name: &str, variants: &[Variant], text: &mut Text) {
-        text.line(format!(
-            "{DERIVE}\n#[serde(untagged)]\n#[allow(clippy::enum_variant_names, clippy::large_enum_variant)]"
-        ));
-        text.line(format!("pub enum {name} {{"));
+        text.line(
+            "#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+#[allow(clippy::enum_variant_names, clippy::large_enum_variant)]",
+        );
+        begin(text, &format!("pub enum {name}"));
         text.block(|t| {
-            for variant in variants {
+            for (variant, name) in variants.iter().zip(rust_union::names(variants)) {
                 docs(
                     t,
                     &comment(&super::model::Doc::default(), Some(&variant.shape), &[]),
                 );
-                self::variant(t, &variant.name, &self.shape(&variant.shape));
+                self::variant(t, &name, &self.shape(&variant.shape));
             }
         });
         text.line("}");
+        rust_union::deserialize(name, variants, text);
     }
 
     fn shape(&self, shape: &Shape) -> String {
@@ -417,7 +544,7 @@ impl Writer<'_> {
 fn strings(name: &str, values: &[String], text: &mut Text) {
     text.line("#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]");
     text.line("#[allow(clippy::enum_variant_names)]");
-    text.line(format!("pub enum {name} {{"));
+    begin(text, &format!("pub enum {name}"));
     text.block(|t| {
         let mut names = Names::reserving(&["Self"]);
         for value in values {

@@ -1,6 +1,8 @@
 """Compares what a language has made of events with the events.
 
 compare.py lines EVENTS             the events of events.json as en57 returns them, one a line
+compare.py refused LANGUAGE GOT EVENTS
+                                    'ok' or 'not ok' for whether LANGUAGE has refused them for their reasons
 compare.py same LANGUAGE GOT EVENTS 'ok' or 'not ok' for what LANGUAGE has printed for them
 
 Numbers are equal by value, times by what they mean.
@@ -17,6 +19,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 def rows(path):
     for n, event in enumerate(json.load(open(path, encoding="utf8")), 1):
         unknown = event.pop("unknown", False)
+        event.pop("reason", None)
         in_stream = n % 2 == 0
         yield unknown, event | {
             "position": n,
@@ -43,6 +46,9 @@ def meant(value):
 
 
 def problems(got, unknown, row):
+    if "error" in got:
+        yield got["error"]
+        return
     if got["known"] == unknown:
         yield "taken for " + ("known" if unknown else "unknown")
     if meant(got["event"]) != meant(row):
@@ -68,9 +74,25 @@ def same(language, path, events):
     return failed
 
 
+def refused(language, path, events):
+    """Where the languages tell different reasons, there is one for each."""
+    lines = [json.loads(line) for line in open(path, encoding="utf8")]
+    wanted = json.load(open(events, encoding="utf8"))
+    failed = len(lines) != len(wanted)
+    for got, event in zip(lines, wanted):
+        reason = event.get("reason", event.get(language))
+        if reason not in got.get("error", ""):
+            failed = True
+            print(f"{language}: {json.dumps(event, ensure_ascii=False)}\n  {json.dumps(got)}")
+    print(("not ok" if failed else "ok") + f" generate {language} refuses what does not fit")
+    return failed
+
+
 match sys.argv[1:]:
     case ["lines", events]:
         for _, row in rows(events):
             print(json.dumps(row, ensure_ascii=False))
     case ["same", language, path, events]:
         sys.exit(same(language, path, events))
+    case ["refused", language, path, events]:
+        sys.exit(refused(language, path, events))

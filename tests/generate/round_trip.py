@@ -19,6 +19,10 @@ def to_append(event: events.Event) -> dict[str, object] | None:
 
 
 for line in sys.stdin:
-    event = events.parse_event(json.loads(line))
+    try:
+        event = events.parse_event(json.loads(line))
+    except ValueError as error:
+        print(json.dumps({"error": str(error)}))
+        continue
     known = not isinstance(event, events.UnknownEvent)
     print(json.dumps({"known": known, "event": event.to_json(), "append": to_append(event)}))

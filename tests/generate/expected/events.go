@@ -4,6 +4,7 @@
 // - Event, version 1
 // - String, version 1
 // - a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓, version 12
+// - amounts, version 1
 // - based, version 1
 // - blurred, version 1
 // - conditional, version 1
@@ -16,8 +17,12 @@
 // - odd names, version 1
 // - order placed, versions 1, 2
 // - ping, version 1
+// - required, version 1
+// - rows, version 1
 // - settings-changed, version 1
 // - settings.changed, version 1
+// - shipped, version 1
+// - tree, version 1
 // - заказ, version 1
 // - 注文, version 1
 
@@ -27,6 +32,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -77,6 +83,14 @@ type ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12Event st
 
 	Data ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12 `json:"data"`
 	Meta *Meta                                                               `json:"meta"`
+}
+
+// AmountsV1Event is amounts, version 1.
+type AmountsV1Event struct {
+	Envelope
+
+	Data AmountsV1 `json:"data"`
+	Meta *Meta     `json:"meta"`
 }
 
 // BasedV1Event is based, version 1.
@@ -183,6 +197,22 @@ type PingV1Event struct {
 	Meta *Meta  `json:"meta"`
 }
 
+// RequiredV1Event is required, version 1.
+type RequiredV1Event struct {
+	Envelope
+
+	Data RequiredV1 `json:"data"`
+	Meta *Meta      `json:"meta"`
+}
+
+// RowsV1Event is rows, version 1.
+type RowsV1Event struct {
+	Envelope
+
+	Data RowsV1 `json:"data"`
+	Meta *Meta  `json:"meta"`
+}
+
 // SettingsChangedV1Event is settings-changed, version 1.
 type SettingsChangedV1Event struct {
 	Envelope
@@ -197,6 +227,22 @@ type SettingsChanged2V1Event struct {
 
 	Data SettingsChanged2V1 `json:"data"`
 	Meta *Meta              `json:"meta"`
+}
+
+// ShippedV1Event is shipped, version 1.
+type ShippedV1Event struct {
+	Envelope
+
+	Data ShippedV1 `json:"data"`
+	Meta *Meta     `json:"meta"`
+}
+
+// TreeV1Event is tree, version 1.
+type TreeV1Event struct {
+	Envelope
+
+	Data TreeV1 `json:"data"`
+	Meta *Meta  `json:"meta"`
 }
 
 // ЗаказV1Event is заказ, version 1.
@@ -224,63 +270,165 @@ type UnknownEvent struct {
 }
 
 // ParseEvent reads the event in the JSON of SELECT to_jsonb(e) FROM en57_read(..) AS e.
-func ParseEvent(row []byte) (Event, error) {
-	var head struct {
-		Type          string          `json:"type"`
-		SchemaVersion int             `json:"schema_version"`
-		Data          json.RawMessage `json:"data"`
-	}
-	if err := json.Unmarshal(row, &head); err != nil {
+func ParseEvent(data []byte) (Event, error) {
+	row := &UnknownEvent{}
+	if err := json.Unmarshal(data, row); err != nil {
 		return nil, err
 	}
-	hasData := len(head.Data) > 0 && string(head.Data) != "null"
-	var event Event = &UnknownEvent{}
+	hasData := len(row.Data) > 0 && string(row.Data) != "null"
 	switch {
-	case head.Type == "Event" && head.SchemaVersion == 1 && hasData:
-		event = &Event2V1Event{}
-	case head.Type == "String" && head.SchemaVersion == 1 && hasData:
-		event = &String2V1Event{}
-	case head.Type == "a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓" && head.SchemaVersion == 12 && hasData:
-		event = &ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12Event{}
-	case head.Type == "based" && head.SchemaVersion == 1 && hasData:
-		event = &BasedV1Event{}
-	case head.Type == "blurred" && head.SchemaVersion == 1 && hasData:
-		event = &BlurredV1Event{}
-	case head.Type == "conditional" && head.SchemaVersion == 1 && hasData:
-		event = &ConditionalV1Event{}
-	case head.Type == "empty" && head.SchemaVersion == 1 && hasData:
-		event = &EmptyV1Event{}
-	case head.Type == "folder moved" && head.SchemaVersion == 1 && hasData:
-		event = &FolderMovedV1Event{}
-	case head.Type == "formula" && head.SchemaVersion == 3 && hasData:
-		event = &FormulaV3Event{}
-	case head.Type == "maybe" && head.SchemaVersion == 1:
-		event = &MaybeV1Event{}
-	case head.Type == "nested" && head.SchemaVersion == 1 && hasData:
-		event = &NestedV1Event{}
-	case head.Type == "note" && head.SchemaVersion == 1:
-		event = &NoteV1Event{}
-	case head.Type == "odd names" && head.SchemaVersion == 1 && hasData:
-		event = &OddNamesV1Event{}
-	case head.Type == "order placed" && head.SchemaVersion == 1 && hasData:
-		event = &OrderPlacedV1Event{}
-	case head.Type == "order placed" && head.SchemaVersion == 2 && hasData:
-		event = &OrderPlacedV2Event{}
-	case head.Type == "ping" && head.SchemaVersion == 1 && hasData:
-		event = &PingV1Event{}
-	case head.Type == "settings-changed" && head.SchemaVersion == 1 && hasData:
-		event = &SettingsChangedV1Event{}
-	case head.Type == "settings.changed" && head.SchemaVersion == 1 && hasData:
-		event = &SettingsChanged2V1Event{}
-	case head.Type == "заказ" && head.SchemaVersion == 1 && hasData:
-		event = &ЗаказV1Event{}
-	case head.Type == "注文" && head.SchemaVersion == 1 && hasData:
-		event = &X注文V1Event{}
+	case row.Type == "Event" && row.SchemaVersion == 1 && hasData:
+		event := &Event2V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readTime, &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "String" && row.SchemaVersion == 1 && hasData:
+		event := &String2V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[string], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓" && row.SchemaVersion == 12 && hasData:
+		event := &ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "amounts" && row.SchemaVersion == 1 && hasData:
+		event := &AmountsV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[AmountsV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "based" && row.SchemaVersion == 1 && hasData:
+		event := &BasedV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[BasedV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "blurred" && row.SchemaVersion == 1 && hasData:
+		event := &BlurredV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[BlurredV1], &event.Meta, readValue[BlurredV1Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "conditional" && row.SchemaVersion == 1 && hasData:
+		event := &ConditionalV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[ConditionalV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "empty" && row.SchemaVersion == 1 && hasData:
+		event := &EmptyV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[EmptyV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "folder moved" && row.SchemaVersion == 1 && hasData:
+		event := &FolderMovedV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[FolderMovedV1Folder], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "formula" && row.SchemaVersion == 3 && hasData:
+		event := &FormulaV3Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[FormulaV3], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "maybe" && row.SchemaVersion == 1:
+		event := &MaybeV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readNullable(readValue[MaybeV1Option1]), &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "nested" && row.SchemaVersion == 1 && hasData:
+		event := &NestedV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[NestedV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "note" && row.SchemaVersion == 1:
+		event := &NoteV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readAny[json.RawMessage], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "odd names" && row.SchemaVersion == 1 && hasData:
+		event := &OddNamesV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[OddNamesV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "order placed" && row.SchemaVersion == 1 && hasData:
+		event := &OrderPlacedV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[OrderPlacedV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "order placed" && row.SchemaVersion == 2 && hasData:
+		event := &OrderPlacedV2Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[OrderPlacedV2], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "ping" && row.SchemaVersion == 1 && hasData:
+		event := &PingV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[PingV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "required" && row.SchemaVersion == 1 && hasData:
+		event := &RequiredV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[RequiredV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "rows" && row.SchemaVersion == 1:
+		event := &RowsV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readAny[RowsV12], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "settings-changed" && row.SchemaVersion == 1 && hasData:
+		event := &SettingsChangedV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[SettingsChangedV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "settings.changed" && row.SchemaVersion == 1 && hasData:
+		event := &SettingsChanged2V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[SettingsChanged2V1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "shipped" && row.SchemaVersion == 1 && hasData:
+		event := &ShippedV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[ShippedV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "tree" && row.SchemaVersion == 1:
+		event := &TreeV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readAny[TreeV12], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "заказ" && row.SchemaVersion == 1 && hasData:
+		event := &ЗаказV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[ЗаказV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "注文" && row.SchemaVersion == 1 && hasData:
+		event := &X注文V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[X注文V1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
 	}
-	if err := json.Unmarshal(row, event); err != nil {
-		return nil, fmt.Errorf("event %s, version %d: %w", head.Type, head.SchemaVersion, err)
-	}
-	return event, nil
+	return row, nil
 }
 
 // AppendOptions is what a new event can have beside its data.
@@ -312,6 +460,11 @@ func ToAppendString2V1(data String2V1, options AppendOptions[Meta]) AppendEvent[
 // ToAppendATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12 is a new event for en57_append.
 func ToAppendATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12(data ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12, options AppendOptions[Meta]) AppendEvent[ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12, Meta] {
 	return AppendEvent[ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12, Meta]{"a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓", 12, data, options}
+}
+
+// ToAppendAmountsV1 is a new event for en57_append.
+func ToAppendAmountsV1(data AmountsV1, options AppendOptions[Meta]) AppendEvent[AmountsV1, Meta] {
+	return AppendEvent[AmountsV1, Meta]{"amounts", 1, data, options}
 }
 
 // ToAppendBasedV1 is a new event for en57_append.
@@ -379,6 +532,16 @@ func ToAppendPingV1(data PingV1, options AppendOptions[Meta]) AppendEvent[PingV1
 	return AppendEvent[PingV1, Meta]{"ping", 1, data, options}
 }
 
+// ToAppendRequiredV1 is a new event for en57_append.
+func ToAppendRequiredV1(data RequiredV1, options AppendOptions[Meta]) AppendEvent[RequiredV1, Meta] {
+	return AppendEvent[RequiredV1, Meta]{"required", 1, data, options}
+}
+
+// ToAppendRowsV1 is a new event for en57_append.
+func ToAppendRowsV1(data RowsV1, options AppendOptions[Meta]) AppendEvent[RowsV1, Meta] {
+	return AppendEvent[RowsV1, Meta]{"rows", 1, data, options}
+}
+
 // ToAppendSettingsChangedV1 is a new event for en57_append.
 func ToAppendSettingsChangedV1(data SettingsChangedV1, options AppendOptions[Meta]) AppendEvent[SettingsChangedV1, Meta] {
 	return AppendEvent[SettingsChangedV1, Meta]{"settings-changed", 1, data, options}
@@ -387,6 +550,16 @@ func ToAppendSettingsChangedV1(data SettingsChangedV1, options AppendOptions[Met
 // ToAppendSettingsChanged2V1 is a new event for en57_append.
 func ToAppendSettingsChanged2V1(data SettingsChanged2V1, options AppendOptions[Meta]) AppendEvent[SettingsChanged2V1, Meta] {
 	return AppendEvent[SettingsChanged2V1, Meta]{"settings.changed", 1, data, options}
+}
+
+// ToAppendShippedV1 is a new event for en57_append.
+func ToAppendShippedV1(data ShippedV1, options AppendOptions[Meta]) AppendEvent[ShippedV1, Meta] {
+	return AppendEvent[ShippedV1, Meta]{"shipped", 1, data, options}
+}
+
+// ToAppendTreeV1 is a new event for en57_append.
+func ToAppendTreeV1(data TreeV1, options AppendOptions[Meta]) AppendEvent[TreeV1, Meta] {
+	return AppendEvent[TreeV1, Meta]{"tree", 1, data, options}
 }
 
 // ToAppendЗаказV1 is a new event for en57_append.
@@ -425,27 +598,21 @@ func (r Meta) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON reads all properties.
 func (r *Meta) UnmarshalJSON(data []byte) error {
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(data, &object); err != nil {
+	object, err := readObject(data)
+	if err != nil {
 		return err
 	}
 	*r = Meta{}
-	if value, ok := object["correlation_id"]; ok {
-		if err := json.Unmarshal(value, &r.CorrelationID); err != nil {
-			return err
-		}
-		delete(object, "correlation_id")
+	if err := readOptional(object, "correlation_id", &r.CorrelationID, readPointer(readValue[string])); err != nil {
+		return err
 	}
-	if value, ok := object["user"]; ok {
-		if err := json.Unmarshal(value, &r.User); err != nil {
-			return err
-		}
-		delete(object, "user")
+	if err := readOptional(object, "user", &r.User, readPresent(readValue[string])); err != nil {
+		return err
 	}
-	r.Additional = map[string]json.RawMessage{}
-	for name, data := range object {
+	r.Additional = make(map[string]json.RawMessage, len(object))
+	for name := range object {
 		var value json.RawMessage
-		if err := json.Unmarshal(data, &value); err != nil {
+		if err := readOptional(object, name, &value, readAny[json.RawMessage]); err != nil {
 			return err
 		}
 		r.Additional[name] = value
@@ -458,7 +625,97 @@ type Event2V1 = time.Time
 type String2V1 = string
 
 type ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12 struct {
-	APropertyWhoseNameIsSoLongThatEveryFormatterWouldLikeToBreakTheLine map[string][]*string `json:"a property whose name is so long that every formatter would like to break the line"`
+	APropertyWhoseNameIsSoLongThatEveryFormatterWouldLikeToBreakTheLine map[string][]*string
+}
+
+// MarshalJSON writes all properties.
+func (r ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12) MarshalJSON() ([]byte, error) {
+	object := map[string]any{}
+	object["a property whose name is so long that every formatter would like to break the line"] = writeMap(r.APropertyWhoseNameIsSoLongThatEveryFormatterWouldLikeToBreakTheLine, func(item []*string) any {
+		return orEmptyList(item)
+	})
+	return json.Marshal(object)
+}
+
+// UnmarshalJSON reads all properties.
+func (r *ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12{}
+	if err := readRequired(object, "a property whose name is so long that every formatter would like to break the line", &r.APropertyWhoseNameIsSoLongThatEveryFormatterWouldLikeToBreakTheLine, readOrNil(readMap(readList(readNullable(readValue[string]))))); err != nil {
+		return err
+	}
+	return nil
+}
+
+// AmountsV1 is one of its fields: all others are nil.
+type AmountsV1 struct {
+	Option1 *AmountsV1Option1
+	Option2 *AmountsV1Option2
+}
+
+// MarshalJSON writes the field that is not nil.
+func (u AmountsV1) MarshalJSON() ([]byte, error) {
+	switch {
+	case u.Option1 != nil:
+		return json.Marshal(u.Option1)
+	case u.Option2 != nil:
+		return json.Marshal(u.Option2)
+	}
+	return nil, fmt.Errorf("AmountsV1: all fields are nil")
+}
+
+// UnmarshalJSON reads what the value is.
+func (u *AmountsV1) UnmarshalJSON(data []byte) error {
+	*u = AmountsV1{}
+	kind, properties := jsonKind(data)
+	switch {
+	case hasAll(properties, "amount", "id"):
+		return readPointer(readValue[AmountsV1Option1])(data, &u.Option1)
+	case kind == "object":
+		return readPointer(readValue[AmountsV1Option2])(data, &u.Option2)
+	}
+	return fmt.Errorf("AmountsV1: not a value of it: %s", kind)
+}
+
+type AmountsV1Option1 struct {
+	Amount int64  `json:"amount"`
+	ID     string `json:"id"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *AmountsV1Option1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = AmountsV1Option1{}
+	if err := readRequired(object, "amount", &r.Amount, readValue[int64]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "id", &r.ID, readValue[string]); err != nil {
+		return err
+	}
+	return nil
+}
+
+type AmountsV1Option2 struct {
+	ID string `json:"id"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *AmountsV1Option2) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = AmountsV1Option2{}
+	if err := readRequired(object, "id", &r.ID, readValue[string]); err != nil {
+		return err
+	}
+	return nil
 }
 
 // BasedV1 is one of its fields: all others are nil.
@@ -484,9 +741,9 @@ func (u *BasedV1) UnmarshalJSON(data []byte) error {
 	kind, properties := jsonKind(data)
 	switch {
 	case isOneOf(properties["shape"], "circle"):
-		return json.Unmarshal(data, &u.Circle)
+		return readPointer(readValue[BasedV1Circle])(data, &u.Circle)
 	case isOneOf(properties["shape"], "square"):
-		return json.Unmarshal(data, &u.Square)
+		return readPointer(readValue[BasedV1Square])(data, &u.Square)
 	}
 	return fmt.Errorf("BasedV1: not a value of it: %s", kind)
 }
@@ -495,6 +752,25 @@ type BasedV1Circle struct {
 	ID    int64              `json:"id"`
 	R     float64            `json:"r"`
 	Shape BasedV1CircleShape `json:"shape"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *BasedV1Circle) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = BasedV1Circle{}
+	if err := readRequired(object, "id", &r.ID, readValue[int64]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "r", &r.R, readValue[float64]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "shape", &r.Shape, readValue[BasedV1CircleShape]); err != nil {
+		return err
+	}
+	return nil
 }
 
 type BasedV1CircleShape string
@@ -510,6 +786,25 @@ type BasedV1Square struct {
 	Side  float64            `json:"side"`
 }
 
+// UnmarshalJSON reads all properties.
+func (r *BasedV1Square) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = BasedV1Square{}
+	if err := readRequired(object, "id", &r.ID, readValue[int64]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "shape", &r.Shape, readValue[BasedV1SquareShape]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "side", &r.Side, readValue[float64]); err != nil {
+		return err
+	}
+	return nil
+}
+
 type BasedV1SquareShape string
 
 // The values of BasedV1SquareShape.
@@ -520,6 +815,22 @@ const (
 type BlurredV1 struct {
 	A BlurredV1A `json:"a"`
 	B *int64     `json:"b,omitempty"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *BlurredV1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = BlurredV1{}
+	if err := readRequired(object, "a", &r.A, readValue[BlurredV1A]); err != nil {
+		return err
+	}
+	if err := readOptional(object, "b", &r.B, readPointer(readValue[int64])); err != nil {
+		return err
+	}
+	return nil
 }
 
 // BlurredV1A is one of its fields: all others are nil.
@@ -545,9 +856,9 @@ func (u *BlurredV1A) UnmarshalJSON(data []byte) error {
 	kind, _ := jsonKind(data)
 	switch {
 	case kind == "number":
-		return json.Unmarshal(data, &u.Number)
+		return readPointer(readValue[int64])(data, &u.Number)
 	case kind == "string":
-		return json.Unmarshal(data, &u.String)
+		return readPointer(readValue[string])(data, &u.String)
 	}
 	return fmt.Errorf("BlurredV1A: not a value of it: %s", kind)
 }
@@ -580,33 +891,24 @@ func (r BlurredV1Meta) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON reads all properties.
 func (r *BlurredV1Meta) UnmarshalJSON(data []byte) error {
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(data, &object); err != nil {
+	object, err := readObject(data)
+	if err != nil {
 		return err
 	}
 	*r = BlurredV1Meta{}
-	if value, ok := object["correlation_id"]; ok {
-		if err := json.Unmarshal(value, &r.CorrelationID); err != nil {
-			return err
-		}
-		delete(object, "correlation_id")
+	if err := readOptional(object, "correlation_id", &r.CorrelationID, readPointer(readValue[string])); err != nil {
+		return err
 	}
-	if value, ok := object["reason"]; ok {
-		if err := json.Unmarshal(value, &r.Reason); err != nil {
-			return err
-		}
-		delete(object, "reason")
+	if err := readRequired(object, "reason", &r.Reason, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["user"]; ok {
-		if err := json.Unmarshal(value, &r.User); err != nil {
-			return err
-		}
-		delete(object, "user")
+	if err := readOptional(object, "user", &r.User, readPresent(readValue[string])); err != nil {
+		return err
 	}
-	r.Additional = map[string]json.RawMessage{}
-	for name, data := range object {
+	r.Additional = make(map[string]json.RawMessage, len(object))
+	for name := range object {
 		var value json.RawMessage
-		if err := json.Unmarshal(data, &value); err != nil {
+		if err := readOptional(object, name, &value, readAny[json.RawMessage]); err != nil {
 			return err
 		}
 		r.Additional[name] = value
@@ -621,14 +923,72 @@ type ConditionalV1 struct {
 	Two   *int64 `json:"two,omitempty"`
 }
 
+// UnmarshalJSON reads all properties.
+func (r *ConditionalV1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = ConditionalV1{}
+	if err := readRequired(object, "a", &r.A, readValue[string]); err != nil {
+		return err
+	}
+	if err := readOptional(object, "one", &r.One, readPointer(readValue[int64])); err != nil {
+		return err
+	}
+	if err := readOptional(object, "only_x", &r.OnlyX, readPointer(readValue[bool])); err != nil {
+		return err
+	}
+	if err := readOptional(object, "two", &r.Two, readPointer(readValue[int64])); err != nil {
+		return err
+	}
+	return nil
+}
+
 type EmptyV1 struct{}
+
+// UnmarshalJSON reads all properties.
+func (r *EmptyV1) UnmarshalJSON(data []byte) error {
+	_, err := readObject(data)
+	return err
+}
 
 type FolderMovedV1 = FolderMovedV1Folder
 
 type FolderMovedV1Folder struct {
-	Children []FolderMovedV1FolderChildrenItem `json:"children"`
-	Name     string                            `json:"name"`
-	Parent   *FolderMovedV1Folder              `json:"parent,omitempty"`
+	Children []FolderMovedV1FolderChildrenItem
+	Name     string
+	Parent   *FolderMovedV1Folder
+}
+
+// MarshalJSON writes all properties.
+func (r FolderMovedV1Folder) MarshalJSON() ([]byte, error) {
+	object := map[string]any{}
+	object["children"] = orEmptyList(r.Children)
+	object["name"] = r.Name
+	if r.Parent != nil {
+		object["parent"] = r.Parent
+	}
+	return json.Marshal(object)
+}
+
+// UnmarshalJSON reads all properties.
+func (r *FolderMovedV1Folder) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = FolderMovedV1Folder{}
+	if err := readRequired(object, "children", &r.Children, readList(readValue[FolderMovedV1FolderChildrenItem])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "name", &r.Name, readValue[string]); err != nil {
+		return err
+	}
+	if err := readOptional(object, "parent", &r.Parent, readPointer(readValue[FolderMovedV1Folder])); err != nil {
+		return err
+	}
+	return nil
 }
 
 // FolderMovedV1FolderChildrenItem is one of its fields: all others are nil.
@@ -654,9 +1014,9 @@ func (u *FolderMovedV1FolderChildrenItem) UnmarshalJSON(data []byte) error {
 	kind, properties := jsonKind(data)
 	switch {
 	case hasAll(properties, "children", "name"):
-		return json.Unmarshal(data, &u.Folder)
+		return readPointer(readValue[FolderMovedV1Folder])(data, &u.Folder)
 	case hasAll(properties, "bytes", "name"):
-		return json.Unmarshal(data, &u.File)
+		return readPointer(readValue[FolderMovedV1File])(data, &u.File)
 	}
 	return fmt.Errorf("FolderMovedV1FolderChildrenItem: not a value of it: %s", kind)
 }
@@ -664,6 +1024,22 @@ func (u *FolderMovedV1FolderChildrenItem) UnmarshalJSON(data []byte) error {
 type FolderMovedV1File struct {
 	Bytes int64  `json:"bytes"`
 	Name  string `json:"name"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *FolderMovedV1File) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = FolderMovedV1File{}
+	if err := readRequired(object, "bytes", &r.Bytes, readValue[int64]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "name", &r.Name, readValue[string]); err != nil {
+		return err
+	}
+	return nil
 }
 
 // FormulaV3 is one of its fields: all others are nil.
@@ -695,13 +1071,13 @@ func (u *FormulaV3) UnmarshalJSON(data []byte) error {
 	kind, properties := jsonKind(data)
 	switch {
 	case kind == "boolean":
-		return json.Unmarshal(data, &u.Boolean)
+		return readPointer(readValue[bool])(data, &u.Boolean)
 	case kind == "number":
-		return json.Unmarshal(data, &u.Number)
+		return readPointer(readValue[float64])(data, &u.Number)
 	case isOneOf(properties["op"], "+", "-"):
-		return json.Unmarshal(data, &u.Sum)
+		return readPointer(readValue[FormulaV3Sum])(data, &u.Sum)
 	case isOneOf(properties["op"], "f"):
-		return json.Unmarshal(data, &u.F)
+		return readPointer(readValue[FormulaV3Call])(data, &u.F)
 	}
 	return fmt.Errorf("FormulaV3: not a value of it: %s", kind)
 }
@@ -710,6 +1086,25 @@ type FormulaV3Sum struct {
 	Left  *FormulaV3     `json:"left"`
 	Op    FormulaV3SumOp `json:"op"`
 	Right *FormulaV3     `json:"right"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *FormulaV3Sum) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = FormulaV3Sum{}
+	if err := readRequired(object, "left", &r.Left, readPointer(readValue[FormulaV3])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "op", &r.Op, readValue[FormulaV3SumOp]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "right", &r.Right, readPointer(readValue[FormulaV3])); err != nil {
+		return err
+	}
+	return nil
 }
 
 type FormulaV3SumOp string
@@ -721,8 +1116,32 @@ const (
 )
 
 type FormulaV3Call struct {
-	Of []FormulaV3     `json:"of"`
-	Op FormulaV3CallOp `json:"op"`
+	Of []FormulaV3
+	Op FormulaV3CallOp
+}
+
+// MarshalJSON writes all properties.
+func (r FormulaV3Call) MarshalJSON() ([]byte, error) {
+	object := map[string]any{}
+	object["of"] = orEmptyList(r.Of)
+	object["op"] = r.Op
+	return json.Marshal(object)
+}
+
+// UnmarshalJSON reads all properties.
+func (r *FormulaV3Call) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = FormulaV3Call{}
+	if err := readRequired(object, "of", &r.Of, readList(readValue[FormulaV3])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "op", &r.Op, readValue[FormulaV3CallOp]); err != nil {
+		return err
+	}
+	return nil
 }
 
 type FormulaV3CallOp string
@@ -738,6 +1157,19 @@ type MaybeV1Option1 struct {
 	A int64 `json:"a"`
 }
 
+// UnmarshalJSON reads all properties.
+func (r *MaybeV1Option1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = MaybeV1Option1{}
+	if err := readRequired(object, "a", &r.A, readValue[int64]); err != nil {
+		return err
+	}
+	return nil
+}
+
 // NestedV1 is one of its fields: all others are nil.
 type NestedV1 struct {
 	String *string
@@ -750,7 +1182,7 @@ func (u NestedV1) MarshalJSON() ([]byte, error) {
 	case u.String != nil:
 		return json.Marshal(u.String)
 	case u.Array != nil:
-		return json.Marshal(u.Array)
+		return json.Marshal(orEmptyList(*u.Array))
 	}
 	return nil, fmt.Errorf("NestedV1: all fields are nil")
 }
@@ -761,9 +1193,9 @@ func (u *NestedV1) UnmarshalJSON(data []byte) error {
 	kind, _ := jsonKind(data)
 	switch {
 	case kind == "string":
-		return json.Unmarshal(data, &u.String)
+		return readPointer(readValue[string])(data, &u.String)
 	case kind == "array":
-		return json.Unmarshal(data, &u.Array)
+		return readPointer(readList(readValue[NestedV1]))(data, &u.Array)
 	}
 	return fmt.Errorf("NestedV1: not a value of it: %s", kind)
 }
@@ -837,115 +1269,73 @@ func (r OddNamesV1) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON reads all properties.
 func (r *OddNamesV1) UnmarshalJSON(data []byte) error {
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(data, &object); err != nil {
+	object, err := readObject(data)
+	if err != nil {
 		return err
 	}
 	*r = OddNamesV1{}
-	if value, ok := object[""]; ok {
-		if err := json.Unmarshal(value, &r.X); err != nil {
-			return err
-		}
+	if err := readRequired(object, "", &r.X, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["#{x}"]; ok {
-		if err := json.Unmarshal(value, &r.X_2); err != nil {
-			return err
-		}
+	if err := readRequired(object, "#{x}", &r.X_2, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["$"]; ok {
-		if err := json.Unmarshal(value, &r.X_3); err != nil {
-			return err
-		}
+	if err := readRequired(object, "$", &r.X_3, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["1st"]; ok {
-		if err := json.Unmarshal(value, &r.X1st); err != nil {
-			return err
-		}
+	if err := readRequired(object, "1st", &r.X1st, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["MarshalJSON"]; ok {
-		if err := json.Unmarshal(value, &r.MarshalJSON_2); err != nil {
-			return err
-		}
+	if err := readOptional(object, "MarshalJSON", &r.MarshalJSON_2, readPointer(readValue[string])); err != nil {
+		return err
 	}
-	if value, ok := object["__proto__"]; ok {
-		if err := json.Unmarshal(value, &r.Proto); err != nil {
-			return err
-		}
+	if err := readRequired(object, "__proto__", &r.Proto, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["a,b"]; ok {
-		if err := json.Unmarshal(value, &r.AB); err != nil {
-			return err
-		}
+	if err := readRequired(object, "a,b", &r.AB, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["additional"]; ok {
-		if err := json.Unmarshal(value, &r.Additional); err != nil {
-			return err
-		}
+	if err := readOptional(object, "additional", &r.Additional, readPointer(readValue[int64])); err != nil {
+		return err
 	}
-	if value, ok := object["class"]; ok {
-		if err := json.Unmarshal(value, &r.Class); err != nil {
-			return err
-		}
+	if err := readRequired(object, "class", &r.Class, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["date"]; ok {
-		if err := json.Unmarshal(value, &r.Date); err != nil {
-			return err
-		}
+	if err := readOptional(object, "date", &r.Date, readPointer(readValue[string])); err != nil {
+		return err
 	}
-	if value, ok := object["end"]; ok {
-		if err := json.Unmarshal(value, &r.End); err != nil {
-			return err
-		}
+	if err := readOptional(object, "end", &r.End, readPointer(readValue[string])); err != nil {
+		return err
 	}
-	if value, ok := object["first-name"]; ok {
-		if err := json.Unmarshal(value, &r.FirstName); err != nil {
-			return err
-		}
+	if err := readRequired(object, "first-name", &r.FirstName, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["first_name"]; ok {
-		if err := json.Unmarshal(value, &r.FirstName_2); err != nil {
-			return err
-		}
+	if err := readRequired(object, "first_name", &r.FirstName_2, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["from_json"]; ok {
-		if err := json.Unmarshal(value, &r.FromJSON); err != nil {
-			return err
-		}
+	if err := readOptional(object, "from_json", &r.FromJSON, readPointer(readValue[string])); err != nil {
+		return err
 	}
-	if value, ok := object["say \"hi\""]; ok {
-		if err := json.Unmarshal(value, &r.SayHi); err != nil {
-			return err
-		}
+	if err := readRequired(object, "say \"hi\"", &r.SayHi, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["self"]; ok {
-		if err := json.Unmarshal(value, &r.Self); err != nil {
-			return err
-		}
+	if err := readRequired(object, "self", &r.Self, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["str"]; ok {
-		if err := json.Unmarshal(value, &r.Str); err != nil {
-			return err
-		}
+	if err := readRequired(object, "str", &r.Str, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["type"]; ok {
-		if err := json.Unmarshal(value, &r.Type); err != nil {
-			return err
-		}
+	if err := readRequired(object, "type", &r.Type, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["uuid"]; ok {
-		if err := json.Unmarshal(value, &r.UUID); err != nil {
-			return err
-		}
+	if err := readOptional(object, "uuid", &r.UUID, readPointer(readValue[string])); err != nil {
+		return err
 	}
-	if value, ok := object["über"]; ok {
-		if err := json.Unmarshal(value, &r.Über); err != nil {
-			return err
-		}
+	if err := readRequired(object, "über", &r.Über, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["名前"]; ok {
-		if err := json.Unmarshal(value, &r.X名前); err != nil {
-			return err
-		}
+	if err := readRequired(object, "名前", &r.X名前, readValue[string]); err != nil {
+		return err
 	}
 	return nil
 }
@@ -958,6 +1348,25 @@ type OrderPlacedV1 struct {
 	Total   float64 `json:"total"`
 }
 
+// UnmarshalJSON reads all properties.
+func (r *OrderPlacedV1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = OrderPlacedV1{}
+	if err := readOptional(object, "note", &r.Note, readPointer(readValue[string])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "orderId", &r.OrderID, readValue[int64]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "total", &r.Total, readValue[float64]); err != nil {
+		return err
+	}
+	return nil
+}
+
 // Order
 // An order was placed.
 //
@@ -965,32 +1374,154 @@ type OrderPlacedV1 struct {
 // second */ line
 // (1) third \u0041 """
 type OrderPlacedV2 struct {
-	Anything json.RawMessage                `json:"anything,omitempty"`
-	BillTo   Nullable[OrderPlacedV2Address] `json:"billTo,omitempty"`
+	Anything json.RawMessage
+	BillTo   Nullable[OrderPlacedV2Address]
 	// Deprecated.
-	Comment Nullable[string] `json:"comment,omitempty"`
+	Comment Nullable[string]
 	// Format: email.
-	Contact *string `json:"contact,omitempty"`
+	Contact *string
 	// Format: date.
-	DueOn     *string                  `json:"dueOn,omitempty"`
-	Empty     *struct{}                `json:"empty"`
-	IsGift    *bool                    `json:"isGift,omitempty"`
-	Items     []OrderPlacedV2ItemsItem `json:"items"`
-	Kind      OrderPlacedV2Kind        `json:"kind"`
-	Labels    *map[string][]time.Time  `json:"labels,omitempty"`
-	Note      *string                  `json:"note"`
-	OpenTuple *[]json.RawMessage       `json:"openTuple,omitempty"`
+	DueOn     *string
+	Empty     *struct{}
+	IsGift    *bool
+	Items     []OrderPlacedV2ItemsItem
+	Kind      OrderPlacedV2Kind
+	Labels    *map[string][]time.Time
+	Note      *string
+	OpenTuple *[]json.RawMessage
 	// Its number.
 	// Format: uuid.
-	OrderID  string                       `json:"orderId"`
-	Payment  OrderPlacedV2Payment         `json:"payment"`
-	PlacedAt time.Time                    `json:"placedAt"`
-	Point    *[]OrderPlacedV2PointItem    `json:"point,omitempty"`
-	Prices   map[string]float64           `json:"prices"`
-	Priority *int64                       `json:"priority,omitempty"`
-	Range    Nullable[OrderPlacedV2Range] `json:"range,omitempty"`
-	ShipTo   OrderPlacedV2Address         `json:"shipTo"`
-	Status   OrderPlacedV2Status          `json:"status"`
+	OrderID  string
+	Payment  OrderPlacedV2Payment
+	PlacedAt time.Time
+	Point    *[]OrderPlacedV2PointItem
+	Prices   map[string]float64
+	Priority *int64
+	Range    Nullable[OrderPlacedV2Range]
+	ShipTo   OrderPlacedV2Address
+	Status   OrderPlacedV2Status
+}
+
+// MarshalJSON writes all properties.
+func (r OrderPlacedV2) MarshalJSON() ([]byte, error) {
+	object := map[string]any{}
+	if len(r.Anything) > 0 {
+		object["anything"] = r.Anything
+	}
+	if len(r.BillTo) > 0 {
+		object["billTo"] = r.BillTo
+	}
+	if len(r.Comment) > 0 {
+		object["comment"] = r.Comment
+	}
+	if r.Contact != nil {
+		object["contact"] = r.Contact
+	}
+	if r.DueOn != nil {
+		object["dueOn"] = r.DueOn
+	}
+	object["empty"] = r.Empty
+	if r.IsGift != nil {
+		object["isGift"] = r.IsGift
+	}
+	object["items"] = orEmptyList(r.Items)
+	object["kind"] = r.Kind
+	if r.Labels != nil {
+		object["labels"] = orEmptyMap(*r.Labels)
+	}
+	object["note"] = r.Note
+	if r.OpenTuple != nil {
+		object["openTuple"] = orEmptyList(*r.OpenTuple)
+	}
+	object["orderId"] = r.OrderID
+	object["payment"] = r.Payment
+	object["placedAt"] = r.PlacedAt
+	if r.Point != nil {
+		object["point"] = orEmptyList(*r.Point)
+	}
+	object["prices"] = orEmptyMap(r.Prices)
+	if r.Priority != nil {
+		object["priority"] = r.Priority
+	}
+	if len(r.Range) > 0 {
+		object["range"] = r.Range
+	}
+	object["shipTo"] = r.ShipTo
+	object["status"] = r.Status
+	return json.Marshal(object)
+}
+
+// UnmarshalJSON reads all properties.
+func (r *OrderPlacedV2) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = OrderPlacedV2{}
+	if err := readOptional(object, "anything", &r.Anything, readAny[json.RawMessage]); err != nil {
+		return err
+	}
+	if err := readOptional(object, "billTo", &r.BillTo, readPresent(readValue[OrderPlacedV2Address])); err != nil {
+		return err
+	}
+	if err := readOptional(object, "comment", &r.Comment, readPresent(readValue[string])); err != nil {
+		return err
+	}
+	if err := readOptional(object, "contact", &r.Contact, readPointer(readValue[string])); err != nil {
+		return err
+	}
+	if err := readOptional(object, "dueOn", &r.DueOn, readPointer(readValue[string])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "empty", &r.Empty, readNull); err != nil {
+		return err
+	}
+	if err := readOptional(object, "isGift", &r.IsGift, readPointer(readValue[bool])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "items", &r.Items, readList(readValue[OrderPlacedV2ItemsItem])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "kind", &r.Kind, readValue[OrderPlacedV2Kind]); err != nil {
+		return err
+	}
+	if err := readOptional(object, "labels", &r.Labels, readPointer(readMap(readOrNil(readList(readTime))))); err != nil {
+		return err
+	}
+	if err := readRequired(object, "note", &r.Note, readNullable(readValue[string])); err != nil {
+		return err
+	}
+	if err := readOptional(object, "openTuple", &r.OpenTuple, readPointer(readList(readAny[json.RawMessage]))); err != nil {
+		return err
+	}
+	if err := readRequired(object, "orderId", &r.OrderID, readValue[string]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "payment", &r.Payment, readValue[OrderPlacedV2Payment]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "placedAt", &r.PlacedAt, readTime); err != nil {
+		return err
+	}
+	if err := readOptional(object, "point", &r.Point, readPointer(readList(readValue[OrderPlacedV2PointItem]))); err != nil {
+		return err
+	}
+	if err := readRequired(object, "prices", &r.Prices, readMap(readValue[float64])); err != nil {
+		return err
+	}
+	if err := readOptional(object, "priority", &r.Priority, readPointer(readValue[int64])); err != nil {
+		return err
+	}
+	if err := readOptional(object, "range", &r.Range, readPresent(readValue[OrderPlacedV2Range])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "shipTo", &r.ShipTo, readValue[OrderPlacedV2Address]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "status", &r.Status, readValue[OrderPlacedV2Status]); err != nil {
+		return err
+	}
+	return nil
 }
 
 type OrderPlacedV2Address struct {
@@ -999,11 +1530,60 @@ type OrderPlacedV2Address struct {
 	Zip    *string `json:"zip,omitempty"`
 }
 
+// UnmarshalJSON reads all properties.
+func (r *OrderPlacedV2Address) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = OrderPlacedV2Address{}
+	if err := readRequired(object, "city", &r.City, readValue[string]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "street", &r.Street, readValue[string]); err != nil {
+		return err
+	}
+	if err := readOptional(object, "zip", &r.Zip, readPointer(readValue[string])); err != nil {
+		return err
+	}
+	return nil
+}
+
 type OrderPlacedV2ItemsItem struct {
 	// Default: 1.
-	Count int64     `json:"count"`
-	Sku   string    `json:"sku"`
-	Tags  *[]string `json:"tags,omitempty"`
+	Count int64
+	Sku   string
+	Tags  *[]string
+}
+
+// MarshalJSON writes all properties.
+func (r OrderPlacedV2ItemsItem) MarshalJSON() ([]byte, error) {
+	object := map[string]any{}
+	object["count"] = r.Count
+	object["sku"] = r.Sku
+	if r.Tags != nil {
+		object["tags"] = orEmptyList(*r.Tags)
+	}
+	return json.Marshal(object)
+}
+
+// UnmarshalJSON reads all properties.
+func (r *OrderPlacedV2ItemsItem) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = OrderPlacedV2ItemsItem{}
+	if err := readRequired(object, "count", &r.Count, readValue[int64]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "sku", &r.Sku, readValue[string]); err != nil {
+		return err
+	}
+	if err := readOptional(object, "tags", &r.Tags, readPointer(readList(readValue[string]))); err != nil {
+		return err
+	}
+	return nil
 }
 
 type OrderPlacedV2Kind string
@@ -1039,11 +1619,11 @@ func (u *OrderPlacedV2Payment) UnmarshalJSON(data []byte) error {
 	kind, properties := jsonKind(data)
 	switch {
 	case isOneOf(properties["method"], "card"):
-		return json.Unmarshal(data, &u.Card)
+		return readPointer(readValue[OrderPlacedV2PaymentCard])(data, &u.Card)
 	case isOneOf(properties["method"], "transfer"):
-		return json.Unmarshal(data, &u.Transfer)
+		return readPointer(readValue[OrderPlacedV2PaymentTransfer])(data, &u.Transfer)
 	case isOneOf(properties["method"], "voucher"):
-		return json.Unmarshal(data, &u.Voucher)
+		return readPointer(readValue[OrderPlacedV2Voucher])(data, &u.Voucher)
 	}
 	return fmt.Errorf("OrderPlacedV2Payment: not a value of it: %s", kind)
 }
@@ -1051,6 +1631,22 @@ func (u *OrderPlacedV2Payment) UnmarshalJSON(data []byte) error {
 type OrderPlacedV2PaymentCard struct {
 	Method OrderPlacedV2PaymentCardMethod `json:"method"`
 	Number string                         `json:"number"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *OrderPlacedV2PaymentCard) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = OrderPlacedV2PaymentCard{}
+	if err := readRequired(object, "method", &r.Method, readValue[OrderPlacedV2PaymentCardMethod]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "number", &r.Number, readValue[string]); err != nil {
+		return err
+	}
+	return nil
 }
 
 type OrderPlacedV2PaymentCardMethod string
@@ -1067,6 +1663,25 @@ type OrderPlacedV2PaymentTransfer struct {
 	On *string `json:"on,omitempty"`
 }
 
+// UnmarshalJSON reads all properties.
+func (r *OrderPlacedV2PaymentTransfer) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = OrderPlacedV2PaymentTransfer{}
+	if err := readRequired(object, "iban", &r.Iban, readValue[string]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "method", &r.Method, readValue[OrderPlacedV2PaymentTransferMethod]); err != nil {
+		return err
+	}
+	if err := readOptional(object, "on", &r.On, readPointer(readValue[string])); err != nil {
+		return err
+	}
+	return nil
+}
+
 type OrderPlacedV2PaymentTransferMethod string
 
 // The values of OrderPlacedV2PaymentTransferMethod.
@@ -1075,8 +1690,32 @@ const (
 )
 
 type OrderPlacedV2Voucher struct {
-	Codes  []string                   `json:"codes"`
-	Method OrderPlacedV2VoucherMethod `json:"method"`
+	Codes  []string
+	Method OrderPlacedV2VoucherMethod
+}
+
+// MarshalJSON writes all properties.
+func (r OrderPlacedV2Voucher) MarshalJSON() ([]byte, error) {
+	object := map[string]any{}
+	object["codes"] = orEmptyList(r.Codes)
+	object["method"] = r.Method
+	return json.Marshal(object)
+}
+
+// UnmarshalJSON reads all properties.
+func (r *OrderPlacedV2Voucher) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = OrderPlacedV2Voucher{}
+	if err := readRequired(object, "codes", &r.Codes, readList(readValue[string])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "method", &r.Method, readValue[OrderPlacedV2VoucherMethod]); err != nil {
+		return err
+	}
+	return nil
 }
 
 type OrderPlacedV2VoucherMethod string
@@ -1109,9 +1748,9 @@ func (u *OrderPlacedV2PointItem) UnmarshalJSON(data []byte) error {
 	kind, _ := jsonKind(data)
 	switch {
 	case kind == "number":
-		return json.Unmarshal(data, &u.Number)
+		return readPointer(readValue[float64])(data, &u.Number)
 	case kind == "string":
-		return json.Unmarshal(data, &u.String)
+		return readPointer(readValue[string])(data, &u.String)
 	}
 	return fmt.Errorf("OrderPlacedV2PointItem: not a value of it: %s", kind)
 }
@@ -1132,7 +1771,7 @@ func (u OrderPlacedV2Range) MarshalJSON() ([]byte, error) {
 	case u.String != nil:
 		return json.Marshal(u.String)
 	case u.Array != nil:
-		return json.Marshal(u.Array)
+		return json.Marshal(orEmptyList(*u.Array))
 	case u.Option4 != nil:
 		return json.Marshal(u.Option4)
 	}
@@ -1145,19 +1784,32 @@ func (u *OrderPlacedV2Range) UnmarshalJSON(data []byte) error {
 	kind, _ := jsonKind(data)
 	switch {
 	case kind == "number":
-		return json.Unmarshal(data, &u.Number)
+		return readPointer(readValue[int64])(data, &u.Number)
 	case kind == "string":
-		return json.Unmarshal(data, &u.String)
+		return readPointer(readValue[string])(data, &u.String)
 	case kind == "array":
-		return json.Unmarshal(data, &u.Array)
+		return readPointer(readList(readValue[int64]))(data, &u.Array)
 	case kind == "object":
-		return json.Unmarshal(data, &u.Option4)
+		return readPointer(readValue[OrderPlacedV2RangeOption4])(data, &u.Option4)
 	}
 	return fmt.Errorf("OrderPlacedV2Range: not a value of it: %s", kind)
 }
 
 type OrderPlacedV2RangeOption4 struct {
 	From int64 `json:"from"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *OrderPlacedV2RangeOption4) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = OrderPlacedV2RangeOption4{}
+	if err := readRequired(object, "from", &r.From, readValue[int64]); err != nil {
+		return err
+	}
+	return nil
 }
 
 type OrderPlacedV2Status string
@@ -1179,7 +1831,82 @@ const (
 	PingV1Ping PingV1 = "ping"
 )
 
+type RequiredV1 struct {
+	// Size in bytes.
+	Bytes   *int64
+	Flag    bool
+	List    []string
+	Map     map[string][][]int64
+	Name    string
+	Nothing *string
+}
+
+// MarshalJSON writes all properties.
+func (r RequiredV1) MarshalJSON() ([]byte, error) {
+	object := map[string]any{}
+	if r.Bytes != nil {
+		object["bytes"] = r.Bytes
+	}
+	object["flag"] = r.Flag
+	object["list"] = orEmptyList(r.List)
+	object["map"] = orEmptyMap(writeMap(r.Map, func(item [][]int64) any {
+		return orEmptyList(writeList(item, func(item []int64) any {
+			return orEmptyList(item)
+		}))
+	}))
+	object["name"] = r.Name
+	object["nothing"] = r.Nothing
+	return json.Marshal(object)
+}
+
+// UnmarshalJSON reads all properties.
+func (r *RequiredV1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = RequiredV1{}
+	if err := readOptional(object, "bytes", &r.Bytes, readPointer(readValue[int64])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "flag", &r.Flag, readValue[bool]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "list", &r.List, readList(readValue[string])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "map", &r.Map, readMap(readList(readList(readValue[int64])))); err != nil {
+		return err
+	}
+	if err := readRequired(object, "name", &r.Name, readValue[string]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "nothing", &r.Nothing, readNullable(readValue[string])); err != nil {
+		return err
+	}
+	return nil
+}
+
+type RowsV1 = RowsV12
+
+type RowsV12 []RowsV12
+
+// UnmarshalJSON reads all items.
+func (v *RowsV12) UnmarshalJSON(data []byte) error {
+	return readOrNil(readList(readAny[RowsV12]))(data, (*[]RowsV12)(v))
+}
+
 type SettingsChangedV1 []SettingsChangedV1
+
+// MarshalJSON writes all items.
+func (v SettingsChangedV1) MarshalJSON() ([]byte, error) {
+	return json.Marshal(orEmptyList([]SettingsChangedV1(v)))
+}
+
+// UnmarshalJSON reads all items.
+func (v *SettingsChangedV1) UnmarshalJSON(data []byte) error {
+	return readList(readValue[SettingsChangedV1])(data, (*[]SettingsChangedV1)(v))
+}
 
 type SettingsChanged2V1 struct {
 	At   Nullable[time.Time]
@@ -1211,39 +1938,27 @@ func (r SettingsChanged2V1) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON reads all properties.
 func (r *SettingsChanged2V1) UnmarshalJSON(data []byte) error {
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(data, &object); err != nil {
+	object, err := readObject(data)
+	if err != nil {
 		return err
 	}
 	*r = SettingsChanged2V1{}
-	if value, ok := object["at"]; ok {
-		if err := json.Unmarshal(value, &r.At); err != nil {
-			return err
-		}
-		delete(object, "at")
+	if err := readOptional(object, "at", &r.At, readPresent(readTime)); err != nil {
+		return err
 	}
-	if value, ok := object["name"]; ok {
-		if err := json.Unmarshal(value, &r.Name); err != nil {
-			return err
-		}
-		delete(object, "name")
+	if err := readRequired(object, "name", &r.Name, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["new"]; ok {
-		if err := json.Unmarshal(value, &r.New); err != nil {
-			return err
-		}
-		delete(object, "new")
+	if err := readOptional(object, "new", &r.New, readAny[json.RawMessage]); err != nil {
+		return err
 	}
-	if value, ok := object["old"]; ok {
-		if err := json.Unmarshal(value, &r.Old); err != nil {
-			return err
-		}
-		delete(object, "old")
+	if err := readOptional(object, "old", &r.Old, readPresent(readValue[int64])); err != nil {
+		return err
 	}
-	r.Additional = map[string]int64{}
-	for name, data := range object {
+	r.Additional = make(map[string]int64, len(object))
+	for name := range object {
 		var value int64
-		if err := json.Unmarshal(data, &value); err != nil {
+		if err := readOptional(object, name, &value, readValue[int64]); err != nil {
 			return err
 		}
 		r.Additional[name] = value
@@ -1251,9 +1966,106 @@ func (r *SettingsChanged2V1) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// ShippedV1 is one of its fields: all others are nil.
+type ShippedV1 struct {
+	Option1 *ShippedV1Option1
+	Option2 *ShippedV1Option2
+}
+
+// MarshalJSON writes the field that is not nil.
+func (u ShippedV1) MarshalJSON() ([]byte, error) {
+	switch {
+	case u.Option1 != nil:
+		return json.Marshal(u.Option1)
+	case u.Option2 != nil:
+		return json.Marshal(u.Option2)
+	}
+	return nil, fmt.Errorf("ShippedV1: all fields are nil")
+}
+
+// UnmarshalJSON reads what the value is.
+func (u *ShippedV1) UnmarshalJSON(data []byte) error {
+	*u = ShippedV1{}
+	kind, properties := jsonKind(data)
+	switch {
+	case hasAll(properties, "id", "shipped_at"):
+		return readPointer(readValue[ShippedV1Option1])(data, &u.Option1)
+	case hasAll(properties, "cancelled_by", "id"):
+		return readPointer(readValue[ShippedV1Option2])(data, &u.Option2)
+	}
+	return fmt.Errorf("ShippedV1: not a value of it: %s", kind)
+}
+
+type ShippedV1Option1 struct {
+	ID        string  `json:"id"`
+	ShippedAt *string `json:"shipped_at"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *ShippedV1Option1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = ShippedV1Option1{}
+	if err := readRequired(object, "id", &r.ID, readValue[string]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "shipped_at", &r.ShippedAt, readNullable(readValue[string])); err != nil {
+		return err
+	}
+	return nil
+}
+
+type ShippedV1Option2 struct {
+	CancelledBy string `json:"cancelled_by"`
+	ID          string `json:"id"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *ShippedV1Option2) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = ShippedV1Option2{}
+	if err := readRequired(object, "cancelled_by", &r.CancelledBy, readValue[string]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "id", &r.ID, readValue[string]); err != nil {
+		return err
+	}
+	return nil
+}
+
+type TreeV1 = TreeV12
+
+type TreeV12 map[string]TreeV12
+
+// UnmarshalJSON reads all items.
+func (v *TreeV12) UnmarshalJSON(data []byte) error {
+	return readOrNil(readMap(readAny[TreeV12]))(data, (*map[string]TreeV12)(v))
+}
+
 type ЗаказV1 struct {
 	Вид   *ЗаказV1Вид `json:"вид,omitempty"`
 	Сумма int64       `json:"сумма"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *ЗаказV1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = ЗаказV1{}
+	if err := readOptional(object, "вид", &r.Вид, readPointer(readValue[ЗаказV1Вид])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "сумма", &r.Сумма, readValue[int64]); err != nil {
+		return err
+	}
+	return nil
 }
 
 type ЗаказV1Вид string
@@ -1268,6 +2080,22 @@ const (
 type X注文V1 struct {
 	X数 int64    `json:"数"`
 	X種 *X注文V1X種 `json:"種,omitempty"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *X注文V1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = X注文V1{}
+	if err := readRequired(object, "数", &r.X数, readValue[int64]); err != nil {
+		return err
+	}
+	if err := readOptional(object, "種", &r.X種, readPointer(readValue[X注文V1X種])); err != nil {
+		return err
+	}
+	return nil
 }
 
 type X注文V1X種 string
@@ -1286,6 +2114,9 @@ type String2 = String2V1
 
 // ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAlone is the newest version of a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓.
 type ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAlone = ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12
+
+// Amounts is the newest version of amounts.
+type Amounts = AmountsV1
 
 // Based is the newest version of based.
 type Based = BasedV1
@@ -1323,43 +2154,29 @@ type OrderPlaced = OrderPlacedV2
 // Ping is the newest version of ping.
 type Ping = PingV1
 
+// Required is the newest version of required.
+type Required = RequiredV1
+
+// Rows is the newest version of rows.
+type Rows = RowsV1
+
 // SettingsChanged is the newest version of settings-changed.
 type SettingsChanged = SettingsChangedV1
 
 // SettingsChanged2 is the newest version of settings.changed.
 type SettingsChanged2 = SettingsChanged2V1
 
+// Shipped is the newest version of shipped.
+type Shipped = ShippedV1
+
+// Tree is the newest version of tree.
+type Tree = TreeV1
+
 // Заказ is the newest version of заказ.
 type Заказ = ЗаказV1
 
 // X注文 is the newest version of 注文.
 type X注文 = X注文V1
-
-// Nullable is a value that may be left out, or null: empty, or one pointer, which is nil for null.
-type Nullable[T any] []*T
-
-// NullableOf is a value that is there; null for nil.
-func NullableOf[T any](value *T) Nullable[T] {
-	return Nullable[T]{value}
-}
-
-// MarshalJSON writes the value, or null.
-func (n Nullable[T]) MarshalJSON() ([]byte, error) {
-	if len(n) == 0 {
-		return []byte("null"), nil
-	}
-	return json.Marshal(n[0])
-}
-
-// UnmarshalJSON reads a value, or null.
-func (n *Nullable[T]) UnmarshalJSON(data []byte) error {
-	var value *T
-	if err := json.Unmarshal(data, &value); err != nil {
-		return err
-	}
-	*n = Nullable[T]{value}
-	return nil
-}
 
 // jsonKind is the kind of a JSON value, and the properties of an object.
 func jsonKind(data []byte) (string, map[string]json.RawMessage) {
@@ -1408,4 +2225,231 @@ func hasAll(properties map[string]json.RawMessage, names ...string) bool {
 		}
 	}
 	return true
+}
+
+// Nullable is a value that may be left out, or null: empty, or one pointer, which is nil for null.
+type Nullable[T any] []*T
+
+// NullableOf is a value that is there; null for nil.
+func NullableOf[T any](value *T) Nullable[T] {
+	return Nullable[T]{value}
+}
+
+// MarshalJSON writes the value, or null.
+func (n Nullable[T]) MarshalJSON() ([]byte, error) {
+	if len(n) == 0 {
+		return []byte("null"), nil
+	}
+	return json.Marshal(n[0])
+}
+
+// UnmarshalJSON reads a value, or null.
+func (n *Nullable[T]) UnmarshalJSON(data []byte) error {
+	var value *T
+	if err := json.Unmarshal(data, &value); err != nil {
+		return err
+	}
+	*n = Nullable[T]{value}
+	return nil
+}
+
+// readEvent reads the data and the metadata of an event.
+func readEvent[D, M any](row *UnknownEvent, data *D, readData func([]byte, *D) error, meta **M, readMeta func([]byte, *M) error) error {
+	err := readData(row.Data, data)
+	if err == nil {
+		err = readNullable(readMeta)(row.Meta, meta)
+	}
+	if err != nil {
+		return fmt.Errorf("event %s, version %d: %w", row.Type, row.SchemaVersion, err)
+	}
+	return nil
+}
+
+// readRequired takes a property that must be there.
+func readRequired[T any](object map[string]json.RawMessage, name string, to *T, read func([]byte, *T) error) error {
+	if _, ok := object[name]; !ok {
+		return fmt.Errorf("%s: is missing", name)
+	}
+	return readOptional(object, name, to, read)
+}
+
+// readOptional takes a property that may be there.
+func readOptional[T any](object map[string]json.RawMessage, name string, to *T, read func([]byte, *T) error) error {
+	data, ok := object[name]
+	if !ok {
+		return nil
+	}
+	delete(object, name)
+	if err := read(data, to); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// readPresent reads what is there: a value or null.
+func readPresent[T any](read func([]byte, *T) error) func([]byte, *Nullable[T]) error {
+	return func(data []byte, to *Nullable[T]) error {
+		*to = Nullable[T]{nil}
+		return readNullable(read)(data, &(*to)[0])
+	}
+}
+
+// readNullable reads a value, or null as nil.
+func readNullable[T any](read func([]byte, *T) error) func([]byte, **T) error {
+	return func(data []byte, to **T) error {
+		*to = nil
+		if isNull(data) {
+			return nil
+		}
+		return readPointer(read)(data, to)
+	}
+}
+
+// readPointer reads a value.
+func readPointer[T any](read func([]byte, *T) error) func([]byte, **T) error {
+	return func(data []byte, to **T) error {
+		*to = new(T)
+		return read(data, *to)
+	}
+}
+
+// readOrNil reads a list or a map, or null as nil.
+func readOrNil[T any](read func([]byte, *T) error) func([]byte, *T) error {
+	return func(data []byte, to *T) error {
+		if isNull(data) {
+			return nil
+		}
+		return read(data, to)
+	}
+}
+
+// readList reads a list.
+func readList[T any](read func([]byte, *T) error) func([]byte, *[]T) error {
+	return func(data []byte, to *[]T) error {
+		var items []json.RawMessage
+		if err := readValue(data, &items); err != nil {
+			return err
+		}
+		*to = make([]T, len(items))
+		for i, item := range items {
+			if err := read(item, &(*to)[i]); err != nil {
+				return fmt.Errorf("[%d]: %w", i, err)
+			}
+		}
+		return nil
+	}
+}
+
+// readMap reads a map.
+func readMap[T any](read func([]byte, *T) error) func([]byte, *map[string]T) error {
+	return func(data []byte, to *map[string]T) error {
+		object, err := readObject(data)
+		if err != nil {
+			return err
+		}
+		*to = make(map[string]T, len(object))
+		for name, item := range object {
+			var value T
+			if err := read(item, &value); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			(*to)[name] = value
+		}
+		return nil
+	}
+}
+
+// readObject reads the properties of an object.
+func readObject(data []byte) (map[string]json.RawMessage, error) {
+	var object map[string]json.RawMessage
+	err := readValue(data, &object)
+	return object, err
+}
+
+// readTime reads a time of RFC 3339. What time.Time cannot hold is an error: leap seconds, and what is finer than
+// nanoseconds.
+func readTime(data []byte, to *time.Time) error {
+	var text string
+	if err := readValue(data, &text); err != nil {
+		return err
+	}
+	value, err := time.Parse(time.RFC3339, strings.ToUpper(text))
+	if err != nil {
+		return err
+	}
+	if _, fraction, ok := strings.Cut(text, "."); ok {
+		digits := len(fraction) - len(strings.TrimLeft(fraction, "0123456789"))
+		if digits > 9 && strings.Trim(fraction[9:digits], "0") != "" {
+			return fmt.Errorf("finer than nanoseconds: %s", text)
+		}
+	}
+	*to = value
+	return nil
+}
+
+// readNull reads null.
+func readNull(data []byte, to **struct{}) error {
+	if !isNull(data) {
+		return fmt.Errorf("not null: %s", data)
+	}
+	*to = nil
+	return nil
+}
+
+// readValue reads a value that is not null.
+func readValue[T any](data []byte, to *T) error {
+	if isNull(data) {
+		return fmt.Errorf("is null")
+	}
+	return json.Unmarshal(data, to)
+}
+
+// readAny reads a value that may be null.
+func readAny[T any](data []byte, to *T) error {
+	return json.Unmarshal(data, to)
+}
+
+// isNull tells whether a JSON value is null.
+func isNull(data []byte) bool {
+	return string(bytes.TrimSpace(data)) == "null"
+}
+
+// orEmptyList is a list that is written as [] where it is nil.
+func orEmptyList[T any](items []T) []T {
+	if items == nil {
+		return []T{}
+	}
+	return items
+}
+
+// orEmptyMap is a map that is written as {} where it is nil.
+func orEmptyMap[T any](items map[string]T) map[string]T {
+	if items == nil {
+		return map[string]T{}
+	}
+	return items
+}
+
+// writeList is a list of what is written for its items.
+func writeList[T any](items []T, write func(T) any) []any {
+	var list []any
+	if items != nil {
+		list = make([]any, 0, len(items))
+	}
+	for _, item := range items {
+		list = append(list, write(item))
+	}
+	return list
+}
+
+// writeMap is a map of what is written for its items.
+func writeMap[T any](items map[string]T, write func(T) any) map[string]any {
+	var object map[string]any
+	if items != nil {
+		object = make(map[string]any, len(items))
+	}
+	for name, item := range items {
+		object[name] = write(item)
+	}
+	return object
 }

@@ -6,6 +6,7 @@
 # - Event, version 1
 # - String, version 1
 # - a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓, version 12
+# - amounts, version 1
 # - based, version 1
 # - blurred, version 1
 # - conditional, version 1
@@ -18,8 +19,12 @@
 # - odd names, version 1
 # - order placed, versions 1, 2
 # - ping, version 1
+# - required, version 1
+# - rows, version 1
 # - settings-changed, version 1
 # - settings.changed, version 1
+# - shipped, version 1
+# - tree, version 1
 # - заказ, version 1
 # - 注文, version 1
 
@@ -130,6 +135,66 @@ module Events
     def as_json
       json = {}
       json["a property whose name is so long that every formatter would like to break the line"] = Record.dump(@a_property_whose_name_is_so_long_that_every_formatter_would_like_to_break_the_line)
+      json
+    end
+  end
+
+  # One of: AmountsV1Option1, AmountsV1Option2.
+  module AmountsV1
+    def self.from_json(json)
+      case json
+      when ->(value) { value.is_a?(Hash) && ["amount", "id"].all? { |name| value.key?(name) } } then AmountsV1Option1.from_json(json)
+      when Hash then AmountsV1Option2.from_json(json)
+      else raise ArgumentError, "not a AmountsV1: #{json.inspect}"
+      end
+    end
+  end
+
+  class AmountsV1Option1 < Record
+    # @return [Integer]
+    attr_reader :amount
+    # @return [String]
+    attr_reader :id
+
+    def initialize(amount:, id:)
+      @amount = amount
+      @id = id
+      freeze
+    end
+
+    def self.from_json(json)
+      new(
+        amount: json.fetch("amount"),
+        id: json.fetch("id")
+      )
+    end
+
+    def as_json
+      json = {}
+      json["amount"] = Record.dump(@amount)
+      json["id"] = Record.dump(@id)
+      json
+    end
+  end
+
+  class AmountsV1Option2 < Record
+    # @return [String]
+    attr_reader :id
+
+    def initialize(id:)
+      @id = id
+      freeze
+    end
+
+    def self.from_json(json)
+      new(
+        id: json.fetch("id")
+      )
+    end
+
+    def as_json
+      json = {}
+      json["id"] = Record.dump(@id)
       json
     end
   end
@@ -1079,6 +1144,66 @@ module Events
     ALL = [PING].freeze
   end
 
+  class RequiredV1 < Record
+    # Size in bytes.
+    # @return [Integer]?
+    attr_reader :bytes
+    # @return [Boolean]
+    attr_reader :flag
+    # @return [Array<String>]
+    attr_reader :list
+    # @return [Hash{String => Array<Array<Integer>>}]
+    attr_reader :map
+    # @return [String]
+    attr_reader :name
+    # @return [String, nil]
+    attr_reader :nothing
+
+    def initialize(bytes: nil, flag:, list:, map:, name:, nothing:)
+      @bytes = bytes
+      @flag = flag
+      @list = list
+      @map = map
+      @name = name
+      @nothing = nothing
+      freeze
+    end
+
+    def self.from_json(json)
+      new(
+        bytes: json.fetch("bytes", nil),
+        flag: json.fetch("flag"),
+        list: json.fetch("list"),
+        map: json.fetch("map"),
+        name: json.fetch("name"),
+        nothing: json.fetch("nothing")
+      )
+    end
+
+    def as_json
+      json = {}
+      json["bytes"] = Record.dump(@bytes) unless @bytes.nil?
+      json["flag"] = Record.dump(@flag)
+      json["list"] = Record.dump(@list)
+      json["map"] = Record.dump(@map)
+      json["name"] = Record.dump(@name)
+      json["nothing"] = Record.dump(@nothing)
+      json
+    end
+  end
+
+  module RowsV1
+    def self.from_json(json)
+      RowsV12.from_json(json)
+    end
+  end
+
+  module RowsV12
+    def self.from_json(json)
+      json&.then { |item| item.map { |item| RowsV1.from_json(item) } }
+    end
+  end
+
   module SettingsChangedV1
     def self.from_json(json)
       json.map { |item| SettingsChangedV1.from_json(item) }
@@ -1123,6 +1248,83 @@ module Events
       json["new"] = Record.dump(@new) unless @new.equal?(ABSENT)
       json["old"] = Record.dump(@old) unless @old.equal?(ABSENT)
       json
+    end
+  end
+
+  # One of: ShippedV1Option1, ShippedV1Option2.
+  module ShippedV1
+    def self.from_json(json)
+      case json
+      when ->(value) { value.is_a?(Hash) && ["id", "shipped_at"].all? { |name| value.key?(name) } } then ShippedV1Option1.from_json(json)
+      when ->(value) { value.is_a?(Hash) && ["cancelled_by", "id"].all? { |name| value.key?(name) } } then ShippedV1Option2.from_json(json)
+      else raise ArgumentError, "not a ShippedV1: #{json.inspect}"
+      end
+    end
+  end
+
+  class ShippedV1Option1 < Record
+    # @return [String]
+    attr_reader :id
+    # @return [String, nil]
+    attr_reader :shipped_at
+
+    def initialize(id:, shipped_at:)
+      @id = id
+      @shipped_at = shipped_at
+      freeze
+    end
+
+    def self.from_json(json)
+      new(
+        id: json.fetch("id"),
+        shipped_at: json.fetch("shipped_at")
+      )
+    end
+
+    def as_json
+      json = {}
+      json["id"] = Record.dump(@id)
+      json["shipped_at"] = Record.dump(@shipped_at)
+      json
+    end
+  end
+
+  class ShippedV1Option2 < Record
+    # @return [String]
+    attr_reader :cancelled_by
+    # @return [String]
+    attr_reader :id
+
+    def initialize(cancelled_by:, id:)
+      @cancelled_by = cancelled_by
+      @id = id
+      freeze
+    end
+
+    def self.from_json(json)
+      new(
+        cancelled_by: json.fetch("cancelled_by"),
+        id: json.fetch("id")
+      )
+    end
+
+    def as_json
+      json = {}
+      json["cancelled_by"] = Record.dump(@cancelled_by)
+      json["id"] = Record.dump(@id)
+      json
+    end
+  end
+
+  module TreeV1
+    def self.from_json(json)
+      TreeV12.from_json(json)
+    end
+  end
+
+  module TreeV12
+    def self.from_json(json)
+      json&.then { |item| item.transform_values { |item| TreeV1.from_json(item) } }
     end
   end
 
@@ -1202,6 +1404,9 @@ module Events
   # The newest version of a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓.
   ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAlone = ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12
 
+  # The newest version of amounts.
+  Amounts = AmountsV1
+
   # The newest version of based.
   Based = BasedV1
 
@@ -1238,11 +1443,23 @@ module Events
   # The newest version of ping.
   Ping = PingV1
 
+  # The newest version of required.
+  Required = RequiredV1
+
+  # The newest version of rows.
+  Rows = RowsV1
+
   # The newest version of settings-changed.
   SettingsChanged = SettingsChangedV1
 
   # The newest version of settings.changed.
   SettingsChanged2 = SettingsChanged2V1
+
+  # The newest version of shipped.
+  Shipped = ShippedV1
+
+  # The newest version of tree.
+  Tree = TreeV1
 
   # The newest version of заказ.
   Заказ = ЗаказV1
@@ -1331,6 +1548,22 @@ module Events
     # The event in a row.
     def self.from_row(row)
       new(row, ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
+    end
+
+    # The new event for en57_append.
+    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
+      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
+    end
+  end
+
+  # amounts, version 1.
+  class AmountsV1Event < Event
+    TYPE = "amounts"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, AmountsV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
 
     # The new event for en57_append.
@@ -1547,6 +1780,38 @@ module Events
     end
   end
 
+  # required, version 1.
+  class RequiredV1Event < Event
+    TYPE = "required"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, RequiredV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
+    end
+
+    # The new event for en57_append.
+    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
+      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
+    end
+  end
+
+  # rows, version 1.
+  class RowsV1Event < Event
+    TYPE = "rows"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, RowsV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
+    end
+
+    # The new event for en57_append.
+    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
+      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
+    end
+  end
+
   # settings-changed, version 1.
   class SettingsChangedV1Event < Event
     TYPE = "settings-changed"
@@ -1571,6 +1836,38 @@ module Events
     # The event in a row.
     def self.from_row(row)
       new(row, SettingsChanged2V1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
+    end
+
+    # The new event for en57_append.
+    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
+      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
+    end
+  end
+
+  # shipped, version 1.
+  class ShippedV1Event < Event
+    TYPE = "shipped"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, ShippedV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
+    end
+
+    # The new event for en57_append.
+    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
+      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
+    end
+  end
+
+  # tree, version 1.
+  class TreeV1Event < Event
+    TYPE = "tree"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, TreeV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
 
     # The new event for en57_append.
@@ -1624,6 +1921,7 @@ module Events
     return Event2V1Event.from_row(row) if kind == ["Event", 1] && has_data
     return String2V1Event.from_row(row) if kind == ["String", 1] && has_data
     return ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12Event.from_row(row) if kind == ["a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" \#{too} \\ ✓", 12] && has_data
+    return AmountsV1Event.from_row(row) if kind == ["amounts", 1] && has_data
     return BasedV1Event.from_row(row) if kind == ["based", 1] && has_data
     return BlurredV1Event.from_row(row) if kind == ["blurred", 1] && has_data
     return ConditionalV1Event.from_row(row) if kind == ["conditional", 1] && has_data
@@ -1637,8 +1935,12 @@ module Events
     return OrderPlacedV1Event.from_row(row) if kind == ["order placed", 1] && has_data
     return OrderPlacedV2Event.from_row(row) if kind == ["order placed", 2] && has_data
     return PingV1Event.from_row(row) if kind == ["ping", 1] && has_data
+    return RequiredV1Event.from_row(row) if kind == ["required", 1] && has_data
+    return RowsV1Event.from_row(row) if kind == ["rows", 1]
     return SettingsChangedV1Event.from_row(row) if kind == ["settings-changed", 1] && has_data
     return SettingsChanged2V1Event.from_row(row) if kind == ["settings.changed", 1] && has_data
+    return ShippedV1Event.from_row(row) if kind == ["shipped", 1] && has_data
+    return TreeV1Event.from_row(row) if kind == ["tree", 1]
     return ЗаказV1Event.from_row(row) if kind == ["заказ", 1] && has_data
     return X注文V1Event.from_row(row) if kind == ["注文", 1] && has_data
 

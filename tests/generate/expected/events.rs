@@ -4,6 +4,7 @@
 // - Event, version 1
 // - String, version 1
 // - a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓, version 12
+// - amounts, version 1
 // - based, version 1
 // - blurred, version 1
 // - conditional, version 1
@@ -16,8 +17,12 @@
 // - odd names, version 1
 // - order placed, versions 1, 2
 // - ping, version 1
+// - required, version 1
+// - rows, version 1
 // - settings-changed, version 1
 // - settings.changed, version 1
+// - shipped, version 1
+// - tree, version 1
 // - заказ, version 1
 // - 注文, version 1
 
@@ -35,6 +40,8 @@ pub enum Event {
     ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12(
         Recorded<ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12, Meta>,
     ),
+    /// `amounts`, version 1.
+    AmountsV1(Recorded<AmountsV1, Meta>),
     /// `based`, version 1.
     BasedV1(Recorded<BasedV1, Meta>),
     /// `blurred`, version 1.
@@ -61,10 +68,18 @@ pub enum Event {
     OrderPlacedV2(Recorded<OrderPlacedV2, Meta>),
     /// `ping`, version 1.
     PingV1(Recorded<PingV1, Meta>),
+    /// `required`, version 1.
+    RequiredV1(Recorded<RequiredV1, Meta>),
+    /// `rows`, version 1.
+    RowsV1(Recorded<RowsV1, Meta>),
     /// `settings-changed`, version 1.
     SettingsChangedV1(Recorded<SettingsChangedV1, Meta>),
     /// `settings.changed`, version 1.
     SettingsChanged2V1(Recorded<SettingsChanged2V1, Meta>),
+    /// `shipped`, version 1.
+    ShippedV1(Recorded<ShippedV1, Meta>),
+    /// `tree`, version 1.
+    TreeV1(Recorded<TreeV1, Meta>),
     /// `заказ`, version 1.
     ЗаказV1(Recorded<ЗаказV1, Meta>),
     /// `注文`, version 1.
@@ -98,41 +113,38 @@ impl<'de> Deserialize<'de> for Event {
         let version = json["schema_version"].as_i64().unwrap_or_default();
         let has_data = !json["data"].is_null();
         match (event_type.as_str(), version) {
-            ("Event", 1) if has_data => serde_json::from_value(json).map(Self::Event2V1),
-            ("String", 1) if has_data => serde_json::from_value(json).map(Self::String2V1),
+            ("Event", 1) if has_data => read(json, Self::Event2V1),
+            ("String", 1) if has_data => read(json, Self::String2V1),
             ("a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓", 12) if has_data => {
-                serde_json::from_value(json).map(Self::ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12)
+                read(
+                    json,
+                    Self::ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12,
+                )
             }
-            ("based", 1) if has_data => serde_json::from_value(json).map(Self::BasedV1),
-            ("blurred", 1) if has_data => serde_json::from_value(json).map(Self::BlurredV1),
-            ("conditional", 1) if has_data => serde_json::from_value(json).map(Self::ConditionalV1),
-            ("empty", 1) if has_data => serde_json::from_value(json).map(Self::EmptyV1),
-            ("folder moved", 1) if has_data => {
-                serde_json::from_value(json).map(Self::FolderMovedV1)
-            }
-            ("formula", 3) if has_data => serde_json::from_value(json).map(Self::FormulaV3),
-            ("maybe", 1) => serde_json::from_value(json).map(Self::MaybeV1),
-            ("nested", 1) if has_data => serde_json::from_value(json).map(Self::NestedV1),
-            ("note", 1) => serde_json::from_value(json).map(Self::NoteV1),
-            ("odd names", 1) if has_data => serde_json::from_value(json).map(Self::OddNamesV1),
-            ("order placed", 1) if has_data => {
-                serde_json::from_value(json).map(Self::OrderPlacedV1)
-            }
-            ("order placed", 2) if has_data => {
-                serde_json::from_value(json).map(Self::OrderPlacedV2)
-            }
-            ("ping", 1) if has_data => serde_json::from_value(json).map(Self::PingV1),
-            ("settings-changed", 1) if has_data => {
-                serde_json::from_value(json).map(Self::SettingsChangedV1)
-            }
-            ("settings.changed", 1) if has_data => {
-                serde_json::from_value(json).map(Self::SettingsChanged2V1)
-            }
-            ("заказ", 1) if has_data => serde_json::from_value(json).map(Self::ЗаказV1),
-            ("注文", 1) if has_data => serde_json::from_value(json).map(Self::X注文V1),
-            _ => serde_json::from_value(json).map(Self::Unknown),
+            ("amounts", 1) if has_data => read(json, Self::AmountsV1),
+            ("based", 1) if has_data => read(json, Self::BasedV1),
+            ("blurred", 1) if has_data => read(json, Self::BlurredV1),
+            ("conditional", 1) if has_data => read(json, Self::ConditionalV1),
+            ("empty", 1) if has_data => read(json, Self::EmptyV1),
+            ("folder moved", 1) if has_data => read(json, Self::FolderMovedV1),
+            ("formula", 3) if has_data => read(json, Self::FormulaV3),
+            ("maybe", 1) => read(json, Self::MaybeV1),
+            ("nested", 1) if has_data => read(json, Self::NestedV1),
+            ("note", 1) => read(json, Self::NoteV1),
+            ("odd names", 1) if has_data => read(json, Self::OddNamesV1),
+            ("order placed", 1) if has_data => read(json, Self::OrderPlacedV1),
+            ("order placed", 2) if has_data => read(json, Self::OrderPlacedV2),
+            ("ping", 1) if has_data => read(json, Self::PingV1),
+            ("required", 1) if has_data => read(json, Self::RequiredV1),
+            ("rows", 1) => read(json, Self::RowsV1),
+            ("settings-changed", 1) if has_data => read(json, Self::SettingsChangedV1),
+            ("settings.changed", 1) if has_data => read(json, Self::SettingsChanged2V1),
+            ("shipped", 1) if has_data => read(json, Self::ShippedV1),
+            ("tree", 1) => read(json, Self::TreeV1),
+            ("заказ", 1) if has_data => read(json, Self::ЗаказV1),
+            ("注文", 1) if has_data => read(json, Self::X注文V1),
+            _ => read(json, Self::Unknown),
         }
-        .map_err(serde::de::Error::custom)
     }
 }
 
@@ -144,6 +156,7 @@ impl Serialize for Event {
             Self::ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12(event) => {
                 event.serialize(serializer)
             }
+            Self::AmountsV1(event) => event.serialize(serializer),
             Self::BasedV1(event) => event.serialize(serializer),
             Self::BlurredV1(event) => event.serialize(serializer),
             Self::ConditionalV1(event) => event.serialize(serializer),
@@ -157,11 +170,47 @@ impl Serialize for Event {
             Self::OrderPlacedV1(event) => event.serialize(serializer),
             Self::OrderPlacedV2(event) => event.serialize(serializer),
             Self::PingV1(event) => event.serialize(serializer),
+            Self::RequiredV1(event) => event.serialize(serializer),
+            Self::RowsV1(event) => event.serialize(serializer),
             Self::SettingsChangedV1(event) => event.serialize(serializer),
             Self::SettingsChanged2V1(event) => event.serialize(serializer),
+            Self::ShippedV1(event) => event.serialize(serializer),
+            Self::TreeV1(event) => event.serialize(serializer),
             Self::ЗаказV1(event) => event.serialize(serializer),
             Self::X注文V1(event) => event.serialize(serializer),
             Self::Unknown(event) => event.serialize(serializer),
+        }
+    }
+}
+
+/// What a new event can have beside its data.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AppendOptions<M> {
+    pub tags: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub meta: Option<M>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub occurred_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub causation_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+}
+
+impl<M> Default for AppendOptions<M> {
+    fn default() -> Self {
+        Self {
+            tags: Vec::new(),
+            meta: None,
+            id: None,
+            occurred_at: None,
+            correlation_id: None,
+            causation_id: None,
+            trace_id: None,
         }
     }
 }
@@ -178,18 +227,12 @@ pub trait EventData: Serialize {
     /// The event as `en57_append` takes it.
     fn to_append(
         &self,
-        tags: &[&str],
-        meta: Option<&Self::Meta>,
+        options: &AppendOptions<Self::Meta>,
     ) -> serde_json::Result<serde_json::Value> {
-        let mut event = serde_json::json!({
-            "type": Self::TYPE,
-            "schema_version": Self::SCHEMA_VERSION,
-            "tags": tags,
-        });
+        let mut event = serde_json::to_value(options)?;
+        event["type"] = Self::TYPE.into();
+        event["schema_version"] = Self::SCHEMA_VERSION.into();
         event["data"] = serde_json::to_value(self)?;
-        if let Some(meta) = meta {
-            event["meta"] = serde_json::to_value(meta)?;
-        }
         Ok(event)
     }
 }
@@ -209,6 +252,12 @@ impl EventData for String2V1 {
 impl EventData for ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12 {
     const TYPE: &'static str = "a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓";
     const SCHEMA_VERSION: i32 = 12;
+    type Meta = Meta;
+}
+
+impl EventData for AmountsV1 {
+    const TYPE: &'static str = "amounts";
+    const SCHEMA_VERSION: i32 = 1;
     type Meta = Meta;
 }
 
@@ -290,6 +339,18 @@ impl EventData for PingV1 {
     type Meta = Meta;
 }
 
+impl EventData for RequiredV1 {
+    const TYPE: &'static str = "required";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for RowsV1 {
+    const TYPE: &'static str = "rows";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
 impl EventData for SettingsChangedV1 {
     const TYPE: &'static str = "settings-changed";
     const SCHEMA_VERSION: i32 = 1;
@@ -298,6 +359,18 @@ impl EventData for SettingsChangedV1 {
 
 impl EventData for SettingsChanged2V1 {
     const TYPE: &'static str = "settings.changed";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for ShippedV1 {
+    const TYPE: &'static str = "shipped";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for TreeV1 {
+    const TYPE: &'static str = "tree";
     const SCHEMA_VERSION: i32 = 1;
     type Meta = Meta;
 }
@@ -323,6 +396,9 @@ pub type String2 = String2V1;
 /// The newest version of `a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓`.
 pub type ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAlone =
     ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12;
+
+/// The newest version of `amounts`.
+pub type Amounts = AmountsV1;
 
 /// The newest version of `based`.
 pub type Based = BasedV1;
@@ -360,11 +436,23 @@ pub type OrderPlaced = OrderPlacedV2;
 /// The newest version of `ping`.
 pub type Ping = PingV1;
 
+/// The newest version of `required`.
+pub type Required = RequiredV1;
+
+/// The newest version of `rows`.
+pub type Rows = RowsV1;
+
 /// The newest version of `settings-changed`.
 pub type SettingsChanged = SettingsChangedV1;
 
 /// The newest version of `settings.changed`.
 pub type SettingsChanged2 = SettingsChanged2V1;
+
+/// The newest version of `shipped`.
+pub type Shipped = ShippedV1;
+
+/// The newest version of `tree`.
+pub type Tree = TreeV1;
 
 /// The newest version of `заказ`.
 pub type Заказ = ЗаказV1;
@@ -401,18 +489,64 @@ pub struct String2V1(pub String);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12 {
     #[serde(
-        rename = "a property whose name is so long that every formatter would like to break the line"
+        rename = "a property whose name is so long that every formatter would like to break the line",
+        deserialize_with = "required"
     )]
     pub a_property_whose_name_is_so_long_that_every_formatter_would_like_to_break_the_line:
         Option<std::collections::BTreeMap<String, Vec<Option<String>>>>,
 }
 
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+#[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
+pub enum AmountsV1 {
+    Option1(AmountsV1Option1),
+    Option2(AmountsV1Option2),
+}
+
+impl<'de> Deserialize<'de> for AmountsV1 {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if has_all(&json, &["amount", "id"]) {
+            read(json, Self::Option1)
+        } else if json.is_object() {
+            read(json, Self::Option2)
+        } else {
+            none_of("AmountsV1")
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AmountsV1Option1 {
+    pub amount: i64,
+    pub id: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AmountsV1Option2 {
+    pub id: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum BasedV1 {
     Circle(BasedV1Circle),
     Square(BasedV1Square),
+}
+
+impl<'de> Deserialize<'de> for BasedV1 {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if is_one_of(&json, "shape", &["circle"]) {
+            read(json, Self::Circle)
+        } else if is_one_of(&json, "shape", &["square"]) {
+            read(json, Self::Square)
+        } else {
+            none_of("BasedV1")
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -450,12 +584,25 @@ pub struct BlurredV1 {
     pub b: Option<i64>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum BlurredV1A {
     Number(i64),
     String(String),
+}
+
+impl<'de> Deserialize<'de> for BlurredV1A {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if json.is_number() {
+            read(json, Self::Number)
+        } else if json.is_string() {
+            read(json, Self::String)
+        } else {
+            none_of("BlurredV1A")
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -502,12 +649,25 @@ pub struct FolderMovedV1Folder {
     pub parent: Option<Box<FolderMovedV1Folder>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum FolderMovedV1FolderChildrenItem {
     Folder(FolderMovedV1Folder),
     File(FolderMovedV1File),
+}
+
+impl<'de> Deserialize<'de> for FolderMovedV1FolderChildrenItem {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if has_all(&json, &["children", "name"]) {
+            read(json, Self::Folder)
+        } else if has_all(&json, &["bytes", "name"]) {
+            read(json, Self::File)
+        } else {
+            none_of("FolderMovedV1FolderChildrenItem")
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -516,7 +676,7 @@ pub struct FolderMovedV1File {
     pub name: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum FormulaV3 {
@@ -524,6 +684,23 @@ pub enum FormulaV3 {
     Number(f64),
     Sum(Box<FormulaV3Sum>),
     F(FormulaV3Call),
+}
+
+impl<'de> Deserialize<'de> for FormulaV3 {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if json.is_boolean() {
+            read(json, Self::Boolean)
+        } else if json.is_number() {
+            read(json, Self::Number)
+        } else if is_one_of(&json, "op", &["+", "-"]) {
+            read(json, Self::Sum)
+        } else if is_one_of(&json, "op", &["f"]) {
+            read(json, Self::F)
+        } else {
+            none_of("FormulaV3")
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -564,12 +741,25 @@ pub struct MaybeV1Option1 {
     pub a: i64,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum NestedV1 {
     String(String),
     Array(Vec<NestedV1>),
+}
+
+impl<'de> Deserialize<'de> for NestedV1 {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if json.is_string() {
+            read(json, Self::String)
+        } else if json.is_array() {
+            read(json, Self::Array)
+        } else {
+            none_of("NestedV1")
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -668,6 +858,7 @@ pub struct OrderPlacedV2 {
     /// Format: date.
     #[serde(rename = "dueOn", default, skip_serializing_if = "Option::is_none")]
     pub due_on: Option<String>,
+    #[serde(deserialize_with = "required")]
     pub empty: (),
     #[serde(rename = "isGift", default, skip_serializing_if = "Option::is_none")]
     pub is_gift: Option<bool>,
@@ -675,6 +866,7 @@ pub struct OrderPlacedV2 {
     pub kind: OrderPlacedV2Kind,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<std::collections::BTreeMap<String, Option<Vec<String>>>>,
+    #[serde(deserialize_with = "required")]
     pub note: Option<String>,
     #[serde(rename = "openTuple", default, skip_serializing_if = "Option::is_none")]
     pub open_tuple: Option<Vec<serde_json::Value>>,
@@ -726,13 +918,28 @@ pub enum OrderPlacedV2Kind {
     Order,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum OrderPlacedV2Payment {
     Card(OrderPlacedV2PaymentCard),
     Transfer(OrderPlacedV2PaymentTransfer),
     Voucher(OrderPlacedV2Voucher),
+}
+
+impl<'de> Deserialize<'de> for OrderPlacedV2Payment {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if is_one_of(&json, "method", &["card"]) {
+            read(json, Self::Card)
+        } else if is_one_of(&json, "method", &["transfer"]) {
+            read(json, Self::Transfer)
+        } else if is_one_of(&json, "method", &["voucher"]) {
+            read(json, Self::Voucher)
+        } else {
+            none_of("OrderPlacedV2Payment")
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -777,7 +984,7 @@ pub enum OrderPlacedV2VoucherMethod {
     Voucher,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum OrderPlacedV2PointItem {
@@ -785,7 +992,20 @@ pub enum OrderPlacedV2PointItem {
     String(String),
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+impl<'de> Deserialize<'de> for OrderPlacedV2PointItem {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if json.is_number() {
+            read(json, Self::Number)
+        } else if json.is_string() {
+            read(json, Self::String)
+        } else {
+            none_of("OrderPlacedV2PointItem")
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum OrderPlacedV2Range {
@@ -794,6 +1014,23 @@ pub enum OrderPlacedV2Range {
     String(String),
     Array(Vec<i64>),
     Option4(OrderPlacedV2RangeOption4),
+}
+
+impl<'de> Deserialize<'de> for OrderPlacedV2Range {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if json.is_number() {
+            read(json, Self::Number)
+        } else if json.is_string() {
+            read(json, Self::String)
+        } else if json.is_array() {
+            read(json, Self::Array)
+        } else if json.is_object() {
+            read(json, Self::Option4)
+        } else {
+            none_of("OrderPlacedV2Range")
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -826,6 +1063,27 @@ pub enum PingV1 {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RequiredV1 {
+    /// Size in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<i64>,
+    pub flag: bool,
+    pub list: Vec<String>,
+    pub map: std::collections::BTreeMap<String, Vec<Vec<i64>>>,
+    pub name: String,
+    #[serde(deserialize_with = "required")]
+    pub nothing: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RowsV1(pub RowsV12);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RowsV12(pub Option<Vec<RowsV1>>);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SettingsChangedV1(pub Vec<SettingsChangedV1>);
 
@@ -855,6 +1113,48 @@ pub struct SettingsChanged2V1 {
     #[serde(flatten)]
     pub additional: std::collections::BTreeMap<String, i64>,
 }
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+#[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
+pub enum ShippedV1 {
+    Option1(ShippedV1Option1),
+    Option2(ShippedV1Option2),
+}
+
+impl<'de> Deserialize<'de> for ShippedV1 {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if has_all(&json, &["id", "shipped_at"]) {
+            read(json, Self::Option1)
+        } else if has_all(&json, &["cancelled_by", "id"]) {
+            read(json, Self::Option2)
+        } else {
+            none_of("ShippedV1")
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShippedV1Option1 {
+    pub id: String,
+    #[serde(deserialize_with = "required")]
+    pub shipped_at: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShippedV1Option2 {
+    pub cancelled_by: String,
+    pub id: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TreeV1(pub TreeV12);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TreeV12(pub Option<std::collections::BTreeMap<String, TreeV1>>);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ЗаказV1 {
@@ -897,4 +1197,39 @@ where
     T: Deserialize<'de>,
 {
     T::deserialize(deserializer).map(Some)
+}
+
+/// What is not there is not null.
+fn required<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer)
+}
+
+/// What a JSON value is read as.
+fn read<T, U, E>(json: serde_json::Value, variant: fn(T) -> U) -> Result<U, E>
+where
+    T: serde::de::DeserializeOwned,
+    E: serde::de::Error,
+{
+    serde_json::from_value(json).map(variant).map_err(E::custom)
+}
+
+/// Whether a property is one of some strings.
+fn is_one_of(json: &serde_json::Value, name: &str, values: &[&str]) -> bool {
+    json[name]
+        .as_str()
+        .is_some_and(|text| values.contains(&text))
+}
+
+/// Whether all of some properties are there.
+fn has_all(json: &serde_json::Value, names: &[&str]) -> bool {
+    names.iter().all(|name| json.get(name).is_some())
+}
+
+/// The error that a value is nothing of a union.
+fn none_of<T, E: serde::de::Error>(name: &str) -> Result<T, E> {
+    Err(E::custom(format!("not a value of {name}")))
 }

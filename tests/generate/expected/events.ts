@@ -4,6 +4,7 @@
 // - Event, version 1
 // - String, version 1
 // - a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓, version 12
+// - amounts, version 1
 // - based, version 1
 // - blurred, version 1
 // - conditional, version 1
@@ -16,8 +17,12 @@
 // - odd names, version 1
 // - order placed, versions 1, 2
 // - ping, version 1
+// - required, version 1
+// - rows, version 1
 // - settings-changed, version 1
 // - settings.changed, version 1
+// - shipped, version 1
+// - tree, version 1
 // - заказ, version 1
 // - 注文, version 1
 
@@ -26,6 +31,7 @@ export type Event =
   | Event2V1Event
   | String2V1Event
   | ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12Event
+  | AmountsV1Event
   | BasedV1Event
   | BlurredV1Event
   | ConditionalV1Event
@@ -39,8 +45,12 @@ export type Event =
   | OrderPlacedV1Event
   | OrderPlacedV2Event
   | PingV1Event
+  | RequiredV1Event
+  | RowsV1Event
   | SettingsChangedV1Event
   | SettingsChanged2V1Event
+  | ShippedV1Event
+  | TreeV1Event
   | ЗаказV1Event
   | X注文V1Event
   | UnknownEvent;
@@ -78,6 +88,14 @@ export interface ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAlon
   type: "a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓";
   schema_version: 12;
   data: ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12;
+  meta: Meta | null;
+}
+
+export interface AmountsV1Event extends Envelope {
+  kind: "AmountsV1";
+  type: "amounts";
+  schema_version: 1;
+  data: AmountsV1;
   meta: Meta | null;
 }
 
@@ -185,6 +203,22 @@ export interface PingV1Event extends Envelope {
   meta: Meta | null;
 }
 
+export interface RequiredV1Event extends Envelope {
+  kind: "RequiredV1";
+  type: "required";
+  schema_version: 1;
+  data: RequiredV1;
+  meta: Meta | null;
+}
+
+export interface RowsV1Event extends Envelope {
+  kind: "RowsV1";
+  type: "rows";
+  schema_version: 1;
+  data: RowsV1;
+  meta: Meta | null;
+}
+
 export interface SettingsChangedV1Event extends Envelope {
   kind: "SettingsChangedV1";
   type: "settings-changed";
@@ -198,6 +232,22 @@ export interface SettingsChanged2V1Event extends Envelope {
   type: "settings.changed";
   schema_version: 1;
   data: SettingsChanged2V1;
+  meta: Meta | null;
+}
+
+export interface ShippedV1Event extends Envelope {
+  kind: "ShippedV1";
+  type: "shipped";
+  schema_version: 1;
+  data: ShippedV1;
+  meta: Meta | null;
+}
+
+export interface TreeV1Event extends Envelope {
+  kind: "TreeV1";
+  type: "tree";
+  schema_version: 1;
+  data: TreeV1;
   meta: Meta | null;
 }
 
@@ -244,6 +294,17 @@ export interface ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAlon
   "a property whose name is so long that every formatter would like to break the line":
     | { [key: string]: (string | null)[] }
     | null;
+}
+
+export type AmountsV1 = AmountsV1Option1 | AmountsV1Option2;
+
+export interface AmountsV1Option1 {
+  amount: number;
+  id: string;
+}
+
+export interface AmountsV1Option2 {
+  id: string;
 }
 
 export type BasedV1 = BasedV1Circle | BasedV1Square;
@@ -459,6 +520,20 @@ export type OrderPlacedV2Status =
 
 export type PingV1 = "ping";
 
+export interface RequiredV1 {
+  /** Size in bytes. */
+  bytes?: number;
+  flag: boolean;
+  list: string[];
+  map: { [key: string]: number[][] };
+  name: string;
+  nothing: string | null;
+}
+
+export type RowsV1 = RowsV12;
+
+export type RowsV12 = RowsV1[] | null;
+
 export type SettingsChangedV1 = SettingsChangedV1[];
 
 export interface SettingsChanged2V1 {
@@ -470,6 +545,22 @@ export interface SettingsChanged2V1 {
   /** All other properties. */
   [key: string]: unknown;
 }
+
+export type ShippedV1 = ShippedV1Option1 | ShippedV1Option2;
+
+export interface ShippedV1Option1 {
+  id: string;
+  shipped_at: string | null;
+}
+
+export interface ShippedV1Option2 {
+  cancelled_by: string;
+  id: string;
+}
+
+export type TreeV1 = TreeV12;
+
+export type TreeV12 = { [key: string]: TreeV1 } | null;
 
 export interface ЗаказV1 {
   "вид"?: ЗаказV1Вид;
@@ -493,6 +584,9 @@ export type String2 = String2V1;
 
 /** The newest version of "a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓". */
 export type ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAlone = ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12;
+
+/** The newest version of "amounts". */
+export type Amounts = AmountsV1;
 
 /** The newest version of "based". */
 export type Based = BasedV1;
@@ -530,11 +624,23 @@ export type OrderPlaced = OrderPlacedV2;
 /** The newest version of "ping". */
 export type Ping = PingV1;
 
+/** The newest version of "required". */
+export type Required = RequiredV1;
+
+/** The newest version of "rows". */
+export type Rows = RowsV1;
+
 /** The newest version of "settings-changed". */
 export type SettingsChanged = SettingsChangedV1;
 
 /** The newest version of "settings.changed". */
 export type SettingsChanged2 = SettingsChanged2V1;
+
+/** The newest version of "shipped". */
+export type Shipped = ShippedV1;
+
+/** The newest version of "tree". */
+export type Tree = TreeV1;
 
 /** The newest version of "заказ". */
 export type Заказ = ЗаказV1;
@@ -604,6 +710,16 @@ export function parseEvent(row: EventRow): Event {
         type: "a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓",
         schema_version: 12,
         data: row.data as ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12,
+        meta: row.meta as Meta | null,
+      };
+    case "1 amounts":
+      if (row.data === null) break;
+      return {
+        ...envelope,
+        kind: "AmountsV1",
+        type: "amounts",
+        schema_version: 1,
+        data: row.data as AmountsV1,
         meta: row.meta as Meta | null,
       };
     case "1 based":
@@ -734,6 +850,25 @@ export function parseEvent(row: EventRow): Event {
         data: row.data as PingV1,
         meta: row.meta as Meta | null,
       };
+    case "1 required":
+      if (row.data === null) break;
+      return {
+        ...envelope,
+        kind: "RequiredV1",
+        type: "required",
+        schema_version: 1,
+        data: row.data as RequiredV1,
+        meta: row.meta as Meta | null,
+      };
+    case "1 rows":
+      return {
+        ...envelope,
+        kind: "RowsV1",
+        type: "rows",
+        schema_version: 1,
+        data: row.data as RowsV1,
+        meta: row.meta as Meta | null,
+      };
     case "1 settings-changed":
       if (row.data === null) break;
       return {
@@ -752,6 +887,25 @@ export function parseEvent(row: EventRow): Event {
         type: "settings.changed",
         schema_version: 1,
         data: row.data as SettingsChanged2V1,
+        meta: row.meta as Meta | null,
+      };
+    case "1 shipped":
+      if (row.data === null) break;
+      return {
+        ...envelope,
+        kind: "ShippedV1",
+        type: "shipped",
+        schema_version: 1,
+        data: row.data as ShippedV1,
+        meta: row.meta as Meta | null,
+      };
+    case "1 tree":
+      return {
+        ...envelope,
+        kind: "TreeV1",
+        type: "tree",
+        schema_version: 1,
+        data: row.data as TreeV1,
         meta: row.meta as Meta | null,
       };
     case "1 заказ":
@@ -794,6 +948,7 @@ const registered: {
     type: "a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓",
     schema_version: 12,
   },
+  AmountsV1: { type: "amounts", schema_version: 1 },
   BasedV1: { type: "based", schema_version: 1 },
   BlurredV1: { type: "blurred", schema_version: 1 },
   ConditionalV1: { type: "conditional", schema_version: 1 },
@@ -807,8 +962,12 @@ const registered: {
   OrderPlacedV1: { type: "order placed", schema_version: 1 },
   OrderPlacedV2: { type: "order placed", schema_version: 2 },
   PingV1: { type: "ping", schema_version: 1 },
+  RequiredV1: { type: "required", schema_version: 1 },
+  RowsV1: { type: "rows", schema_version: 1 },
   SettingsChangedV1: { type: "settings-changed", schema_version: 1 },
   SettingsChanged2V1: { type: "settings.changed", schema_version: 1 },
+  ShippedV1: { type: "shipped", schema_version: 1 },
+  TreeV1: { type: "tree", schema_version: 1 },
   "ЗаказV1": { type: "заказ", schema_version: 1 },
   "X注文V1": { type: "注文", schema_version: 1 },
 };
