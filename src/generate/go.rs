@@ -316,10 +316,13 @@ fn events(model: &Model, text: &mut Text) {
 
 const APPEND: &str = r#"// AppendOptions is what a new event can have beside its data.
 type AppendOptions[M any] struct {
-	Tags       []string   `json:"tags,omitempty"`
-	Meta       *M         `json:"meta,omitempty"`
-	ID         string     `json:"id,omitempty"`
-	OccurredAt *time.Time `json:"occurred_at,omitempty"`
+	Tags          []string   `json:"tags,omitempty"`
+	Meta          *M         `json:"meta,omitempty"`
+	ID            string     `json:"id,omitempty"`
+	OccurredAt    *time.Time `json:"occurred_at,omitempty"`
+	CorrelationID string     `json:"correlation_id,omitempty"`
+	CausationID   string     `json:"causation_id,omitempty"`
+	TraceID       string     `json:"trace_id,omitempty"`
 }
 
 // AppendEvent is a new event, whose JSON en57_append takes.

@@ -60,6 +60,26 @@ const RESERVED: [&str; 47] = [
     "json",
     "field",
 ];
+/// The names that the file has, beside those of types, or means by theirs. Types get others.
+pub const NAMES: &[&str] = &[
+    "Absent",
+    "Any",
+    "Callable",
+    "Envelope",
+    "Event",
+    "False",
+    "Literal",
+    "Mapping",
+    "None",
+    "Sequence",
+    "SupportsIndex",
+    "True",
+    "TypeAlias",
+    "TypeVar",
+    "TypedDict",
+    "UnknownEvent",
+    "ValueError",
+];
 /// The formats that have a type.
 const NATIVE: [Format; 4] = [Format::Plain, Format::DateTime, Format::Date, Format::Uuid];
 const WIDTH: usize = 88;

@@ -18,6 +18,37 @@ const KEYWORDS: [&str; 49] = [
 /// Keywords that stay so with `r#`.
 const NEVER: [&str; 3] = ["self", "super", "crate"];
 const WIDTH: usize = 100;
+
+/// The names that the file has, beside those of types, or means by theirs. Types get others.
+pub const NAMES: &[&str] = &[
+    "AppendOptions",
+    "Box",
+    "Clone",
+    "Copy",
+    "Debug",
+    "Default",
+    "Deserialize",
+    "Deserializer",
+    "Eq",
+    "Err",
+    "Error",
+    "Event",
+    "EventData",
+    "None",
+    "Ok",
+    "Option",
+    "PartialEq",
+    "Recorded",
+    "Result",
+    "Self",
+    "Serialize",
+    "Serializer",
+    "Some",
+    "String",
+    "Unknown",
+    "Value",
+    "Vec",
+];
 const DERIVE: &str = "#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]";
 
 /// The model in Rust.

@@ -27,6 +27,7 @@ is() {
 round_trip() {
     local language=$1
     shift
+    python3 "$here/compare.py" lines "$language" "$here/events.json" >"$work/rows"
     if ! (cd "$work" && "$@") <"$work/rows" >"$work/$language.out" 2>"$work/log"; then
         head -40 "$work/log"
     fi
@@ -37,7 +38,8 @@ round_trip() {
 refuses() {
     local language=$1
     shift
-    (cd "$work" && "$@") <"$work/refused" >"$work/$language.out" 2>"$work/log" || head -40 "$work/log"
+    python3 "$here/compare.py" lines "$language" "$here/refused.json" >"$work/rows"
+    (cd "$work" && "$@") <"$work/rows" >"$work/$language.out" 2>"$work/log" || head -40 "$work/log"
     python3 "$here/compare.py" refused "$language" "$work/$language.out" "$here/refused.json" || failed=1
 }
 
@@ -50,8 +52,6 @@ has() {
 }
 
 if has python; then
-    python3 "$here/compare.py" lines "$here/events.json" >"$work/rows"
-    python3 "$here/compare.py" lines "$here/refused.json" >"$work/refused"
     cp "$here/expected/events.py" "$here/round_trip.py" "$work"
     is python mypy mypy --strict --no-error-summary --cache-dir "$work/mypy" events.py round_trip.py
     round_trip python python3 round_trip.py

@@ -3,26 +3,40 @@
 // From the registered event types:
 // - Event, version 1
 // - String, version 1
+// - a, version 1
 // - a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓, version 12
 // - amounts, version 1
 // - based, version 1
 // - blurred, version 1
 // - conditional, version 1
 // - empty, version 1
+// - extract, version 1
 // - folder moved, version 1
 // - formula, version 3
+// - hostile, version 1
+// - k, version 1
 // - maybe, version 1
 // - nested, version 1
 // - note, version 1
+// - null, version 1
+// - numeric, version 1
 // - odd names, version 1
 // - order placed, versions 1, 2
+// - parse event, version 1
 // - ping, version 1
+// - quote, version 1
 // - required, version 1
 // - rows, version 1
+// - sequence, version 1
+// - serialize, version 1
 // - settings-changed, version 1
 // - settings.changed, version 1
 // - shipped, version 1
+// - t, version 1
+// - times, version 1
+// - to append a v1, version 1
 // - tree, version 1
+// - unknown event, version 1
 // - заказ, version 1
 // - 注文, version 1
 
@@ -77,6 +91,14 @@ type String2V1Event struct {
 	Meta *Meta     `json:"meta"`
 }
 
+// AV1Event is a, version 1.
+type AV1Event struct {
+	Envelope
+
+	Data AV1   `json:"data"`
+	Meta *Meta `json:"meta"`
+}
+
 // ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12Event is a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓, version 12.
 type ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12Event struct {
 	Envelope
@@ -125,6 +147,14 @@ type EmptyV1Event struct {
 	Meta *Meta   `json:"meta"`
 }
 
+// Extract2V1Event is extract, version 1.
+type Extract2V1Event struct {
+	Envelope
+
+	Data Extract2V1 `json:"data"`
+	Meta *Meta      `json:"meta"`
+}
+
 // FolderMovedV1Event is folder moved, version 1.
 type FolderMovedV1Event struct {
 	Envelope
@@ -139,6 +169,22 @@ type FormulaV3Event struct {
 
 	Data FormulaV3 `json:"data"`
 	Meta *Meta     `json:"meta"`
+}
+
+// HostileV1Event is hostile, version 1.
+type HostileV1Event struct {
+	Envelope
+
+	Data HostileV1 `json:"data"`
+	Meta *Meta     `json:"meta"`
+}
+
+// KV1Event is k, version 1.
+type KV1Event struct {
+	Envelope
+
+	Data KV1   `json:"data"`
+	Meta *Meta `json:"meta"`
 }
 
 // MaybeV1Event is maybe, version 1.
@@ -165,6 +211,22 @@ type NoteV1Event struct {
 	Meta *Meta  `json:"meta"`
 }
 
+// Null2V1Event is null, version 1.
+type Null2V1Event struct {
+	Envelope
+
+	Data Null2V1 `json:"data"`
+	Meta *Meta   `json:"meta"`
+}
+
+// Numeric2V1Event is numeric, version 1.
+type Numeric2V1Event struct {
+	Envelope
+
+	Data Numeric2V1 `json:"data"`
+	Meta *Meta      `json:"meta"`
+}
+
 // OddNamesV1Event is odd names, version 1.
 type OddNamesV1Event struct {
 	Envelope
@@ -189,12 +251,28 @@ type OrderPlacedV2Event struct {
 	Meta *Meta         `json:"meta"`
 }
 
+// ParseEvent2V1Event is parse event, version 1.
+type ParseEvent2V1Event struct {
+	Envelope
+
+	Data ParseEvent2V1 `json:"data"`
+	Meta *Meta         `json:"meta"`
+}
+
 // PingV1Event is ping, version 1.
 type PingV1Event struct {
 	Envelope
 
 	Data PingV1 `json:"data"`
 	Meta *Meta  `json:"meta"`
+}
+
+// QuoteV1Event is quote, version 1.
+type QuoteV1Event struct {
+	Envelope
+
+	Data QuoteV1 `json:"data"`
+	Meta *Meta   `json:"meta"`
 }
 
 // RequiredV1Event is required, version 1.
@@ -211,6 +289,22 @@ type RowsV1Event struct {
 
 	Data RowsV1 `json:"data"`
 	Meta *Meta  `json:"meta"`
+}
+
+// Sequence2V1Event is sequence, version 1.
+type Sequence2V1Event struct {
+	Envelope
+
+	Data Sequence2V1 `json:"data"`
+	Meta *Meta       `json:"meta"`
+}
+
+// Serialize2V1Event is serialize, version 1.
+type Serialize2V1Event struct {
+	Envelope
+
+	Data Serialize2V1 `json:"data"`
+	Meta *Meta        `json:"meta"`
 }
 
 // SettingsChangedV1Event is settings-changed, version 1.
@@ -237,12 +331,44 @@ type ShippedV1Event struct {
 	Meta *Meta     `json:"meta"`
 }
 
+// TV1Event is t, version 1.
+type TV1Event struct {
+	Envelope
+
+	Data TV1   `json:"data"`
+	Meta *Meta `json:"meta"`
+}
+
+// TimesV1Event is times, version 1.
+type TimesV1Event struct {
+	Envelope
+
+	Data TimesV1 `json:"data"`
+	Meta *Meta   `json:"meta"`
+}
+
+// ToAppendAV12V1Event is to append a v1, version 1.
+type ToAppendAV12V1Event struct {
+	Envelope
+
+	Data ToAppendAV12V1 `json:"data"`
+	Meta *Meta          `json:"meta"`
+}
+
 // TreeV1Event is tree, version 1.
 type TreeV1Event struct {
 	Envelope
 
 	Data TreeV1 `json:"data"`
 	Meta *Meta  `json:"meta"`
+}
+
+// UnknownEvent2V1Event is unknown event, version 1.
+type UnknownEvent2V1Event struct {
+	Envelope
+
+	Data UnknownEvent2V1 `json:"data"`
+	Meta *Meta           `json:"meta"`
 }
 
 // ЗаказV1Event is заказ, version 1.
@@ -289,6 +415,12 @@ func ParseEvent(data []byte) (Event, error) {
 			return nil, err
 		}
 		return event, nil
+	case row.Type == "a" && row.SchemaVersion == 1 && hasData:
+		event := &AV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[string], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
 	case row.Type == "a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓" && row.SchemaVersion == 12 && hasData:
 		event := &ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12Event{Envelope: row.Envelope}
 		if err := readEvent(row, &event.Data, readValue[ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12], &event.Meta, readValue[Meta]); err != nil {
@@ -325,6 +457,12 @@ func ParseEvent(data []byte) (Event, error) {
 			return nil, err
 		}
 		return event, nil
+	case row.Type == "extract" && row.SchemaVersion == 1 && hasData:
+		event := &Extract2V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[string], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
 	case row.Type == "folder moved" && row.SchemaVersion == 1 && hasData:
 		event := &FolderMovedV1Event{Envelope: row.Envelope}
 		if err := readEvent(row, &event.Data, readValue[FolderMovedV1Folder], &event.Meta, readValue[Meta]); err != nil {
@@ -334,6 +472,18 @@ func ParseEvent(data []byte) (Event, error) {
 	case row.Type == "formula" && row.SchemaVersion == 3 && hasData:
 		event := &FormulaV3Event{Envelope: row.Envelope}
 		if err := readEvent(row, &event.Data, readValue[FormulaV3], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "hostile\ufeff\u2028" && row.SchemaVersion == 1 && hasData:
+		event := &HostileV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[HostileV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "k" && row.SchemaVersion == 1 && hasData:
+		event := &KV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[string], &event.Meta, readValue[Meta]); err != nil {
 			return nil, err
 		}
 		return event, nil
@@ -355,6 +505,18 @@ func ParseEvent(data []byte) (Event, error) {
 			return nil, err
 		}
 		return event, nil
+	case row.Type == "null" && row.SchemaVersion == 1:
+		event := &Null2V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readNull, &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "numeric" && row.SchemaVersion == 1 && hasData:
+		event := &Numeric2V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[string], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
 	case row.Type == "odd names" && row.SchemaVersion == 1 && hasData:
 		event := &OddNamesV1Event{Envelope: row.Envelope}
 		if err := readEvent(row, &event.Data, readValue[OddNamesV1], &event.Meta, readValue[Meta]); err != nil {
@@ -373,9 +535,21 @@ func ParseEvent(data []byte) (Event, error) {
 			return nil, err
 		}
 		return event, nil
+	case row.Type == "parse event" && row.SchemaVersion == 1 && hasData:
+		event := &ParseEvent2V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[string], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
 	case row.Type == "ping" && row.SchemaVersion == 1 && hasData:
 		event := &PingV1Event{Envelope: row.Envelope}
 		if err := readEvent(row, &event.Data, readValue[PingV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "quote" && row.SchemaVersion == 1 && hasData:
+		event := &QuoteV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[QuoteV1], &event.Meta, readValue[Meta]); err != nil {
 			return nil, err
 		}
 		return event, nil
@@ -388,6 +562,18 @@ func ParseEvent(data []byte) (Event, error) {
 	case row.Type == "rows" && row.SchemaVersion == 1:
 		event := &RowsV1Event{Envelope: row.Envelope}
 		if err := readEvent(row, &event.Data, readAny[RowsV12], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "sequence" && row.SchemaVersion == 1 && hasData:
+		event := &Sequence2V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[string], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "serialize" && row.SchemaVersion == 1 && hasData:
+		event := &Serialize2V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[string], &event.Meta, readValue[Meta]); err != nil {
 			return nil, err
 		}
 		return event, nil
@@ -409,9 +595,33 @@ func ParseEvent(data []byte) (Event, error) {
 			return nil, err
 		}
 		return event, nil
+	case row.Type == "t" && row.SchemaVersion == 1 && hasData:
+		event := &TV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[string], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "times" && row.SchemaVersion == 1 && hasData:
+		event := &TimesV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[TimesV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "to append a v1" && row.SchemaVersion == 1 && hasData:
+		event := &ToAppendAV12V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[string], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
 	case row.Type == "tree" && row.SchemaVersion == 1:
 		event := &TreeV1Event{Envelope: row.Envelope}
 		if err := readEvent(row, &event.Data, readAny[TreeV12], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "unknown event" && row.SchemaVersion == 1 && hasData:
+		event := &UnknownEvent2V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[string], &event.Meta, readValue[Meta]); err != nil {
 			return nil, err
 		}
 		return event, nil
@@ -433,10 +643,13 @@ func ParseEvent(data []byte) (Event, error) {
 
 // AppendOptions is what a new event can have beside its data.
 type AppendOptions[M any] struct {
-	Tags       []string   `json:"tags,omitempty"`
-	Meta       *M         `json:"meta,omitempty"`
-	ID         string     `json:"id,omitempty"`
-	OccurredAt *time.Time `json:"occurred_at,omitempty"`
+	Tags          []string   `json:"tags,omitempty"`
+	Meta          *M         `json:"meta,omitempty"`
+	ID            string     `json:"id,omitempty"`
+	OccurredAt    *time.Time `json:"occurred_at,omitempty"`
+	CorrelationID string     `json:"correlation_id,omitempty"`
+	CausationID   string     `json:"causation_id,omitempty"`
+	TraceID       string     `json:"trace_id,omitempty"`
 }
 
 // AppendEvent is a new event, whose JSON en57_append takes.
@@ -455,6 +668,11 @@ func ToAppendEvent2V1(data Event2V1, options AppendOptions[Meta]) AppendEvent[Ev
 // ToAppendString2V1 is a new event for en57_append.
 func ToAppendString2V1(data String2V1, options AppendOptions[Meta]) AppendEvent[String2V1, Meta] {
 	return AppendEvent[String2V1, Meta]{"String", 1, data, options}
+}
+
+// ToAppendAV1 is a new event for en57_append.
+func ToAppendAV1(data AV1, options AppendOptions[Meta]) AppendEvent[AV1, Meta] {
+	return AppendEvent[AV1, Meta]{"a", 1, data, options}
 }
 
 // ToAppendATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12 is a new event for en57_append.
@@ -487,6 +705,11 @@ func ToAppendEmptyV1(data EmptyV1, options AppendOptions[Meta]) AppendEvent[Empt
 	return AppendEvent[EmptyV1, Meta]{"empty", 1, data, options}
 }
 
+// ToAppendExtract2V1 is a new event for en57_append.
+func ToAppendExtract2V1(data Extract2V1, options AppendOptions[Meta]) AppendEvent[Extract2V1, Meta] {
+	return AppendEvent[Extract2V1, Meta]{"extract", 1, data, options}
+}
+
 // ToAppendFolderMovedV1 is a new event for en57_append.
 func ToAppendFolderMovedV1(data FolderMovedV1, options AppendOptions[Meta]) AppendEvent[FolderMovedV1, Meta] {
 	return AppendEvent[FolderMovedV1, Meta]{"folder moved", 1, data, options}
@@ -495,6 +718,16 @@ func ToAppendFolderMovedV1(data FolderMovedV1, options AppendOptions[Meta]) Appe
 // ToAppendFormulaV3 is a new event for en57_append.
 func ToAppendFormulaV3(data FormulaV3, options AppendOptions[Meta]) AppendEvent[FormulaV3, Meta] {
 	return AppendEvent[FormulaV3, Meta]{"formula", 3, data, options}
+}
+
+// ToAppendHostileV1 is a new event for en57_append.
+func ToAppendHostileV1(data HostileV1, options AppendOptions[Meta]) AppendEvent[HostileV1, Meta] {
+	return AppendEvent[HostileV1, Meta]{"hostile\ufeff\u2028", 1, data, options}
+}
+
+// ToAppendKV1 is a new event for en57_append.
+func ToAppendKV1(data KV1, options AppendOptions[Meta]) AppendEvent[KV1, Meta] {
+	return AppendEvent[KV1, Meta]{"k", 1, data, options}
 }
 
 // ToAppendMaybeV1 is a new event for en57_append.
@@ -512,6 +745,16 @@ func ToAppendNoteV1(data NoteV1, options AppendOptions[Meta]) AppendEvent[NoteV1
 	return AppendEvent[NoteV1, Meta]{"note", 1, data, options}
 }
 
+// ToAppendNull2V1 is a new event for en57_append.
+func ToAppendNull2V1(data Null2V1, options AppendOptions[Meta]) AppendEvent[Null2V1, Meta] {
+	return AppendEvent[Null2V1, Meta]{"null", 1, data, options}
+}
+
+// ToAppendNumeric2V1 is a new event for en57_append.
+func ToAppendNumeric2V1(data Numeric2V1, options AppendOptions[Meta]) AppendEvent[Numeric2V1, Meta] {
+	return AppendEvent[Numeric2V1, Meta]{"numeric", 1, data, options}
+}
+
 // ToAppendOddNamesV1 is a new event for en57_append.
 func ToAppendOddNamesV1(data OddNamesV1, options AppendOptions[Meta]) AppendEvent[OddNamesV1, Meta] {
 	return AppendEvent[OddNamesV1, Meta]{"odd names", 1, data, options}
@@ -527,9 +770,19 @@ func ToAppendOrderPlacedV2(data OrderPlacedV2, options AppendOptions[Meta]) Appe
 	return AppendEvent[OrderPlacedV2, Meta]{"order placed", 2, data, options}
 }
 
+// ToAppendParseEvent2V1 is a new event for en57_append.
+func ToAppendParseEvent2V1(data ParseEvent2V1, options AppendOptions[Meta]) AppendEvent[ParseEvent2V1, Meta] {
+	return AppendEvent[ParseEvent2V1, Meta]{"parse event", 1, data, options}
+}
+
 // ToAppendPingV1 is a new event for en57_append.
 func ToAppendPingV1(data PingV1, options AppendOptions[Meta]) AppendEvent[PingV1, Meta] {
 	return AppendEvent[PingV1, Meta]{"ping", 1, data, options}
+}
+
+// ToAppendQuoteV1 is a new event for en57_append.
+func ToAppendQuoteV1(data QuoteV1, options AppendOptions[Meta]) AppendEvent[QuoteV1, Meta] {
+	return AppendEvent[QuoteV1, Meta]{"quote", 1, data, options}
 }
 
 // ToAppendRequiredV1 is a new event for en57_append.
@@ -540,6 +793,16 @@ func ToAppendRequiredV1(data RequiredV1, options AppendOptions[Meta]) AppendEven
 // ToAppendRowsV1 is a new event for en57_append.
 func ToAppendRowsV1(data RowsV1, options AppendOptions[Meta]) AppendEvent[RowsV1, Meta] {
 	return AppendEvent[RowsV1, Meta]{"rows", 1, data, options}
+}
+
+// ToAppendSequence2V1 is a new event for en57_append.
+func ToAppendSequence2V1(data Sequence2V1, options AppendOptions[Meta]) AppendEvent[Sequence2V1, Meta] {
+	return AppendEvent[Sequence2V1, Meta]{"sequence", 1, data, options}
+}
+
+// ToAppendSerialize2V1 is a new event for en57_append.
+func ToAppendSerialize2V1(data Serialize2V1, options AppendOptions[Meta]) AppendEvent[Serialize2V1, Meta] {
+	return AppendEvent[Serialize2V1, Meta]{"serialize", 1, data, options}
 }
 
 // ToAppendSettingsChangedV1 is a new event for en57_append.
@@ -557,9 +820,29 @@ func ToAppendShippedV1(data ShippedV1, options AppendOptions[Meta]) AppendEvent[
 	return AppendEvent[ShippedV1, Meta]{"shipped", 1, data, options}
 }
 
+// ToAppendTV1 is a new event for en57_append.
+func ToAppendTV1(data TV1, options AppendOptions[Meta]) AppendEvent[TV1, Meta] {
+	return AppendEvent[TV1, Meta]{"t", 1, data, options}
+}
+
+// ToAppendTimesV1 is a new event for en57_append.
+func ToAppendTimesV1(data TimesV1, options AppendOptions[Meta]) AppendEvent[TimesV1, Meta] {
+	return AppendEvent[TimesV1, Meta]{"times", 1, data, options}
+}
+
+// ToAppendToAppendAV12V1 is a new event for en57_append.
+func ToAppendToAppendAV12V1(data ToAppendAV12V1, options AppendOptions[Meta]) AppendEvent[ToAppendAV12V1, Meta] {
+	return AppendEvent[ToAppendAV12V1, Meta]{"to append a v1", 1, data, options}
+}
+
 // ToAppendTreeV1 is a new event for en57_append.
 func ToAppendTreeV1(data TreeV1, options AppendOptions[Meta]) AppendEvent[TreeV1, Meta] {
 	return AppendEvent[TreeV1, Meta]{"tree", 1, data, options}
+}
+
+// ToAppendUnknownEvent2V1 is a new event for en57_append.
+func ToAppendUnknownEvent2V1(data UnknownEvent2V1, options AppendOptions[Meta]) AppendEvent[UnknownEvent2V1, Meta] {
+	return AppendEvent[UnknownEvent2V1, Meta]{"unknown event", 1, data, options}
 }
 
 // ToAppendЗаказV1 is a new event for en57_append.
@@ -623,6 +906,8 @@ func (r *Meta) UnmarshalJSON(data []byte) error {
 type Event2V1 = time.Time
 
 type String2V1 = string
+
+type AV1 = string
 
 type ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12 struct {
 	APropertyWhoseNameIsSoLongThatEveryFormatterWouldLikeToBreakTheLine map[string][]*string
@@ -953,6 +1238,8 @@ func (r *EmptyV1) UnmarshalJSON(data []byte) error {
 	return err
 }
 
+type Extract2V1 = string
+
 type FolderMovedV1 = FolderMovedV1Folder
 
 type FolderMovedV1Folder struct {
@@ -1151,6 +1438,64 @@ const (
 	FormulaV3CallOpF FormulaV3CallOp = "f"
 )
 
+// @ts-expect-error
+type HostileV1 struct {
+	// type: card, cash
+	// shareable_constant_value: literal
+	// Default: "a b".
+	Kind string
+	// fmt.Print, bytes.Clone, strings.Cut, readMap(x)
+	ReadMap *string
+	// @ts-expect-error
+	// Format: .
+	Staticmethod string
+	X            HostileV1X
+}
+
+// MarshalJSON writes all properties.
+func (r HostileV1) MarshalJSON() ([]byte, error) {
+	object := map[string]any{}
+	object["kind"] = r.Kind
+	if r.ReadMap != nil {
+		object["readMap"] = r.ReadMap
+	}
+	object["staticmethod"] = r.Staticmethod
+	object["\ufeff"] = r.X
+	return json.Marshal(object)
+}
+
+// UnmarshalJSON reads all properties.
+func (r *HostileV1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = HostileV1{}
+	if err := readRequired(object, "kind", &r.Kind, readValue[string]); err != nil {
+		return err
+	}
+	if err := readOptional(object, "readMap", &r.ReadMap, readPointer(readValue[string])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "staticmethod", &r.Staticmethod, readValue[string]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "\ufeff", &r.X, readValue[HostileV1X]); err != nil {
+		return err
+	}
+	return nil
+}
+
+type HostileV1X string
+
+// The values of HostileV1X.
+const (
+	HostileV1XX   HostileV1X = "\ufeff"
+	HostileV1XX_2 HostileV1X = "\u202e"
+)
+
+type KV1 = string
+
 type MaybeV1 = *MaybeV1Option1
 
 type MaybeV1Option1 struct {
@@ -1201,6 +1546,10 @@ func (u *NestedV1) UnmarshalJSON(data []byte) error {
 }
 
 type NoteV1 = json.RawMessage
+
+type Null2V1 = *struct{}
+
+type Numeric2V1 = string
 
 type OddNamesV1 struct {
 	X             string
@@ -1824,11 +2173,60 @@ const (
 	OrderPlacedV2StatusSelf_2     OrderPlacedV2Status = "Self"
 )
 
+type ParseEvent2V1 = string
+
 type PingV1 string
 
 // The values of PingV1.
 const (
 	PingV1Ping PingV1 = "ping"
+)
+
+// QuoteV1 is one of its fields: all others are nil.
+type QuoteV1 struct {
+	Number  *int64
+	Option1 *QuoteV1Option1
+	Array   *[]string
+	Map     *map[string]bool
+}
+
+// MarshalJSON writes the field that is not nil.
+func (u QuoteV1) MarshalJSON() ([]byte, error) {
+	switch {
+	case u.Number != nil:
+		return json.Marshal(u.Number)
+	case u.Option1 != nil:
+		return json.Marshal(u.Option1)
+	case u.Array != nil:
+		return json.Marshal(orEmptyList(*u.Array))
+	case u.Map != nil:
+		return json.Marshal(orEmptyMap(*u.Map))
+	}
+	return nil, fmt.Errorf("QuoteV1: all fields are nil")
+}
+
+// UnmarshalJSON reads what the value is.
+func (u *QuoteV1) UnmarshalJSON(data []byte) error {
+	*u = QuoteV1{}
+	kind, _ := jsonKind(data)
+	switch {
+	case kind == "number":
+		return readPointer(readValue[int64])(data, &u.Number)
+	case kind == "string":
+		return readPointer(readValue[QuoteV1Option1])(data, &u.Option1)
+	case kind == "array":
+		return readPointer(readList(readValue[string]))(data, &u.Array)
+	case kind == "object":
+		return readPointer(readMap(readValue[bool]))(data, &u.Map)
+	}
+	return fmt.Errorf("QuoteV1: not a value of it: %s", kind)
+}
+
+type QuoteV1Option1 string
+
+// The values of QuoteV1Option1.
+const (
+	QuoteV1Option1ItS QuoteV1Option1 = "it's \\ \" | \""
 )
 
 type RequiredV1 struct {
@@ -1895,6 +2293,10 @@ type RowsV12 []RowsV12
 func (v *RowsV12) UnmarshalJSON(data []byte) error {
 	return readOrNil(readList(readAny[RowsV12]))(data, (*[]RowsV12)(v))
 }
+
+type Sequence2V1 = string
+
+type Serialize2V1 = string
 
 type SettingsChangedV1 []SettingsChangedV1
 
@@ -2038,6 +2440,43 @@ func (r *ShippedV1Option2) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+type TV1 = string
+
+type TimesV1 struct {
+	All *[]time.Time
+	At  *time.Time
+}
+
+// MarshalJSON writes all properties.
+func (r TimesV1) MarshalJSON() ([]byte, error) {
+	object := map[string]any{}
+	if r.All != nil {
+		object["all"] = orEmptyList(*r.All)
+	}
+	if r.At != nil {
+		object["at"] = r.At
+	}
+	return json.Marshal(object)
+}
+
+// UnmarshalJSON reads all properties.
+func (r *TimesV1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = TimesV1{}
+	if err := readOptional(object, "all", &r.All, readPointer(readList(readTime))); err != nil {
+		return err
+	}
+	if err := readOptional(object, "at", &r.At, readPointer(readTime)); err != nil {
+		return err
+	}
+	return nil
+}
+
+type ToAppendAV12V1 = string
+
 type TreeV1 = TreeV12
 
 type TreeV12 map[string]TreeV12
@@ -2046,6 +2485,8 @@ type TreeV12 map[string]TreeV12
 func (v *TreeV12) UnmarshalJSON(data []byte) error {
 	return readOrNil(readMap(readAny[TreeV12]))(data, (*map[string]TreeV12)(v))
 }
+
+type UnknownEvent2V1 = string
 
 type ЗаказV1 struct {
 	Вид   *ЗаказV1Вид `json:"вид,omitempty"`
@@ -2112,6 +2553,9 @@ type Event2 = Event2V1
 // String2 is the newest version of String.
 type String2 = String2V1
 
+// A is the newest version of a.
+type A = AV1
+
 // ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAlone is the newest version of a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓.
 type ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAlone = ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12
 
@@ -2130,11 +2574,20 @@ type Conditional = ConditionalV1
 // Empty is the newest version of empty.
 type Empty = EmptyV1
 
+// Extract2 is the newest version of extract.
+type Extract2 = Extract2V1
+
 // FolderMoved is the newest version of folder moved.
 type FolderMoved = FolderMovedV1
 
 // Formula is the newest version of formula.
 type Formula = FormulaV3
+
+// Hostile is the newest version of hostile.
+type Hostile = HostileV1
+
+// K is the newest version of k.
+type K = KV1
 
 // Maybe is the newest version of maybe.
 type Maybe = MaybeV1
@@ -2145,20 +2598,38 @@ type Nested = NestedV1
 // Note is the newest version of note.
 type Note = NoteV1
 
+// Null2 is the newest version of null.
+type Null2 = Null2V1
+
+// Numeric2 is the newest version of numeric.
+type Numeric2 = Numeric2V1
+
 // OddNames is the newest version of odd names.
 type OddNames = OddNamesV1
 
 // OrderPlaced is the newest version of order placed.
 type OrderPlaced = OrderPlacedV2
 
+// ParseEvent2 is the newest version of parse event.
+type ParseEvent2 = ParseEvent2V1
+
 // Ping is the newest version of ping.
 type Ping = PingV1
+
+// Quote is the newest version of quote.
+type Quote = QuoteV1
 
 // Required is the newest version of required.
 type Required = RequiredV1
 
 // Rows is the newest version of rows.
 type Rows = RowsV1
+
+// Sequence2 is the newest version of sequence.
+type Sequence2 = Sequence2V1
+
+// Serialize2 is the newest version of serialize.
+type Serialize2 = Serialize2V1
 
 // SettingsChanged is the newest version of settings-changed.
 type SettingsChanged = SettingsChangedV1
@@ -2169,8 +2640,20 @@ type SettingsChanged2 = SettingsChanged2V1
 // Shipped is the newest version of shipped.
 type Shipped = ShippedV1
 
+// T is the newest version of t.
+type T = TV1
+
+// Times is the newest version of times.
+type Times = TimesV1
+
+// ToAppendAV12 is the newest version of to append a v1.
+type ToAppendAV12 = ToAppendAV12V1
+
 // Tree is the newest version of tree.
 type Tree = TreeV1
+
+// UnknownEvent2 is the newest version of unknown event.
+type UnknownEvent2 = UnknownEvent2V1
 
 // Заказ is the newest version of заказ.
 type Заказ = ЗаказV1

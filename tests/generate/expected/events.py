@@ -3,26 +3,40 @@
 # From the registered event types:
 # - Event, version 1
 # - String, version 1
+# - a, version 1
 # - a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓, version 12
 # - amounts, version 1
 # - based, version 1
 # - blurred, version 1
 # - conditional, version 1
 # - empty, version 1
+# - extract, version 1
 # - folder moved, version 1
 # - formula, version 3
+# - hostile, version 1
+# - k, version 1
 # - maybe, version 1
 # - nested, version 1
 # - note, version 1
+# - null, version 1
+# - numeric, version 1
 # - odd names, version 1
 # - order placed, versions 1, 2
+# - parse event, version 1
 # - ping, version 1
+# - quote, version 1
 # - required, version 1
 # - rows, version 1
+# - sequence, version 1
+# - serialize, version 1
 # - settings-changed, version 1
 # - settings.changed, version 1
 # - shipped, version 1
+# - t, version 1
+# - times, version 1
+# - to append a v1, version 1
 # - tree, version 1
+# - unknown event, version 1
 # - заказ, version 1
 # - 注文, version 1
 
@@ -85,6 +99,8 @@ class Meta:
 Event2V1: TypeAlias = "_dt.datetime"
 
 String2V1: TypeAlias = "str"
+
+AV1: TypeAlias = "str"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,6 +313,8 @@ class EmptyV1:
         json: dict[str, object] = {}
         return json
 
+Extract2V1: TypeAlias = "str"
+
 FolderMovedV1: TypeAlias = "FolderMovedV1Folder"
 
 
@@ -396,6 +414,46 @@ class FormulaV3Call:
         }
         return json
 
+
+@dataclass(frozen=True, kw_only=True)
+class HostileV1:
+    """@ts-expect-error"""
+
+    #: type: card, cash
+    #: shareable_constant_value: literal
+    #: Default: "a b".
+    kind: str
+    #: fmt.Print, bytes.Clone, strings.Cut, readMap(x)
+    read_map: str | None = None
+    #: @ts-expect-error
+    #: Format: .
+    staticmethod_: str
+    x: HostileV1X
+
+    @staticmethod
+    def from_json(json: object) -> HostileV1:
+        value = _object(json)
+        return HostileV1(
+            kind=_required(value, "kind", _text),
+            read_map=_optional(value, "readMap", _text),
+            staticmethod_=_required(value, "staticmethod", _text),
+            x=_required(value, "\ufeff", lambda item: cast(HostileV1X, _text(item))),
+        )
+
+    def to_json(self) -> dict[str, object]:
+        json: dict[str, object] = {
+            "kind": self.kind,
+            "staticmethod": self.staticmethod_,
+            "\ufeff": self.x,
+        }
+        if self.read_map is not None:
+            json["readMap"] = self.read_map
+        return json
+
+HostileV1X: TypeAlias = Literal["\ufeff", "\u202e"]
+
+KV1: TypeAlias = "str"
+
 MaybeV1: TypeAlias = "MaybeV1Option1 | None"
 
 
@@ -419,6 +477,10 @@ class MaybeV1Option1:
 NestedV1: TypeAlias = "str | list[NestedV1]"
 
 NoteV1: TypeAlias = "object"
+
+Null2V1: TypeAlias = "None"
+
+Numeric2V1: TypeAlias = "str"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -787,7 +849,17 @@ OrderPlacedV2Status: TypeAlias = Literal[
     "Self",
 ]
 
+ParseEvent2V1: TypeAlias = "str"
+
 PingV1: TypeAlias = Literal["ping"]
+
+QuoteV1: TypeAlias = (
+    "int | "
+    "Literal[\"it's \\\\ \\\" | "
+    "\\\"\"] | "
+    "list[str] | "
+    "dict[str, bool]"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -827,6 +899,10 @@ class RequiredV1:
 RowsV1: TypeAlias = "RowsV12"
 
 RowsV12: TypeAlias = "list[RowsV1] | None"
+
+Sequence2V1: TypeAlias = "str"
+
+Serialize2V1: TypeAlias = "str"
 
 SettingsChangedV1: TypeAlias = "list[SettingsChangedV1]"
 
@@ -912,9 +988,37 @@ class ShippedV1Option2:
         }
         return json
 
+TV1: TypeAlias = "str"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimesV1:
+    all: list[_dt.datetime] | None = None
+    at: _dt.datetime | None = None
+
+    @staticmethod
+    def from_json(json: object) -> TimesV1:
+        value = _object(json)
+        return TimesV1(
+            all=_optional(value, "all", lambda item: _items(item, _time)),
+            at=_optional(value, "at", _time),
+        )
+
+    def to_json(self) -> dict[str, object]:
+        json: dict[str, object] = {}
+        if self.all is not None:
+            json["all"] = [_time_json(item) for item in self.all]
+        if self.at is not None:
+            json["at"] = _time_json(self.at)
+        return json
+
+ToAppendAV12V1: TypeAlias = "str"
+
 TreeV1: TypeAlias = "TreeV12"
 
 TreeV12: TypeAlias = "dict[str, TreeV1] | None"
+
+UnknownEvent2V1: TypeAlias = "str"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -970,6 +1074,9 @@ Event2: TypeAlias = Event2V1
 #: The newest version of String.
 String2: TypeAlias = String2V1
 
+#: The newest version of a.
+A: TypeAlias = AV1
+
 #: The newest version of a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓.
 ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAlone: TypeAlias = ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12
 
@@ -988,11 +1095,20 @@ Conditional: TypeAlias = ConditionalV1
 #: The newest version of empty.
 Empty: TypeAlias = EmptyV1
 
+#: The newest version of extract.
+Extract2: TypeAlias = Extract2V1
+
 #: The newest version of folder moved.
 FolderMoved: TypeAlias = FolderMovedV1
 
 #: The newest version of formula.
 Formula: TypeAlias = FormulaV3
+
+#: The newest version of hostile.
+Hostile: TypeAlias = HostileV1
+
+#: The newest version of k.
+K: TypeAlias = KV1
 
 #: The newest version of maybe.
 Maybe: TypeAlias = MaybeV1
@@ -1003,20 +1119,38 @@ Nested: TypeAlias = NestedV1
 #: The newest version of note.
 Note: TypeAlias = NoteV1
 
+#: The newest version of null.
+Null2: TypeAlias = Null2V1
+
+#: The newest version of numeric.
+Numeric2: TypeAlias = Numeric2V1
+
 #: The newest version of odd names.
 OddNames: TypeAlias = OddNamesV1
 
 #: The newest version of order placed.
 OrderPlaced: TypeAlias = OrderPlacedV2
 
+#: The newest version of parse event.
+ParseEvent2: TypeAlias = ParseEvent2V1
+
 #: The newest version of ping.
 Ping: TypeAlias = PingV1
+
+#: The newest version of quote.
+Quote: TypeAlias = QuoteV1
 
 #: The newest version of required.
 Required: TypeAlias = RequiredV1
 
 #: The newest version of rows.
 Rows: TypeAlias = RowsV1
+
+#: The newest version of sequence.
+Sequence2: TypeAlias = Sequence2V1
+
+#: The newest version of serialize.
+Serialize2: TypeAlias = Serialize2V1
 
 #: The newest version of settings-changed.
 SettingsChanged: TypeAlias = SettingsChangedV1
@@ -1027,8 +1161,20 @@ SettingsChanged2: TypeAlias = SettingsChanged2V1
 #: The newest version of shipped.
 Shipped: TypeAlias = ShippedV1
 
+#: The newest version of t.
+T: TypeAlias = TV1
+
+#: The newest version of times.
+Times: TypeAlias = TimesV1
+
+#: The newest version of to append a v1.
+ToAppendAV12: TypeAlias = ToAppendAV12V1
+
 #: The newest version of tree.
 Tree: TypeAlias = TreeV1
+
+#: The newest version of unknown event.
+UnknownEvent2: TypeAlias = UnknownEvent2V1
 
 #: The newest version of заказ.
 Заказ: TypeAlias = ЗаказV1
@@ -1079,6 +1225,9 @@ class Event2V1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1089,6 +1238,9 @@ class Event2V1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1118,6 +1270,9 @@ class String2V1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1128,6 +1283,9 @@ class String2V1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1136,6 +1294,51 @@ class String2V1Event(Envelope):
             self.type,
             self.schema_version,
             _dump_string2_v1(self.data),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AV1Event(Envelope):
+    """a, version 1."""
+
+    data: AV1
+    meta: Meta | None
+    type: Literal["a"] = "a"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: AV1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "a",
+            1,
+            _dump_av1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_av1(self.data),
             None if self.meta is None else self.meta.to_json(),
         )
 
@@ -1157,6 +1360,9 @@ class ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12Event(E
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1167,6 +1373,9 @@ class ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12Event(E
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1196,6 +1405,9 @@ class AmountsV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1206,6 +1418,9 @@ class AmountsV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1235,6 +1450,9 @@ class BasedV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1245,6 +1463,9 @@ class BasedV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1274,6 +1495,9 @@ class BlurredV1Event(Envelope):
         meta: BlurredV1Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1284,6 +1508,9 @@ class BlurredV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1313,6 +1540,9 @@ class ConditionalV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1323,6 +1553,9 @@ class ConditionalV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1352,6 +1585,9 @@ class EmptyV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1362,6 +1598,9 @@ class EmptyV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1370,6 +1609,51 @@ class EmptyV1Event(Envelope):
             self.type,
             self.schema_version,
             self.data.to_json(),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extract2V1Event(Envelope):
+    """extract, version 1."""
+
+    data: Extract2V1
+    meta: Meta | None
+    type: Literal["extract"] = "extract"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: Extract2V1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "extract",
+            1,
+            _dump_extract2_v1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_extract2_v1(self.data),
             None if self.meta is None else self.meta.to_json(),
         )
 
@@ -1391,6 +1675,9 @@ class FolderMovedV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1401,6 +1688,9 @@ class FolderMovedV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1430,6 +1720,9 @@ class FormulaV3Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1440,6 +1733,9 @@ class FormulaV3Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1448,6 +1744,96 @@ class FormulaV3Event(Envelope):
             self.type,
             self.schema_version,
             _dump_formula_v3(self.data),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostileV1Event(Envelope):
+    """hostile, version 1."""
+
+    data: HostileV1
+    meta: Meta | None
+    type: Literal["hostile\ufeff\u2028"] = "hostile\ufeff\u2028"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: HostileV1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "hostile\ufeff\u2028",
+            1,
+            data.to_json(),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            self.data.to_json(),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class KV1Event(Envelope):
+    """k, version 1."""
+
+    data: KV1
+    meta: Meta | None
+    type: Literal["k"] = "k"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: KV1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "k",
+            1,
+            _dump_kv1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_kv1(self.data),
             None if self.meta is None else self.meta.to_json(),
         )
 
@@ -1469,6 +1855,9 @@ class MaybeV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1479,6 +1868,9 @@ class MaybeV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1508,6 +1900,9 @@ class NestedV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1518,6 +1913,9 @@ class NestedV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1547,6 +1945,9 @@ class NoteV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1557,6 +1958,9 @@ class NoteV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1565,6 +1969,96 @@ class NoteV1Event(Envelope):
             self.type,
             self.schema_version,
             _dump_note_v1(self.data),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Null2V1Event(Envelope):
+    """null, version 1."""
+
+    data: Null2V1
+    meta: Meta | None
+    type: Literal["null"] = "null"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: Null2V1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "null",
+            1,
+            _dump_null2_v1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_null2_v1(self.data),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numeric2V1Event(Envelope):
+    """numeric, version 1."""
+
+    data: Numeric2V1
+    meta: Meta | None
+    type: Literal["numeric"] = "numeric"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: Numeric2V1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "numeric",
+            1,
+            _dump_numeric2_v1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_numeric2_v1(self.data),
             None if self.meta is None else self.meta.to_json(),
         )
 
@@ -1586,6 +2080,9 @@ class OddNamesV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1596,6 +2093,9 @@ class OddNamesV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1625,6 +2125,9 @@ class OrderPlacedV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1635,6 +2138,9 @@ class OrderPlacedV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1664,6 +2170,9 @@ class OrderPlacedV2Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1674,6 +2183,9 @@ class OrderPlacedV2Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1682,6 +2194,51 @@ class OrderPlacedV2Event(Envelope):
             self.type,
             self.schema_version,
             self.data.to_json(),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParseEvent2V1Event(Envelope):
+    """parse event, version 1."""
+
+    data: ParseEvent2V1
+    meta: Meta | None
+    type: Literal["parse event"] = "parse event"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: ParseEvent2V1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "parse event",
+            1,
+            _dump_parse_event2_v1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_parse_event2_v1(self.data),
             None if self.meta is None else self.meta.to_json(),
         )
 
@@ -1703,6 +2260,9 @@ class PingV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1713,6 +2273,9 @@ class PingV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1721,6 +2284,51 @@ class PingV1Event(Envelope):
             self.type,
             self.schema_version,
             self.data,
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuoteV1Event(Envelope):
+    """quote, version 1."""
+
+    data: QuoteV1
+    meta: Meta | None
+    type: Literal["quote"] = "quote"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: QuoteV1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "quote",
+            1,
+            _dump_quote_v1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_quote_v1(self.data),
             None if self.meta is None else self.meta.to_json(),
         )
 
@@ -1742,6 +2350,9 @@ class RequiredV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1752,6 +2363,9 @@ class RequiredV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1781,6 +2395,9 @@ class RowsV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1791,6 +2408,9 @@ class RowsV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1799,6 +2419,96 @@ class RowsV1Event(Envelope):
             self.type,
             self.schema_version,
             _dump_rows_v1(self.data),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sequence2V1Event(Envelope):
+    """sequence, version 1."""
+
+    data: Sequence2V1
+    meta: Meta | None
+    type: Literal["sequence"] = "sequence"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: Sequence2V1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "sequence",
+            1,
+            _dump_sequence2_v1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_sequence2_v1(self.data),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serialize2V1Event(Envelope):
+    """serialize, version 1."""
+
+    data: Serialize2V1
+    meta: Meta | None
+    type: Literal["serialize"] = "serialize"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: Serialize2V1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "serialize",
+            1,
+            _dump_serialize2_v1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_serialize2_v1(self.data),
             None if self.meta is None else self.meta.to_json(),
         )
 
@@ -1820,6 +2530,9 @@ class SettingsChangedV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1830,6 +2543,9 @@ class SettingsChangedV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1859,6 +2575,9 @@ class SettingsChanged2V1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1869,6 +2588,9 @@ class SettingsChanged2V1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1898,6 +2620,9 @@ class ShippedV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1908,6 +2633,9 @@ class ShippedV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1916,6 +2644,141 @@ class ShippedV1Event(Envelope):
             self.type,
             self.schema_version,
             _dump_shipped_v1(self.data),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TV1Event(Envelope):
+    """t, version 1."""
+
+    data: TV1
+    meta: Meta | None
+    type: Literal["t"] = "t"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: TV1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "t",
+            1,
+            _dump_tv1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_tv1(self.data),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimesV1Event(Envelope):
+    """times, version 1."""
+
+    data: TimesV1
+    meta: Meta | None
+    type: Literal["times"] = "times"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: TimesV1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "times",
+            1,
+            data.to_json(),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            self.data.to_json(),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToAppendAV12V1Event(Envelope):
+    """to append a v1, version 1."""
+
+    data: ToAppendAV12V1
+    meta: Meta | None
+    type: Literal["to append a v1"] = "to append a v1"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: ToAppendAV12V1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "to append a v1",
+            1,
+            _dump_to_append_av12_v1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_to_append_av12_v1(self.data),
             None if self.meta is None else self.meta.to_json(),
         )
 
@@ -1937,6 +2800,9 @@ class TreeV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1947,6 +2813,9 @@ class TreeV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1955,6 +2824,51 @@ class TreeV1Event(Envelope):
             self.type,
             self.schema_version,
             _dump_tree_v1(self.data),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnknownEvent2V1Event(Envelope):
+    """unknown event, version 1."""
+
+    data: UnknownEvent2V1
+    meta: Meta | None
+    type: Literal["unknown event"] = "unknown event"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: UnknownEvent2V1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "unknown event",
+            1,
+            _dump_unknown_event2_v1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_unknown_event2_v1(self.data),
             None if self.meta is None else self.meta.to_json(),
         )
 
@@ -1976,6 +2890,9 @@ class ЗаказV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1986,6 +2903,9 @@ class ЗаказV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -2015,6 +2935,9 @@ class X注文V1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -2025,6 +2948,9 @@ class X注文V1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -2053,27 +2979,41 @@ class UnknownEvent(Envelope):
 Event: TypeAlias = (
     "Event2V1Event | "
     "String2V1Event | "
+    "AV1Event | "
     "ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12Event | "
     "AmountsV1Event | "
     "BasedV1Event | "
     "BlurredV1Event | "
     "ConditionalV1Event | "
     "EmptyV1Event | "
+    "Extract2V1Event | "
     "FolderMovedV1Event | "
     "FormulaV3Event | "
+    "HostileV1Event | "
+    "KV1Event | "
     "MaybeV1Event | "
     "NestedV1Event | "
     "NoteV1Event | "
+    "Null2V1Event | "
+    "Numeric2V1Event | "
     "OddNamesV1Event | "
     "OrderPlacedV1Event | "
     "OrderPlacedV2Event | "
+    "ParseEvent2V1Event | "
     "PingV1Event | "
+    "QuoteV1Event | "
     "RequiredV1Event | "
     "RowsV1Event | "
+    "Sequence2V1Event | "
+    "Serialize2V1Event | "
     "SettingsChangedV1Event | "
     "SettingsChanged2V1Event | "
     "ShippedV1Event | "
+    "TV1Event | "
+    "TimesV1Event | "
+    "ToAppendAV12V1Event | "
     "TreeV1Event | "
+    "UnknownEvent2V1Event | "
     "ЗаказV1Event | "
     "X注文V1Event | "
     "UnknownEvent"
@@ -2104,6 +3044,12 @@ def parse_event(row: Mapping[str, object]) -> Event:
         return String2V1Event(
             **envelope,
             data=_named("data", data, _parse_string2_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("a", 1) and data is not None:
+        return AV1Event(
+            **envelope,
+            data=_named("data", data, _parse_av1),
             meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓", 12) and data is not None:
@@ -2142,6 +3088,12 @@ def parse_event(row: Mapping[str, object]) -> Event:
             data=_named("data", data, EmptyV1.from_json),
             meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
+    if kind == ("extract", 1) and data is not None:
+        return Extract2V1Event(
+            **envelope,
+            data=_named("data", data, _parse_extract2_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
     if kind == ("folder moved", 1) and data is not None:
         return FolderMovedV1Event(
             **envelope,
@@ -2152,6 +3104,18 @@ def parse_event(row: Mapping[str, object]) -> Event:
         return FormulaV3Event(
             **envelope,
             data=_named("data", data, _parse_formula_v3),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("hostile\ufeff\u2028", 1) and data is not None:
+        return HostileV1Event(
+            **envelope,
+            data=_named("data", data, HostileV1.from_json),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("k", 1) and data is not None:
+        return KV1Event(
+            **envelope,
+            data=_named("data", data, _parse_kv1),
             meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("maybe", 1):
@@ -2172,6 +3136,18 @@ def parse_event(row: Mapping[str, object]) -> Event:
             data=_named("data", data, _parse_note_v1),
             meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
+    if kind == ("null", 1):
+        return Null2V1Event(
+            **envelope,
+            data=_named("data", data, _parse_null2_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("numeric", 1) and data is not None:
+        return Numeric2V1Event(
+            **envelope,
+            data=_named("data", data, _parse_numeric2_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
     if kind == ("odd names", 1) and data is not None:
         return OddNamesV1Event(
             **envelope,
@@ -2190,10 +3166,22 @@ def parse_event(row: Mapping[str, object]) -> Event:
             data=_named("data", data, OrderPlacedV2.from_json),
             meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
+    if kind == ("parse event", 1) and data is not None:
+        return ParseEvent2V1Event(
+            **envelope,
+            data=_named("data", data, _parse_parse_event2_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
     if kind == ("ping", 1) and data is not None:
         return PingV1Event(
             **envelope,
             data=_named("data", data, lambda item: cast(Literal["ping"], _text(item))),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("quote", 1) and data is not None:
+        return QuoteV1Event(
+            **envelope,
+            data=_named("data", data, _parse_quote_v1),
             meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("required", 1) and data is not None:
@@ -2206,6 +3194,18 @@ def parse_event(row: Mapping[str, object]) -> Event:
         return RowsV1Event(
             **envelope,
             data=_named("data", data, _parse_rows_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("sequence", 1) and data is not None:
+        return Sequence2V1Event(
+            **envelope,
+            data=_named("data", data, _parse_sequence2_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("serialize", 1) and data is not None:
+        return Serialize2V1Event(
+            **envelope,
+            data=_named("data", data, _parse_serialize2_v1),
             meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("settings-changed", 1) and data is not None:
@@ -2226,10 +3226,34 @@ def parse_event(row: Mapping[str, object]) -> Event:
             data=_named("data", data, _parse_shipped_v1),
             meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
+    if kind == ("t", 1) and data is not None:
+        return TV1Event(
+            **envelope,
+            data=_named("data", data, _parse_tv1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("times", 1) and data is not None:
+        return TimesV1Event(
+            **envelope,
+            data=_named("data", data, TimesV1.from_json),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("to append a v1", 1) and data is not None:
+        return ToAppendAV12V1Event(
+            **envelope,
+            data=_named("data", data, _parse_to_append_av12_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
     if kind == ("tree", 1):
         return TreeV1Event(
             **envelope,
             data=_named("data", data, _parse_tree_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("unknown event", 1) and data is not None:
+        return UnknownEvent2V1Event(
+            **envelope,
+            data=_named("data", data, _parse_unknown_event2_v1),
             meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("заказ", 1) and data is not None:
@@ -2277,6 +3301,9 @@ def _append(
     meta: object,
     id: _uuid.UUID | None,
     occurred_at: _dt.datetime | None,
+    correlation_id: str | None,
+    causation_id: str | None,
+    trace_id: str | None,
 ) -> dict[str, object]:
     json: dict[str, object] = {
         "type": type,
@@ -2290,6 +3317,12 @@ def _append(
         json["id"] = str(id)
     if occurred_at is not None:
         json["occurred_at"] = _time_json(occurred_at)
+    if correlation_id is not None:
+        json["correlation_id"] = correlation_id
+    if causation_id is not None:
+        json["causation_id"] = causation_id
+    if trace_id is not None:
+        json["trace_id"] = trace_id
     return json
 
 
@@ -2306,6 +3339,14 @@ def _parse_string2_v1(json: object) -> String2V1:
 
 
 def _dump_string2_v1(value: String2V1) -> object:
+    return value
+
+
+def _parse_av1(json: object) -> AV1:
+    return _text(json)
+
+
+def _dump_av1(value: AV1) -> object:
     return value
 
 
@@ -2353,6 +3394,14 @@ def _dump_blurred_v1_a(value: BlurredV1A) -> object:
     return value
 
 
+def _parse_extract2_v1(json: object) -> Extract2V1:
+    return _text(json)
+
+
+def _dump_extract2_v1(value: Extract2V1) -> object:
+    return value
+
+
 def _parse_folder_moved_v1(json: object) -> FolderMovedV1:
     return FolderMovedV1Folder.from_json(json)
 
@@ -2397,6 +3446,14 @@ def _dump_formula_v3(value: FormulaV3) -> object:
     return value
 
 
+def _parse_kv1(json: object) -> KV1:
+    return _text(json)
+
+
+def _dump_kv1(value: KV1) -> object:
+    return value
+
+
 def _parse_maybe_v1(json: object) -> MaybeV1:
     return _nullable(json, MaybeV1Option1.from_json)
 
@@ -2424,6 +3481,23 @@ def _parse_note_v1(json: object) -> NoteV1:
 
 
 def _dump_note_v1(value: NoteV1) -> object:
+    return value
+
+
+def _parse_null2_v1(json: object) -> Null2V1:
+    _null(json)
+    return None
+
+
+def _dump_null2_v1(value: Null2V1) -> object:
+    return value
+
+
+def _parse_numeric2_v1(json: object) -> Numeric2V1:
+    return _text(json)
+
+
+def _dump_numeric2_v1(value: Numeric2V1) -> object:
     return value
 
 
@@ -2479,6 +3553,30 @@ def _dump_order_placed_v2_range(value: OrderPlacedV2Range) -> object:
     return value
 
 
+def _parse_parse_event2_v1(json: object) -> ParseEvent2V1:
+    return _text(json)
+
+
+def _dump_parse_event2_v1(value: ParseEvent2V1) -> object:
+    return value
+
+
+def _parse_quote_v1(json: object) -> QuoteV1:
+    if isinstance(json, (int, float)):
+        return _integer(json)
+    if isinstance(json, str):
+        return cast(Literal["it's \\ \" | \""], _text(json))
+    if isinstance(json, list):
+        return _items(json, _text)
+    if isinstance(json, dict):
+        return _values(json, _boolean)
+    raise ValueError(f"not a QuoteV1: {json!r}")
+
+
+def _dump_quote_v1(value: QuoteV1) -> object:
+    return value
+
+
 def _parse_rows_v1(json: object) -> RowsV1:
     return _parse_rows_v12(json)
 
@@ -2493,6 +3591,22 @@ def _parse_rows_v12(json: object) -> RowsV12:
 
 def _dump_rows_v12(value: RowsV12) -> object:
     return None if value is None else [_dump_rows_v1(item) for item in value]
+
+
+def _parse_sequence2_v1(json: object) -> Sequence2V1:
+    return _text(json)
+
+
+def _dump_sequence2_v1(value: Sequence2V1) -> object:
+    return value
+
+
+def _parse_serialize2_v1(json: object) -> Serialize2V1:
+    return _text(json)
+
+
+def _dump_serialize2_v1(value: Serialize2V1) -> object:
+    return value
 
 
 def _parse_settings_changed_v1(json: object) -> SettingsChangedV1:
@@ -2519,6 +3633,22 @@ def _dump_shipped_v1(value: ShippedV1) -> object:
     return value
 
 
+def _parse_tv1(json: object) -> TV1:
+    return _text(json)
+
+
+def _dump_tv1(value: TV1) -> object:
+    return value
+
+
+def _parse_to_append_av12_v1(json: object) -> ToAppendAV12V1:
+    return _text(json)
+
+
+def _dump_to_append_av12_v1(value: ToAppendAV12V1) -> object:
+    return value
+
+
 def _parse_tree_v1(json: object) -> TreeV1:
     return _parse_tree_v12(json)
 
@@ -2533,6 +3663,14 @@ def _parse_tree_v12(json: object) -> TreeV12:
 
 def _dump_tree_v12(value: TreeV12) -> object:
     return None if value is None else {key: _dump_tree_v1(item) for key, item in value.items()}
+
+
+def _parse_unknown_event2_v1(json: object) -> UnknownEvent2V1:
+    return _text(json)
+
+
+def _dump_unknown_event2_v1(value: UnknownEvent2V1) -> object:
+    return value
 
 
 def _required(

@@ -3,26 +3,40 @@
 // From the registered event types:
 // - Event, version 1
 // - String, version 1
+// - a, version 1
 // - a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓, version 12
 // - amounts, version 1
 // - based, version 1
 // - blurred, version 1
 // - conditional, version 1
 // - empty, version 1
+// - extract, version 1
 // - folder moved, version 1
 // - formula, version 3
+// - hostile, version 1
+// - k, version 1
 // - maybe, version 1
 // - nested, version 1
 // - note, version 1
+// - null, version 1
+// - numeric, version 1
 // - odd names, version 1
 // - order placed, versions 1, 2
+// - parse event, version 1
 // - ping, version 1
+// - quote, version 1
 // - required, version 1
 // - rows, version 1
+// - sequence, version 1
+// - serialize, version 1
 // - settings-changed, version 1
 // - settings.changed, version 1
 // - shipped, version 1
+// - t, version 1
+// - times, version 1
+// - to append a v1, version 1
 // - tree, version 1
+// - unknown event, version 1
 // - заказ, version 1
 // - 注文, version 1
 
@@ -36,6 +50,8 @@ pub enum Event {
     Event2V1(Recorded<Event2V1, Meta>),
     /// `String`, version 1.
     String2V1(Recorded<String2V1, Meta>),
+    /// `a`, version 1.
+    AV1(Recorded<AV1, Meta>),
     /// `a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓`, version 12.
     ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12(
         Recorded<ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12, Meta>,
@@ -50,36 +66,62 @@ pub enum Event {
     ConditionalV1(Recorded<ConditionalV1, Meta>),
     /// `empty`, version 1.
     EmptyV1(Recorded<EmptyV1, Meta>),
+    /// `extract`, version 1.
+    Extract2V1(Recorded<Extract2V1, Meta>),
     /// `folder moved`, version 1.
     FolderMovedV1(Recorded<FolderMovedV1, Meta>),
     /// `formula`, version 3.
     FormulaV3(Recorded<FormulaV3, Meta>),
+    /// `hostile`, version 1.
+    HostileV1(Recorded<HostileV1, Meta>),
+    /// `k`, version 1.
+    KV1(Recorded<KV1, Meta>),
     /// `maybe`, version 1.
     MaybeV1(Recorded<MaybeV1, Meta>),
     /// `nested`, version 1.
     NestedV1(Recorded<NestedV1, Meta>),
     /// `note`, version 1.
     NoteV1(Recorded<NoteV1, Meta>),
+    /// `null`, version 1.
+    Null2V1(Recorded<Null2V1, Meta>),
+    /// `numeric`, version 1.
+    Numeric2V1(Recorded<Numeric2V1, Meta>),
     /// `odd names`, version 1.
     OddNamesV1(Recorded<OddNamesV1, Meta>),
     /// `order placed`, version 1.
     OrderPlacedV1(Recorded<OrderPlacedV1, Meta>),
     /// `order placed`, version 2.
     OrderPlacedV2(Recorded<OrderPlacedV2, Meta>),
+    /// `parse event`, version 1.
+    ParseEvent2V1(Recorded<ParseEvent2V1, Meta>),
     /// `ping`, version 1.
     PingV1(Recorded<PingV1, Meta>),
+    /// `quote`, version 1.
+    QuoteV1(Recorded<QuoteV1, Meta>),
     /// `required`, version 1.
     RequiredV1(Recorded<RequiredV1, Meta>),
     /// `rows`, version 1.
     RowsV1(Recorded<RowsV1, Meta>),
+    /// `sequence`, version 1.
+    Sequence2V1(Recorded<Sequence2V1, Meta>),
+    /// `serialize`, version 1.
+    Serialize2V1(Recorded<Serialize2V1, Meta>),
     /// `settings-changed`, version 1.
     SettingsChangedV1(Recorded<SettingsChangedV1, Meta>),
     /// `settings.changed`, version 1.
     SettingsChanged2V1(Recorded<SettingsChanged2V1, Meta>),
     /// `shipped`, version 1.
     ShippedV1(Recorded<ShippedV1, Meta>),
+    /// `t`, version 1.
+    TV1(Recorded<TV1, Meta>),
+    /// `times`, version 1.
+    TimesV1(Recorded<TimesV1, Meta>),
+    /// `to append a v1`, version 1.
+    ToAppendAV12V1(Recorded<ToAppendAV12V1, Meta>),
     /// `tree`, version 1.
     TreeV1(Recorded<TreeV1, Meta>),
+    /// `unknown event`, version 1.
+    UnknownEvent2V1(Recorded<UnknownEvent2V1, Meta>),
     /// `заказ`, version 1.
     ЗаказV1(Recorded<ЗаказV1, Meta>),
     /// `注文`, version 1.
@@ -115,32 +157,47 @@ impl<'de> Deserialize<'de> for Event {
         match (event_type.as_str(), version) {
             ("Event", 1) if has_data => read(json, Self::Event2V1),
             ("String", 1) if has_data => read(json, Self::String2V1),
-            ("a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓", 12) if has_data => {
-                read(
-                    json,
-                    Self::ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12,
-                )
-            }
+            ("a", 1) if has_data => read(json, Self::AV1),
+            (
+                "a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓",
+                12,
+            ) if has_data => read(
+                json,
+                Self::ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12,
+            ),
             ("amounts", 1) if has_data => read(json, Self::AmountsV1),
             ("based", 1) if has_data => read(json, Self::BasedV1),
             ("blurred", 1) if has_data => read(json, Self::BlurredV1),
             ("conditional", 1) if has_data => read(json, Self::ConditionalV1),
             ("empty", 1) if has_data => read(json, Self::EmptyV1),
+            ("extract", 1) if has_data => read(json, Self::Extract2V1),
             ("folder moved", 1) if has_data => read(json, Self::FolderMovedV1),
             ("formula", 3) if has_data => read(json, Self::FormulaV3),
+            ("hostile\u{feff}\u{2028}", 1) if has_data => read(json, Self::HostileV1),
+            ("k", 1) if has_data => read(json, Self::KV1),
             ("maybe", 1) => read(json, Self::MaybeV1),
             ("nested", 1) if has_data => read(json, Self::NestedV1),
             ("note", 1) => read(json, Self::NoteV1),
+            ("null", 1) => read(json, Self::Null2V1),
+            ("numeric", 1) if has_data => read(json, Self::Numeric2V1),
             ("odd names", 1) if has_data => read(json, Self::OddNamesV1),
             ("order placed", 1) if has_data => read(json, Self::OrderPlacedV1),
             ("order placed", 2) if has_data => read(json, Self::OrderPlacedV2),
+            ("parse event", 1) if has_data => read(json, Self::ParseEvent2V1),
             ("ping", 1) if has_data => read(json, Self::PingV1),
+            ("quote", 1) if has_data => read(json, Self::QuoteV1),
             ("required", 1) if has_data => read(json, Self::RequiredV1),
             ("rows", 1) => read(json, Self::RowsV1),
+            ("sequence", 1) if has_data => read(json, Self::Sequence2V1),
+            ("serialize", 1) if has_data => read(json, Self::Serialize2V1),
             ("settings-changed", 1) if has_data => read(json, Self::SettingsChangedV1),
             ("settings.changed", 1) if has_data => read(json, Self::SettingsChanged2V1),
             ("shipped", 1) if has_data => read(json, Self::ShippedV1),
+            ("t", 1) if has_data => read(json, Self::TV1),
+            ("times", 1) if has_data => read(json, Self::TimesV1),
+            ("to append a v1", 1) if has_data => read(json, Self::ToAppendAV12V1),
             ("tree", 1) => read(json, Self::TreeV1),
+            ("unknown event", 1) if has_data => read(json, Self::UnknownEvent2V1),
             ("заказ", 1) if has_data => read(json, Self::ЗаказV1),
             ("注文", 1) if has_data => read(json, Self::X注文V1),
             _ => read(json, Self::Unknown),
@@ -153,6 +210,7 @@ impl Serialize for Event {
         match self {
             Self::Event2V1(event) => event.serialize(serializer),
             Self::String2V1(event) => event.serialize(serializer),
+            Self::AV1(event) => event.serialize(serializer),
             Self::ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12(event) => {
                 event.serialize(serializer)
             }
@@ -161,21 +219,34 @@ impl Serialize for Event {
             Self::BlurredV1(event) => event.serialize(serializer),
             Self::ConditionalV1(event) => event.serialize(serializer),
             Self::EmptyV1(event) => event.serialize(serializer),
+            Self::Extract2V1(event) => event.serialize(serializer),
             Self::FolderMovedV1(event) => event.serialize(serializer),
             Self::FormulaV3(event) => event.serialize(serializer),
+            Self::HostileV1(event) => event.serialize(serializer),
+            Self::KV1(event) => event.serialize(serializer),
             Self::MaybeV1(event) => event.serialize(serializer),
             Self::NestedV1(event) => event.serialize(serializer),
             Self::NoteV1(event) => event.serialize(serializer),
+            Self::Null2V1(event) => event.serialize(serializer),
+            Self::Numeric2V1(event) => event.serialize(serializer),
             Self::OddNamesV1(event) => event.serialize(serializer),
             Self::OrderPlacedV1(event) => event.serialize(serializer),
             Self::OrderPlacedV2(event) => event.serialize(serializer),
+            Self::ParseEvent2V1(event) => event.serialize(serializer),
             Self::PingV1(event) => event.serialize(serializer),
+            Self::QuoteV1(event) => event.serialize(serializer),
             Self::RequiredV1(event) => event.serialize(serializer),
             Self::RowsV1(event) => event.serialize(serializer),
+            Self::Sequence2V1(event) => event.serialize(serializer),
+            Self::Serialize2V1(event) => event.serialize(serializer),
             Self::SettingsChangedV1(event) => event.serialize(serializer),
             Self::SettingsChanged2V1(event) => event.serialize(serializer),
             Self::ShippedV1(event) => event.serialize(serializer),
+            Self::TV1(event) => event.serialize(serializer),
+            Self::TimesV1(event) => event.serialize(serializer),
+            Self::ToAppendAV12V1(event) => event.serialize(serializer),
             Self::TreeV1(event) => event.serialize(serializer),
+            Self::UnknownEvent2V1(event) => event.serialize(serializer),
             Self::ЗаказV1(event) => event.serialize(serializer),
             Self::X注文V1(event) => event.serialize(serializer),
             Self::Unknown(event) => event.serialize(serializer),
@@ -249,6 +320,12 @@ impl EventData for String2V1 {
     type Meta = Meta;
 }
 
+impl EventData for AV1 {
+    const TYPE: &'static str = "a";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
 impl EventData for ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12 {
     const TYPE: &'static str = "a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓";
     const SCHEMA_VERSION: i32 = 12;
@@ -285,6 +362,12 @@ impl EventData for EmptyV1 {
     type Meta = Meta;
 }
 
+impl EventData for Extract2V1 {
+    const TYPE: &'static str = "extract";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
 impl EventData for FolderMovedV1 {
     const TYPE: &'static str = "folder moved";
     const SCHEMA_VERSION: i32 = 1;
@@ -294,6 +377,18 @@ impl EventData for FolderMovedV1 {
 impl EventData for FormulaV3 {
     const TYPE: &'static str = "formula";
     const SCHEMA_VERSION: i32 = 3;
+    type Meta = Meta;
+}
+
+impl EventData for HostileV1 {
+    const TYPE: &'static str = "hostile\u{feff}\u{2028}";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for KV1 {
+    const TYPE: &'static str = "k";
+    const SCHEMA_VERSION: i32 = 1;
     type Meta = Meta;
 }
 
@@ -311,6 +406,18 @@ impl EventData for NestedV1 {
 
 impl EventData for NoteV1 {
     const TYPE: &'static str = "note";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for Null2V1 {
+    const TYPE: &'static str = "null";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for Numeric2V1 {
+    const TYPE: &'static str = "numeric";
     const SCHEMA_VERSION: i32 = 1;
     type Meta = Meta;
 }
@@ -333,8 +440,20 @@ impl EventData for OrderPlacedV2 {
     type Meta = Meta;
 }
 
+impl EventData for ParseEvent2V1 {
+    const TYPE: &'static str = "parse event";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
 impl EventData for PingV1 {
     const TYPE: &'static str = "ping";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for QuoteV1 {
+    const TYPE: &'static str = "quote";
     const SCHEMA_VERSION: i32 = 1;
     type Meta = Meta;
 }
@@ -347,6 +466,18 @@ impl EventData for RequiredV1 {
 
 impl EventData for RowsV1 {
     const TYPE: &'static str = "rows";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for Sequence2V1 {
+    const TYPE: &'static str = "sequence";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for Serialize2V1 {
+    const TYPE: &'static str = "serialize";
     const SCHEMA_VERSION: i32 = 1;
     type Meta = Meta;
 }
@@ -369,8 +500,32 @@ impl EventData for ShippedV1 {
     type Meta = Meta;
 }
 
+impl EventData for TV1 {
+    const TYPE: &'static str = "t";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for TimesV1 {
+    const TYPE: &'static str = "times";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for ToAppendAV12V1 {
+    const TYPE: &'static str = "to append a v1";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
 impl EventData for TreeV1 {
     const TYPE: &'static str = "tree";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for UnknownEvent2V1 {
+    const TYPE: &'static str = "unknown event";
     const SCHEMA_VERSION: i32 = 1;
     type Meta = Meta;
 }
@@ -393,6 +548,9 @@ pub type Event2 = Event2V1;
 /// The newest version of `String`.
 pub type String2 = String2V1;
 
+/// The newest version of `a`.
+pub type A = AV1;
+
 /// The newest version of `a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓`.
 pub type ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAlone =
     ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12;
@@ -412,11 +570,20 @@ pub type Conditional = ConditionalV1;
 /// The newest version of `empty`.
 pub type Empty = EmptyV1;
 
+/// The newest version of `extract`.
+pub type Extract2 = Extract2V1;
+
 /// The newest version of `folder moved`.
 pub type FolderMoved = FolderMovedV1;
 
 /// The newest version of `formula`.
 pub type Formula = FormulaV3;
+
+/// The newest version of `hostile`.
+pub type Hostile = HostileV1;
+
+/// The newest version of `k`.
+pub type K = KV1;
 
 /// The newest version of `maybe`.
 pub type Maybe = MaybeV1;
@@ -427,20 +594,38 @@ pub type Nested = NestedV1;
 /// The newest version of `note`.
 pub type Note = NoteV1;
 
+/// The newest version of `null`.
+pub type Null2 = Null2V1;
+
+/// The newest version of `numeric`.
+pub type Numeric2 = Numeric2V1;
+
 /// The newest version of `odd names`.
 pub type OddNames = OddNamesV1;
 
 /// The newest version of `order placed`.
 pub type OrderPlaced = OrderPlacedV2;
 
+/// The newest version of `parse event`.
+pub type ParseEvent2 = ParseEvent2V1;
+
 /// The newest version of `ping`.
 pub type Ping = PingV1;
+
+/// The newest version of `quote`.
+pub type Quote = QuoteV1;
 
 /// The newest version of `required`.
 pub type Required = RequiredV1;
 
 /// The newest version of `rows`.
 pub type Rows = RowsV1;
+
+/// The newest version of `sequence`.
+pub type Sequence2 = Sequence2V1;
+
+/// The newest version of `serialize`.
+pub type Serialize2 = Serialize2V1;
 
 /// The newest version of `settings-changed`.
 pub type SettingsChanged = SettingsChangedV1;
@@ -451,8 +636,20 @@ pub type SettingsChanged2 = SettingsChanged2V1;
 /// The newest version of `shipped`.
 pub type Shipped = ShippedV1;
 
+/// The newest version of `t`.
+pub type T = TV1;
+
+/// The newest version of `times`.
+pub type Times = TimesV1;
+
+/// The newest version of `to append a v1`.
+pub type ToAppendAV12 = ToAppendAV12V1;
+
 /// The newest version of `tree`.
 pub type Tree = TreeV1;
+
+/// The newest version of `unknown event`.
+pub type UnknownEvent2 = UnknownEvent2V1;
 
 /// The newest version of `заказ`.
 pub type Заказ = ЗаказV1;
@@ -485,6 +682,10 @@ pub struct Event2V1(pub String);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct String2V1(pub String);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AV1(pub String);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12 {
@@ -639,6 +840,10 @@ pub struct EmptyV1 {}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
+pub struct Extract2V1(pub String);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct FolderMovedV1(pub FolderMovedV1Folder);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -732,6 +937,36 @@ pub enum FormulaV3CallOp {
     F,
 }
 
+/// @ts-expect-error
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostileV1 {
+    /// type: card, cash
+    /// shareable_constant_value: literal
+    /// Default: "a b".
+    pub kind: String,
+    /// fmt.Print, bytes.Clone, strings.Cut, readMap(x)
+    #[serde(rename = "readMap", default, skip_serializing_if = "Option::is_none")]
+    pub read_map: Option<String>,
+    /// @ts-expect-error
+    /// Format: .
+    pub staticmethod: String,
+    #[serde(rename = "\u{feff}")]
+    pub x: HostileV1X,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::enum_variant_names)]
+pub enum HostileV1X {
+    #[serde(rename = "\u{feff}")]
+    X,
+    #[serde(rename = "\u{202e}")]
+    X2,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KV1(pub String);
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MaybeV1(pub Option<MaybeV1Option1>);
@@ -765,6 +1000,14 @@ impl<'de> Deserialize<'de> for NestedV1 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NoteV1(pub serde_json::Value);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Null2V1(pub ());
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Numeric2V1(pub String);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OddNamesV1 {
@@ -1055,11 +1298,49 @@ pub enum OrderPlacedV2Status {
     Self3,
 }
 
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ParseEvent2V1(pub String);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(clippy::enum_variant_names)]
 pub enum PingV1 {
     #[serde(rename = "ping")]
     Ping,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+#[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
+pub enum QuoteV1 {
+    Number(i64),
+    Option1(QuoteV1Option1),
+    Array(Vec<String>),
+    Map(std::collections::BTreeMap<String, bool>),
+}
+
+impl<'de> Deserialize<'de> for QuoteV1 {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if json.is_number() {
+            read(json, Self::Number)
+        } else if json.is_string() {
+            read(json, Self::Option1)
+        } else if json.is_array() {
+            read(json, Self::Array)
+        } else if json.is_object() {
+            read(json, Self::Map)
+        } else {
+            none_of("QuoteV1")
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::enum_variant_names)]
+pub enum QuoteV1Option1 {
+    #[serde(rename = "it's \\ \" | \"")]
+    ItS,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -1082,6 +1363,14 @@ pub struct RowsV1(pub RowsV12);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RowsV12(pub Option<Vec<RowsV1>>);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Sequence2V1(pub String);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Serialize2V1(pub String);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -1150,11 +1439,32 @@ pub struct ShippedV1Option2 {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
+pub struct TV1(pub String);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TimesV1 {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all: Option<Vec<String>>,
+    /// Format: date-time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ToAppendAV12V1(pub String);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct TreeV1(pub TreeV12);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TreeV12(pub Option<std::collections::BTreeMap<String, TreeV1>>);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnknownEvent2V1(pub String);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ЗаказV1 {
