@@ -18,6 +18,8 @@ mod python_shape;
 mod ruby;
 mod ruby_record;
 mod rust;
+mod rust_layout;
+mod rust_read;
 mod rust_union;
 mod schema;
 mod text;

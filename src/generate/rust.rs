@@ -2,9 +2,11 @@
 
 use crate::dcb::error::Result;
 
-use super::model::{Declaration, Field, Format, Kind, Model, Shape, Test, Variant};
+use super::model::{Declaration, Field, Format, Kind, Model, Shape, Variant};
 use super::names::{Names, pascal, snake};
-use super::rust_union::{self, call};
+use super::rust_layout::{self, WIDTH, arm, begin, broken, call, implement, typed, variant};
+use super::rust_read::{helpers, is_nullable, is_present, takes_null};
+use super::rust_union;
 use super::text::{Text, comment, header};
 
 /// Strict keywords, and those reserved.
@@ -17,7 +19,6 @@ const KEYWORDS: [&str; 49] = [
 ];
 /// Keywords that stay so with `r#`.
 const NEVER: [&str; 3] = ["self", "super", "crate"];
-const WIDTH: usize = 100;
 
 /// The names that the file has, beside those of types, or means by theirs. Types get others.
 pub const NAMES: &[&str] = &[
@@ -80,75 +81,6 @@ pub fn write(model: &Model, module: Option<&str>) -> Result<String> {
     Ok(text.finish())
 }
 
-/// The functions that the file needs.
-fn helpers(model: &Model) -> Vec<&'static str> {
-    let any_field = |is: fn(&Model, &Field) -> bool| {
-        model.declarations.iter().any(|d| match &d.kind {
-            Kind::Record { fields, .. } => fields.iter().any(|f| is(model, f)),
-            _ => false,
-        })
-    };
-    let any_variant = |is: fn(&Variant) -> bool| {
-        model
-            .declarations
-            .iter()
-            .any(|d| matches!(&d.kind, Kind::Union(variants) if variants.iter().any(is)))
-    };
-    let needed = [
-        (any_field(is_present), PRESENT),
-        (any_field(is_nullable), REQUIRED),
-        (true, READ),
-        (
-            any_variant(|v| matches!(v.test, Test::Property(..))),
-            rust_union::IS_ONE_OF,
-        ),
-        (
-            any_variant(|v| matches!(v.test, Test::Has(_))),
-            rust_union::HAS_ALL,
-        ),
-        (any_variant(|_| true), rust_union::NONE_OF),
-    ];
-    let needed = needed.into_iter().filter(|(is_needed, _)| *is_needed);
-    needed.map(|(_, helper)| helper).collect()
-}
-
-const PRESENT: &str = "/// What is there is not left out, even if it is null.
-fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    T::deserialize(deserializer).map(Some)
-}";
-
-/// Left out, null or a value.
-fn is_present(model: &Model, field: &Field) -> bool {
-    !field.required && model.takes_null(&field.shape)
-}
-
-const REQUIRED: &str = "/// What is not there is not null.
-fn required<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    T::deserialize(deserializer)
-}";
-
-/// Null or a value, which serde would take for null where it is not there.
-fn is_nullable(model: &Model, field: &Field) -> bool {
-    field.required && model.takes_null(&field.shape)
-}
-
-const READ: &str = "/// What a JSON value is read as.
-fn read<T, U, E>(json: serde_json::Value, variant: fn(T) -> U) -> Result<U, E>
-where
-    T: serde::de::DeserializeOwned,
-    E: serde::de::Error,
-{
-    serde_json::from_value(json).map(variant).map_err(E::custom)
-}";
-
 fn docs(text: &mut Text, lines: &[String]) {
     for line in lines {
         text.line(format!("/// {line}").trim_end());
@@ -207,27 +139,20 @@ pub enum Event {",
         t.line("fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {");
         t.block(|t| {
             t.line("let json = serde_json::Value::deserialize(deserializer)?;");
-            if model.events.is_empty() {
-                t.line("read(json, Self::Unknown)");
-                return;
+            for event in &model.events {
+                let is_of = if takes_null(model, event.data) {
+                    "is_of"
+                } else {
+                    "is_of_with_data"
+                };
+                let kind = format!("{:?}", event.event_type);
+                let of = call(is_of, &["&json", &kind, &event.version.to_string()]);
+                t.line(format!("if {of} {{"));
+                let read = call("read", &["json", &format!("Self::{}", event.name)]);
+                t.block(|t| t.line(format!("return {read};")));
+                t.line("}");
             }
-            t.line("let event_type = json[\"type\"].as_str().unwrap_or_default().to_owned();");
-            t.line("let version = json[\"schema_version\"].as_i64().unwrap_or_default();");
-            let guarded = model.events.iter().any(|e| !takes_null(model, e.data));
-            if guarded {
-                t.line("let has_data = !json[\"data\"].is_null();");
-            }
-            t.line("match (event_type.as_str(), version) {");
-            t.block(|t| {
-                for event in &model.events {
-                    let guard = if takes_null(model, event.data) { "" } else { " if has_data" };
-                    let pattern = format!("({:?}, {}){guard} =>", event.event_type, event.version);
-                    let body = call("read", &["json", &format!("Self::{}", event.name)]);
-                    arm(t, &pattern, &body);
-                }
-                t.line("_ => read(json, Self::Unknown),");
-            });
-            t.line("}");
+            t.line("read(json, Self::Unknown)");
         });
         t.line("}");
     });
@@ -256,93 +181,6 @@ pub enum Event {",
         t.line("}");
     });
     text.line("}");
-}
-
-fn takes_null(model: &Model, declaration: usize) -> bool {
-    model.takes_null(&Shape::Named(declaration))
-}
-
-/// An arm of a match, on one line if it fits.
-fn arm(text: &mut Text, pattern: &str, body: &str) {
-    let line = format!("{pattern} {body},");
-    if text.width(&line) <= WIDTH {
-        text.line(line);
-    } else {
-        let body = body.replace('\n', "\n    ");
-        text.line(format!("{pattern} {{\n    {body}\n}}"));
-    }
-}
-
-/// A variant of an enum that holds one value, on as many lines as rustfmt makes of it.
-fn variant(text: &mut Text, name: &str, inner: &str) {
-    let line = format!("{name}({inner}),");
-    if text.width(&line) <= WIDTH {
-        text.line(line);
-    } else {
-        let inner = vertical(inner, WIDTH - text.width("    ,")).replace('\n', "\n    ");
-        text.line(format!("{name}(\n    {inner},\n),"));
-    }
-}
-
-/// A type whose arguments stand below each other, if it has not the width for one line.
-fn vertical(of: &str, width: usize) -> String {
-    let parts = of.strip_suffix('>').and_then(|of| of.split_once('<'));
-    let Some((generic, arguments)) = parts.filter(|_| of.chars().count() > width) else {
-        return of.to_owned();
-    };
-    let mut depth = 0;
-    let arguments = arguments.split(|c| {
-        depth += i32::from(c == '<') - i32::from(c == '>');
-        depth == 0 && c == ','
-    });
-    let argument = |a: &str| vertical(a.trim(), width.saturating_sub(4)).replace('\n', "\n    ");
-    let arguments: Vec<String> = arguments.map(argument).collect();
-    format!("{generic}<\n    {},\n>", arguments.join(",\n    "))
-}
-
-/// A field, on as many lines as rustfmt makes of it.
-fn typed(text: &mut Text, name: &str, of: &str) {
-    if text.width(&format!("{name} {of},")) <= WIDTH {
-        text.line(format!("{name} {of},"));
-    } else if text.width(&format!("    {of},")) <= WIDTH {
-        text.line(format!("{name}\n    {of},"));
-    } else {
-        text.line(format!(
-            "{name} {},",
-            vertical(of, WIDTH - text.width(&format!(",")))
-        ));
-    }
-}
-
-/// What begins a block, which rustfmt puts into the next line if it must.
-fn begin(text: &mut Text, what: &str) {
-    let gap = if text.width(what) + 2 <= WIDTH {
-        " "
-    } else {
-        "\n"
-    };
-    text.line(format!("{what}{gap}{{"));
-}
-
-/// The first line of an implementation, or its first lines.
-pub fn implement(text: &mut Text, what: &str, name: &str) {
-    let line = format!("{what} {name} {{");
-    if text.width(&line) <= WIDTH {
-        text.line(line);
-    } else {
-        let (head, _) = what.rsplit_once(' ').unwrap_or_default();
-        text.line(format!("{head}\n    for {name}\n{{"));
-    }
-}
-
-/// A line that is broken after its equals sign if it is too long, and if that helps.
-fn broken(text: &mut Text, line: &str) {
-    let second = line.split_once("= ").map_or("", |(_, second)| second);
-    if text.width(line) > WIDTH && text.width(second) + 4 <= WIDTH {
-        text.line(line.replacen("= ", "=\n    ", 1));
-    } else {
-        text.line(line);
-    }
 }
 
 const APPEND: &str = "/// What a new event can have beside its data.
@@ -527,7 +365,7 @@ impl Writer<'_> {
                     t,
                     &comment(&super::model::Doc::default(), Some(&variant.shape), &[]),
                 );
-                self::variant(t, &name, &self.shape(&variant.shape));
+                rust_layout::variant(t, &name, &self.shape(&variant.shape));
             }
         });
         text.line("}");

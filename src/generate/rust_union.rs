@@ -3,7 +3,7 @@
 
 use super::model::{JsonKind, Test, Variant};
 use super::names::Names;
-use super::rust::implement;
+use super::rust_layout::{CALL_WIDTH, call, implement};
 use super::text::Text;
 
 pub const IS_ONE_OF: &str = "/// Whether a property is one of some strings.
@@ -22,9 +22,6 @@ pub const NONE_OF: &str = "/// The error that a value is nothing of a union.
 fn none_of<T, E: serde::de::Error>(name: &str) -> Result<T, E> {
     Err(E::custom(format!(\"not a value of {name}\")))
 }";
-
-/// rustfmt breaks the arguments of a call, and the elements of an array, beyond.
-const CALL_WIDTH: usize = 60;
 
 /// The names of the variants.
 pub fn names(variants: &[Variant]) -> Vec<String> {
@@ -52,16 +49,6 @@ pub fn deserialize(name: &str, variants: &[Variant], text: &mut Text) {
         t.line("}");
     });
     text.line("}");
-}
-
-/// A call, its arguments below each other if they are long.
-pub fn call(function: &str, arguments: &[&str]) -> String {
-    let line = arguments.join(", ");
-    if line.chars().count() <= CALL_WIDTH {
-        return format!("{function}({line})");
-    }
-    let lines = arguments.join(",\n").replace('\n', "\n    ");
-    format!("{function}(\n    {lines},\n)")
 }
 
 fn test(test: &Test) -> String {

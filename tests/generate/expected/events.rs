@@ -151,57 +151,131 @@ pub struct Recorded<D, M> {
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = serde_json::Value::deserialize(deserializer)?;
-        let event_type = json["type"].as_str().unwrap_or_default().to_owned();
-        let version = json["schema_version"].as_i64().unwrap_or_default();
-        let has_data = !json["data"].is_null();
-        match (event_type.as_str(), version) {
-            ("Event", 1) if has_data => read(json, Self::Event2V1),
-            ("String", 1) if has_data => read(json, Self::String2V1),
-            ("a", 1) if has_data => read(json, Self::AV1),
-            (
-                "a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓",
-                12,
-            ) if has_data => read(
+        if is_of_with_data(&json, "Event", 1) {
+            return read(json, Self::Event2V1);
+        }
+        if is_of_with_data(&json, "String", 1) {
+            return read(json, Self::String2V1);
+        }
+        if is_of_with_data(&json, "a", 1) {
+            return read(json, Self::AV1);
+        }
+        if is_of_with_data(
+            &json,
+            "a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓",
+            12,
+        ) {
+            return read(
                 json,
                 Self::ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12,
-            ),
-            ("amounts", 1) if has_data => read(json, Self::AmountsV1),
-            ("based", 1) if has_data => read(json, Self::BasedV1),
-            ("blurred", 1) if has_data => read(json, Self::BlurredV1),
-            ("conditional", 1) if has_data => read(json, Self::ConditionalV1),
-            ("empty", 1) if has_data => read(json, Self::EmptyV1),
-            ("extract", 1) if has_data => read(json, Self::Extract2V1),
-            ("folder moved", 1) if has_data => read(json, Self::FolderMovedV1),
-            ("formula", 3) if has_data => read(json, Self::FormulaV3),
-            ("hostile\u{feff}\u{2028}", 1) if has_data => read(json, Self::HostileV1),
-            ("k", 1) if has_data => read(json, Self::KV1),
-            ("maybe", 1) => read(json, Self::MaybeV1),
-            ("nested", 1) if has_data => read(json, Self::NestedV1),
-            ("note", 1) => read(json, Self::NoteV1),
-            ("null", 1) => read(json, Self::Null2V1),
-            ("numeric", 1) if has_data => read(json, Self::Numeric2V1),
-            ("odd names", 1) if has_data => read(json, Self::OddNamesV1),
-            ("order placed", 1) if has_data => read(json, Self::OrderPlacedV1),
-            ("order placed", 2) if has_data => read(json, Self::OrderPlacedV2),
-            ("parse event", 1) if has_data => read(json, Self::ParseEvent2V1),
-            ("ping", 1) if has_data => read(json, Self::PingV1),
-            ("quote", 1) if has_data => read(json, Self::QuoteV1),
-            ("required", 1) if has_data => read(json, Self::RequiredV1),
-            ("rows", 1) => read(json, Self::RowsV1),
-            ("sequence", 1) if has_data => read(json, Self::Sequence2V1),
-            ("serialize", 1) if has_data => read(json, Self::Serialize2V1),
-            ("settings-changed", 1) if has_data => read(json, Self::SettingsChangedV1),
-            ("settings.changed", 1) if has_data => read(json, Self::SettingsChanged2V1),
-            ("shipped", 1) if has_data => read(json, Self::ShippedV1),
-            ("t", 1) if has_data => read(json, Self::TV1),
-            ("times", 1) if has_data => read(json, Self::TimesV1),
-            ("to append a v1", 1) if has_data => read(json, Self::ToAppendAV12V1),
-            ("tree", 1) => read(json, Self::TreeV1),
-            ("unknown event", 1) if has_data => read(json, Self::UnknownEvent2V1),
-            ("заказ", 1) if has_data => read(json, Self::ЗаказV1),
-            ("注文", 1) if has_data => read(json, Self::X注文V1),
-            _ => read(json, Self::Unknown),
+            );
         }
+        if is_of_with_data(&json, "amounts", 1) {
+            return read(json, Self::AmountsV1);
+        }
+        if is_of_with_data(&json, "based", 1) {
+            return read(json, Self::BasedV1);
+        }
+        if is_of_with_data(&json, "blurred", 1) {
+            return read(json, Self::BlurredV1);
+        }
+        if is_of_with_data(&json, "conditional", 1) {
+            return read(json, Self::ConditionalV1);
+        }
+        if is_of_with_data(&json, "empty", 1) {
+            return read(json, Self::EmptyV1);
+        }
+        if is_of_with_data(&json, "extract", 1) {
+            return read(json, Self::Extract2V1);
+        }
+        if is_of_with_data(&json, "folder moved", 1) {
+            return read(json, Self::FolderMovedV1);
+        }
+        if is_of_with_data(&json, "formula", 3) {
+            return read(json, Self::FormulaV3);
+        }
+        if is_of_with_data(&json, "hostile\u{feff}\u{2028}", 1) {
+            return read(json, Self::HostileV1);
+        }
+        if is_of_with_data(&json, "k", 1) {
+            return read(json, Self::KV1);
+        }
+        if is_of(&json, "maybe", 1) {
+            return read(json, Self::MaybeV1);
+        }
+        if is_of_with_data(&json, "nested", 1) {
+            return read(json, Self::NestedV1);
+        }
+        if is_of(&json, "note", 1) {
+            return read(json, Self::NoteV1);
+        }
+        if is_of(&json, "null", 1) {
+            return read(json, Self::Null2V1);
+        }
+        if is_of_with_data(&json, "numeric", 1) {
+            return read(json, Self::Numeric2V1);
+        }
+        if is_of_with_data(&json, "odd names", 1) {
+            return read(json, Self::OddNamesV1);
+        }
+        if is_of_with_data(&json, "order placed", 1) {
+            return read(json, Self::OrderPlacedV1);
+        }
+        if is_of_with_data(&json, "order placed", 2) {
+            return read(json, Self::OrderPlacedV2);
+        }
+        if is_of_with_data(&json, "parse event", 1) {
+            return read(json, Self::ParseEvent2V1);
+        }
+        if is_of_with_data(&json, "ping", 1) {
+            return read(json, Self::PingV1);
+        }
+        if is_of_with_data(&json, "quote", 1) {
+            return read(json, Self::QuoteV1);
+        }
+        if is_of_with_data(&json, "required", 1) {
+            return read(json, Self::RequiredV1);
+        }
+        if is_of(&json, "rows", 1) {
+            return read(json, Self::RowsV1);
+        }
+        if is_of_with_data(&json, "sequence", 1) {
+            return read(json, Self::Sequence2V1);
+        }
+        if is_of_with_data(&json, "serialize", 1) {
+            return read(json, Self::Serialize2V1);
+        }
+        if is_of_with_data(&json, "settings-changed", 1) {
+            return read(json, Self::SettingsChangedV1);
+        }
+        if is_of_with_data(&json, "settings.changed", 1) {
+            return read(json, Self::SettingsChanged2V1);
+        }
+        if is_of_with_data(&json, "shipped", 1) {
+            return read(json, Self::ShippedV1);
+        }
+        if is_of_with_data(&json, "t", 1) {
+            return read(json, Self::TV1);
+        }
+        if is_of_with_data(&json, "times", 1) {
+            return read(json, Self::TimesV1);
+        }
+        if is_of_with_data(&json, "to append a v1", 1) {
+            return read(json, Self::ToAppendAV12V1);
+        }
+        if is_of(&json, "tree", 1) {
+            return read(json, Self::TreeV1);
+        }
+        if is_of_with_data(&json, "unknown event", 1) {
+            return read(json, Self::UnknownEvent2V1);
+        }
+        if is_of_with_data(&json, "заказ", 1) {
+            return read(json, Self::ЗаказV1);
+        }
+        if is_of_with_data(&json, "注文", 1) {
+            return read(json, Self::X注文V1);
+        }
+        read(json, Self::Unknown)
     }
 }
 
@@ -1498,6 +1572,16 @@ pub enum X注文V1X種 {
     X一,
     #[serde(rename = "二")]
     X二,
+}
+
+/// Whether a row is of a type and a version.
+fn is_of(row: &serde_json::Value, event_type: &str, version: i64) -> bool {
+    row["type"] == event_type && row["schema_version"] == version
+}
+
+/// Whether it has data, too.
+fn is_of_with_data(row: &serde_json::Value, event_type: &str, version: i64) -> bool {
+    is_of(row, event_type, version) && !row["data"].is_null()
 }
 
 /// What is there is not left out, even if it is null.
