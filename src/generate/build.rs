@@ -75,15 +75,37 @@ pub fn model(mut registered: Vec<Registered>) -> Result<Model> {
         }
     }
     draft.settle()?;
-    let (declarations, places) = finish(draft.declarations, &roots, &mut names);
+    let (mut declarations, places) = finish(draft.declarations, &roots, &mut names);
+    keep_all(places[0], &mut declarations);
     for event in &mut events {
         event.data = places[event.data];
         event.meta = places[event.meta];
+        keep_all(event.meta, &mut declarations);
     }
     Ok(Model {
         events,
         declarations,
     })
+}
+
+/// Metadata keeps all its properties: en57 itself adds some that no schema speaks of, like `correlation_id`.
+fn keep_all(meta: usize, declarations: &mut [Declaration]) {
+    let inner = match &mut declarations[meta].kind {
+        Kind::Record { rest, .. } => {
+            rest.get_or_insert(Shape::Any);
+            return;
+        }
+        Kind::Union(variants) => variants.iter().map(|v| v.shape.clone()).collect(),
+        Kind::Alias(shape) => vec![shape.not_null().clone()],
+        _ => return,
+    };
+    for shape in inner {
+        if let Shape::Named(n) = shape
+            && n != meta
+        {
+            keep_all(n, declarations);
+        }
+    }
 }
 
 /// A name that is free with all that is made of it. Types that come to the same name are numbered in their order.

@@ -63,7 +63,7 @@ pub fn typed(text: &mut Text, name: &str, of: &str) {
     } else {
         text.line(format!(
             "{name} {},",
-            vertical(of, WIDTH - text.width(&format!(",")))
+            vertical(of, WIDTH - text.width(","))
         ));
     }
 }

@@ -58,6 +58,7 @@ def problems(got, unknown, row):
         yield f"read as {json.dumps(got['event'], ensure_ascii=False)}"
     if got["append"] is not None:
         wanted = {key: row[key] for key in ("type", "schema_version", "data", "tags", "meta")}
+        wanted |= {"correlation_id": "c", "causation_id": "d", "trace_id": "e"}
         found = {"tags": [], "meta": None} | got["append"]
         if meant(found) != meant(wanted):
             yield f"appended as {json.dumps(found, ensure_ascii=False)}"

@@ -14,10 +14,13 @@ type result struct {
 	Append any   `json:"append"`
 }
 
+func options(tags []string, meta *Meta) AppendOptions[Meta] {
+	return AppendOptions[Meta]{Tags: tags, Meta: meta, CorrelationID: "c", CausationID: "d", TraceID: "e"}
+}
+
 func toAppend(event Event) any {
 	if event, ok := event.(*OrderPlacedV2Event); ok {
-		options := AppendOptions[Meta]{Tags: event.Tags, Meta: event.Meta}
-		return ToAppendOrderPlacedV2(event.Data, options)
+		return ToAppendOrderPlacedV2(event.Data, options(event.Tags, event.Meta))
 	}
 	if event, ok := event.(*RequiredV1Event); ok {
 		data := event.Data
@@ -29,7 +32,7 @@ func toAppend(event Event) any {
 				data.Map[key] = nil
 			}
 		}
-		return ToAppendRequiredV1(data, AppendOptions[Meta]{Tags: event.Tags, Meta: event.Meta})
+		return ToAppendRequiredV1(data, options(event.Tags, event.Meta))
 	}
 	return nil
 }

@@ -12,9 +12,12 @@ def to_append(event: events.Event) -> dict[str, object] | None:
         case events.UnknownEvent():
             return None
         case events.OrderPlacedV2Event(data=data, meta=meta, tags=tags):
-            return events.OrderPlacedV2Event.to_append(data, tags=tags, meta=meta)
+            return events.OrderPlacedV2Event.to_append(
+                data, tags=tags, meta=meta, correlation_id="c", causation_id="d", trace_id="e"
+            )
     kind: Any = type(event)
-    appended: dict[str, object] = kind.to_append(event.data, tags=event.tags, meta=event.meta)
+    ids = {"correlation_id": "c", "causation_id": "d", "trace_id": "e"}
+    appended: dict[str, object] = kind.to_append(event.data, tags=event.tags, meta=event.meta, **ids)
     return appended
 
 
