@@ -3,7 +3,7 @@
 use crate::dcb::error::Result;
 
 use super::go_read::{helpers, is_defined, reader};
-use super::go_record::{self, NULLABLE};
+use super::go_record;
 use super::model::{Declaration, EventType, Format, Kind, Model, Shape};
 use super::names::{Names, pascal, words};
 use super::text::{Text, comment, header, quoted};
@@ -77,13 +77,8 @@ pub fn write(model: &Model, module: Option<&str>) -> Result<String> {
     let is_union = |d: &Declaration| matches!(d.kind, Kind::Union(_));
     let has_unions = model.declarations.iter().any(is_union);
     let mut helpers = helpers(&body);
-    for (is_needed, helper) in [
-        (body.contains("Nullable["), NULLABLE),
-        (has_unions, go_record::UNION),
-    ] {
-        if is_needed {
-            helpers.insert_str(0, &format!("\n{helper}"));
-        }
+    if has_unions {
+        helpers.insert_str(0, &format!("\n{}", go_record::UNION));
     }
 
     let mut text = Text::new("\t");

@@ -6,7 +6,7 @@ use super::model::{Format, Kind, Model, Shape};
 use super::text::named_in;
 
 /// By their names, in an order in which each stands before what it calls.
-const HELPERS: [(&str, &str); 16] = [
+const HELPERS: [(&str, &str); 17] = [
     (
         "readEvent",
         r#"// readEvent reads the data and the metadata of an event.
@@ -210,6 +210,36 @@ func readAny[T any](data []byte, to *T) error {
         r#"// isNull tells whether a JSON value is null.
 func isNull(data []byte) bool {
 	return string(bytes.TrimSpace(data)) == "null"
+}
+"#,
+    ),
+    // What is left out, or null, or a value: there is no pointer for all three.
+    (
+        "Nullable NullableOf",
+        r#"// Nullable is a value that may be left out, or null: empty, or one pointer, which is nil for null.
+type Nullable[T any] []*T
+
+// NullableOf is a value that is there; null for nil.
+func NullableOf[T any](value *T) Nullable[T] {
+	return Nullable[T]{value}
+}
+
+// MarshalJSON writes the value, or null.
+func (n Nullable[T]) MarshalJSON() ([]byte, error) {
+	if len(n) == 0 {
+		return []byte("null"), nil
+	}
+	return json.Marshal(n[0])
+}
+
+// UnmarshalJSON reads a value, or null.
+func (n *Nullable[T]) UnmarshalJSON(data []byte) error {
+	var value *T
+	if err := json.Unmarshal(data, &value); err != nil {
+		return err
+	}
+	*n = Nullable[T]{value}
+	return nil
 }
 "#,
     ),

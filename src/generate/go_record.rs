@@ -6,34 +6,6 @@ use super::model::{Field, JsonKind, Model, Shape, Test, Variant};
 use super::names::Names;
 use super::text::{Text, comment, quoted};
 
-/// What is left out, or null, or a value: there is no pointer for all three.
-pub const NULLABLE: &str = r#"// Nullable is a value that may be left out, or null: empty, or one pointer, which is nil for null.
-type Nullable[T any] []*T
-
-// NullableOf is a value that is there; null for nil.
-func NullableOf[T any](value *T) Nullable[T] {
-	return Nullable[T]{value}
-}
-
-// MarshalJSON writes the value, or null.
-func (n Nullable[T]) MarshalJSON() ([]byte, error) {
-	if len(n) == 0 {
-		return []byte("null"), nil
-	}
-	return json.Marshal(n[0])
-}
-
-// UnmarshalJSON reads a value, or null.
-func (n *Nullable[T]) UnmarshalJSON(data []byte) error {
-	var value *T
-	if err := json.Unmarshal(data, &value); err != nil {
-		return err
-	}
-	*n = Nullable[T]{value}
-	return nil
-}
-"#;
-
 /// How unions look at values.
 pub const UNION: &str = r#"// jsonKind is the kind of a JSON value, and the properties of an object.
 func jsonKind(data []byte) (string, map[string]json.RawMessage) {

@@ -4,7 +4,7 @@ use crate::dcb::error::Result;
 
 use super::model::{Declaration, Field, Format, Kind, Model, Shape, Variant};
 use super::names::{Names, pascal, snake};
-use super::rust_layout::{self, WIDTH, arm, begin, broken, call, implement, typed, variant};
+use super::rust_layout::{self, arm, begin, broken, call, implement, serde, typed, variant};
 use super::rust_read::{helpers, is_nullable, is_present, takes_null};
 use super::rust_union;
 use super::text::{Text, comment, header};
@@ -335,15 +335,7 @@ impl Writer<'_> {
             attributes.push("skip_serializing_if = \"Option::is_none\"".to_owned());
             shape = format!("Option<{shape}>");
         }
-        if !attributes.is_empty() {
-            let list = attributes.join(", ");
-            let is_long = attributes.len() > 1 && list.chars().count() > 70;
-            if is_long || text.width(&list) + 10 > WIDTH {
-                text.line(format!("#[serde(\n    {}\n)]", attributes.join(",\n    ")));
-            } else {
-                text.line(format!("#[serde({list})]"));
-            }
-        }
+        serde(text, &attributes);
         let name = if KEYWORDS.contains(&name) {
             format!("r#{name}")
         } else {
@@ -419,7 +411,7 @@ fn strings(name: &str, values: &[String], text: &mut Text) {
         for value in values {
             let name = names.take(&pascal(value), "");
             if name != *value {
-                t.line(format!("#[serde(rename = {value:?})]"));
+                serde(t, &[format!("rename = {value:?}")]);
             }
             t.line(format!("{name},"));
         }

@@ -61,10 +61,18 @@ pub fn typed(text: &mut Text, name: &str, of: &str) {
     } else if text.width(&format!("    {of},")) <= WIDTH {
         text.line(format!("{name}\n    {of},"));
     } else {
-        text.line(format!(
-            "{name} {},",
-            vertical(of, WIDTH - text.width(","))
-        ));
+        text.line(format!("{name} {},", vertical(of, WIDTH - text.width(","))));
+    }
+}
+
+/// What serde is told about a field or a variant.
+pub fn serde(text: &mut Text, attributes: &[String]) {
+    let list = attributes.join(", ");
+    let is_long = attributes.len() > 1 && list.chars().count() > 70;
+    if is_long || text.width(&list) + 10 > WIDTH {
+        text.line(format!("#[serde(\n    {}\n)]", attributes.join(",\n    ")));
+    } else if !attributes.is_empty() {
+        text.line(format!("#[serde({list})]"));
     }
 }
 

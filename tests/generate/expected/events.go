@@ -2710,32 +2710,6 @@ func hasAll(properties map[string]json.RawMessage, names ...string) bool {
 	return true
 }
 
-// Nullable is a value that may be left out, or null: empty, or one pointer, which is nil for null.
-type Nullable[T any] []*T
-
-// NullableOf is a value that is there; null for nil.
-func NullableOf[T any](value *T) Nullable[T] {
-	return Nullable[T]{value}
-}
-
-// MarshalJSON writes the value, or null.
-func (n Nullable[T]) MarshalJSON() ([]byte, error) {
-	if len(n) == 0 {
-		return []byte("null"), nil
-	}
-	return json.Marshal(n[0])
-}
-
-// UnmarshalJSON reads a value, or null.
-func (n *Nullable[T]) UnmarshalJSON(data []byte) error {
-	var value *T
-	if err := json.Unmarshal(data, &value); err != nil {
-		return err
-	}
-	*n = Nullable[T]{value}
-	return nil
-}
-
 // readEvent reads the data and the metadata of an event.
 func readEvent[D, M any](row *UnknownEvent, data *D, readData func([]byte, *D) error, meta **M, readMeta func([]byte, *M) error) error {
 	err := readData(row.Data, data)
@@ -2895,6 +2869,32 @@ func readAny[T any](data []byte, to *T) error {
 // isNull tells whether a JSON value is null.
 func isNull(data []byte) bool {
 	return string(bytes.TrimSpace(data)) == "null"
+}
+
+// Nullable is a value that may be left out, or null: empty, or one pointer, which is nil for null.
+type Nullable[T any] []*T
+
+// NullableOf is a value that is there; null for nil.
+func NullableOf[T any](value *T) Nullable[T] {
+	return Nullable[T]{value}
+}
+
+// MarshalJSON writes the value, or null.
+func (n Nullable[T]) MarshalJSON() ([]byte, error) {
+	if len(n) == 0 {
+		return []byte("null"), nil
+	}
+	return json.Marshal(n[0])
+}
+
+// UnmarshalJSON reads a value, or null.
+func (n *Nullable[T]) UnmarshalJSON(data []byte) error {
+	var value *T
+	if err := json.Unmarshal(data, &value); err != nil {
+		return err
+	}
+	*n = Nullable[T]{value}
+	return nil
 }
 
 // orEmptyList is a list that is written as [] where it is nil.
