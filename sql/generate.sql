@@ -18,7 +18,11 @@ BEGIN
       FROM unnest(types) AS t
      WHERE t IS NULL OR t = '*' OR NOT EXISTS (SELECT FROM @extschema@.en57_event_types AS e WHERE e.type = t)
      ORDER BY t COLLATE "C" LIMIT 1;
-    IF FOUND THEN
+    IF unknown = '*' THEN
+        RAISE EXCEPTION '"*" is not an event type'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'What is registered for all types is part of the code for each of them.';
+    ELSIF FOUND THEN
         RAISE EXCEPTION 'event type % is not registered', coalesce('"' || left(unknown, 64) || '"', 'NULL')
             USING ERRCODE = CASE WHEN unknown IS NULL THEN 'null_value_not_allowed' ELSE 'undefined_object' END,
                   HINT = 'Register it with en57_register_type, or leave types out for all.';

@@ -11,6 +11,7 @@ mod dcb;
 #[path = "../src/generate/mod.rs"]
 mod generate;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use dcb::error::SqlState;
@@ -67,6 +68,7 @@ fn rows() -> Vec<(bool, Value)> {
     let row = |(n, mut event): (usize, Value)| {
         let object = event.as_object_mut().expect("an object");
         let is_unknown = object.remove("unknown").is_some();
+        object.remove("except"); // a language
         object.extend(
             json!({
                 "position": n,
@@ -118,17 +120,71 @@ fn rust_makes_what_en57_append_takes() {
         order_id: 7,
         total: 1.5,
     };
-    let meta: events::Meta = serde_json::from_value(json!({"user": null})).expect("meta");
+    let plain = order.to_append(&events::AppendOptions::default());
+    let wanted = json!({
+        "type": "order placed",
+        "schema_version": 1,
+        "data": {"orderId": 7, "total": 1.5},
+        "tags": [],
+    });
+    assert_eq!(plain.expect("JSON"), wanted);
+
+    let options = events::AppendOptions {
+        tags: vec!["a:1".into()],
+        meta: Some(serde_json::from_value(json!({"user": null})).expect("meta")),
+        id: Some("00000000-0000-4000-8000-000000000001".into()),
+        occurred_at: Some("2026-01-02T03:04:05Z".into()),
+        correlation_id: Some("c".into()),
+        causation_id: Some("d".into()),
+        trace_id: Some("e".into()),
+    };
     assert_eq!(
-        order.to_append(&["a:1"], Some(&meta)).expect("JSON"),
+        order.to_append(&options).expect("JSON"),
         json!({
             "type": "order placed",
             "schema_version": 1,
             "data": {"orderId": 7, "total": 1.5},
             "tags": ["a:1"],
             "meta": {"user": null},
+            "id": "00000000-0000-4000-8000-000000000001",
+            "occurred_at": "2026-01-02T03:04:05Z",
+            "correlation_id": "c",
+            "causation_id": "d",
+            "trace_id": "e",
         })
     );
+}
+
+#[test]
+fn rust_refuses_what_does_not_fit() {
+    let mut row = rows().remove(0).1;
+    for (event_type, data, wanted) in [
+        (
+            "shipped",
+            json!({"id": "a", "cancelled_by": "b"}),
+            "Option2",
+        ),
+        ("shipped", json!({"id": "a", "shipped_at": null}), "Option1"),
+        ("shipped", json!({"id": "a"}), "not a value of ShippedV1"),
+        ("amounts", json!({"amount": 1, "id": "a"}), "Option1"),
+        (
+            "amounts",
+            json!({"amount": "x", "id": "a"}),
+            "invalid type: string",
+        ),
+        ("required", json!({}), "missing field `flag`"),
+        (
+            "required",
+            json!({"flag": true, "list": [], "map": {}, "name": "a"}),
+            "missing field `nothing`",
+        ),
+    ] {
+        row["type"] = json!(event_type);
+        row["data"] = data;
+        let read = serde_json::from_value::<Event>(row.clone());
+        let read = read.map_or_else(|e| e.to_string(), |event| format!("{event:?}"));
+        assert!(read.contains(wanted), "{row}: {read}");
+    }
 }
 
 fn one(schema: Value) -> Vec<Registered> {
@@ -304,6 +360,105 @@ fn languages_and_modules_are_checked() {
     assert!(text.contains("module Shop; end\nmodule Shop::Events\n"));
     let text = generate("go", vec![], Some("shop")).expect("go");
     assert!(text.contains("\npackage shop\n"));
+}
+
+/// A text without its comments and strings.
+fn code(text: &str) -> String {
+    let pairs = [
+        ("'\"'", ""),
+        ("\"\"\"", "\"\"\""),
+        ("/**", "*/"),
+        ("//", "\n"),
+        ("# ", "\n"),
+        ("#:", "\n"),
+        ("`", "`"),
+    ];
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if let Some((start, end)) = pairs.iter().find(|(start, _)| rest.starts_with(start)) {
+            rest = &rest[start.len()..];
+            rest = &rest[rest
+                .find(end)
+                .map_or(rest.len(), |at| at + end.trim().len())..];
+        } else if c == '"' {
+            let mut escaped = false;
+            let ends = |c: char| {
+                let is_end = c == '"' && !escaped;
+                escaped = c == '\\' && !escaped;
+                is_end
+            };
+            rest = &rest[1..];
+            rest = &rest[rest.find(ends).map_or(rest.len(), |at| at + 1)..];
+        } else {
+            out.push(c);
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    out
+}
+
+/// The names in a text that could be those of types: no members, which stand after a dot or begin an indented line.
+fn names(text: &str) -> BTreeSet<String> {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let mut names = BTreeSet::new();
+    for line in code(text).lines() {
+        let mut before = "";
+        for word in line.split_inclusive(|c| !is_part(c)) {
+            let name = word.trim_end_matches(|c| !is_part(c));
+            let is_member = before.ends_with(['.', ':', '@', '_', '\'', ')'])
+                || before.ends_with(") ")
+                || before.trim().is_empty() && line.starts_with([' ', '\t']);
+            if name.starts_with(char::is_uppercase) && !is_member {
+                names.insert(name.to_owned());
+            }
+            before = &line[..before.len() + word.len()];
+        }
+    }
+    names
+}
+
+#[test]
+fn no_type_takes_a_name_that_a_file_needs() {
+    let text = generate("typescript", types(), None).expect("typescript");
+    let newest = |line: &str| {
+        line.strip_prefix("export type ")?
+            .split_once(" = ")?
+            .0
+            .to_owned()
+            .into()
+    };
+    let own: Vec<String> = text.lines().filter_map(newest).collect();
+    // Itself, or what belongs to one of its versions.
+    let is_own = |name: &str| {
+        let name = name.trim_start_matches("ToAppend");
+        own.iter().any(|own| match name.strip_prefix(own) {
+            Some("") => true,
+            rest => rest
+                .and_then(|r| r.strip_prefix('V'))
+                .is_some_and(|r| r.starts_with(char::is_numeric)),
+        })
+    };
+    for (language, _) in FILES {
+        let text = generate(language, types(), None).expect(language);
+        let names: Vec<String> = names(&text)
+            .into_iter()
+            .filter(|n| n.len() > 1 && n.is_ascii() && !is_own(n))
+            .collect();
+        assert!(
+            names.iter().any(|n| n == "Event") && names.len() > 6,
+            "{language}: {names:?}"
+        );
+        for name in names {
+            let mut types = one(json!({"type": "string"}));
+            types[0].event_type.clone_from(&name);
+            let text = generate("typescript", types, None).expect("typescript");
+            assert!(
+                !text.contains(&format!("export type {name} = {name}V1;")),
+                "{language}: {name}"
+            );
+        }
+    }
 }
 
 #[test]

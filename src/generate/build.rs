@@ -6,60 +6,31 @@ use serde_json::{Map, Value, json};
 
 use crate::dcb::error::Result;
 
-use super::Registered;
 use super::model::{Declaration, EventType, Kind, Model, Shape, mentioned};
 use super::names::{Names, pascal};
 use super::schema;
 use super::unite::Draft;
+use super::{Registered, go, python, ruby, rust, typescript};
 
-/// Names that mean something in a generated file, in one of the languages; types get others.
-const RESERVED: [&str; 45] = [
-    "Absent",
-    "Any",
-    "AppendEvent",
-    "AppendOptions",
-    "Array",
-    "BigInt",
-    "Boolean",
-    "Box",
-    "Class",
-    "Date",
-    "Envelope",
-    "Err",
-    "Error",
-    "Event",
-    "EventData",
-    "EventKind",
-    "Events",
-    "False",
-    "Float",
-    "Hash",
-    "Integer",
-    "JSON",
-    "Json",
-    "Map",
-    "Module",
-    "NilClass",
-    "None",
-    "Null",
-    "Nullable",
-    "Number",
-    "Object",
-    "Ok",
-    "Option",
-    "Record",
-    "Recorded",
-    "Result",
-    "Self",
-    "Some",
-    "String",
-    "Struct",
-    "Symbol",
-    "Time",
-    "True",
-    "Unknown",
-    "Vec",
+/// Names that mean something to who reads a language, beside those that its generated files have; types get others.
+const RESERVED: &[&str] = &[
+    "Array", "BigInt", "Boolean", "Box", "Class", "Error", "Events", "Float", "Hash", "Integer",
+    "Json", "Map", "Module", "NilClass", "Null", "Number", "Object", "Record", "String", "Struct",
+    "Symbol", "Unknown",
 ];
+
+/// All names that no type gets. They are the same in all languages, so that a type has one name.
+fn reserved() -> Vec<&'static str> {
+    let of_languages = [
+        RESERVED,
+        go::NAMES,
+        python::NAMES,
+        ruby::NAMES,
+        rust::NAMES,
+        typescript::NAMES,
+    ];
+    of_languages.concat()
+}
 
 /// The model of some types.
 ///
@@ -67,7 +38,7 @@ const RESERVED: [&str; 45] = [
 /// 54000 for a schema that becomes too large.
 pub fn model(mut registered: Vec<Registered>) -> Result<Model> {
     registered.sort_by(|a, b| (&a.event_type, a.version).cmp(&(&b.event_type, b.version)));
-    let mut names = Names::reserving(&RESERVED);
+    let mut names = Names::reserving(&reserved());
     names.take("Meta", "");
     let for_all = registered.iter().find(|r| r.event_type == "*");
     let for_all = for_all.and_then(|r| r.meta.clone());
@@ -104,15 +75,37 @@ pub fn model(mut registered: Vec<Registered>) -> Result<Model> {
         }
     }
     draft.settle()?;
-    let (declarations, places) = finish(draft.declarations, &roots, &mut names);
+    let (mut declarations, places) = finish(draft.declarations, &roots, &mut names);
+    keep_all(places[0], &mut declarations);
     for event in &mut events {
         event.data = places[event.data];
         event.meta = places[event.meta];
+        keep_all(event.meta, &mut declarations);
     }
     Ok(Model {
         events,
         declarations,
     })
+}
+
+/// Metadata keeps all its properties: en57 itself adds some that no schema speaks of, like `correlation_id`.
+fn keep_all(meta: usize, declarations: &mut [Declaration]) {
+    let inner = match &mut declarations[meta].kind {
+        Kind::Record { rest, .. } => {
+            rest.get_or_insert(Shape::Any);
+            return;
+        }
+        Kind::Union(variants) => variants.iter().map(|v| v.shape.clone()).collect(),
+        Kind::Alias(shape) => vec![shape.not_null().clone()],
+        _ => return,
+    };
+    for shape in inner {
+        if let Shape::Named(n) = shape
+            && n != meta
+        {
+            keep_all(n, declarations);
+        }
+    }
 }
 
 /// A name that is free with all that is made of it. Types that come to the same name are numbered in their order.
@@ -123,6 +116,8 @@ fn base_name(versions: &[Registered], names: &mut Names) -> String {
         let mut family: Vec<String> = ends.map(|end| format!("{base}{end}")).to_vec();
         for one in versions {
             family.extend(ends.map(|end| format!("{base}V{}{end}", one.version)));
+            // Go's function, in the same scope.
+            family.push(format!("ToAppend{base}V{}", one.version));
         }
         family
     };

@@ -2,7 +2,8 @@
 
 use crate::dcb::error::Result;
 
-use super::go_record::{self, NULLABLE, UNION};
+use super::go_read::{helpers, is_defined, reader};
+use super::go_record;
 use super::model::{Declaration, EventType, Format, Kind, Model, Shape};
 use super::names::{Names, pascal, words};
 use super::text::{Text, comment, header, quoted};
@@ -72,12 +73,12 @@ pub fn write(model: &Model, module: Option<&str>) -> Result<String> {
             body.line(format!("type {plain} = {}", event.name));
         }
     }
-    let mut body = body.finish();
-    for (needed, helpers) in [("Nullable[", NULLABLE), ("jsonKind(", UNION)] {
-        if body.contains(needed) {
-            body.push('\n');
-            body.push_str(helpers);
-        }
+    let body = body.finish();
+    let is_union = |d: &Declaration| matches!(d.kind, Kind::Union(_));
+    let has_unions = model.declarations.iter().any(is_union);
+    let mut helpers = helpers(&body);
+    if has_unions {
+        helpers.insert_str(0, &format!("\n{}", go_record::UNION));
     }
 
     let mut text = Text::new("\t");
@@ -88,28 +89,43 @@ pub fn write(model: &Model, module: Option<&str>) -> Result<String> {
     text.line(format!("package {package}"));
     text.gap();
     text.line("import (");
-    for import in ["bytes", "encoding/json", "fmt", "time"] {
-        let used = format!("{}.", import.rsplit('/').next().unwrap_or(import));
-        if body.contains(&used) {
+    // A package that is not used is an error. In the body, a name with a dot may be part of a comment.
+    let uses = |import: &str| {
+        let name = format!("{import}.");
+        let mut after = helpers.split(&name).skip(1);
+        after.any(|text| text.starts_with(|c: char| c.is_ascii_uppercase()))
+    };
+    for (import, is_used) in [
+        ("bytes", uses("bytes")),
+        ("encoding/json", true),
+        ("fmt", has_unions || uses("fmt")),
+        ("strings", uses("strings")),
+        ("time", true),
+    ] {
+        if is_used {
             text.line(format!("\t\"{import}\""));
         }
     }
     text.line(")");
     text.gap();
-    Ok(text.finish() + &body)
+    Ok(text.finish() + &body + &helpers)
 }
+
+/// The names that the file has at its top, beside those of types, or means by theirs. Types get others.
+pub const NAMES: &[&str] = &[
+    "AppendEvent",
+    "AppendOptions",
+    "Envelope",
+    "Event",
+    "Nullable",
+    "NullableOf",
+    "ParseEvent",
+    "UnknownEvent",
+];
 
 /// All names at the top of the file.
 fn taken(model: &Model) -> Names {
-    let mut names = Names::reserving(&[
-        "Event",
-        "Envelope",
-        "UnknownEvent",
-        "ParseEvent",
-        "AppendOptions",
-        "AppendEvent",
-        "Nullable",
-    ]);
+    let mut names = Names::reserving(NAMES);
     for event in &model.events {
         names.take(&event.name, "");
         names.take(&format!("{}Event", event.name), "");
@@ -225,13 +241,9 @@ type UnknownEvent struct {
 }
 
 // ParseEvent reads the event in the JSON of SELECT to_jsonb(e) FROM en57_read(..) AS e.
-func ParseEvent(row []byte) (Event, error) {
-	var head struct {
-		Type          string          `json:"type"`
-		SchemaVersion int             `json:"schema_version"`
-		Data          json.RawMessage `json:"data"`
-	}
-	if err := json.Unmarshal(row, &head); err != nil {
+func ParseEvent(data []byte) (Event, error) {
+	row := &UnknownEvent{}
+	if err := json.Unmarshal(data, row); err != nil {
 		return nil, err
 	}"#;
 
@@ -264,33 +276,48 @@ fn events(model: &Model, text: &mut Text) {
     text.gap();
     text.line(PARSE);
     text.block(|t| {
-        if model.events.iter().any(|e| !model.takes_null(&Shape::Named(e.data))) {
-            t.line("hasData := len(head.Data) > 0 && string(head.Data) != \"null\"");
+        let takes_null = |event: &EventType| model.takes_null(&Shape::Named(event.data));
+        if !model.events.iter().all(takes_null) {
+            t.line("hasData := len(row.Data) > 0 && string(row.Data) != \"null\"");
         }
-        t.line("var event Event = &UnknownEvent{}");
         if !model.events.is_empty() {
             t.line("switch {");
             for event in &model.events {
-                let guard = if model.takes_null(&Shape::Named(event.data)) { "" } else { " && hasData" };
-                let (name, version) = (quoted(&event.event_type), event.version);
-                t.line(format!("case head.Type == {name} && head.SchemaVersion == {version}{guard}:"));
-                t.line(format!("\tevent = &{}Event{{}}", event.name));
+                let guard = if takes_null(event) { "" } else { " && hasData" };
+                let (kind, version) = (quoted(&event.event_type), event.version);
+                t.line(format!(
+                    "case row.Type == {kind} && row.SchemaVersion == {version}{guard}:"
+                ));
+                t.block(|t| {
+                    let data = reader(model, &Shape::Named(event.data));
+                    let meta = reader(model, &Shape::Named(event.meta));
+                    t.line(format!(
+                        "event := &{}Event{{Envelope: row.Envelope}}",
+                        event.name
+                    ));
+                    let call = format!("readEvent(row, &event.Data, {data}, &event.Meta, {meta})");
+                    t.line(format!(
+                        "if err := {call}; err != nil {{\n\treturn nil, err\n}}"
+                    ));
+                    t.line("return event, nil");
+                });
             }
             t.line("}");
         }
-        t.line("if err := json.Unmarshal(row, event); err != nil {");
-        t.line("\treturn nil, fmt.Errorf(\"event %s, version %d: %w\", head.Type, head.SchemaVersion, err)");
-        t.line("}\nreturn event, nil");
+        t.line("return row, nil");
     });
     text.line("}");
 }
 
 const APPEND: &str = r#"// AppendOptions is what a new event can have beside its data.
 type AppendOptions[M any] struct {
-	Tags       []string   `json:"tags,omitempty"`
-	Meta       *M         `json:"meta,omitempty"`
-	ID         string     `json:"id,omitempty"`
-	OccurredAt *time.Time `json:"occurred_at,omitempty"`
+	Tags          []string   `json:"tags,omitempty"`
+	Meta          *M         `json:"meta,omitempty"`
+	ID            string     `json:"id,omitempty"`
+	OccurredAt    *time.Time `json:"occurred_at,omitempty"`
+	CorrelationID string     `json:"correlation_id,omitempty"`
+	CausationID   string     `json:"causation_id,omitempty"`
+	TraceID       string     `json:"trace_id,omitempty"`
 }
 
 // AppendEvent is a new event, whose JSON en57_append takes.
@@ -377,9 +404,7 @@ fn declare(
             text.line(")");
         }
         Kind::Union(variants) => go_record::union(model, name, variants, text),
-        Kind::Alias(shape @ (Shape::List(_) | Shape::Map(_))) => {
-            text.line(format!("type {name} {}", shape_of(model, shape)));
-        }
+        Kind::Alias(shape) if is_defined(shape) => go_record::container(model, name, shape, text),
         Kind::Alias(shape) => text.line(format!("type {name} = {}", shape_of(model, shape))),
         Kind::Open => {}
     }
@@ -404,6 +429,10 @@ pub fn shape_of(model: &Model, shape: &Shape) -> String {
             own if matches!(**inner, Shape::List(_) | Shape::Map(_)) => own,
             other => format!("*{other}"),
         },
-        Shape::Named(n) => model.declarations[*n].name.clone(),
+        Shape::Named(n) => match &model.declarations[*n].kind {
+            // Go has no other names for types that hold themselves.
+            Kind::Alias(inner) if !is_defined(inner) => shape_of(model, inner),
+            _ => model.declarations[*n].name.clone(),
+        },
     }
 }

@@ -1,37 +1,10 @@
 //! Go's structs for objects and unions, with the methods that some need.
 
 use super::go::{NATIVE, aligned, docs, exported, shape_of};
+use super::go_read::{reader, written};
 use super::model::{Field, JsonKind, Model, Shape, Test, Variant};
 use super::names::Names;
 use super::text::{Text, comment, quoted};
-
-/// What is left out, or null, or a value: there is no pointer for all three.
-pub const NULLABLE: &str = r#"// Nullable is a value that may be left out, or null: empty, or one pointer, which is nil for null.
-type Nullable[T any] []*T
-
-// NullableOf is a value that is there; null for nil.
-func NullableOf[T any](value *T) Nullable[T] {
-	return Nullable[T]{value}
-}
-
-// MarshalJSON writes the value, or null.
-func (n Nullable[T]) MarshalJSON() ([]byte, error) {
-	if len(n) == 0 {
-		return []byte("null"), nil
-	}
-	return json.Marshal(n[0])
-}
-
-// UnmarshalJSON reads a value, or null.
-func (n *Nullable[T]) UnmarshalJSON(data []byte) error {
-	var value *T
-	if err := json.Unmarshal(data, &value); err != nil {
-		return err
-	}
-	*n = Nullable[T]{value}
-	return nil
-}
-"#;
 
 /// How unions look at values.
 pub const UNION: &str = r#"// jsonKind is the kind of a JSON value, and the properties of an object.
@@ -88,7 +61,17 @@ func hasAll(properties map[string]json.RawMessage, names ...string) bool {
 struct Member<'a> {
     field: &'a Field,
     name: String,
-    go_type: String,
+    kept: Kept,
+}
+
+/// How a struct has the value of a field.
+#[derive(Clone, Copy)]
+enum Kept {
+    Value,
+    /// Nil where it is left out.
+    Pointer,
+    /// Left out, null or a value.
+    Nullable,
 }
 
 /// The struct of an object.
@@ -105,12 +88,17 @@ pub fn record(
     let member = |field| Member {
         field,
         name: names.take(&exported(&field.json), "_"),
-        go_type: member_type(model, number, field),
+        kept: kept(model, number, field),
     };
     let members: Vec<Member> = fields.iter().map(member).collect();
-    let is_plain = rest.is_none() && fields.iter().all(|f| fits_tag(&f.json));
+    // Then the tags do to write it.
+    let is_plain = rest.is_none()
+        && members
+            .iter()
+            .all(|m| fits_tag(&m.field.json) && m.written(model).is_none());
     if members.is_empty() && rest.is_none() {
         text.line(format!("type {name} struct{{}}"));
+        unmarshal(model, name, &members, None, text);
         return;
     }
     text.line(format!("type {name} struct {{"));
@@ -128,7 +116,7 @@ pub fn record(
             } else {
                 ",omitempty"
             };
-            let mut line = vec![member.name.clone(), member.go_type.clone()];
+            let mut line = vec![member.name.clone(), member.go_type(model)];
             if is_plain {
                 line.push(format!("`json:\"{}{omit}\"`", member.field.json));
             }
@@ -141,33 +129,55 @@ pub fn record(
         }
     });
     text.line("}");
+    let additional = additional.as_deref().zip(rest);
     if !is_plain {
-        marshal(name, &members, additional.as_deref(), text);
-        unmarshal(
-            name,
-            &members,
-            additional.as_deref(),
-            rest.map(|r| shape_of(model, r)),
-            text,
-        );
+        marshal(model, name, &members, additional, text);
+    }
+    unmarshal(model, name, &members, additional, text);
+}
+
+impl Member<'_> {
+    fn go_type(&self, model: &Model) -> String {
+        let shape = &self.field.shape;
+        match self.kept {
+            Kept::Value => shape_of(model, shape),
+            Kept::Pointer => format!("*{}", shape_of(model, shape)),
+            Kept::Nullable => format!("Nullable[{}]", shape_of(model, shape.not_null())),
+        }
+    }
+
+    /// The function that reads it.
+    fn reader(&self, model: &Model) -> String {
+        let shape = &self.field.shape;
+        match self.kept {
+            Kept::Value => reader(model, shape),
+            Kept::Pointer => format!("readPointer({})", reader(model, shape)),
+            Kept::Nullable => format!("readPresent({})", reader(model, shape.not_null())),
+        }
+    }
+
+    /// What is written for it, where that is not its value as it is.
+    fn written(&self, model: &Model) -> Option<String> {
+        match self.kept {
+            Kept::Value => written(model, &self.field.shape, &format!("r.{}", self.name)),
+            Kept::Pointer => written(model, &self.field.shape, &format!("*r.{}", self.name)),
+            Kept::Nullable => None,
+        }
     }
 }
 
-fn member_type(model: &Model, number: usize, field: &Field) -> String {
-    let inner = shape_of(model, &field.shape);
+fn kept(model: &Model, number: usize, field: &Field) -> Kept {
     match &field.shape {
         // Its null is a value of its own, and its absence is no value.
-        Shape::Any => inner,
-        shape if !field.required && model.takes_null(shape) => {
-            format!("Nullable[{}]", shape_of(model, shape.not_null()))
-        }
+        Shape::Any => Kept::Value,
+        shape if !field.required && model.takes_null(shape) => Kept::Nullable,
         shape
             if !field.required
                 || matches!(shape, Shape::Named(_)) && model.is_recursive(number, shape) =>
         {
-            format!("*{inner}")
+            Kept::Pointer
         }
-        _ => inner,
+        _ => Kept::Value,
     }
 }
 
@@ -181,31 +191,38 @@ fn fits_tag(name: &str) -> bool {
     !name.is_empty() && name != "-" && name.chars().all(fits)
 }
 
-fn marshal(name: &str, members: &[Member], additional: Option<&str>, text: &mut Text) {
+fn marshal(
+    model: &Model,
+    name: &str,
+    members: &[Member],
+    additional: Option<(&str, &Shape)>,
+    text: &mut Text,
+) {
     text.gap();
     text.line("// MarshalJSON writes all properties.");
     text.line(format!("func (r {name}) MarshalJSON() ([]byte, error) {{"));
     text.block(|t| {
         t.line("object := map[string]any{}");
-        if let Some(additional) = additional {
-            t.line(format!(
-                "for name, value := range r.{additional} {{\n\tobject[name] = value\n}}"
-            ));
+        if let Some((additional, rest)) = additional {
+            let value = written(model, rest, "value").unwrap_or_else(|| "value".to_owned());
+            t.line(format!("for name, value := range r.{additional} {{"));
+            t.block(|t| t.line(format!("object[name] = {value}")));
+            t.line("}");
         }
-        for Member {
-            field,
-            name,
-            go_type,
-        } in members
-        {
-            let put = format!("object[{}] = r.{name}", quoted(&field.json));
-            if field.required {
+        for member in members {
+            let name = &member.name;
+            let value = member.written(model).unwrap_or_else(|| format!("r.{name}"));
+            let put = format!("object[{}] = {value}", quoted(&member.field.json));
+            if member.field.required {
                 t.line(put);
-            } else if go_type.starts_with('*') {
-                t.line(format!("if r.{name} != nil {{\n\t{put}\n}}"));
-            } else {
-                t.line(format!("if len(r.{name}) > 0 {{\n\t{put}\n}}"));
+                continue;
             }
+            t.line(match member.kept {
+                Kept::Pointer => format!("if r.{name} != nil {{"),
+                _ => format!("if len(r.{name}) > 0 {{"),
+            });
+            t.block(|t| t.line(put));
+            t.line("}");
         }
         t.line("return json.Marshal(object)");
     });
@@ -213,10 +230,10 @@ fn marshal(name: &str, members: &[Member], additional: Option<&str>, text: &mut 
 }
 
 fn unmarshal(
+    model: &Model,
     name: &str,
     members: &[Member],
-    additional: Option<&str>,
-    rest: Option<String>,
+    additional: Option<(&str, &Shape)>,
     text: &mut Text,
 ) {
     text.gap();
@@ -225,35 +242,68 @@ fn unmarshal(
         "func (r *{name}) UnmarshalJSON(data []byte) error {{"
     ));
     text.block(|t| {
-        t.line("var object map[string]json.RawMessage");
-        t.line("if err := json.Unmarshal(data, &object); err != nil {\n\treturn err\n}");
+        if members.is_empty() && additional.is_none() {
+            t.line("_, err := readObject(data)\nreturn err");
+            return;
+        }
+        t.line("object, err := readObject(data)");
+        t.line("if err != nil {\n\treturn err\n}");
         t.line(format!("*r = {name}{{}}"));
-        for Member { field, name, .. } in members {
-            let key = quoted(&field.json);
-            t.line(format!("if value, ok := object[{key}]; ok {{"));
-            t.block(|t| {
-                t.line(format!(
-                    "if err := json.Unmarshal(value, &r.{name}); err != nil {{\n\treturn err\n}}"
-                ));
-                if additional.is_some() {
-                    t.line(format!("delete(object, {key})"));
-                }
-            });
-            t.line("}");
+        for member in members {
+            let read = if member.field.required {
+                "readRequired"
+            } else {
+                "readOptional"
+            };
+            let call = format!(
+                "{read}(object, {}, &r.{}, {})",
+                quoted(&member.field.json),
+                member.name,
+                member.reader(model)
+            );
+            t.line(format!("if err := {call}; err != nil {{\n\treturn err\n}}"));
         }
-        if let (Some(additional), Some(rest)) = (additional, rest) {
-            t.line(format!("r.{additional} = map[string]{rest}{{}}"));
-            t.line("for name, data := range object {");
-            t.block(|t| {
-                t.line(format!("var value {rest}"));
-                t.line("if err := json.Unmarshal(data, &value); err != nil {\n\treturn err\n}");
-                t.line(format!("r.{additional}[name] = value"));
-            });
-            t.line("}");
-        }
-        t.line("return nil");
+        let Some((additional, rest)) = additional else {
+            t.line("return nil");
+            return;
+        };
+        t.line(format!(
+            "r.{additional} = make(map[string]{}, len(object))",
+            shape_of(model, rest)
+        ));
+        t.line("for name := range object {");
+        t.block(|t| {
+            t.line(format!("var value {}", shape_of(model, rest)));
+            let call = format!(
+                "readOptional(object, name, &value, {})",
+                reader(model, rest)
+            );
+            t.line(format!("if err := {call}; err != nil {{\n\treturn err\n}}"));
+            t.line(format!("r.{additional}[name] = value"));
+        });
+        t.line("}\nreturn nil");
     });
     text.line("}");
+}
+
+/// The methods of a list or a map with a name.
+pub fn container(model: &Model, name: &str, shape: &Shape, text: &mut Text) {
+    let inner = shape_of(model, shape);
+    text.line(format!("type {name} {inner}"));
+    if let Some(value) = written(model, shape, &format!("{inner}(v)")) {
+        text.gap();
+        text.line("// MarshalJSON writes all items.");
+        text.line(format!("func (v {name}) MarshalJSON() ([]byte, error) {{"));
+        text.block(|t| t.line(format!("return json.Marshal({value})")));
+        text.line("}");
+    }
+    text.gap();
+    text.line("// UnmarshalJSON reads all items.");
+    text.line(format!(
+        "func (v *{name}) UnmarshalJSON(data []byte) error {{"
+    ));
+    let read = reader(model, shape);
+    text.line(format!("\treturn {read}(data, (*{inner})(v))\n}}"));
 }
 
 /// The struct of a union: a pointer for each variant.
@@ -280,10 +330,11 @@ pub fn union(model: &Model, name: &str, variants: &[Variant], text: &mut Text) {
     text.line(format!("func (u {name}) MarshalJSON() ([]byte, error) {{"));
     text.block(|t| {
         t.line("switch {");
-        for field in &fields {
-            t.line(format!(
-                "case u.{field} != nil:\n\treturn json.Marshal(u.{field})"
-            ));
+        for (field, variant) in fields.iter().zip(variants) {
+            let value = written(model, &variant.shape, &format!("*u.{field}"));
+            let value = value.unwrap_or_else(|| format!("u.{field}"));
+            t.line(format!("case u.{field} != nil:"));
+            t.block(|t| t.line(format!("return json.Marshal({value})")));
         }
         t.line("}");
         t.line(format!(
@@ -305,8 +356,9 @@ pub fn union(model: &Model, name: &str, variants: &[Variant], text: &mut Text) {
         t.line("switch {");
         for (field, variant) in fields.iter().zip(variants) {
             t.line(format!(
-                "case {}:\n\treturn json.Unmarshal(data, &u.{field})",
-                test(&variant.test)
+                "case {}:\n\treturn readPointer({})(data, &u.{field})",
+                test(&variant.test),
+                reader(model, &variant.shape)
             ));
         }
         t.line("}");

@@ -6,16 +6,21 @@
 
 mod build;
 mod go;
+mod go_read;
 mod go_record;
 mod merge;
 mod model;
 mod names;
 mod python;
 mod python_event;
+mod python_read;
 mod python_shape;
 mod ruby;
 mod ruby_record;
 mod rust;
+mod rust_layout;
+mod rust_read;
+mod rust_union;
 mod schema;
 mod text;
 mod typescript;

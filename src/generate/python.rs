@@ -6,11 +6,12 @@ use crate::dcb::error::Result;
 
 use super::model::{Declaration, Field, Format, Kind, Model, Shape, Variant};
 use super::names::{Names, snake};
+use super::python_read::helpers;
 use super::python_shape::test;
 use super::text::{Text, comment, header, quoted};
 
 /// Keywords, what the class body needs as it is, and the methods.
-const RESERVED: [&str; 46] = [
+const RESERVED: [&str; 47] = [
     "and",
     "as",
     "assert",
@@ -49,6 +50,7 @@ const RESERVED: [&str; 46] = [
     "raise",
     "return",
     "self",
+    "staticmethod",
     "str",
     "to_json",
     "try",
@@ -57,6 +59,26 @@ const RESERVED: [&str; 46] = [
     "yield",
     "json",
     "field",
+];
+/// The names that the file has, beside those of types, or means by theirs. Types get others.
+pub const NAMES: &[&str] = &[
+    "Absent",
+    "Any",
+    "Callable",
+    "Envelope",
+    "Event",
+    "False",
+    "Literal",
+    "Mapping",
+    "None",
+    "Sequence",
+    "SupportsIndex",
+    "True",
+    "TypeAlias",
+    "TypeVar",
+    "TypedDict",
+    "UnknownEvent",
+    "ValueError",
 ];
 /// The formats that have a type.
 const NATIVE: [Format; 4] = [Format::Plain, Format::DateTime, Format::Date, Format::Uuid];
@@ -113,24 +135,14 @@ pub fn write(model: &Model, module: Option<&str>) -> Result<String> {
         true => "from dataclasses import dataclass, field",
         false => "from dataclasses import dataclass",
     });
-    text.line("from typing import Literal, TypeAlias, TypedDict, TypeVar, cast\n");
+    text.line("from typing import (\n    Any,\n    Literal,\n    SupportsIndex,\n    TypeAlias,\n    TypedDict,\n    TypeVar,\n    cast,\n)\n");
     text.line("_T = TypeVar(\"_T\")");
     if body.contains("Absent") {
         two_gaps(&mut text);
         text.line(ABSENT);
     }
     let mut out = text.finish() + &body;
-    for helper in HELPERS {
-        let name = helper.split_once('(').map_or("", |(head, _)| head);
-        let called = name.trim_start_matches("def ");
-        let calls = out.matches(&format!("{called}(")).count()
-            + out.matches(&format!(", {called})")).count();
-        if calls > 0 {
-            out.push_str("\n\n");
-            out.push_str(helper);
-            out.push('\n');
-        }
-    }
+    out.push_str(&helpers(&out));
     Ok(out)
 }
 
@@ -139,54 +151,6 @@ const ABSENT: &str = r#"class Absent(_enum.Enum):
 
     ABSENT = "absent""#;
 
-/// In an order in which each stands before what it calls: those above are looked for first.
-const HELPERS: [&str; 13] = [
-    r#"def _optional(
-    json: dict[str, object], name: str, parse: Callable[[object], _T]
-) -> _T | None:
-    return parse(json[name]) if name in json else None"#,
-    r#"def _maybe(
-    json: dict[str, object], name: str, parse: Callable[[object], _T]
-) -> _T | Absent:
-    return parse(json[name]) if name in json else Absent.ABSENT"#,
-    r#"def _nullable(json: object, parse: Callable[[object], _T]) -> _T | None:
-    return None if json is None else parse(json)"#,
-    r#"def _time_json(value: _dt.datetime) -> str:
-    return value.isoformat().replace("+00:00", "Z")"#,
-    r#"def _time(json: object) -> _dt.datetime:
-    if isinstance(json, _dt.datetime):
-        return json
-    return _dt.datetime.fromisoformat(_text(json).upper())"#,
-    r#"def _date(json: object) -> _dt.date:
-    return _dt.date.fromisoformat(_text(json))"#,
-    r#"def _id(json: object) -> _uuid.UUID:
-    return json if isinstance(json, _uuid.UUID) else _uuid.UUID(_text(json))"#,
-    r#"def _object(json: object) -> dict[str, object]:
-    if not isinstance(json, dict):
-        raise ValueError(f"not an object: {json!r}")
-    return json"#,
-    r#"def _list(json: object) -> list[object]:
-    if not isinstance(json, list):
-        raise ValueError(f"not an array: {json!r}")
-    return json"#,
-    r#"def _text(json: object) -> str:
-    if not isinstance(json, str):
-        raise ValueError(f"not a string: {json!r}")
-    return json"#,
-    r#"def _integer(json: object) -> int:
-    if isinstance(json, bool) or not isinstance(json, (int, float)) or json % 1:
-        raise ValueError(f"not an integer: {json!r}")
-    return int(json)"#,
-    r#"def _number(json: object) -> float:
-    if isinstance(json, bool) or not isinstance(json, (int, float)):
-        raise ValueError(f"not a number: {json!r}")
-    return json"#,
-    r#"def _boolean(json: object) -> bool:
-    if not isinstance(json, bool):
-        raise ValueError(f"not a boolean: {json!r}")
-    return json"#,
-];
-
 /// Two empty lines, as between classes.
 pub fn two_gaps(text: &mut Text) {
     text.gap();
@@ -194,8 +158,9 @@ pub fn two_gaps(text: &mut Text) {
 }
 
 fn docs(text: &mut Text, lines: &[String]) {
+    // Not "# ", which begins a comment with a meaning for tools, such as "# type: ".
     for line in lines {
-        text.line(format!("# {line}").trim_end());
+        text.line(format!("#: {line}").trim_end());
     }
 }
 
@@ -346,22 +311,18 @@ impl Writer<'_> {
             t.block(|t| {
                 for (field, name) in fields {
                     let key = quoted(&field.json);
-                    let value = if field.required {
-                        self.decode(&field.shape, &format!("value[{key}]"))
-                    } else {
-                        let how = if self.model.takes_null(&field.shape) {
-                            "_maybe"
-                        } else {
-                            "_optional"
-                        };
-                        format!("{how}(value, {key}, {})", self.parser(&field.shape))
+                    let how = match (field.required, self.model.takes_null(&field.shape)) {
+                        (true, _) => "_required",
+                        (false, true) => "_maybe",
+                        (false, false) => "_optional",
                     };
-                    t.line(format!("{name}={value},"));
+                    let parser = self.parser(&field.shape);
+                    t.line(format!("{name}={how}(value, {key}, {parser}),"));
                 }
                 if let Some((shape, name)) = rest {
                     t.line(format!(
-                        "{name}={{\n    key: {}\n    for key, item in value.items()",
-                        self.decode(shape, "item")
+                        "{name}={{\n    key: _named(key, item, {})\n    for key, item in value.items()",
+                        self.parser(shape)
                     ));
                     if !fields.is_empty() {
                         let keys: Vec<String> =
@@ -422,7 +383,11 @@ impl Writer<'_> {
             Kind::Alias(shape) => {
                 two_gaps(text);
                 text.line(format!("def _parse_{function}(json: object) -> {name}:"));
-                text.line(format!("    return {}", self.decode(shape, "json")));
+                match shape {
+                    // A call of what is declared to return None has no value.
+                    Shape::Null => text.line("    _null(json)\n    return None"),
+                    _ => text.line(format!("    return {}", self.decode(shape, "json"))),
+                }
                 two_gaps(text);
                 text.line(format!("def _dump_{function}(value: {name}) -> object:"));
                 text.line(format!("    return {}", self.encode(shape, "value")));
@@ -464,11 +429,19 @@ impl Writer<'_> {
 
 /// Another name; in quotes, since what it names may come later.
 pub fn alias(name: &str, what: &str) -> String {
-    let what = what.replace('\\', "\\\\").replace('"', "'");
-    let line = format!("{name}: TypeAlias = \"{what}\"");
+    // Strings in it have quotes of the other kind, if that is all they need.
+    let literal = |what: &str| {
+        if what.contains(['\\', '\'']) {
+            quoted(what)
+        } else {
+            format!("\"{}\"", what.replace('"', "'"))
+        }
+    };
+    let line = format!("{name}: TypeAlias = {}", literal(what));
     if line.chars().count() <= WIDTH {
         return line;
     }
-    let parts = what.replace(" | ", " | \"\n    \"");
-    format!("{name}: TypeAlias = (\n    \"{parts}\"\n)")
+    let parts = what.split_inclusive(" | ").map(literal);
+    let parts: Vec<String> = parts.collect();
+    format!("{name}: TypeAlias = (\n    {}\n)", parts.join("\n    "))
 }

@@ -82,6 +82,9 @@ def _append(
     meta: object,
     id: _uuid.UUID | None,
     occurred_at: _dt.datetime | None,
+    correlation_id: str | None,
+    causation_id: str | None,
+    trace_id: str | None,
 ) -> dict[str, object]:
     json: dict[str, object] = {
         "type": type,
@@ -95,6 +98,12 @@ def _append(
         json["id"] = str(id)
     if occurred_at is not None:
         json["occurred_at"] = _time_json(occurred_at)
+    if correlation_id is not None:
+        json["correlation_id"] = correlation_id
+    if causation_id is not None:
+        json["causation_id"] = causation_id
+    if trace_id is not None:
+        json["trace_id"] = trace_id
     return json"#;
 
 impl Writer<'_> {
@@ -121,8 +130,9 @@ impl Writer<'_> {
                 t.block(|t| {
                     t.line(format!("return {}Event(", event.name));
                     t.line("    **envelope,");
-                    t.line(format!("    data={},", self.decode(&Shape::Named(event.data), "data")));
-                    t.line(format!("    meta=_nullable(meta, {}),", self.parser(&Shape::Named(event.meta))));
+                    let nullable = Shape::Nullable(Box::new(Shape::Named(event.meta)));
+                    t.line(format!("    data=_named(\"data\", data, {}),", self.parser(&Shape::Named(event.data))));
+                    t.line(format!("    meta=_named(\"meta\", meta, {}),", self.parser(&nullable)));
                     t.line(")");
                 });
             }
@@ -165,7 +175,11 @@ impl Writer<'_> {
             t.line(format!(
                 "    meta: {meta_type} | None = None,\n    id: _uuid.UUID | None = None,"
             ));
-            t.line("    occurred_at: _dt.datetime | None = None,\n) -> dict[str, object]:");
+            t.line("    occurred_at: _dt.datetime | None = None,");
+            for name in ["correlation_id", "causation_id", "trace_id"] {
+                t.line(format!("    {name}: str | None = None,"));
+            }
+            t.line(") -> dict[str, object]:");
             t.block(|t| {
                 t.line("\"\"\"The new event for en57_append.\"\"\"");
                 let meta = self.encode_nullable(&meta, "meta");
@@ -175,7 +189,7 @@ impl Writer<'_> {
                         "{literal},\n{version},\n{},",
                         self.encode(&data, "data")
                     ));
-                    t.line(format!("tags,\n{meta},\nid,\noccurred_at,"));
+                    t.line(format!("tags,\n{meta},\nid,\noccurred_at,\ncorrelation_id,\ncausation_id,\ntrace_id,"));
                 });
                 t.line(")");
             });

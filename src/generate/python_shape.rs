@@ -63,7 +63,7 @@ impl Writer<'_> {
     pub fn decode(&self, shape: &Shape, json: &str) -> String {
         match shape {
             Shape::Any => json.to_owned(),
-            Shape::Null => "None".to_owned(),
+            Shape::Null => format!("_null({json})"),
             Shape::Boolean => format!("_boolean({json})"),
             Shape::Integer => format!("_integer({json})"),
             Shape::Number => format!("_number({json})"),
@@ -81,15 +81,8 @@ impl Writer<'_> {
             }
             Shape::List(inner) if **inner == Shape::Any => format!("_list({json})"),
             Shape::Map(inner) if **inner == Shape::Any => format!("_object({json})"),
-            Shape::List(inner) => {
-                format!("[{} for item in _list({json})]", self.decode(inner, "item"))
-            }
-            Shape::Map(inner) => {
-                format!(
-                    "{{key: {} for key, item in _object({json}).items()}}",
-                    self.decode(inner, "item")
-                )
-            }
+            Shape::List(inner) => format!("_items({json}, {})", self.parser(inner)),
+            Shape::Map(inner) => format!("_values({json}, {})", self.parser(inner)),
             Shape::Nullable(inner) => format!("_nullable({json}, {})", self.parser(inner)),
             Shape::Named(n) => match &self.model.declarations[*n].kind {
                 Kind::Record { .. } => {
@@ -103,6 +96,9 @@ impl Writer<'_> {
 
     /// A function from a JSON value to what it stands for.
     pub fn parser(&self, shape: &Shape) -> String {
+        if *shape == Shape::Any {
+            return "_any".to_owned();
+        }
         let body = self.decode(shape, "item");
         match body.strip_suffix("(item)") {
             Some(function) if !function.contains(['(', ' ', '[', '{']) => function.to_owned(),

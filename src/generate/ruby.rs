@@ -10,6 +10,33 @@ use super::text::{Text, comment, header, quoted};
 /// The formats that have a class.
 pub const NATIVE: [Format; 3] = [Format::Plain, Format::DateTime, Format::Date];
 
+/// What Ruby reads in comments, wherever they stand.
+const MAGIC: [&str; 5] = [
+    "coding",
+    "encoding",
+    "frozen_string_literal",
+    "shareable_constant_value",
+    "warn_indent",
+];
+
+/// The names that the file has in its module, beside those of types, or means by theirs. Types get others.
+pub const NAMES: &[&str] = &[
+    "ArgumentError",
+    "Array",
+    "Date",
+    "Event",
+    "Hash",
+    "Integer",
+    "JSON",
+    "Numeric",
+    "Object",
+    "Record",
+    "Regexp",
+    "String",
+    "Time",
+    "UnknownEvent",
+];
+
 /// The model in Ruby.
 ///
 /// # Errors
@@ -69,9 +96,13 @@ pub fn write(model: &Model, module: Option<&str>) -> Result<String> {
     Ok(text.finish())
 }
 
-/// A comment.
+/// A comment, but for Ruby.
 pub fn docs(text: &mut Text, lines: &[String]) {
     for line in lines {
+        let line = line.replace("-*-", "- * -");
+        let name = line.split(':').next().unwrap_or_default().trim();
+        let is_magic = MAGIC.contains(&name.to_lowercase().replace('-', "_").as_str());
+        let line = if is_magic { format!("- {line}") } else { line };
         text.line(format!("# {line}").trim_end());
     }
 }
@@ -92,10 +123,17 @@ class Record
     when Record then value.as_json
     when Array then value.map { |item| dump(item) }
     when Hash then value.transform_values { |item| dump(item) }
-    when Time then value.iso8601(9).sub(/\.(\d*?)0+(?=[Z+-])/) { Regexp.last_match(1).empty? ? "" : ".#{Regexp.last_match(1)}" }
+    when Time then value.instance_variable_get(:@text) || value.iso8601(9).sub(/(\.\d*?)0*(?=[Z+-])/) { Regexp.last_match(1).delete_suffix(".") }
     when Date then value.iso8601
     else value
     end
+  end
+
+  # The time in a JSON string. A leap second, or one that is finer than nanoseconds, is written as it was read.
+  def self.time(json)
+    time = Time.iso8601(json)
+    time.instance_variable_set(:@text, json) if json[17, 2] == "60" || json.match?(/\.\d{9,}[1-9]/)
+    time
   end
 
   def to_h
@@ -145,24 +183,27 @@ class Event < Record
     to_h.to_h { |name, value| [name.to_s, Record.dump(value)] }
   end
 
-  def self.append(type, schema_version, data, tags, meta, id, occurred_at)
-    json = { "type" => type, "schema_version" => schema_version, "data" => Record.dump(data), "tags" => tags.to_a }
-    json["meta"] = Record.dump(meta) unless meta.nil?
-    json["id"] = id unless id.nil?
-    json["occurred_at"] = Record.dump(occurred_at) unless occurred_at.nil?
+  # The new event for en57_append.
+  def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil,
+                     correlation_id: nil, causation_id: nil, trace_id: nil)
+    options = { meta: meta, id: id, occurred_at: occurred_at,
+                correlation_id: correlation_id, causation_id: causation_id, trace_id: trace_id }
+    json = { "type" => self::TYPE, "schema_version" => self::SCHEMA_VERSION, "data" => Record.dump(data) }
+    json["tags"] = tags.to_a
+    options.compact.each { |key, value| json[key.to_s] = Record.dump(value) }
     json
   end
-  private_class_method :append
 
   private
 
   def time(value)
-    value.is_a?(Time) ? value : Time.iso8601(value)
+    value.is_a?(Time) ? value : Record.time(value)
   end
 end"#;
 
 const UNKNOWN: &str = r#"# An event of another type or version, or one whose data has been erased.
 class UnknownEvent < Event
+  private_class_method :to_append
 end"#;
 
 fn event(model: &Model, event: &EventType, text: &mut Text) {
@@ -195,9 +236,7 @@ fn event(model: &Model, event: &EventType, text: &mut Text) {
             "row.fetch(\"meta\")",
         );
         t.line(format!("  new(row, {data}, {meta})"));
-        t.line("end\n\n# The new event for en57_append.");
-        t.line("def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)");
-        t.line("  append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)\nend");
+        t.line("end");
     });
     text.line("end");
 }
@@ -208,12 +247,15 @@ fn parse(model: &Model, text: &mut Text) {
     text.block(|t| {
         t.line("row = JSON.parse(row) if row.is_a?(String)");
         t.line("row = row.transform_keys(&:to_s)");
-        if !model.events.is_empty() {
+        let takes_null = |event: &EventType| model.takes_null(&Shape::Named(event.data));
+        if !model.events.iter().all(takes_null) {
             t.line("has_data = !row.fetch(\"data\").nil?");
+        }
+        if !model.events.is_empty() {
             t.line("kind = [row.fetch(\"type\"), Integer(row.fetch(\"schema_version\"))]");
         }
         for event in &model.events {
-            let guard = if model.takes_null(&Shape::Named(event.data)) {
+            let guard = if takes_null(event) {
                 ""
             } else {
                 " && has_data"
@@ -296,7 +338,7 @@ fn declare(model: &Model, declaration: &Declaration, text: &mut Text) {
 /// The value that a JSON value stands for.
 pub fn decode(model: &Model, shape: &Shape, json: &str) -> String {
     match shape {
-        Shape::Text(Format::DateTime) => format!("Time.iso8601({json})"),
+        Shape::Text(Format::DateTime) => format!("Record.time({json})"),
         Shape::Text(Format::Date) => format!("Date.iso8601({json})"),
         Shape::List(inner) => match decode(model, inner, "item").as_str() {
             "item" => json.to_owned(),

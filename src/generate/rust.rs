@@ -4,6 +4,9 @@ use crate::dcb::error::Result;
 
 use super::model::{Declaration, Field, Format, Kind, Model, Shape, Variant};
 use super::names::{Names, pascal, snake};
+use super::rust_layout::{self, arm, begin, broken, call, implement, serde, typed, variant};
+use super::rust_read::{helpers, is_nullable, is_present, takes_null};
+use super::rust_union;
 use super::text::{Text, comment, header};
 
 /// Strict keywords, and those reserved.
@@ -16,7 +19,37 @@ const KEYWORDS: [&str; 49] = [
 ];
 /// Keywords that stay so with `r#`.
 const NEVER: [&str; 3] = ["self", "super", "crate"];
-const WIDTH: usize = 100;
+
+/// The names that the file has, beside those of types, or means by theirs. Types get others.
+pub const NAMES: &[&str] = &[
+    "AppendOptions",
+    "Box",
+    "Clone",
+    "Copy",
+    "Debug",
+    "Default",
+    "Deserialize",
+    "Deserializer",
+    "Eq",
+    "Err",
+    "Error",
+    "Event",
+    "EventData",
+    "None",
+    "Ok",
+    "Option",
+    "PartialEq",
+    "Recorded",
+    "Result",
+    "Self",
+    "Serialize",
+    "Serializer",
+    "Some",
+    "String",
+    "Unknown",
+    "Value",
+    "Vec",
+];
 const DERIVE: &str = "#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]";
 
 /// The model in Rust.
@@ -41,29 +74,11 @@ pub fn write(model: &Model, module: Option<&str>) -> Result<String> {
         };
         writer.declaration(declaration, &mut text);
     }
-    if model.declarations.iter().any(|d| has_present(model, d)) {
+    for helper in helpers(model) {
         text.gap();
-        text.line(PRESENT);
+        text.line(helper);
     }
     Ok(text.finish())
-}
-
-const PRESENT: &str = "/// What is there is not left out, even if it is null.
-fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    T::deserialize(deserializer).map(Some)
-}";
-
-fn has_present(model: &Model, declaration: &Declaration) -> bool {
-    let Kind::Record { fields, .. } = &declaration.kind else {
-        return false;
-    };
-    fields
-        .iter()
-        .any(|f| !f.required && model.takes_null(&f.shape))
 }
 
 fn docs(text: &mut Text, lines: &[String]) {
@@ -124,27 +139,20 @@ pub enum Event {",
         t.line("fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {");
         t.block(|t| {
             t.line("let json = serde_json::Value::deserialize(deserializer)?;");
-            if model.events.is_empty() {
-                t.line("serde_json::from_value(json)\n    .map(Self::Unknown)\n    .map_err(serde::de::Error::custom)");
-                return;
+            for event in &model.events {
+                let is_of = if takes_null(model, event.data) {
+                    "is_of"
+                } else {
+                    "is_of_with_data"
+                };
+                let kind = format!("{:?}", event.event_type);
+                let of = call(is_of, &["&json", &kind, &event.version.to_string()]);
+                t.line(format!("if {of} {{"));
+                let read = call("read", &["json", &format!("Self::{}", event.name)]);
+                t.block(|t| t.line(format!("return {read};")));
+                t.line("}");
             }
-            t.line("let event_type = json[\"type\"].as_str().unwrap_or_default().to_owned();");
-            t.line("let version = json[\"schema_version\"].as_i64().unwrap_or_default();");
-            let guarded = model.events.iter().any(|e| !takes_null(model, e.data));
-            if guarded {
-                t.line("let has_data = !json[\"data\"].is_null();");
-            }
-            t.line("match (event_type.as_str(), version) {");
-            t.block(|t| {
-                for event in &model.events {
-                    let guard = if takes_null(model, event.data) { "" } else { " if has_data" };
-                    let pattern = format!("({:?}, {}){guard} =>", event.event_type, event.version);
-                    let body = format!("serde_json::from_value(json).map(Self::{})", event.name);
-                    arm(t, &pattern, &body);
-                }
-                t.line("_ => serde_json::from_value(json).map(Self::Unknown),");
-            });
-            t.line("}\n.map_err(serde::de::Error::custom)");
+            t.line("read(json, Self::Unknown)");
         });
         t.line("}");
     });
@@ -175,47 +183,39 @@ pub enum Event {",
     text.line("}");
 }
 
-fn takes_null(model: &Model, declaration: usize) -> bool {
-    model.takes_null(&Shape::Named(declaration))
+const APPEND: &str = "/// What a new event can have beside its data.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AppendOptions<M> {
+    pub tags: Vec<String>,
+    #[serde(skip_serializing_if = \"Option::is_none\")]
+    pub meta: Option<M>,
+    #[serde(skip_serializing_if = \"Option::is_none\")]
+    pub id: Option<String>,
+    #[serde(skip_serializing_if = \"Option::is_none\")]
+    pub occurred_at: Option<String>,
+    #[serde(skip_serializing_if = \"Option::is_none\")]
+    pub correlation_id: Option<String>,
+    #[serde(skip_serializing_if = \"Option::is_none\")]
+    pub causation_id: Option<String>,
+    #[serde(skip_serializing_if = \"Option::is_none\")]
+    pub trace_id: Option<String>,
 }
 
-/// An arm of a match, on one line if it fits.
-fn arm(text: &mut Text, pattern: &str, body: &str) {
-    let line = format!("{pattern} {body},");
-    if text.width(&line) <= WIDTH {
-        text.line(line);
-    } else {
-        text.line(format!("{pattern} {{\n    {body}\n}}"));
-    }
-}
-
-/// A variant of an enum that holds one value, on as many lines as rustfmt makes of it.
-fn variant(text: &mut Text, name: &str, inner: &str) {
-    let line = format!("{name}({inner}),");
-    let second = format!("    {inner},");
-    match inner.strip_suffix('>').and_then(|i| i.split_once('<')) {
-        _ if text.width(&line) <= WIDTH => text.line(line),
-        Some((generic, arguments)) if text.width(&second) > WIDTH => {
-            let arguments = arguments.replace(", ", ",\n        ");
-            text.line(format!(
-                "{name}(\n    {generic}<\n        {arguments},\n    >,\n),"
-            ));
+impl<M> Default for AppendOptions<M> {
+    fn default() -> Self {
+        Self {
+            tags: Vec::new(),
+            meta: None,
+            id: None,
+            occurred_at: None,
+            correlation_id: None,
+            causation_id: None,
+            trace_id: None,
         }
-        _ => text.line(format!("{name}(\n{second}\n),")),
     }
 }
 
-/// A line that is broken after its equals sign if it is too long, and if that helps.
-fn broken(text: &mut Text, line: &str) {
-    let second = line.split_once("= ").map_or("", |(_, second)| second);
-    if text.width(line) > WIDTH && text.width(second) + 4 <= WIDTH {
-        text.line(line.replacen("= ", "=\n    ", 1));
-    } else {
-        text.line(line);
-    }
-}
-
-const APPEND: &str = "/// The data of an event type.
+/// The data of an event type.
 pub trait EventData: Serialize {
     /// The type as it is registered.
     const TYPE: &'static str;
@@ -227,18 +227,12 @@ pub trait EventData: Serialize {
     /// The event as `en57_append` takes it.
     fn to_append(
         &self,
-        tags: &[&str],
-        meta: Option<&Self::Meta>,
+        options: &AppendOptions<Self::Meta>,
     ) -> serde_json::Result<serde_json::Value> {
-        let mut event = serde_json::json!({
-            \"type\": Self::TYPE,
-            \"schema_version\": Self::SCHEMA_VERSION,
-            \"tags\": tags,
-        });
+        let mut event = serde_json::to_value(options)?;
+        event[\"type\"] = Self::TYPE.into();
+        event[\"schema_version\"] = Self::SCHEMA_VERSION.into();
         event[\"data\"] = serde_json::to_value(self)?;
-        if let Some(meta) = meta {
-            event[\"meta\"] = serde_json::to_value(meta)?;
-        }
         Ok(event)
     }
 }";
@@ -248,7 +242,7 @@ fn append(model: &Model, text: &mut Text) {
     text.line(APPEND);
     for event in &model.events {
         text.gap();
-        text.line(format!("impl EventData for {} {{", event.name));
+        implement(text, "impl EventData for", &event.name);
         text.block(|t| {
             let constant = format!("const TYPE: &'static str = {:?};", event.event_type);
             broken(t, &constant);
@@ -306,7 +300,7 @@ impl Writer<'_> {
             text.line(format!("pub struct {name} {{}}"));
             return;
         }
-        text.line(format!("pub struct {name} {{"));
+        begin(text, &format!("pub struct {name}"));
         text.block(|t| {
             let mut names = Names::reserving(&NEVER);
             let rest_name = rest.map(|_| names.take("additional", "_"));
@@ -317,7 +311,7 @@ impl Writer<'_> {
                 docs(t, &["All other properties.".to_owned()]);
                 t.line("#[serde(flatten)]");
                 let shape = self.shape(&Shape::Map(Box::new(rest.clone())));
-                t.line(format!("pub {name}: {shape},"));
+                typed(t, &format!("pub {name}:"), &shape);
             }
         });
         text.line("}");
@@ -330,50 +324,44 @@ impl Writer<'_> {
             attributes.push(format!("rename = {:?}", field.json));
         }
         let mut shape = self.shape(&field.shape);
+        if is_nullable(self.model, field) {
+            attributes.push("deserialize_with = \"required\"".to_owned());
+        }
         if !field.required {
             attributes.push("default".to_owned());
-            if self.model.takes_null(&field.shape) {
+            if is_present(self.model, field) {
                 attributes.push("deserialize_with = \"present\"".to_owned());
             }
             attributes.push("skip_serializing_if = \"Option::is_none\"".to_owned());
             shape = format!("Option<{shape}>");
         }
-        if !attributes.is_empty() {
-            let list = attributes.join(", ");
-            if list.chars().count() > 70 || text.width(&list) + 10 > WIDTH {
-                text.line(format!("#[serde(\n    {}\n)]", attributes.join(",\n    ")));
-            } else {
-                text.line(format!("#[serde({list})]"));
-            }
-        }
+        serde(text, &attributes);
         let name = if KEYWORDS.contains(&name) {
             format!("r#{name}")
         } else {
             name.to_owned()
         };
-        let line = format!("pub {name}: {shape},");
-        if text.width(&line) > WIDTH {
-            text.line(format!("pub {name}:\n    {shape},"));
-        } else {
-            text.line(line);
-        }
+        typed(text, &format!("pub {name}:"), &shape);
     }
 
     fn union(&self, name: &str, variants: &[Variant], text: &mut Text) {
-        text.line(format!(
-            "{DERIVE}\n#[serde(untagged)]\n#[allow(clippy::enum_variant_names, clippy::large_enum_variant)]"
-        ));
-        text.line(format!("pub enum {name} {{"));
+        text.line(
+            "#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+#[allow(clippy::enum_variant_names, clippy::large_enum_variant)]",
+        );
+        begin(text, &format!("pub enum {name}"));
         text.block(|t| {
-            for variant in variants {
+            for (variant, name) in variants.iter().zip(rust_union::names(variants)) {
                 docs(
                     t,
                     &comment(&super::model::Doc::default(), Some(&variant.shape), &[]),
                 );
-                self::variant(t, &variant.name, &self.shape(&variant.shape));
+                rust_layout::variant(t, &name, &self.shape(&variant.shape));
             }
         });
         text.line("}");
+        rust_union::deserialize(name, variants, text);
     }
 
     fn shape(&self, shape: &Shape) -> String {
@@ -417,13 +405,13 @@ impl Writer<'_> {
 fn strings(name: &str, values: &[String], text: &mut Text) {
     text.line("#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]");
     text.line("#[allow(clippy::enum_variant_names)]");
-    text.line(format!("pub enum {name} {{"));
+    begin(text, &format!("pub enum {name}"));
     text.block(|t| {
         let mut names = Names::reserving(&["Self"]);
         for value in values {
             let name = names.take(&pascal(value), "");
             if name != *value {
-                t.line(format!("#[serde(rename = {value:?})]"));
+                serde(t, &[format!("rename = {value:?}")]);
             }
             t.line(format!("{name},"));
         }

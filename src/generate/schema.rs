@@ -58,7 +58,7 @@ pub fn doc(schema: &Value) -> Doc {
         lines.pop();
     }
     if let Some(default) = schema.get("default") {
-        lines.push(format!("Default: {default}."));
+        lines.push(clean(&format!("Default: {default}.")));
     }
     let deprecated = schema.get("deprecated") == Some(&Value::Bool(true));
     Doc { lines, deprecated }
@@ -66,15 +66,17 @@ pub fn doc(schema: &Value) -> Doc {
 
 /// A line without what could end a comment of one line, or hide what follows.
 pub fn clean(line: &str) -> String {
-    let hides = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     let line: String = line
         .chars()
         .map(|c| if hides(c) { ' ' } else { c })
         .collect();
     line.trim_end().to_owned()
+}
+
+/// Whether a character ends a line somewhere, is a byte order mark, or moves what follows out of sight.
+pub fn hides(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 impl Reader<'_> {

@@ -1,9 +1,11 @@
 //! A source text that grows line by line, and what is said at its top.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::model::{Doc, Format, Model, Shape};
-use super::schema::clean;
+use super::schema::{clean, hides};
 
 /// A text with indented blocks.
 pub struct Text {
@@ -98,7 +100,34 @@ pub fn comment(doc: &Doc, shape: Option<&Shape>, native: &[Format]) -> Vec<Strin
     lines
 }
 
-/// A string as JSON writes it, which is how Go, Python and TypeScript write theirs, too.
+/// What stands in a file because it is called: those helpers whose names, one or several, are words of the body or of a
+/// helper before. A word in a comment may be taken for a call: then a function is there that nobody calls.
+pub fn named_in(body: &str, helpers: &[(&str, &'static str)]) -> Vec<&'static str> {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let words = |text: &str| -> BTreeSet<String> {
+        text.split(|c| !is_name(c)).map(str::to_owned).collect()
+    };
+    let mut named = words(body);
+    let mut found = Vec::new();
+    for (names, text) in helpers {
+        if names.split(' ').any(|name| named.contains(name)) {
+            named.extend(words(text));
+            found.push(*text);
+        }
+    }
+    found
+}
+
+/// A string as JSON writes it, which is how Go, Python, Ruby and TypeScript write theirs, too. What is not seen, or is
+/// seen elsewhere than it is, is escaped: Go refuses a byte order mark, and TypeScript's lines end at U+2028.
 pub fn quoted(text: &str) -> String {
-    Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+    let mut out = String::new();
+    for c in Value::from(text).to_string().chars() {
+        if hides(c) {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }

@@ -7,6 +7,23 @@ use super::text::{Text, comment, header, quoted};
 
 const WIDTH: usize = 80;
 
+/// The names that the file has, beside those of types, or means by theirs. Types get others.
+pub const NAMES: &[&str] = &[
+    "AppendEvent",
+    "AppendOptions",
+    "Date",
+    "Envelope",
+    "Event",
+    "EventKind",
+    "EventOf",
+    "EventRow",
+    "Exclude",
+    "Extract",
+    "NonNullable",
+    "Number",
+    "UnknownEvent",
+];
+
 /// The model in TypeScript.
 ///
 /// # Errors
@@ -115,7 +132,8 @@ fn alias(text: &mut Text, name: &str, alternatives: &[String]) {
 fn docs(text: &mut Text, mut lines: Vec<String>, deprecated: bool) {
     lines
         .iter_mut()
-        .for_each(|line| *line = line.replace("*/", "* /"));
+        // Tools read what begins with @ts-, even here.
+        .for_each(|line| *line = line.replace("*/", "* /").replace("@ts-", "@ ts-"));
     if deprecated {
         lines.pop(); // "Deprecated."
         lines.push("@deprecated".to_owned());
@@ -282,6 +300,9 @@ export interface AppendOptions<M> {
   meta?: M;
   id?: string;
   occurred_at?: string;
+  correlation_id?: string;
+  causation_id?: string;
+  trace_id?: string;
 }
 
 /** An event as `en57_append` takes it. */

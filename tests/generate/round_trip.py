@@ -12,13 +12,20 @@ def to_append(event: events.Event) -> dict[str, object] | None:
         case events.UnknownEvent():
             return None
         case events.OrderPlacedV2Event(data=data, meta=meta, tags=tags):
-            return events.OrderPlacedV2Event.to_append(data, tags=tags, meta=meta)
+            return events.OrderPlacedV2Event.to_append(
+                data, tags=tags, meta=meta, correlation_id="c", causation_id="d", trace_id="e"
+            )
     kind: Any = type(event)
-    appended: dict[str, object] = kind.to_append(event.data, tags=event.tags, meta=event.meta)
+    ids = {"correlation_id": "c", "causation_id": "d", "trace_id": "e"}
+    appended: dict[str, object] = kind.to_append(event.data, tags=event.tags, meta=event.meta, **ids)
     return appended
 
 
 for line in sys.stdin:
-    event = events.parse_event(json.loads(line))
+    try:
+        event = events.parse_event(json.loads(line))
+    except ValueError as error:
+        print(json.dumps({"error": str(error)}))
+        continue
     known = not isinstance(event, events.UnknownEvent)
     print(json.dumps({"known": known, "event": event.to_json(), "append": to_append(event)}))

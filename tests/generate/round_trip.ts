@@ -16,6 +16,9 @@ for (const line of lines) {
       ? null
       : toAppend<EventKind>(event.kind, event.data, {
           tags: event.tags,
+          correlation_id: "c",
+          causation_id: "d",
+          trace_id: "e",
           ...(event.meta === null ? {} : { meta: event.meta }),
         });
   console.log(JSON.stringify({ known, event: eventToJson(event), append }));

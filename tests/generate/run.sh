@@ -27,10 +27,20 @@ is() {
 round_trip() {
     local language=$1
     shift
+    python3 "$here/compare.py" lines "$language" "$here/events.json" >"$work/rows"
     if ! (cd "$work" && "$@") <"$work/rows" >"$work/$language.out" 2>"$work/log"; then
         head -40 "$work/log"
     fi
     python3 "$here/compare.py" same "$language" "$work/$language.out" "$here/events.json" || failed=1
+}
+
+# refuses LANGUAGE COMMAND...: whether it refuses what is in refused.json, and says why.
+refuses() {
+    local language=$1
+    shift
+    python3 "$here/compare.py" lines "$language" "$here/refused.json" >"$work/rows"
+    (cd "$work" && "$@") <"$work/rows" >"$work/$language.out" 2>"$work/log" || head -40 "$work/log"
+    python3 "$here/compare.py" refused "$language" "$work/$language.out" "$here/refused.json" || failed=1
 }
 
 # has LANGUAGE: whether its tools are there, or can be had.
@@ -42,10 +52,10 @@ has() {
 }
 
 if has python; then
-    python3 "$here/compare.py" lines "$here/events.json" >"$work/rows"
     cp "$here/expected/events.py" "$here/round_trip.py" "$work"
     is python mypy mypy --strict --no-error-summary --cache-dir "$work/mypy" events.py round_trip.py
     round_trip python python3 round_trip.py
+    refuses python python3 round_trip.py
 
     if has ruby; then
         is ruby warnings ruby -W -e "load '$here/expected/events.rb'"
@@ -66,6 +76,7 @@ if has python; then
         is go vet go vet .
         is go build go build -o round_trip .
         round_trip go ./round_trip
+        refuses go ./round_trip
     fi
 fi
 exit "$failed"

@@ -3,21 +3,40 @@
 // From the registered event types:
 // - Event, version 1
 // - String, version 1
+// - a, version 1
 // - a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓, version 12
+// - amounts, version 1
 // - based, version 1
 // - blurred, version 1
 // - conditional, version 1
 // - empty, version 1
+// - extract, version 1
 // - folder moved, version 1
 // - formula, version 3
+// - hostile, version 1
+// - k, version 1
 // - maybe, version 1
 // - nested, version 1
 // - note, version 1
+// - null, version 1
+// - numeric, version 1
 // - odd names, version 1
 // - order placed, versions 1, 2
+// - parse event, version 1
 // - ping, version 1
+// - quote, version 1
+// - required, version 1
+// - rows, version 1
+// - sequence, version 1
+// - serialize, version 1
 // - settings-changed, version 1
 // - settings.changed, version 1
+// - shipped, version 1
+// - t, version 1
+// - times, version 1
+// - to append a v1, version 1
+// - tree, version 1
+// - unknown event, version 1
 // - заказ, version 1
 // - 注文, version 1
 
@@ -27,6 +46,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -71,12 +91,28 @@ type String2V1Event struct {
 	Meta *Meta     `json:"meta"`
 }
 
+// AV1Event is a, version 1.
+type AV1Event struct {
+	Envelope
+
+	Data AV1   `json:"data"`
+	Meta *Meta `json:"meta"`
+}
+
 // ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12Event is a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓, version 12.
 type ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12Event struct {
 	Envelope
 
 	Data ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12 `json:"data"`
 	Meta *Meta                                                               `json:"meta"`
+}
+
+// AmountsV1Event is amounts, version 1.
+type AmountsV1Event struct {
+	Envelope
+
+	Data AmountsV1 `json:"data"`
+	Meta *Meta     `json:"meta"`
 }
 
 // BasedV1Event is based, version 1.
@@ -111,6 +147,14 @@ type EmptyV1Event struct {
 	Meta *Meta   `json:"meta"`
 }
 
+// Extract2V1Event is extract, version 1.
+type Extract2V1Event struct {
+	Envelope
+
+	Data Extract2V1 `json:"data"`
+	Meta *Meta      `json:"meta"`
+}
+
 // FolderMovedV1Event is folder moved, version 1.
 type FolderMovedV1Event struct {
 	Envelope
@@ -125,6 +169,22 @@ type FormulaV3Event struct {
 
 	Data FormulaV3 `json:"data"`
 	Meta *Meta     `json:"meta"`
+}
+
+// HostileV1Event is hostile, version 1.
+type HostileV1Event struct {
+	Envelope
+
+	Data HostileV1 `json:"data"`
+	Meta *Meta     `json:"meta"`
+}
+
+// KV1Event is k, version 1.
+type KV1Event struct {
+	Envelope
+
+	Data KV1   `json:"data"`
+	Meta *Meta `json:"meta"`
 }
 
 // MaybeV1Event is maybe, version 1.
@@ -151,6 +211,22 @@ type NoteV1Event struct {
 	Meta *Meta  `json:"meta"`
 }
 
+// Null2V1Event is null, version 1.
+type Null2V1Event struct {
+	Envelope
+
+	Data Null2V1 `json:"data"`
+	Meta *Meta   `json:"meta"`
+}
+
+// Numeric2V1Event is numeric, version 1.
+type Numeric2V1Event struct {
+	Envelope
+
+	Data Numeric2V1 `json:"data"`
+	Meta *Meta      `json:"meta"`
+}
+
 // OddNamesV1Event is odd names, version 1.
 type OddNamesV1Event struct {
 	Envelope
@@ -175,12 +251,60 @@ type OrderPlacedV2Event struct {
 	Meta *Meta         `json:"meta"`
 }
 
+// ParseEvent2V1Event is parse event, version 1.
+type ParseEvent2V1Event struct {
+	Envelope
+
+	Data ParseEvent2V1 `json:"data"`
+	Meta *Meta         `json:"meta"`
+}
+
 // PingV1Event is ping, version 1.
 type PingV1Event struct {
 	Envelope
 
 	Data PingV1 `json:"data"`
 	Meta *Meta  `json:"meta"`
+}
+
+// QuoteV1Event is quote, version 1.
+type QuoteV1Event struct {
+	Envelope
+
+	Data QuoteV1 `json:"data"`
+	Meta *Meta   `json:"meta"`
+}
+
+// RequiredV1Event is required, version 1.
+type RequiredV1Event struct {
+	Envelope
+
+	Data RequiredV1 `json:"data"`
+	Meta *Meta      `json:"meta"`
+}
+
+// RowsV1Event is rows, version 1.
+type RowsV1Event struct {
+	Envelope
+
+	Data RowsV1 `json:"data"`
+	Meta *Meta  `json:"meta"`
+}
+
+// Sequence2V1Event is sequence, version 1.
+type Sequence2V1Event struct {
+	Envelope
+
+	Data Sequence2V1 `json:"data"`
+	Meta *Meta       `json:"meta"`
+}
+
+// Serialize2V1Event is serialize, version 1.
+type Serialize2V1Event struct {
+	Envelope
+
+	Data Serialize2V1 `json:"data"`
+	Meta *Meta        `json:"meta"`
 }
 
 // SettingsChangedV1Event is settings-changed, version 1.
@@ -197,6 +321,54 @@ type SettingsChanged2V1Event struct {
 
 	Data SettingsChanged2V1 `json:"data"`
 	Meta *Meta              `json:"meta"`
+}
+
+// ShippedV1Event is shipped, version 1.
+type ShippedV1Event struct {
+	Envelope
+
+	Data ShippedV1 `json:"data"`
+	Meta *Meta     `json:"meta"`
+}
+
+// TV1Event is t, version 1.
+type TV1Event struct {
+	Envelope
+
+	Data TV1   `json:"data"`
+	Meta *Meta `json:"meta"`
+}
+
+// TimesV1Event is times, version 1.
+type TimesV1Event struct {
+	Envelope
+
+	Data TimesV1 `json:"data"`
+	Meta *Meta   `json:"meta"`
+}
+
+// ToAppendAV12V1Event is to append a v1, version 1.
+type ToAppendAV12V1Event struct {
+	Envelope
+
+	Data ToAppendAV12V1 `json:"data"`
+	Meta *Meta          `json:"meta"`
+}
+
+// TreeV1Event is tree, version 1.
+type TreeV1Event struct {
+	Envelope
+
+	Data TreeV1 `json:"data"`
+	Meta *Meta  `json:"meta"`
+}
+
+// UnknownEvent2V1Event is unknown event, version 1.
+type UnknownEvent2V1Event struct {
+	Envelope
+
+	Data UnknownEvent2V1 `json:"data"`
+	Meta *Meta           `json:"meta"`
 }
 
 // ЗаказV1Event is заказ, version 1.
@@ -224,71 +396,260 @@ type UnknownEvent struct {
 }
 
 // ParseEvent reads the event in the JSON of SELECT to_jsonb(e) FROM en57_read(..) AS e.
-func ParseEvent(row []byte) (Event, error) {
-	var head struct {
-		Type          string          `json:"type"`
-		SchemaVersion int             `json:"schema_version"`
-		Data          json.RawMessage `json:"data"`
-	}
-	if err := json.Unmarshal(row, &head); err != nil {
+func ParseEvent(data []byte) (Event, error) {
+	row := &UnknownEvent{}
+	if err := json.Unmarshal(data, row); err != nil {
 		return nil, err
 	}
-	hasData := len(head.Data) > 0 && string(head.Data) != "null"
-	var event Event = &UnknownEvent{}
+	hasData := len(row.Data) > 0 && string(row.Data) != "null"
 	switch {
-	case head.Type == "Event" && head.SchemaVersion == 1 && hasData:
-		event = &Event2V1Event{}
-	case head.Type == "String" && head.SchemaVersion == 1 && hasData:
-		event = &String2V1Event{}
-	case head.Type == "a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓" && head.SchemaVersion == 12 && hasData:
-		event = &ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12Event{}
-	case head.Type == "based" && head.SchemaVersion == 1 && hasData:
-		event = &BasedV1Event{}
-	case head.Type == "blurred" && head.SchemaVersion == 1 && hasData:
-		event = &BlurredV1Event{}
-	case head.Type == "conditional" && head.SchemaVersion == 1 && hasData:
-		event = &ConditionalV1Event{}
-	case head.Type == "empty" && head.SchemaVersion == 1 && hasData:
-		event = &EmptyV1Event{}
-	case head.Type == "folder moved" && head.SchemaVersion == 1 && hasData:
-		event = &FolderMovedV1Event{}
-	case head.Type == "formula" && head.SchemaVersion == 3 && hasData:
-		event = &FormulaV3Event{}
-	case head.Type == "maybe" && head.SchemaVersion == 1:
-		event = &MaybeV1Event{}
-	case head.Type == "nested" && head.SchemaVersion == 1 && hasData:
-		event = &NestedV1Event{}
-	case head.Type == "note" && head.SchemaVersion == 1:
-		event = &NoteV1Event{}
-	case head.Type == "odd names" && head.SchemaVersion == 1 && hasData:
-		event = &OddNamesV1Event{}
-	case head.Type == "order placed" && head.SchemaVersion == 1 && hasData:
-		event = &OrderPlacedV1Event{}
-	case head.Type == "order placed" && head.SchemaVersion == 2 && hasData:
-		event = &OrderPlacedV2Event{}
-	case head.Type == "ping" && head.SchemaVersion == 1 && hasData:
-		event = &PingV1Event{}
-	case head.Type == "settings-changed" && head.SchemaVersion == 1 && hasData:
-		event = &SettingsChangedV1Event{}
-	case head.Type == "settings.changed" && head.SchemaVersion == 1 && hasData:
-		event = &SettingsChanged2V1Event{}
-	case head.Type == "заказ" && head.SchemaVersion == 1 && hasData:
-		event = &ЗаказV1Event{}
-	case head.Type == "注文" && head.SchemaVersion == 1 && hasData:
-		event = &X注文V1Event{}
+	case row.Type == "Event" && row.SchemaVersion == 1 && hasData:
+		event := &Event2V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readTime, &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "String" && row.SchemaVersion == 1 && hasData:
+		event := &String2V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[string], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "a" && row.SchemaVersion == 1 && hasData:
+		event := &AV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[string], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓" && row.SchemaVersion == 12 && hasData:
+		event := &ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "amounts" && row.SchemaVersion == 1 && hasData:
+		event := &AmountsV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[AmountsV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "based" && row.SchemaVersion == 1 && hasData:
+		event := &BasedV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[BasedV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "blurred" && row.SchemaVersion == 1 && hasData:
+		event := &BlurredV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[BlurredV1], &event.Meta, readValue[BlurredV1Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "conditional" && row.SchemaVersion == 1 && hasData:
+		event := &ConditionalV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[ConditionalV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "empty" && row.SchemaVersion == 1 && hasData:
+		event := &EmptyV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[EmptyV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "extract" && row.SchemaVersion == 1 && hasData:
+		event := &Extract2V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[string], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "folder moved" && row.SchemaVersion == 1 && hasData:
+		event := &FolderMovedV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[FolderMovedV1Folder], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "formula" && row.SchemaVersion == 3 && hasData:
+		event := &FormulaV3Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[FormulaV3], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "hostile\ufeff\u2028" && row.SchemaVersion == 1 && hasData:
+		event := &HostileV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[HostileV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "k" && row.SchemaVersion == 1 && hasData:
+		event := &KV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[string], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "maybe" && row.SchemaVersion == 1:
+		event := &MaybeV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readNullable(readValue[MaybeV1Option1]), &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "nested" && row.SchemaVersion == 1 && hasData:
+		event := &NestedV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[NestedV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "note" && row.SchemaVersion == 1:
+		event := &NoteV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readAny[json.RawMessage], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "null" && row.SchemaVersion == 1:
+		event := &Null2V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readNull, &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "numeric" && row.SchemaVersion == 1 && hasData:
+		event := &Numeric2V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[string], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "odd names" && row.SchemaVersion == 1 && hasData:
+		event := &OddNamesV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[OddNamesV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "order placed" && row.SchemaVersion == 1 && hasData:
+		event := &OrderPlacedV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[OrderPlacedV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "order placed" && row.SchemaVersion == 2 && hasData:
+		event := &OrderPlacedV2Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[OrderPlacedV2], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "parse event" && row.SchemaVersion == 1 && hasData:
+		event := &ParseEvent2V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[string], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "ping" && row.SchemaVersion == 1 && hasData:
+		event := &PingV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[PingV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "quote" && row.SchemaVersion == 1 && hasData:
+		event := &QuoteV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[QuoteV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "required" && row.SchemaVersion == 1 && hasData:
+		event := &RequiredV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[RequiredV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "rows" && row.SchemaVersion == 1:
+		event := &RowsV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readAny[RowsV12], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "sequence" && row.SchemaVersion == 1 && hasData:
+		event := &Sequence2V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[string], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "serialize" && row.SchemaVersion == 1 && hasData:
+		event := &Serialize2V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[string], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "settings-changed" && row.SchemaVersion == 1 && hasData:
+		event := &SettingsChangedV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[SettingsChangedV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "settings.changed" && row.SchemaVersion == 1 && hasData:
+		event := &SettingsChanged2V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[SettingsChanged2V1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "shipped" && row.SchemaVersion == 1 && hasData:
+		event := &ShippedV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[ShippedV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "t" && row.SchemaVersion == 1 && hasData:
+		event := &TV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[string], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "times" && row.SchemaVersion == 1 && hasData:
+		event := &TimesV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[TimesV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "to append a v1" && row.SchemaVersion == 1 && hasData:
+		event := &ToAppendAV12V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[string], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "tree" && row.SchemaVersion == 1:
+		event := &TreeV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readAny[TreeV12], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "unknown event" && row.SchemaVersion == 1 && hasData:
+		event := &UnknownEvent2V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[string], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "заказ" && row.SchemaVersion == 1 && hasData:
+		event := &ЗаказV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[ЗаказV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "注文" && row.SchemaVersion == 1 && hasData:
+		event := &X注文V1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[X注文V1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
 	}
-	if err := json.Unmarshal(row, event); err != nil {
-		return nil, fmt.Errorf("event %s, version %d: %w", head.Type, head.SchemaVersion, err)
-	}
-	return event, nil
+	return row, nil
 }
 
 // AppendOptions is what a new event can have beside its data.
 type AppendOptions[M any] struct {
-	Tags       []string   `json:"tags,omitempty"`
-	Meta       *M         `json:"meta,omitempty"`
-	ID         string     `json:"id,omitempty"`
-	OccurredAt *time.Time `json:"occurred_at,omitempty"`
+	Tags          []string   `json:"tags,omitempty"`
+	Meta          *M         `json:"meta,omitempty"`
+	ID            string     `json:"id,omitempty"`
+	OccurredAt    *time.Time `json:"occurred_at,omitempty"`
+	CorrelationID string     `json:"correlation_id,omitempty"`
+	CausationID   string     `json:"causation_id,omitempty"`
+	TraceID       string     `json:"trace_id,omitempty"`
 }
 
 // AppendEvent is a new event, whose JSON en57_append takes.
@@ -309,9 +670,19 @@ func ToAppendString2V1(data String2V1, options AppendOptions[Meta]) AppendEvent[
 	return AppendEvent[String2V1, Meta]{"String", 1, data, options}
 }
 
+// ToAppendAV1 is a new event for en57_append.
+func ToAppendAV1(data AV1, options AppendOptions[Meta]) AppendEvent[AV1, Meta] {
+	return AppendEvent[AV1, Meta]{"a", 1, data, options}
+}
+
 // ToAppendATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12 is a new event for en57_append.
 func ToAppendATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12(data ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12, options AppendOptions[Meta]) AppendEvent[ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12, Meta] {
 	return AppendEvent[ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12, Meta]{"a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓", 12, data, options}
+}
+
+// ToAppendAmountsV1 is a new event for en57_append.
+func ToAppendAmountsV1(data AmountsV1, options AppendOptions[Meta]) AppendEvent[AmountsV1, Meta] {
+	return AppendEvent[AmountsV1, Meta]{"amounts", 1, data, options}
 }
 
 // ToAppendBasedV1 is a new event for en57_append.
@@ -334,6 +705,11 @@ func ToAppendEmptyV1(data EmptyV1, options AppendOptions[Meta]) AppendEvent[Empt
 	return AppendEvent[EmptyV1, Meta]{"empty", 1, data, options}
 }
 
+// ToAppendExtract2V1 is a new event for en57_append.
+func ToAppendExtract2V1(data Extract2V1, options AppendOptions[Meta]) AppendEvent[Extract2V1, Meta] {
+	return AppendEvent[Extract2V1, Meta]{"extract", 1, data, options}
+}
+
 // ToAppendFolderMovedV1 is a new event for en57_append.
 func ToAppendFolderMovedV1(data FolderMovedV1, options AppendOptions[Meta]) AppendEvent[FolderMovedV1, Meta] {
 	return AppendEvent[FolderMovedV1, Meta]{"folder moved", 1, data, options}
@@ -342,6 +718,16 @@ func ToAppendFolderMovedV1(data FolderMovedV1, options AppendOptions[Meta]) Appe
 // ToAppendFormulaV3 is a new event for en57_append.
 func ToAppendFormulaV3(data FormulaV3, options AppendOptions[Meta]) AppendEvent[FormulaV3, Meta] {
 	return AppendEvent[FormulaV3, Meta]{"formula", 3, data, options}
+}
+
+// ToAppendHostileV1 is a new event for en57_append.
+func ToAppendHostileV1(data HostileV1, options AppendOptions[Meta]) AppendEvent[HostileV1, Meta] {
+	return AppendEvent[HostileV1, Meta]{"hostile\ufeff\u2028", 1, data, options}
+}
+
+// ToAppendKV1 is a new event for en57_append.
+func ToAppendKV1(data KV1, options AppendOptions[Meta]) AppendEvent[KV1, Meta] {
+	return AppendEvent[KV1, Meta]{"k", 1, data, options}
 }
 
 // ToAppendMaybeV1 is a new event for en57_append.
@@ -359,6 +745,16 @@ func ToAppendNoteV1(data NoteV1, options AppendOptions[Meta]) AppendEvent[NoteV1
 	return AppendEvent[NoteV1, Meta]{"note", 1, data, options}
 }
 
+// ToAppendNull2V1 is a new event for en57_append.
+func ToAppendNull2V1(data Null2V1, options AppendOptions[Meta]) AppendEvent[Null2V1, Meta] {
+	return AppendEvent[Null2V1, Meta]{"null", 1, data, options}
+}
+
+// ToAppendNumeric2V1 is a new event for en57_append.
+func ToAppendNumeric2V1(data Numeric2V1, options AppendOptions[Meta]) AppendEvent[Numeric2V1, Meta] {
+	return AppendEvent[Numeric2V1, Meta]{"numeric", 1, data, options}
+}
+
 // ToAppendOddNamesV1 is a new event for en57_append.
 func ToAppendOddNamesV1(data OddNamesV1, options AppendOptions[Meta]) AppendEvent[OddNamesV1, Meta] {
 	return AppendEvent[OddNamesV1, Meta]{"odd names", 1, data, options}
@@ -374,9 +770,39 @@ func ToAppendOrderPlacedV2(data OrderPlacedV2, options AppendOptions[Meta]) Appe
 	return AppendEvent[OrderPlacedV2, Meta]{"order placed", 2, data, options}
 }
 
+// ToAppendParseEvent2V1 is a new event for en57_append.
+func ToAppendParseEvent2V1(data ParseEvent2V1, options AppendOptions[Meta]) AppendEvent[ParseEvent2V1, Meta] {
+	return AppendEvent[ParseEvent2V1, Meta]{"parse event", 1, data, options}
+}
+
 // ToAppendPingV1 is a new event for en57_append.
 func ToAppendPingV1(data PingV1, options AppendOptions[Meta]) AppendEvent[PingV1, Meta] {
 	return AppendEvent[PingV1, Meta]{"ping", 1, data, options}
+}
+
+// ToAppendQuoteV1 is a new event for en57_append.
+func ToAppendQuoteV1(data QuoteV1, options AppendOptions[Meta]) AppendEvent[QuoteV1, Meta] {
+	return AppendEvent[QuoteV1, Meta]{"quote", 1, data, options}
+}
+
+// ToAppendRequiredV1 is a new event for en57_append.
+func ToAppendRequiredV1(data RequiredV1, options AppendOptions[Meta]) AppendEvent[RequiredV1, Meta] {
+	return AppendEvent[RequiredV1, Meta]{"required", 1, data, options}
+}
+
+// ToAppendRowsV1 is a new event for en57_append.
+func ToAppendRowsV1(data RowsV1, options AppendOptions[Meta]) AppendEvent[RowsV1, Meta] {
+	return AppendEvent[RowsV1, Meta]{"rows", 1, data, options}
+}
+
+// ToAppendSequence2V1 is a new event for en57_append.
+func ToAppendSequence2V1(data Sequence2V1, options AppendOptions[Meta]) AppendEvent[Sequence2V1, Meta] {
+	return AppendEvent[Sequence2V1, Meta]{"sequence", 1, data, options}
+}
+
+// ToAppendSerialize2V1 is a new event for en57_append.
+func ToAppendSerialize2V1(data Serialize2V1, options AppendOptions[Meta]) AppendEvent[Serialize2V1, Meta] {
+	return AppendEvent[Serialize2V1, Meta]{"serialize", 1, data, options}
 }
 
 // ToAppendSettingsChangedV1 is a new event for en57_append.
@@ -387,6 +813,36 @@ func ToAppendSettingsChangedV1(data SettingsChangedV1, options AppendOptions[Met
 // ToAppendSettingsChanged2V1 is a new event for en57_append.
 func ToAppendSettingsChanged2V1(data SettingsChanged2V1, options AppendOptions[Meta]) AppendEvent[SettingsChanged2V1, Meta] {
 	return AppendEvent[SettingsChanged2V1, Meta]{"settings.changed", 1, data, options}
+}
+
+// ToAppendShippedV1 is a new event for en57_append.
+func ToAppendShippedV1(data ShippedV1, options AppendOptions[Meta]) AppendEvent[ShippedV1, Meta] {
+	return AppendEvent[ShippedV1, Meta]{"shipped", 1, data, options}
+}
+
+// ToAppendTV1 is a new event for en57_append.
+func ToAppendTV1(data TV1, options AppendOptions[Meta]) AppendEvent[TV1, Meta] {
+	return AppendEvent[TV1, Meta]{"t", 1, data, options}
+}
+
+// ToAppendTimesV1 is a new event for en57_append.
+func ToAppendTimesV1(data TimesV1, options AppendOptions[Meta]) AppendEvent[TimesV1, Meta] {
+	return AppendEvent[TimesV1, Meta]{"times", 1, data, options}
+}
+
+// ToAppendToAppendAV12V1 is a new event for en57_append.
+func ToAppendToAppendAV12V1(data ToAppendAV12V1, options AppendOptions[Meta]) AppendEvent[ToAppendAV12V1, Meta] {
+	return AppendEvent[ToAppendAV12V1, Meta]{"to append a v1", 1, data, options}
+}
+
+// ToAppendTreeV1 is a new event for en57_append.
+func ToAppendTreeV1(data TreeV1, options AppendOptions[Meta]) AppendEvent[TreeV1, Meta] {
+	return AppendEvent[TreeV1, Meta]{"tree", 1, data, options}
+}
+
+// ToAppendUnknownEvent2V1 is a new event for en57_append.
+func ToAppendUnknownEvent2V1(data UnknownEvent2V1, options AppendOptions[Meta]) AppendEvent[UnknownEvent2V1, Meta] {
+	return AppendEvent[UnknownEvent2V1, Meta]{"unknown event", 1, data, options}
 }
 
 // ToAppendЗаказV1 is a new event for en57_append.
@@ -425,27 +881,21 @@ func (r Meta) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON reads all properties.
 func (r *Meta) UnmarshalJSON(data []byte) error {
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(data, &object); err != nil {
+	object, err := readObject(data)
+	if err != nil {
 		return err
 	}
 	*r = Meta{}
-	if value, ok := object["correlation_id"]; ok {
-		if err := json.Unmarshal(value, &r.CorrelationID); err != nil {
-			return err
-		}
-		delete(object, "correlation_id")
+	if err := readOptional(object, "correlation_id", &r.CorrelationID, readPointer(readValue[string])); err != nil {
+		return err
 	}
-	if value, ok := object["user"]; ok {
-		if err := json.Unmarshal(value, &r.User); err != nil {
-			return err
-		}
-		delete(object, "user")
+	if err := readOptional(object, "user", &r.User, readPresent(readValue[string])); err != nil {
+		return err
 	}
-	r.Additional = map[string]json.RawMessage{}
-	for name, data := range object {
+	r.Additional = make(map[string]json.RawMessage, len(object))
+	for name := range object {
 		var value json.RawMessage
-		if err := json.Unmarshal(data, &value); err != nil {
+		if err := readOptional(object, name, &value, readAny[json.RawMessage]); err != nil {
 			return err
 		}
 		r.Additional[name] = value
@@ -457,8 +907,100 @@ type Event2V1 = time.Time
 
 type String2V1 = string
 
+type AV1 = string
+
 type ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12 struct {
-	APropertyWhoseNameIsSoLongThatEveryFormatterWouldLikeToBreakTheLine map[string][]*string `json:"a property whose name is so long that every formatter would like to break the line"`
+	APropertyWhoseNameIsSoLongThatEveryFormatterWouldLikeToBreakTheLine map[string][]*string
+}
+
+// MarshalJSON writes all properties.
+func (r ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12) MarshalJSON() ([]byte, error) {
+	object := map[string]any{}
+	object["a property whose name is so long that every formatter would like to break the line"] = writeMap(r.APropertyWhoseNameIsSoLongThatEveryFormatterWouldLikeToBreakTheLine, func(item []*string) any {
+		return orEmptyList(item)
+	})
+	return json.Marshal(object)
+}
+
+// UnmarshalJSON reads all properties.
+func (r *ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12{}
+	if err := readRequired(object, "a property whose name is so long that every formatter would like to break the line", &r.APropertyWhoseNameIsSoLongThatEveryFormatterWouldLikeToBreakTheLine, readOrNil(readMap(readList(readNullable(readValue[string]))))); err != nil {
+		return err
+	}
+	return nil
+}
+
+// AmountsV1 is one of its fields: all others are nil.
+type AmountsV1 struct {
+	Option1 *AmountsV1Option1
+	Option2 *AmountsV1Option2
+}
+
+// MarshalJSON writes the field that is not nil.
+func (u AmountsV1) MarshalJSON() ([]byte, error) {
+	switch {
+	case u.Option1 != nil:
+		return json.Marshal(u.Option1)
+	case u.Option2 != nil:
+		return json.Marshal(u.Option2)
+	}
+	return nil, fmt.Errorf("AmountsV1: all fields are nil")
+}
+
+// UnmarshalJSON reads what the value is.
+func (u *AmountsV1) UnmarshalJSON(data []byte) error {
+	*u = AmountsV1{}
+	kind, properties := jsonKind(data)
+	switch {
+	case hasAll(properties, "amount", "id"):
+		return readPointer(readValue[AmountsV1Option1])(data, &u.Option1)
+	case kind == "object":
+		return readPointer(readValue[AmountsV1Option2])(data, &u.Option2)
+	}
+	return fmt.Errorf("AmountsV1: not a value of it: %s", kind)
+}
+
+type AmountsV1Option1 struct {
+	Amount int64  `json:"amount"`
+	ID     string `json:"id"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *AmountsV1Option1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = AmountsV1Option1{}
+	if err := readRequired(object, "amount", &r.Amount, readValue[int64]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "id", &r.ID, readValue[string]); err != nil {
+		return err
+	}
+	return nil
+}
+
+type AmountsV1Option2 struct {
+	ID string `json:"id"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *AmountsV1Option2) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = AmountsV1Option2{}
+	if err := readRequired(object, "id", &r.ID, readValue[string]); err != nil {
+		return err
+	}
+	return nil
 }
 
 // BasedV1 is one of its fields: all others are nil.
@@ -484,9 +1026,9 @@ func (u *BasedV1) UnmarshalJSON(data []byte) error {
 	kind, properties := jsonKind(data)
 	switch {
 	case isOneOf(properties["shape"], "circle"):
-		return json.Unmarshal(data, &u.Circle)
+		return readPointer(readValue[BasedV1Circle])(data, &u.Circle)
 	case isOneOf(properties["shape"], "square"):
-		return json.Unmarshal(data, &u.Square)
+		return readPointer(readValue[BasedV1Square])(data, &u.Square)
 	}
 	return fmt.Errorf("BasedV1: not a value of it: %s", kind)
 }
@@ -495,6 +1037,25 @@ type BasedV1Circle struct {
 	ID    int64              `json:"id"`
 	R     float64            `json:"r"`
 	Shape BasedV1CircleShape `json:"shape"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *BasedV1Circle) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = BasedV1Circle{}
+	if err := readRequired(object, "id", &r.ID, readValue[int64]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "r", &r.R, readValue[float64]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "shape", &r.Shape, readValue[BasedV1CircleShape]); err != nil {
+		return err
+	}
+	return nil
 }
 
 type BasedV1CircleShape string
@@ -510,6 +1071,25 @@ type BasedV1Square struct {
 	Side  float64            `json:"side"`
 }
 
+// UnmarshalJSON reads all properties.
+func (r *BasedV1Square) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = BasedV1Square{}
+	if err := readRequired(object, "id", &r.ID, readValue[int64]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "shape", &r.Shape, readValue[BasedV1SquareShape]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "side", &r.Side, readValue[float64]); err != nil {
+		return err
+	}
+	return nil
+}
+
 type BasedV1SquareShape string
 
 // The values of BasedV1SquareShape.
@@ -520,6 +1100,22 @@ const (
 type BlurredV1 struct {
 	A BlurredV1A `json:"a"`
 	B *int64     `json:"b,omitempty"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *BlurredV1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = BlurredV1{}
+	if err := readRequired(object, "a", &r.A, readValue[BlurredV1A]); err != nil {
+		return err
+	}
+	if err := readOptional(object, "b", &r.B, readPointer(readValue[int64])); err != nil {
+		return err
+	}
+	return nil
 }
 
 // BlurredV1A is one of its fields: all others are nil.
@@ -545,9 +1141,9 @@ func (u *BlurredV1A) UnmarshalJSON(data []byte) error {
 	kind, _ := jsonKind(data)
 	switch {
 	case kind == "number":
-		return json.Unmarshal(data, &u.Number)
+		return readPointer(readValue[int64])(data, &u.Number)
 	case kind == "string":
-		return json.Unmarshal(data, &u.String)
+		return readPointer(readValue[string])(data, &u.String)
 	}
 	return fmt.Errorf("BlurredV1A: not a value of it: %s", kind)
 }
@@ -580,33 +1176,24 @@ func (r BlurredV1Meta) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON reads all properties.
 func (r *BlurredV1Meta) UnmarshalJSON(data []byte) error {
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(data, &object); err != nil {
+	object, err := readObject(data)
+	if err != nil {
 		return err
 	}
 	*r = BlurredV1Meta{}
-	if value, ok := object["correlation_id"]; ok {
-		if err := json.Unmarshal(value, &r.CorrelationID); err != nil {
-			return err
-		}
-		delete(object, "correlation_id")
+	if err := readOptional(object, "correlation_id", &r.CorrelationID, readPointer(readValue[string])); err != nil {
+		return err
 	}
-	if value, ok := object["reason"]; ok {
-		if err := json.Unmarshal(value, &r.Reason); err != nil {
-			return err
-		}
-		delete(object, "reason")
+	if err := readRequired(object, "reason", &r.Reason, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["user"]; ok {
-		if err := json.Unmarshal(value, &r.User); err != nil {
-			return err
-		}
-		delete(object, "user")
+	if err := readOptional(object, "user", &r.User, readPresent(readValue[string])); err != nil {
+		return err
 	}
-	r.Additional = map[string]json.RawMessage{}
-	for name, data := range object {
+	r.Additional = make(map[string]json.RawMessage, len(object))
+	for name := range object {
 		var value json.RawMessage
-		if err := json.Unmarshal(data, &value); err != nil {
+		if err := readOptional(object, name, &value, readAny[json.RawMessage]); err != nil {
 			return err
 		}
 		r.Additional[name] = value
@@ -621,14 +1208,74 @@ type ConditionalV1 struct {
 	Two   *int64 `json:"two,omitempty"`
 }
 
+// UnmarshalJSON reads all properties.
+func (r *ConditionalV1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = ConditionalV1{}
+	if err := readRequired(object, "a", &r.A, readValue[string]); err != nil {
+		return err
+	}
+	if err := readOptional(object, "one", &r.One, readPointer(readValue[int64])); err != nil {
+		return err
+	}
+	if err := readOptional(object, "only_x", &r.OnlyX, readPointer(readValue[bool])); err != nil {
+		return err
+	}
+	if err := readOptional(object, "two", &r.Two, readPointer(readValue[int64])); err != nil {
+		return err
+	}
+	return nil
+}
+
 type EmptyV1 struct{}
+
+// UnmarshalJSON reads all properties.
+func (r *EmptyV1) UnmarshalJSON(data []byte) error {
+	_, err := readObject(data)
+	return err
+}
+
+type Extract2V1 = string
 
 type FolderMovedV1 = FolderMovedV1Folder
 
 type FolderMovedV1Folder struct {
-	Children []FolderMovedV1FolderChildrenItem `json:"children"`
-	Name     string                            `json:"name"`
-	Parent   *FolderMovedV1Folder              `json:"parent,omitempty"`
+	Children []FolderMovedV1FolderChildrenItem
+	Name     string
+	Parent   *FolderMovedV1Folder
+}
+
+// MarshalJSON writes all properties.
+func (r FolderMovedV1Folder) MarshalJSON() ([]byte, error) {
+	object := map[string]any{}
+	object["children"] = orEmptyList(r.Children)
+	object["name"] = r.Name
+	if r.Parent != nil {
+		object["parent"] = r.Parent
+	}
+	return json.Marshal(object)
+}
+
+// UnmarshalJSON reads all properties.
+func (r *FolderMovedV1Folder) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = FolderMovedV1Folder{}
+	if err := readRequired(object, "children", &r.Children, readList(readValue[FolderMovedV1FolderChildrenItem])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "name", &r.Name, readValue[string]); err != nil {
+		return err
+	}
+	if err := readOptional(object, "parent", &r.Parent, readPointer(readValue[FolderMovedV1Folder])); err != nil {
+		return err
+	}
+	return nil
 }
 
 // FolderMovedV1FolderChildrenItem is one of its fields: all others are nil.
@@ -654,9 +1301,9 @@ func (u *FolderMovedV1FolderChildrenItem) UnmarshalJSON(data []byte) error {
 	kind, properties := jsonKind(data)
 	switch {
 	case hasAll(properties, "children", "name"):
-		return json.Unmarshal(data, &u.Folder)
+		return readPointer(readValue[FolderMovedV1Folder])(data, &u.Folder)
 	case hasAll(properties, "bytes", "name"):
-		return json.Unmarshal(data, &u.File)
+		return readPointer(readValue[FolderMovedV1File])(data, &u.File)
 	}
 	return fmt.Errorf("FolderMovedV1FolderChildrenItem: not a value of it: %s", kind)
 }
@@ -664,6 +1311,22 @@ func (u *FolderMovedV1FolderChildrenItem) UnmarshalJSON(data []byte) error {
 type FolderMovedV1File struct {
 	Bytes int64  `json:"bytes"`
 	Name  string `json:"name"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *FolderMovedV1File) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = FolderMovedV1File{}
+	if err := readRequired(object, "bytes", &r.Bytes, readValue[int64]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "name", &r.Name, readValue[string]); err != nil {
+		return err
+	}
+	return nil
 }
 
 // FormulaV3 is one of its fields: all others are nil.
@@ -695,13 +1358,13 @@ func (u *FormulaV3) UnmarshalJSON(data []byte) error {
 	kind, properties := jsonKind(data)
 	switch {
 	case kind == "boolean":
-		return json.Unmarshal(data, &u.Boolean)
+		return readPointer(readValue[bool])(data, &u.Boolean)
 	case kind == "number":
-		return json.Unmarshal(data, &u.Number)
+		return readPointer(readValue[float64])(data, &u.Number)
 	case isOneOf(properties["op"], "+", "-"):
-		return json.Unmarshal(data, &u.Sum)
+		return readPointer(readValue[FormulaV3Sum])(data, &u.Sum)
 	case isOneOf(properties["op"], "f"):
-		return json.Unmarshal(data, &u.F)
+		return readPointer(readValue[FormulaV3Call])(data, &u.F)
 	}
 	return fmt.Errorf("FormulaV3: not a value of it: %s", kind)
 }
@@ -710,6 +1373,25 @@ type FormulaV3Sum struct {
 	Left  *FormulaV3     `json:"left"`
 	Op    FormulaV3SumOp `json:"op"`
 	Right *FormulaV3     `json:"right"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *FormulaV3Sum) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = FormulaV3Sum{}
+	if err := readRequired(object, "left", &r.Left, readPointer(readValue[FormulaV3])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "op", &r.Op, readValue[FormulaV3SumOp]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "right", &r.Right, readPointer(readValue[FormulaV3])); err != nil {
+		return err
+	}
+	return nil
 }
 
 type FormulaV3SumOp string
@@ -721,8 +1403,32 @@ const (
 )
 
 type FormulaV3Call struct {
-	Of []FormulaV3     `json:"of"`
-	Op FormulaV3CallOp `json:"op"`
+	Of []FormulaV3
+	Op FormulaV3CallOp
+}
+
+// MarshalJSON writes all properties.
+func (r FormulaV3Call) MarshalJSON() ([]byte, error) {
+	object := map[string]any{}
+	object["of"] = orEmptyList(r.Of)
+	object["op"] = r.Op
+	return json.Marshal(object)
+}
+
+// UnmarshalJSON reads all properties.
+func (r *FormulaV3Call) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = FormulaV3Call{}
+	if err := readRequired(object, "of", &r.Of, readList(readValue[FormulaV3])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "op", &r.Op, readValue[FormulaV3CallOp]); err != nil {
+		return err
+	}
+	return nil
 }
 
 type FormulaV3CallOp string
@@ -732,10 +1438,81 @@ const (
 	FormulaV3CallOpF FormulaV3CallOp = "f"
 )
 
+// @ts-expect-error
+type HostileV1 struct {
+	// type: card, cash
+	// shareable_constant_value: literal
+	// Default: "a b".
+	Kind string
+	// fmt.Print, bytes.Clone, strings.Cut, readMap(x)
+	ReadMap *string
+	// @ts-expect-error
+	// Format: .
+	Staticmethod string
+	X            HostileV1X
+}
+
+// MarshalJSON writes all properties.
+func (r HostileV1) MarshalJSON() ([]byte, error) {
+	object := map[string]any{}
+	object["kind"] = r.Kind
+	if r.ReadMap != nil {
+		object["readMap"] = r.ReadMap
+	}
+	object["staticmethod"] = r.Staticmethod
+	object["\ufeff"] = r.X
+	return json.Marshal(object)
+}
+
+// UnmarshalJSON reads all properties.
+func (r *HostileV1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = HostileV1{}
+	if err := readRequired(object, "kind", &r.Kind, readValue[string]); err != nil {
+		return err
+	}
+	if err := readOptional(object, "readMap", &r.ReadMap, readPointer(readValue[string])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "staticmethod", &r.Staticmethod, readValue[string]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "\ufeff", &r.X, readValue[HostileV1X]); err != nil {
+		return err
+	}
+	return nil
+}
+
+type HostileV1X string
+
+// The values of HostileV1X.
+const (
+	HostileV1XX   HostileV1X = "\ufeff"
+	HostileV1XX_2 HostileV1X = "\u202e"
+)
+
+type KV1 = string
+
 type MaybeV1 = *MaybeV1Option1
 
 type MaybeV1Option1 struct {
 	A int64 `json:"a"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *MaybeV1Option1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = MaybeV1Option1{}
+	if err := readRequired(object, "a", &r.A, readValue[int64]); err != nil {
+		return err
+	}
+	return nil
 }
 
 // NestedV1 is one of its fields: all others are nil.
@@ -750,7 +1527,7 @@ func (u NestedV1) MarshalJSON() ([]byte, error) {
 	case u.String != nil:
 		return json.Marshal(u.String)
 	case u.Array != nil:
-		return json.Marshal(u.Array)
+		return json.Marshal(orEmptyList(*u.Array))
 	}
 	return nil, fmt.Errorf("NestedV1: all fields are nil")
 }
@@ -761,14 +1538,18 @@ func (u *NestedV1) UnmarshalJSON(data []byte) error {
 	kind, _ := jsonKind(data)
 	switch {
 	case kind == "string":
-		return json.Unmarshal(data, &u.String)
+		return readPointer(readValue[string])(data, &u.String)
 	case kind == "array":
-		return json.Unmarshal(data, &u.Array)
+		return readPointer(readList(readValue[NestedV1]))(data, &u.Array)
 	}
 	return fmt.Errorf("NestedV1: not a value of it: %s", kind)
 }
 
 type NoteV1 = json.RawMessage
+
+type Null2V1 = *struct{}
+
+type Numeric2V1 = string
 
 type OddNamesV1 struct {
 	X             string
@@ -837,115 +1618,73 @@ func (r OddNamesV1) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON reads all properties.
 func (r *OddNamesV1) UnmarshalJSON(data []byte) error {
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(data, &object); err != nil {
+	object, err := readObject(data)
+	if err != nil {
 		return err
 	}
 	*r = OddNamesV1{}
-	if value, ok := object[""]; ok {
-		if err := json.Unmarshal(value, &r.X); err != nil {
-			return err
-		}
+	if err := readRequired(object, "", &r.X, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["#{x}"]; ok {
-		if err := json.Unmarshal(value, &r.X_2); err != nil {
-			return err
-		}
+	if err := readRequired(object, "#{x}", &r.X_2, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["$"]; ok {
-		if err := json.Unmarshal(value, &r.X_3); err != nil {
-			return err
-		}
+	if err := readRequired(object, "$", &r.X_3, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["1st"]; ok {
-		if err := json.Unmarshal(value, &r.X1st); err != nil {
-			return err
-		}
+	if err := readRequired(object, "1st", &r.X1st, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["MarshalJSON"]; ok {
-		if err := json.Unmarshal(value, &r.MarshalJSON_2); err != nil {
-			return err
-		}
+	if err := readOptional(object, "MarshalJSON", &r.MarshalJSON_2, readPointer(readValue[string])); err != nil {
+		return err
 	}
-	if value, ok := object["__proto__"]; ok {
-		if err := json.Unmarshal(value, &r.Proto); err != nil {
-			return err
-		}
+	if err := readRequired(object, "__proto__", &r.Proto, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["a,b"]; ok {
-		if err := json.Unmarshal(value, &r.AB); err != nil {
-			return err
-		}
+	if err := readRequired(object, "a,b", &r.AB, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["additional"]; ok {
-		if err := json.Unmarshal(value, &r.Additional); err != nil {
-			return err
-		}
+	if err := readOptional(object, "additional", &r.Additional, readPointer(readValue[int64])); err != nil {
+		return err
 	}
-	if value, ok := object["class"]; ok {
-		if err := json.Unmarshal(value, &r.Class); err != nil {
-			return err
-		}
+	if err := readRequired(object, "class", &r.Class, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["date"]; ok {
-		if err := json.Unmarshal(value, &r.Date); err != nil {
-			return err
-		}
+	if err := readOptional(object, "date", &r.Date, readPointer(readValue[string])); err != nil {
+		return err
 	}
-	if value, ok := object["end"]; ok {
-		if err := json.Unmarshal(value, &r.End); err != nil {
-			return err
-		}
+	if err := readOptional(object, "end", &r.End, readPointer(readValue[string])); err != nil {
+		return err
 	}
-	if value, ok := object["first-name"]; ok {
-		if err := json.Unmarshal(value, &r.FirstName); err != nil {
-			return err
-		}
+	if err := readRequired(object, "first-name", &r.FirstName, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["first_name"]; ok {
-		if err := json.Unmarshal(value, &r.FirstName_2); err != nil {
-			return err
-		}
+	if err := readRequired(object, "first_name", &r.FirstName_2, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["from_json"]; ok {
-		if err := json.Unmarshal(value, &r.FromJSON); err != nil {
-			return err
-		}
+	if err := readOptional(object, "from_json", &r.FromJSON, readPointer(readValue[string])); err != nil {
+		return err
 	}
-	if value, ok := object["say \"hi\""]; ok {
-		if err := json.Unmarshal(value, &r.SayHi); err != nil {
-			return err
-		}
+	if err := readRequired(object, "say \"hi\"", &r.SayHi, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["self"]; ok {
-		if err := json.Unmarshal(value, &r.Self); err != nil {
-			return err
-		}
+	if err := readRequired(object, "self", &r.Self, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["str"]; ok {
-		if err := json.Unmarshal(value, &r.Str); err != nil {
-			return err
-		}
+	if err := readRequired(object, "str", &r.Str, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["type"]; ok {
-		if err := json.Unmarshal(value, &r.Type); err != nil {
-			return err
-		}
+	if err := readRequired(object, "type", &r.Type, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["uuid"]; ok {
-		if err := json.Unmarshal(value, &r.UUID); err != nil {
-			return err
-		}
+	if err := readOptional(object, "uuid", &r.UUID, readPointer(readValue[string])); err != nil {
+		return err
 	}
-	if value, ok := object["über"]; ok {
-		if err := json.Unmarshal(value, &r.Über); err != nil {
-			return err
-		}
+	if err := readRequired(object, "über", &r.Über, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["名前"]; ok {
-		if err := json.Unmarshal(value, &r.X名前); err != nil {
-			return err
-		}
+	if err := readRequired(object, "名前", &r.X名前, readValue[string]); err != nil {
+		return err
 	}
 	return nil
 }
@@ -958,6 +1697,25 @@ type OrderPlacedV1 struct {
 	Total   float64 `json:"total"`
 }
 
+// UnmarshalJSON reads all properties.
+func (r *OrderPlacedV1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = OrderPlacedV1{}
+	if err := readOptional(object, "note", &r.Note, readPointer(readValue[string])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "orderId", &r.OrderID, readValue[int64]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "total", &r.Total, readValue[float64]); err != nil {
+		return err
+	}
+	return nil
+}
+
 // Order
 // An order was placed.
 //
@@ -965,32 +1723,154 @@ type OrderPlacedV1 struct {
 // second */ line
 // (1) third \u0041 """
 type OrderPlacedV2 struct {
-	Anything json.RawMessage                `json:"anything,omitempty"`
-	BillTo   Nullable[OrderPlacedV2Address] `json:"billTo,omitempty"`
+	Anything json.RawMessage
+	BillTo   Nullable[OrderPlacedV2Address]
 	// Deprecated.
-	Comment Nullable[string] `json:"comment,omitempty"`
+	Comment Nullable[string]
 	// Format: email.
-	Contact *string `json:"contact,omitempty"`
+	Contact *string
 	// Format: date.
-	DueOn     *string                  `json:"dueOn,omitempty"`
-	Empty     *struct{}                `json:"empty"`
-	IsGift    *bool                    `json:"isGift,omitempty"`
-	Items     []OrderPlacedV2ItemsItem `json:"items"`
-	Kind      OrderPlacedV2Kind        `json:"kind"`
-	Labels    *map[string][]time.Time  `json:"labels,omitempty"`
-	Note      *string                  `json:"note"`
-	OpenTuple *[]json.RawMessage       `json:"openTuple,omitempty"`
+	DueOn     *string
+	Empty     *struct{}
+	IsGift    *bool
+	Items     []OrderPlacedV2ItemsItem
+	Kind      OrderPlacedV2Kind
+	Labels    *map[string][]time.Time
+	Note      *string
+	OpenTuple *[]json.RawMessage
 	// Its number.
 	// Format: uuid.
-	OrderID  string                       `json:"orderId"`
-	Payment  OrderPlacedV2Payment         `json:"payment"`
-	PlacedAt time.Time                    `json:"placedAt"`
-	Point    *[]OrderPlacedV2PointItem    `json:"point,omitempty"`
-	Prices   map[string]float64           `json:"prices"`
-	Priority *int64                       `json:"priority,omitempty"`
-	Range    Nullable[OrderPlacedV2Range] `json:"range,omitempty"`
-	ShipTo   OrderPlacedV2Address         `json:"shipTo"`
-	Status   OrderPlacedV2Status          `json:"status"`
+	OrderID  string
+	Payment  OrderPlacedV2Payment
+	PlacedAt time.Time
+	Point    *[]OrderPlacedV2PointItem
+	Prices   map[string]float64
+	Priority *int64
+	Range    Nullable[OrderPlacedV2Range]
+	ShipTo   OrderPlacedV2Address
+	Status   OrderPlacedV2Status
+}
+
+// MarshalJSON writes all properties.
+func (r OrderPlacedV2) MarshalJSON() ([]byte, error) {
+	object := map[string]any{}
+	if len(r.Anything) > 0 {
+		object["anything"] = r.Anything
+	}
+	if len(r.BillTo) > 0 {
+		object["billTo"] = r.BillTo
+	}
+	if len(r.Comment) > 0 {
+		object["comment"] = r.Comment
+	}
+	if r.Contact != nil {
+		object["contact"] = r.Contact
+	}
+	if r.DueOn != nil {
+		object["dueOn"] = r.DueOn
+	}
+	object["empty"] = r.Empty
+	if r.IsGift != nil {
+		object["isGift"] = r.IsGift
+	}
+	object["items"] = orEmptyList(r.Items)
+	object["kind"] = r.Kind
+	if r.Labels != nil {
+		object["labels"] = orEmptyMap(*r.Labels)
+	}
+	object["note"] = r.Note
+	if r.OpenTuple != nil {
+		object["openTuple"] = orEmptyList(*r.OpenTuple)
+	}
+	object["orderId"] = r.OrderID
+	object["payment"] = r.Payment
+	object["placedAt"] = r.PlacedAt
+	if r.Point != nil {
+		object["point"] = orEmptyList(*r.Point)
+	}
+	object["prices"] = orEmptyMap(r.Prices)
+	if r.Priority != nil {
+		object["priority"] = r.Priority
+	}
+	if len(r.Range) > 0 {
+		object["range"] = r.Range
+	}
+	object["shipTo"] = r.ShipTo
+	object["status"] = r.Status
+	return json.Marshal(object)
+}
+
+// UnmarshalJSON reads all properties.
+func (r *OrderPlacedV2) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = OrderPlacedV2{}
+	if err := readOptional(object, "anything", &r.Anything, readAny[json.RawMessage]); err != nil {
+		return err
+	}
+	if err := readOptional(object, "billTo", &r.BillTo, readPresent(readValue[OrderPlacedV2Address])); err != nil {
+		return err
+	}
+	if err := readOptional(object, "comment", &r.Comment, readPresent(readValue[string])); err != nil {
+		return err
+	}
+	if err := readOptional(object, "contact", &r.Contact, readPointer(readValue[string])); err != nil {
+		return err
+	}
+	if err := readOptional(object, "dueOn", &r.DueOn, readPointer(readValue[string])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "empty", &r.Empty, readNull); err != nil {
+		return err
+	}
+	if err := readOptional(object, "isGift", &r.IsGift, readPointer(readValue[bool])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "items", &r.Items, readList(readValue[OrderPlacedV2ItemsItem])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "kind", &r.Kind, readValue[OrderPlacedV2Kind]); err != nil {
+		return err
+	}
+	if err := readOptional(object, "labels", &r.Labels, readPointer(readMap(readOrNil(readList(readTime))))); err != nil {
+		return err
+	}
+	if err := readRequired(object, "note", &r.Note, readNullable(readValue[string])); err != nil {
+		return err
+	}
+	if err := readOptional(object, "openTuple", &r.OpenTuple, readPointer(readList(readAny[json.RawMessage]))); err != nil {
+		return err
+	}
+	if err := readRequired(object, "orderId", &r.OrderID, readValue[string]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "payment", &r.Payment, readValue[OrderPlacedV2Payment]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "placedAt", &r.PlacedAt, readTime); err != nil {
+		return err
+	}
+	if err := readOptional(object, "point", &r.Point, readPointer(readList(readValue[OrderPlacedV2PointItem]))); err != nil {
+		return err
+	}
+	if err := readRequired(object, "prices", &r.Prices, readMap(readValue[float64])); err != nil {
+		return err
+	}
+	if err := readOptional(object, "priority", &r.Priority, readPointer(readValue[int64])); err != nil {
+		return err
+	}
+	if err := readOptional(object, "range", &r.Range, readPresent(readValue[OrderPlacedV2Range])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "shipTo", &r.ShipTo, readValue[OrderPlacedV2Address]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "status", &r.Status, readValue[OrderPlacedV2Status]); err != nil {
+		return err
+	}
+	return nil
 }
 
 type OrderPlacedV2Address struct {
@@ -999,11 +1879,60 @@ type OrderPlacedV2Address struct {
 	Zip    *string `json:"zip,omitempty"`
 }
 
+// UnmarshalJSON reads all properties.
+func (r *OrderPlacedV2Address) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = OrderPlacedV2Address{}
+	if err := readRequired(object, "city", &r.City, readValue[string]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "street", &r.Street, readValue[string]); err != nil {
+		return err
+	}
+	if err := readOptional(object, "zip", &r.Zip, readPointer(readValue[string])); err != nil {
+		return err
+	}
+	return nil
+}
+
 type OrderPlacedV2ItemsItem struct {
 	// Default: 1.
-	Count int64     `json:"count"`
-	Sku   string    `json:"sku"`
-	Tags  *[]string `json:"tags,omitempty"`
+	Count int64
+	Sku   string
+	Tags  *[]string
+}
+
+// MarshalJSON writes all properties.
+func (r OrderPlacedV2ItemsItem) MarshalJSON() ([]byte, error) {
+	object := map[string]any{}
+	object["count"] = r.Count
+	object["sku"] = r.Sku
+	if r.Tags != nil {
+		object["tags"] = orEmptyList(*r.Tags)
+	}
+	return json.Marshal(object)
+}
+
+// UnmarshalJSON reads all properties.
+func (r *OrderPlacedV2ItemsItem) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = OrderPlacedV2ItemsItem{}
+	if err := readRequired(object, "count", &r.Count, readValue[int64]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "sku", &r.Sku, readValue[string]); err != nil {
+		return err
+	}
+	if err := readOptional(object, "tags", &r.Tags, readPointer(readList(readValue[string]))); err != nil {
+		return err
+	}
+	return nil
 }
 
 type OrderPlacedV2Kind string
@@ -1039,11 +1968,11 @@ func (u *OrderPlacedV2Payment) UnmarshalJSON(data []byte) error {
 	kind, properties := jsonKind(data)
 	switch {
 	case isOneOf(properties["method"], "card"):
-		return json.Unmarshal(data, &u.Card)
+		return readPointer(readValue[OrderPlacedV2PaymentCard])(data, &u.Card)
 	case isOneOf(properties["method"], "transfer"):
-		return json.Unmarshal(data, &u.Transfer)
+		return readPointer(readValue[OrderPlacedV2PaymentTransfer])(data, &u.Transfer)
 	case isOneOf(properties["method"], "voucher"):
-		return json.Unmarshal(data, &u.Voucher)
+		return readPointer(readValue[OrderPlacedV2Voucher])(data, &u.Voucher)
 	}
 	return fmt.Errorf("OrderPlacedV2Payment: not a value of it: %s", kind)
 }
@@ -1051,6 +1980,22 @@ func (u *OrderPlacedV2Payment) UnmarshalJSON(data []byte) error {
 type OrderPlacedV2PaymentCard struct {
 	Method OrderPlacedV2PaymentCardMethod `json:"method"`
 	Number string                         `json:"number"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *OrderPlacedV2PaymentCard) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = OrderPlacedV2PaymentCard{}
+	if err := readRequired(object, "method", &r.Method, readValue[OrderPlacedV2PaymentCardMethod]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "number", &r.Number, readValue[string]); err != nil {
+		return err
+	}
+	return nil
 }
 
 type OrderPlacedV2PaymentCardMethod string
@@ -1067,6 +2012,25 @@ type OrderPlacedV2PaymentTransfer struct {
 	On *string `json:"on,omitempty"`
 }
 
+// UnmarshalJSON reads all properties.
+func (r *OrderPlacedV2PaymentTransfer) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = OrderPlacedV2PaymentTransfer{}
+	if err := readRequired(object, "iban", &r.Iban, readValue[string]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "method", &r.Method, readValue[OrderPlacedV2PaymentTransferMethod]); err != nil {
+		return err
+	}
+	if err := readOptional(object, "on", &r.On, readPointer(readValue[string])); err != nil {
+		return err
+	}
+	return nil
+}
+
 type OrderPlacedV2PaymentTransferMethod string
 
 // The values of OrderPlacedV2PaymentTransferMethod.
@@ -1075,8 +2039,32 @@ const (
 )
 
 type OrderPlacedV2Voucher struct {
-	Codes  []string                   `json:"codes"`
-	Method OrderPlacedV2VoucherMethod `json:"method"`
+	Codes  []string
+	Method OrderPlacedV2VoucherMethod
+}
+
+// MarshalJSON writes all properties.
+func (r OrderPlacedV2Voucher) MarshalJSON() ([]byte, error) {
+	object := map[string]any{}
+	object["codes"] = orEmptyList(r.Codes)
+	object["method"] = r.Method
+	return json.Marshal(object)
+}
+
+// UnmarshalJSON reads all properties.
+func (r *OrderPlacedV2Voucher) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = OrderPlacedV2Voucher{}
+	if err := readRequired(object, "codes", &r.Codes, readList(readValue[string])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "method", &r.Method, readValue[OrderPlacedV2VoucherMethod]); err != nil {
+		return err
+	}
+	return nil
 }
 
 type OrderPlacedV2VoucherMethod string
@@ -1109,9 +2097,9 @@ func (u *OrderPlacedV2PointItem) UnmarshalJSON(data []byte) error {
 	kind, _ := jsonKind(data)
 	switch {
 	case kind == "number":
-		return json.Unmarshal(data, &u.Number)
+		return readPointer(readValue[float64])(data, &u.Number)
 	case kind == "string":
-		return json.Unmarshal(data, &u.String)
+		return readPointer(readValue[string])(data, &u.String)
 	}
 	return fmt.Errorf("OrderPlacedV2PointItem: not a value of it: %s", kind)
 }
@@ -1132,7 +2120,7 @@ func (u OrderPlacedV2Range) MarshalJSON() ([]byte, error) {
 	case u.String != nil:
 		return json.Marshal(u.String)
 	case u.Array != nil:
-		return json.Marshal(u.Array)
+		return json.Marshal(orEmptyList(*u.Array))
 	case u.Option4 != nil:
 		return json.Marshal(u.Option4)
 	}
@@ -1145,19 +2133,32 @@ func (u *OrderPlacedV2Range) UnmarshalJSON(data []byte) error {
 	kind, _ := jsonKind(data)
 	switch {
 	case kind == "number":
-		return json.Unmarshal(data, &u.Number)
+		return readPointer(readValue[int64])(data, &u.Number)
 	case kind == "string":
-		return json.Unmarshal(data, &u.String)
+		return readPointer(readValue[string])(data, &u.String)
 	case kind == "array":
-		return json.Unmarshal(data, &u.Array)
+		return readPointer(readList(readValue[int64]))(data, &u.Array)
 	case kind == "object":
-		return json.Unmarshal(data, &u.Option4)
+		return readPointer(readValue[OrderPlacedV2RangeOption4])(data, &u.Option4)
 	}
 	return fmt.Errorf("OrderPlacedV2Range: not a value of it: %s", kind)
 }
 
 type OrderPlacedV2RangeOption4 struct {
 	From int64 `json:"from"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *OrderPlacedV2RangeOption4) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = OrderPlacedV2RangeOption4{}
+	if err := readRequired(object, "from", &r.From, readValue[int64]); err != nil {
+		return err
+	}
+	return nil
 }
 
 type OrderPlacedV2Status string
@@ -1172,6 +2173,8 @@ const (
 	OrderPlacedV2StatusSelf_2     OrderPlacedV2Status = "Self"
 )
 
+type ParseEvent2V1 = string
+
 type PingV1 string
 
 // The values of PingV1.
@@ -1179,7 +2182,133 @@ const (
 	PingV1Ping PingV1 = "ping"
 )
 
+// QuoteV1 is one of its fields: all others are nil.
+type QuoteV1 struct {
+	Number  *int64
+	Option1 *QuoteV1Option1
+	Array   *[]string
+	Map     *map[string]bool
+}
+
+// MarshalJSON writes the field that is not nil.
+func (u QuoteV1) MarshalJSON() ([]byte, error) {
+	switch {
+	case u.Number != nil:
+		return json.Marshal(u.Number)
+	case u.Option1 != nil:
+		return json.Marshal(u.Option1)
+	case u.Array != nil:
+		return json.Marshal(orEmptyList(*u.Array))
+	case u.Map != nil:
+		return json.Marshal(orEmptyMap(*u.Map))
+	}
+	return nil, fmt.Errorf("QuoteV1: all fields are nil")
+}
+
+// UnmarshalJSON reads what the value is.
+func (u *QuoteV1) UnmarshalJSON(data []byte) error {
+	*u = QuoteV1{}
+	kind, _ := jsonKind(data)
+	switch {
+	case kind == "number":
+		return readPointer(readValue[int64])(data, &u.Number)
+	case kind == "string":
+		return readPointer(readValue[QuoteV1Option1])(data, &u.Option1)
+	case kind == "array":
+		return readPointer(readList(readValue[string]))(data, &u.Array)
+	case kind == "object":
+		return readPointer(readMap(readValue[bool]))(data, &u.Map)
+	}
+	return fmt.Errorf("QuoteV1: not a value of it: %s", kind)
+}
+
+type QuoteV1Option1 string
+
+// The values of QuoteV1Option1.
+const (
+	QuoteV1Option1ItS QuoteV1Option1 = "it's \\ \" | \""
+)
+
+type RequiredV1 struct {
+	// Size in bytes.
+	Bytes   *int64
+	Flag    bool
+	List    []string
+	Map     map[string][][]int64
+	Name    string
+	Nothing *string
+}
+
+// MarshalJSON writes all properties.
+func (r RequiredV1) MarshalJSON() ([]byte, error) {
+	object := map[string]any{}
+	if r.Bytes != nil {
+		object["bytes"] = r.Bytes
+	}
+	object["flag"] = r.Flag
+	object["list"] = orEmptyList(r.List)
+	object["map"] = orEmptyMap(writeMap(r.Map, func(item [][]int64) any {
+		return orEmptyList(writeList(item, func(item []int64) any {
+			return orEmptyList(item)
+		}))
+	}))
+	object["name"] = r.Name
+	object["nothing"] = r.Nothing
+	return json.Marshal(object)
+}
+
+// UnmarshalJSON reads all properties.
+func (r *RequiredV1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = RequiredV1{}
+	if err := readOptional(object, "bytes", &r.Bytes, readPointer(readValue[int64])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "flag", &r.Flag, readValue[bool]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "list", &r.List, readList(readValue[string])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "map", &r.Map, readMap(readList(readList(readValue[int64])))); err != nil {
+		return err
+	}
+	if err := readRequired(object, "name", &r.Name, readValue[string]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "nothing", &r.Nothing, readNullable(readValue[string])); err != nil {
+		return err
+	}
+	return nil
+}
+
+type RowsV1 = RowsV12
+
+type RowsV12 []RowsV12
+
+// UnmarshalJSON reads all items.
+func (v *RowsV12) UnmarshalJSON(data []byte) error {
+	return readOrNil(readList(readAny[RowsV12]))(data, (*[]RowsV12)(v))
+}
+
+type Sequence2V1 = string
+
+type Serialize2V1 = string
+
 type SettingsChangedV1 []SettingsChangedV1
+
+// MarshalJSON writes all items.
+func (v SettingsChangedV1) MarshalJSON() ([]byte, error) {
+	return json.Marshal(orEmptyList([]SettingsChangedV1(v)))
+}
+
+// UnmarshalJSON reads all items.
+func (v *SettingsChangedV1) UnmarshalJSON(data []byte) error {
+	return readList(readValue[SettingsChangedV1])(data, (*[]SettingsChangedV1)(v))
+}
 
 type SettingsChanged2V1 struct {
 	At   Nullable[time.Time]
@@ -1211,39 +2340,27 @@ func (r SettingsChanged2V1) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON reads all properties.
 func (r *SettingsChanged2V1) UnmarshalJSON(data []byte) error {
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(data, &object); err != nil {
+	object, err := readObject(data)
+	if err != nil {
 		return err
 	}
 	*r = SettingsChanged2V1{}
-	if value, ok := object["at"]; ok {
-		if err := json.Unmarshal(value, &r.At); err != nil {
-			return err
-		}
-		delete(object, "at")
+	if err := readOptional(object, "at", &r.At, readPresent(readTime)); err != nil {
+		return err
 	}
-	if value, ok := object["name"]; ok {
-		if err := json.Unmarshal(value, &r.Name); err != nil {
-			return err
-		}
-		delete(object, "name")
+	if err := readRequired(object, "name", &r.Name, readValue[string]); err != nil {
+		return err
 	}
-	if value, ok := object["new"]; ok {
-		if err := json.Unmarshal(value, &r.New); err != nil {
-			return err
-		}
-		delete(object, "new")
+	if err := readOptional(object, "new", &r.New, readAny[json.RawMessage]); err != nil {
+		return err
 	}
-	if value, ok := object["old"]; ok {
-		if err := json.Unmarshal(value, &r.Old); err != nil {
-			return err
-		}
-		delete(object, "old")
+	if err := readOptional(object, "old", &r.Old, readPresent(readValue[int64])); err != nil {
+		return err
 	}
-	r.Additional = map[string]int64{}
-	for name, data := range object {
+	r.Additional = make(map[string]int64, len(object))
+	for name := range object {
 		var value int64
-		if err := json.Unmarshal(data, &value); err != nil {
+		if err := readOptional(object, name, &value, readValue[int64]); err != nil {
 			return err
 		}
 		r.Additional[name] = value
@@ -1251,9 +2368,145 @@ func (r *SettingsChanged2V1) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// ShippedV1 is one of its fields: all others are nil.
+type ShippedV1 struct {
+	Option1 *ShippedV1Option1
+	Option2 *ShippedV1Option2
+}
+
+// MarshalJSON writes the field that is not nil.
+func (u ShippedV1) MarshalJSON() ([]byte, error) {
+	switch {
+	case u.Option1 != nil:
+		return json.Marshal(u.Option1)
+	case u.Option2 != nil:
+		return json.Marshal(u.Option2)
+	}
+	return nil, fmt.Errorf("ShippedV1: all fields are nil")
+}
+
+// UnmarshalJSON reads what the value is.
+func (u *ShippedV1) UnmarshalJSON(data []byte) error {
+	*u = ShippedV1{}
+	kind, properties := jsonKind(data)
+	switch {
+	case hasAll(properties, "id", "shipped_at"):
+		return readPointer(readValue[ShippedV1Option1])(data, &u.Option1)
+	case hasAll(properties, "cancelled_by", "id"):
+		return readPointer(readValue[ShippedV1Option2])(data, &u.Option2)
+	}
+	return fmt.Errorf("ShippedV1: not a value of it: %s", kind)
+}
+
+type ShippedV1Option1 struct {
+	ID        string  `json:"id"`
+	ShippedAt *string `json:"shipped_at"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *ShippedV1Option1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = ShippedV1Option1{}
+	if err := readRequired(object, "id", &r.ID, readValue[string]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "shipped_at", &r.ShippedAt, readNullable(readValue[string])); err != nil {
+		return err
+	}
+	return nil
+}
+
+type ShippedV1Option2 struct {
+	CancelledBy string `json:"cancelled_by"`
+	ID          string `json:"id"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *ShippedV1Option2) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = ShippedV1Option2{}
+	if err := readRequired(object, "cancelled_by", &r.CancelledBy, readValue[string]); err != nil {
+		return err
+	}
+	if err := readRequired(object, "id", &r.ID, readValue[string]); err != nil {
+		return err
+	}
+	return nil
+}
+
+type TV1 = string
+
+type TimesV1 struct {
+	All *[]time.Time
+	At  *time.Time
+}
+
+// MarshalJSON writes all properties.
+func (r TimesV1) MarshalJSON() ([]byte, error) {
+	object := map[string]any{}
+	if r.All != nil {
+		object["all"] = orEmptyList(*r.All)
+	}
+	if r.At != nil {
+		object["at"] = r.At
+	}
+	return json.Marshal(object)
+}
+
+// UnmarshalJSON reads all properties.
+func (r *TimesV1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = TimesV1{}
+	if err := readOptional(object, "all", &r.All, readPointer(readList(readTime))); err != nil {
+		return err
+	}
+	if err := readOptional(object, "at", &r.At, readPointer(readTime)); err != nil {
+		return err
+	}
+	return nil
+}
+
+type ToAppendAV12V1 = string
+
+type TreeV1 = TreeV12
+
+type TreeV12 map[string]TreeV12
+
+// UnmarshalJSON reads all items.
+func (v *TreeV12) UnmarshalJSON(data []byte) error {
+	return readOrNil(readMap(readAny[TreeV12]))(data, (*map[string]TreeV12)(v))
+}
+
+type UnknownEvent2V1 = string
+
 type ЗаказV1 struct {
 	Вид   *ЗаказV1Вид `json:"вид,omitempty"`
 	Сумма int64       `json:"сумма"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *ЗаказV1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = ЗаказV1{}
+	if err := readOptional(object, "вид", &r.Вид, readPointer(readValue[ЗаказV1Вид])); err != nil {
+		return err
+	}
+	if err := readRequired(object, "сумма", &r.Сумма, readValue[int64]); err != nil {
+		return err
+	}
+	return nil
 }
 
 type ЗаказV1Вид string
@@ -1270,6 +2523,22 @@ type X注文V1 struct {
 	X種 *X注文V1X種 `json:"種,omitempty"`
 }
 
+// UnmarshalJSON reads all properties.
+func (r *X注文V1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = X注文V1{}
+	if err := readRequired(object, "数", &r.X数, readValue[int64]); err != nil {
+		return err
+	}
+	if err := readOptional(object, "種", &r.X種, readPointer(readValue[X注文V1X種])); err != nil {
+		return err
+	}
+	return nil
+}
+
 type X注文V1X種 string
 
 // The values of X注文V1X種.
@@ -1284,8 +2553,14 @@ type Event2 = Event2V1
 // String2 is the newest version of String.
 type String2 = String2V1
 
+// A is the newest version of a.
+type A = AV1
+
 // ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAlone is the newest version of a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓.
 type ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAlone = ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12
+
+// Amounts is the newest version of amounts.
+type Amounts = AmountsV1
 
 // Based is the newest version of based.
 type Based = BasedV1
@@ -1299,11 +2574,20 @@ type Conditional = ConditionalV1
 // Empty is the newest version of empty.
 type Empty = EmptyV1
 
+// Extract2 is the newest version of extract.
+type Extract2 = Extract2V1
+
 // FolderMoved is the newest version of folder moved.
 type FolderMoved = FolderMovedV1
 
 // Formula is the newest version of formula.
 type Formula = FormulaV3
+
+// Hostile is the newest version of hostile.
+type Hostile = HostileV1
+
+// K is the newest version of k.
+type K = KV1
 
 // Maybe is the newest version of maybe.
 type Maybe = MaybeV1
@@ -1314,14 +2598,38 @@ type Nested = NestedV1
 // Note is the newest version of note.
 type Note = NoteV1
 
+// Null2 is the newest version of null.
+type Null2 = Null2V1
+
+// Numeric2 is the newest version of numeric.
+type Numeric2 = Numeric2V1
+
 // OddNames is the newest version of odd names.
 type OddNames = OddNamesV1
 
 // OrderPlaced is the newest version of order placed.
 type OrderPlaced = OrderPlacedV2
 
+// ParseEvent2 is the newest version of parse event.
+type ParseEvent2 = ParseEvent2V1
+
 // Ping is the newest version of ping.
 type Ping = PingV1
+
+// Quote is the newest version of quote.
+type Quote = QuoteV1
+
+// Required is the newest version of required.
+type Required = RequiredV1
+
+// Rows is the newest version of rows.
+type Rows = RowsV1
+
+// Sequence2 is the newest version of sequence.
+type Sequence2 = Sequence2V1
+
+// Serialize2 is the newest version of serialize.
+type Serialize2 = Serialize2V1
 
 // SettingsChanged is the newest version of settings-changed.
 type SettingsChanged = SettingsChangedV1
@@ -1329,37 +2637,29 @@ type SettingsChanged = SettingsChangedV1
 // SettingsChanged2 is the newest version of settings.changed.
 type SettingsChanged2 = SettingsChanged2V1
 
+// Shipped is the newest version of shipped.
+type Shipped = ShippedV1
+
+// T is the newest version of t.
+type T = TV1
+
+// Times is the newest version of times.
+type Times = TimesV1
+
+// ToAppendAV12 is the newest version of to append a v1.
+type ToAppendAV12 = ToAppendAV12V1
+
+// Tree is the newest version of tree.
+type Tree = TreeV1
+
+// UnknownEvent2 is the newest version of unknown event.
+type UnknownEvent2 = UnknownEvent2V1
+
 // Заказ is the newest version of заказ.
 type Заказ = ЗаказV1
 
 // X注文 is the newest version of 注文.
 type X注文 = X注文V1
-
-// Nullable is a value that may be left out, or null: empty, or one pointer, which is nil for null.
-type Nullable[T any] []*T
-
-// NullableOf is a value that is there; null for nil.
-func NullableOf[T any](value *T) Nullable[T] {
-	return Nullable[T]{value}
-}
-
-// MarshalJSON writes the value, or null.
-func (n Nullable[T]) MarshalJSON() ([]byte, error) {
-	if len(n) == 0 {
-		return []byte("null"), nil
-	}
-	return json.Marshal(n[0])
-}
-
-// UnmarshalJSON reads a value, or null.
-func (n *Nullable[T]) UnmarshalJSON(data []byte) error {
-	var value *T
-	if err := json.Unmarshal(data, &value); err != nil {
-		return err
-	}
-	*n = Nullable[T]{value}
-	return nil
-}
 
 // jsonKind is the kind of a JSON value, and the properties of an object.
 func jsonKind(data []byte) (string, map[string]json.RawMessage) {
@@ -1408,4 +2708,231 @@ func hasAll(properties map[string]json.RawMessage, names ...string) bool {
 		}
 	}
 	return true
+}
+
+// readEvent reads the data and the metadata of an event.
+func readEvent[D, M any](row *UnknownEvent, data *D, readData func([]byte, *D) error, meta **M, readMeta func([]byte, *M) error) error {
+	err := readData(row.Data, data)
+	if err == nil {
+		err = readNullable(readMeta)(row.Meta, meta)
+	}
+	if err != nil {
+		return fmt.Errorf("event %s, version %d: %w", row.Type, row.SchemaVersion, err)
+	}
+	return nil
+}
+
+// readRequired takes a property that must be there.
+func readRequired[T any](object map[string]json.RawMessage, name string, to *T, read func([]byte, *T) error) error {
+	if _, ok := object[name]; !ok {
+		return fmt.Errorf("%s: is missing", name)
+	}
+	return readOptional(object, name, to, read)
+}
+
+// readOptional takes a property that may be there.
+func readOptional[T any](object map[string]json.RawMessage, name string, to *T, read func([]byte, *T) error) error {
+	data, ok := object[name]
+	if !ok {
+		return nil
+	}
+	delete(object, name)
+	if err := read(data, to); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// readPresent reads what is there: a value or null.
+func readPresent[T any](read func([]byte, *T) error) func([]byte, *Nullable[T]) error {
+	return func(data []byte, to *Nullable[T]) error {
+		*to = Nullable[T]{nil}
+		return readNullable(read)(data, &(*to)[0])
+	}
+}
+
+// readNullable reads a value, or null as nil.
+func readNullable[T any](read func([]byte, *T) error) func([]byte, **T) error {
+	return func(data []byte, to **T) error {
+		*to = nil
+		if isNull(data) {
+			return nil
+		}
+		return readPointer(read)(data, to)
+	}
+}
+
+// readPointer reads a value.
+func readPointer[T any](read func([]byte, *T) error) func([]byte, **T) error {
+	return func(data []byte, to **T) error {
+		*to = new(T)
+		return read(data, *to)
+	}
+}
+
+// readOrNil reads a list or a map, or null as nil.
+func readOrNil[T any](read func([]byte, *T) error) func([]byte, *T) error {
+	return func(data []byte, to *T) error {
+		if isNull(data) {
+			return nil
+		}
+		return read(data, to)
+	}
+}
+
+// readList reads a list.
+func readList[T any](read func([]byte, *T) error) func([]byte, *[]T) error {
+	return func(data []byte, to *[]T) error {
+		var items []json.RawMessage
+		if err := readValue(data, &items); err != nil {
+			return err
+		}
+		*to = make([]T, len(items))
+		for i, item := range items {
+			if err := read(item, &(*to)[i]); err != nil {
+				return fmt.Errorf("[%d]: %w", i, err)
+			}
+		}
+		return nil
+	}
+}
+
+// readMap reads a map.
+func readMap[T any](read func([]byte, *T) error) func([]byte, *map[string]T) error {
+	return func(data []byte, to *map[string]T) error {
+		object, err := readObject(data)
+		if err != nil {
+			return err
+		}
+		*to = make(map[string]T, len(object))
+		for name, item := range object {
+			var value T
+			if err := read(item, &value); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			(*to)[name] = value
+		}
+		return nil
+	}
+}
+
+// readObject reads the properties of an object.
+func readObject(data []byte) (map[string]json.RawMessage, error) {
+	var object map[string]json.RawMessage
+	err := readValue(data, &object)
+	return object, err
+}
+
+// readTime reads a time of RFC 3339. What time.Time cannot hold is an error: leap seconds, and what is finer than
+// nanoseconds.
+func readTime(data []byte, to *time.Time) error {
+	var text string
+	if err := readValue(data, &text); err != nil {
+		return err
+	}
+	value, err := time.Parse(time.RFC3339, strings.ToUpper(text))
+	if err != nil {
+		return err
+	}
+	if _, fraction, ok := strings.Cut(text, "."); ok {
+		digits := len(fraction) - len(strings.TrimLeft(fraction, "0123456789"))
+		if digits > 9 && strings.Trim(fraction[9:digits], "0") != "" {
+			return fmt.Errorf("finer than nanoseconds: %s", text)
+		}
+	}
+	*to = value
+	return nil
+}
+
+// readNull reads null.
+func readNull(data []byte, to **struct{}) error {
+	if !isNull(data) {
+		return fmt.Errorf("not null: %s", data)
+	}
+	*to = nil
+	return nil
+}
+
+// readValue reads a value that is not null.
+func readValue[T any](data []byte, to *T) error {
+	if isNull(data) {
+		return fmt.Errorf("is null")
+	}
+	return json.Unmarshal(data, to)
+}
+
+// readAny reads a value that may be null.
+func readAny[T any](data []byte, to *T) error {
+	return json.Unmarshal(data, to)
+}
+
+// isNull tells whether a JSON value is null.
+func isNull(data []byte) bool {
+	return string(bytes.TrimSpace(data)) == "null"
+}
+
+// Nullable is a value that may be left out, or null: empty, or one pointer, which is nil for null.
+type Nullable[T any] []*T
+
+// NullableOf is a value that is there; null for nil.
+func NullableOf[T any](value *T) Nullable[T] {
+	return Nullable[T]{value}
+}
+
+// MarshalJSON writes the value, or null.
+func (n Nullable[T]) MarshalJSON() ([]byte, error) {
+	if len(n) == 0 {
+		return []byte("null"), nil
+	}
+	return json.Marshal(n[0])
+}
+
+// UnmarshalJSON reads a value, or null.
+func (n *Nullable[T]) UnmarshalJSON(data []byte) error {
+	var value *T
+	if err := json.Unmarshal(data, &value); err != nil {
+		return err
+	}
+	*n = Nullable[T]{value}
+	return nil
+}
+
+// orEmptyList is a list that is written as [] where it is nil.
+func orEmptyList[T any](items []T) []T {
+	if items == nil {
+		return []T{}
+	}
+	return items
+}
+
+// orEmptyMap is a map that is written as {} where it is nil.
+func orEmptyMap[T any](items map[string]T) map[string]T {
+	if items == nil {
+		return map[string]T{}
+	}
+	return items
+}
+
+// writeList is a list of what is written for its items.
+func writeList[T any](items []T, write func(T) any) []any {
+	var list []any
+	if items != nil {
+		list = make([]any, 0, len(items))
+	}
+	for _, item := range items {
+		list = append(list, write(item))
+	}
+	return list
+}
+
+// writeMap is a map of what is written for its items.
+func writeMap[T any](items map[string]T, write func(T) any) map[string]any {
+	var object map[string]any
+	if items != nil {
+		object = make(map[string]any, len(items))
+	}
+	for name, item := range items {
+		object[name] = write(item)
+	}
+	return object
 }

@@ -3,21 +3,40 @@
 # From the registered event types:
 # - Event, version 1
 # - String, version 1
+# - a, version 1
 # - a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓, version 12
+# - amounts, version 1
 # - based, version 1
 # - blurred, version 1
 # - conditional, version 1
 # - empty, version 1
+# - extract, version 1
 # - folder moved, version 1
 # - formula, version 3
+# - hostile, version 1
+# - k, version 1
 # - maybe, version 1
 # - nested, version 1
 # - note, version 1
+# - null, version 1
+# - numeric, version 1
 # - odd names, version 1
 # - order placed, versions 1, 2
+# - parse event, version 1
 # - ping, version 1
+# - quote, version 1
+# - required, version 1
+# - rows, version 1
+# - sequence, version 1
+# - serialize, version 1
 # - settings-changed, version 1
 # - settings.changed, version 1
+# - shipped, version 1
+# - t, version 1
+# - times, version 1
+# - to append a v1, version 1
+# - tree, version 1
+# - unknown event, version 1
 # - заказ, version 1
 # - 注文, version 1
 
@@ -28,7 +47,15 @@ import enum as _enum
 import uuid as _uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, TypedDict, TypeVar, cast
+from typing import (
+    Any,
+    Literal,
+    SupportsIndex,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    cast,
+)
 
 _T = TypeVar("_T")
 
@@ -41,9 +68,9 @@ class Absent(_enum.Enum):
 @dataclass(frozen=True, kw_only=True)
 class Meta:
     correlation_id: _uuid.UUID | None = None
-    # Who did it.
+    #: Who did it.
     user: str | None | Absent = Absent.ABSENT
-    # All other properties.
+    #: All other properties.
     additional: dict[str, object] = field(default_factory=dict)
 
     @staticmethod
@@ -53,7 +80,7 @@ class Meta:
             correlation_id=_optional(value, "correlation_id", _id),
             user=_maybe(value, "user", lambda item: _nullable(item, _text)),
             additional={
-                key: item
+                key: _named(key, item, _any)
                 for key, item in value.items()
                 if key not in ("correlation_id", "user",)
             },
@@ -73,6 +100,8 @@ Event2V1: TypeAlias = "_dt.datetime"
 
 String2V1: TypeAlias = "str"
 
+AV1: TypeAlias = "str"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12:
@@ -82,12 +111,53 @@ class ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12:
     def from_json(json: object) -> ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12:
         value = _object(json)
         return ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12(
-            a_property_whose_name_is_so_long_that_every_formatter_would_like_to_break_the_line=_nullable(value["a property whose name is so long that every formatter would like to break the line"], lambda item: {key: [_nullable(item, _text) for item in _list(item)] for key, item in _object(item).items()}),
+            a_property_whose_name_is_so_long_that_every_formatter_would_like_to_break_the_line=_required(value, "a property whose name is so long that every formatter would like to break the line", lambda item: _nullable(item, lambda item: _values(item, lambda item: _items(item, lambda item: _nullable(item, _text))))),
         )
 
     def to_json(self) -> dict[str, object]:
         json: dict[str, object] = {
             "a property whose name is so long that every formatter would like to break the line": self.a_property_whose_name_is_so_long_that_every_formatter_would_like_to_break_the_line,
+        }
+        return json
+
+AmountsV1: TypeAlias = "AmountsV1Option1 | AmountsV1Option2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AmountsV1Option1:
+    amount: int
+    id: str
+
+    @staticmethod
+    def from_json(json: object) -> AmountsV1Option1:
+        value = _object(json)
+        return AmountsV1Option1(
+            amount=_required(value, "amount", _integer),
+            id=_required(value, "id", _text),
+        )
+
+    def to_json(self) -> dict[str, object]:
+        json: dict[str, object] = {
+            "amount": self.amount,
+            "id": self.id,
+        }
+        return json
+
+
+@dataclass(frozen=True, kw_only=True)
+class AmountsV1Option2:
+    id: str
+
+    @staticmethod
+    def from_json(json: object) -> AmountsV1Option2:
+        value = _object(json)
+        return AmountsV1Option2(
+            id=_required(value, "id", _text),
+        )
+
+    def to_json(self) -> dict[str, object]:
+        json: dict[str, object] = {
+            "id": self.id,
         }
         return json
 
@@ -104,9 +174,9 @@ class BasedV1Circle:
     def from_json(json: object) -> BasedV1Circle:
         value = _object(json)
         return BasedV1Circle(
-            id=_integer(value["id"]),
-            r=_number(value["r"]),
-            shape=cast(Literal["circle"], _text(value["shape"])),
+            id=_required(value, "id", _integer),
+            r=_required(value, "r", _number),
+            shape=_required(value, "shape", lambda item: cast(Literal["circle"], _text(item))),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -128,9 +198,9 @@ class BasedV1Square:
     def from_json(json: object) -> BasedV1Square:
         value = _object(json)
         return BasedV1Square(
-            id=_integer(value["id"]),
-            shape=cast(Literal["square"], _text(value["shape"])),
-            side=_number(value["side"]),
+            id=_required(value, "id", _integer),
+            shape=_required(value, "shape", lambda item: cast(Literal["square"], _text(item))),
+            side=_required(value, "side", _number),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -151,7 +221,7 @@ class BlurredV1:
     def from_json(json: object) -> BlurredV1:
         value = _object(json)
         return BlurredV1(
-            a=_parse_blurred_v1_a(value["a"]),
+            a=_required(value, "a", _parse_blurred_v1_a),
             b=_optional(value, "b", _integer),
         )
 
@@ -170,9 +240,9 @@ BlurredV1A: TypeAlias = "int | str"
 class BlurredV1Meta:
     correlation_id: _uuid.UUID | None = None
     reason: str
-    # Who did it.
+    #: Who did it.
     user: str | None | Absent = Absent.ABSENT
-    # All other properties.
+    #: All other properties.
     additional: dict[str, object] = field(default_factory=dict)
 
     @staticmethod
@@ -180,10 +250,10 @@ class BlurredV1Meta:
         value = _object(json)
         return BlurredV1Meta(
             correlation_id=_optional(value, "correlation_id", _id),
-            reason=_text(value["reason"]),
+            reason=_required(value, "reason", _text),
             user=_maybe(value, "user", lambda item: _nullable(item, _text)),
             additional={
-                key: item
+                key: _named(key, item, _any)
                 for key, item in value.items()
                 if key not in ("correlation_id", "reason", "user",)
             },
@@ -212,7 +282,7 @@ class ConditionalV1:
     def from_json(json: object) -> ConditionalV1:
         value = _object(json)
         return ConditionalV1(
-            a=_text(value["a"]),
+            a=_required(value, "a", _text),
             one=_optional(value, "one", _integer),
             only_x=_optional(value, "only_x", _boolean),
             two=_optional(value, "two", _integer),
@@ -243,6 +313,8 @@ class EmptyV1:
         json: dict[str, object] = {}
         return json
 
+Extract2V1: TypeAlias = "str"
+
 FolderMovedV1: TypeAlias = "FolderMovedV1Folder"
 
 
@@ -256,8 +328,8 @@ class FolderMovedV1Folder:
     def from_json(json: object) -> FolderMovedV1Folder:
         value = _object(json)
         return FolderMovedV1Folder(
-            children=[_parse_folder_moved_v1_folder_children_item(item) for item in _list(value["children"])],
-            name=_text(value["name"]),
+            children=_required(value, "children", lambda item: _items(item, _parse_folder_moved_v1_folder_children_item)),
+            name=_required(value, "name", _text),
             parent=_optional(value, "parent", FolderMovedV1Folder.from_json),
         )
 
@@ -282,8 +354,8 @@ class FolderMovedV1File:
     def from_json(json: object) -> FolderMovedV1File:
         value = _object(json)
         return FolderMovedV1File(
-            bytes=_integer(value["bytes"]),
-            name=_text(value["name"]),
+            bytes=_required(value, "bytes", _integer),
+            name=_required(value, "name", _text),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -306,9 +378,9 @@ class FormulaV3Sum:
     def from_json(json: object) -> FormulaV3Sum:
         value = _object(json)
         return FormulaV3Sum(
-            left=_parse_formula_v3(value["left"]),
-            op=cast(FormulaV3SumOp, _text(value["op"])),
-            right=_parse_formula_v3(value["right"]),
+            left=_required(value, "left", _parse_formula_v3),
+            op=_required(value, "op", lambda item: cast(FormulaV3SumOp, _text(item))),
+            right=_required(value, "right", _parse_formula_v3),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -331,8 +403,8 @@ class FormulaV3Call:
     def from_json(json: object) -> FormulaV3Call:
         value = _object(json)
         return FormulaV3Call(
-            of=[_parse_formula_v3(item) for item in _list(value["of"])],
-            op=cast(Literal["f"], _text(value["op"])),
+            of=_required(value, "of", lambda item: _items(item, _parse_formula_v3)),
+            op=_required(value, "op", lambda item: cast(Literal["f"], _text(item))),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -341,6 +413,46 @@ class FormulaV3Call:
             "op": self.op,
         }
         return json
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostileV1:
+    """@ts-expect-error"""
+
+    #: type: card, cash
+    #: shareable_constant_value: literal
+    #: Default: "a b".
+    kind: str
+    #: fmt.Print, bytes.Clone, strings.Cut, readMap(x)
+    read_map: str | None = None
+    #: @ts-expect-error
+    #: Format: .
+    staticmethod_: str
+    x: HostileV1X
+
+    @staticmethod
+    def from_json(json: object) -> HostileV1:
+        value = _object(json)
+        return HostileV1(
+            kind=_required(value, "kind", _text),
+            read_map=_optional(value, "readMap", _text),
+            staticmethod_=_required(value, "staticmethod", _text),
+            x=_required(value, "\ufeff", lambda item: cast(HostileV1X, _text(item))),
+        )
+
+    def to_json(self) -> dict[str, object]:
+        json: dict[str, object] = {
+            "kind": self.kind,
+            "staticmethod": self.staticmethod_,
+            "\ufeff": self.x,
+        }
+        if self.read_map is not None:
+            json["readMap"] = self.read_map
+        return json
+
+HostileV1X: TypeAlias = Literal["\ufeff", "\u202e"]
+
+KV1: TypeAlias = "str"
 
 MaybeV1: TypeAlias = "MaybeV1Option1 | None"
 
@@ -353,7 +465,7 @@ class MaybeV1Option1:
     def from_json(json: object) -> MaybeV1Option1:
         value = _object(json)
         return MaybeV1Option1(
-            a=_integer(value["a"]),
+            a=_required(value, "a", _integer),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -365,6 +477,10 @@ class MaybeV1Option1:
 NestedV1: TypeAlias = "str | list[NestedV1]"
 
 NoteV1: TypeAlias = "object"
+
+Null2V1: TypeAlias = "None"
+
+Numeric2V1: TypeAlias = "str"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -395,27 +511,27 @@ class OddNamesV1:
     def from_json(json: object) -> OddNamesV1:
         value = _object(json)
         return OddNamesV1(
-            x=_text(value[""]),
-            x_2=_text(value["#{x}"]),
-            x_3=_text(value["$"]),
-            x1st=_text(value["1st"]),
+            x=_required(value, "", _text),
+            x_2=_required(value, "#{x}", _text),
+            x_3=_required(value, "$", _text),
+            x1st=_required(value, "1st", _text),
             marshal_json=_optional(value, "MarshalJSON", _text),
-            proto=_text(value["__proto__"]),
-            a_b=_text(value["a,b"]),
+            proto=_required(value, "__proto__", _text),
+            a_b=_required(value, "a,b", _text),
             additional=_optional(value, "additional", _integer),
-            class_=_text(value["class"]),
+            class_=_required(value, "class", _text),
             date=_optional(value, "date", _date),
             end=_optional(value, "end", _text),
-            first_name=_text(value["first-name"]),
-            first_name_2=_text(value["first_name"]),
+            first_name=_required(value, "first-name", _text),
+            first_name_2=_required(value, "first_name", _text),
             from_json_=_optional(value, "from_json", _text),
-            say_hi=_text(value["say \"hi\""]),
-            self_=_text(value["self"]),
-            str_=_text(value["str"]),
-            type=_text(value["type"]),
+            say_hi=_required(value, "say \"hi\"", _text),
+            self_=_required(value, "self", _text),
+            str_=_required(value, "str", _text),
+            type=_required(value, "type", _text),
             uuid=_optional(value, "uuid", _id),
-            über=_text(value["über"]),
-            名前=_text(value["名前"]),
+            über=_required(value, "über", _text),
+            名前=_required(value, "名前", _text),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -455,7 +571,7 @@ class OddNamesV1:
 class OrderPlacedV1:
     """An order was placed."""
 
-    # Default: "none".
+    #: Default: "none".
     note: str | None = None
     order_id: int
     total: float
@@ -465,8 +581,8 @@ class OrderPlacedV1:
         value = _object(json)
         return OrderPlacedV1(
             note=_optional(value, "note", _text),
-            order_id=_integer(value["orderId"]),
-            total=_number(value["total"]),
+            order_id=_required(value, "orderId", _integer),
+            total=_required(value, "total", _number),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -491,9 +607,9 @@ class OrderPlacedV2:
 
     anything: object = Absent.ABSENT
     bill_to: OrderPlacedV2Address | None | Absent = Absent.ABSENT
-    # Deprecated.
+    #: Deprecated.
     comment: str | None | Absent = Absent.ABSENT
-    # Format: email.
+    #: Format: email.
     contact: str | None = None
     due_on: _dt.date | None = None
     empty: None
@@ -503,7 +619,7 @@ class OrderPlacedV2:
     labels: dict[str, list[_dt.datetime] | None] | None = None
     note: str | None
     open_tuple: list[object] | None = None
-    # Its number.
+    #: Its number.
     order_id: _uuid.UUID
     payment: OrderPlacedV2Payment
     placed_at: _dt.datetime
@@ -518,27 +634,27 @@ class OrderPlacedV2:
     def from_json(json: object) -> OrderPlacedV2:
         value = _object(json)
         return OrderPlacedV2(
-            anything=_maybe(value, "anything", lambda item: item),
+            anything=_maybe(value, "anything", _any),
             bill_to=_maybe(value, "billTo", lambda item: _nullable(item, OrderPlacedV2Address.from_json)),
             comment=_maybe(value, "comment", lambda item: _nullable(item, _text)),
             contact=_optional(value, "contact", _text),
             due_on=_optional(value, "dueOn", _date),
-            empty=None,
+            empty=_required(value, "empty", _null),
             is_gift=_optional(value, "isGift", lambda item: cast(Literal[True], _boolean(item))),
-            items=[OrderPlacedV2ItemsItem.from_json(item) for item in _list(value["items"])],
-            kind=cast(Literal["order"], _text(value["kind"])),
-            labels=_optional(value, "labels", lambda item: {key: _nullable(item, lambda item: [_time(item) for item in _list(item)]) for key, item in _object(item).items()}),
-            note=_nullable(value["note"], _text),
+            items=_required(value, "items", lambda item: _items(item, OrderPlacedV2ItemsItem.from_json)),
+            kind=_required(value, "kind", lambda item: cast(Literal["order"], _text(item))),
+            labels=_optional(value, "labels", lambda item: _values(item, lambda item: _nullable(item, lambda item: _items(item, _time)))),
+            note=_required(value, "note", lambda item: _nullable(item, _text)),
             open_tuple=_optional(value, "openTuple", _list),
-            order_id=_id(value["orderId"]),
-            payment=_parse_order_placed_v2_payment(value["payment"]),
-            placed_at=_time(value["placedAt"]),
-            point=_optional(value, "point", lambda item: [_parse_order_placed_v2_point_item(item) for item in _list(item)]),
-            prices={key: _number(item) for key, item in _object(value["prices"]).items()},
+            order_id=_required(value, "orderId", _id),
+            payment=_required(value, "payment", _parse_order_placed_v2_payment),
+            placed_at=_required(value, "placedAt", _time),
+            point=_optional(value, "point", lambda item: _items(item, _parse_order_placed_v2_point_item)),
+            prices=_required(value, "prices", lambda item: _values(item, _number)),
             priority=_optional(value, "priority", lambda item: cast(Literal[1, 2, 3], _integer(item))),
             range=_maybe(value, "range", lambda item: _nullable(item, _parse_order_placed_v2_range)),
-            ship_to=OrderPlacedV2Address.from_json(value["shipTo"]),
-            status=cast(OrderPlacedV2Status, _text(value["status"])),
+            ship_to=_required(value, "shipTo", OrderPlacedV2Address.from_json),
+            status=_required(value, "status", lambda item: cast(OrderPlacedV2Status, _text(item))),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -589,8 +705,8 @@ class OrderPlacedV2Address:
     def from_json(json: object) -> OrderPlacedV2Address:
         value = _object(json)
         return OrderPlacedV2Address(
-            city=_text(value["city"]),
-            street=_text(value["street"]),
+            city=_required(value, "city", _text),
+            street=_required(value, "street", _text),
             zip=_optional(value, "zip", _text),
         )
 
@@ -606,7 +722,7 @@ class OrderPlacedV2Address:
 
 @dataclass(frozen=True, kw_only=True)
 class OrderPlacedV2ItemsItem:
-    # Default: 1.
+    #: Default: 1.
     count: int
     sku: str
     tags: list[str] | None = None
@@ -615,9 +731,9 @@ class OrderPlacedV2ItemsItem:
     def from_json(json: object) -> OrderPlacedV2ItemsItem:
         value = _object(json)
         return OrderPlacedV2ItemsItem(
-            count=_integer(value["count"]),
-            sku=_text(value["sku"]),
-            tags=_optional(value, "tags", lambda item: [_text(item) for item in _list(item)]),
+            count=_required(value, "count", _integer),
+            sku=_required(value, "sku", _text),
+            tags=_optional(value, "tags", lambda item: _items(item, _text)),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -645,8 +761,8 @@ class OrderPlacedV2PaymentCard:
     def from_json(json: object) -> OrderPlacedV2PaymentCard:
         value = _object(json)
         return OrderPlacedV2PaymentCard(
-            method=cast(Literal["card"], _text(value["method"])),
-            number=_text(value["number"]),
+            method=_required(value, "method", lambda item: cast(Literal["card"], _text(item))),
+            number=_required(value, "number", _text),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -667,8 +783,8 @@ class OrderPlacedV2PaymentTransfer:
     def from_json(json: object) -> OrderPlacedV2PaymentTransfer:
         value = _object(json)
         return OrderPlacedV2PaymentTransfer(
-            iban=_text(value["iban"]),
-            method=cast(Literal["transfer"], _text(value["method"])),
+            iban=_required(value, "iban", _text),
+            method=_required(value, "method", lambda item: cast(Literal["transfer"], _text(item))),
             on=_optional(value, "on", _date),
         )
 
@@ -691,8 +807,8 @@ class OrderPlacedV2Voucher:
     def from_json(json: object) -> OrderPlacedV2Voucher:
         value = _object(json)
         return OrderPlacedV2Voucher(
-            codes=[_text(item) for item in _list(value["codes"])],
-            method=cast(Literal["voucher"], _text(value["method"])),
+            codes=_required(value, "codes", lambda item: _items(item, _text)),
+            method=_required(value, "method", lambda item: cast(Literal["voucher"], _text(item))),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -715,7 +831,7 @@ class OrderPlacedV2RangeOption4:
     def from_json(json: object) -> OrderPlacedV2RangeOption4:
         value = _object(json)
         return OrderPlacedV2RangeOption4(
-            from_=_integer(value["from"]),
+            from_=_required(value, "from", _integer),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -733,7 +849,60 @@ OrderPlacedV2Status: TypeAlias = Literal[
     "Self",
 ]
 
+ParseEvent2V1: TypeAlias = "str"
+
 PingV1: TypeAlias = Literal["ping"]
+
+QuoteV1: TypeAlias = (
+    "int | "
+    "Literal[\"it's \\\\ \\\" | "
+    "\\\"\"] | "
+    "list[str] | "
+    "dict[str, bool]"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequiredV1:
+    #: Size in bytes.
+    bytes: int | None = None
+    flag: bool
+    list_: list[str]
+    map: dict[str, list[list[int]]]
+    name: str
+    nothing: str | None
+
+    @staticmethod
+    def from_json(json: object) -> RequiredV1:
+        value = _object(json)
+        return RequiredV1(
+            bytes=_optional(value, "bytes", _integer),
+            flag=_required(value, "flag", _boolean),
+            list_=_required(value, "list", lambda item: _items(item, _text)),
+            map=_required(value, "map", lambda item: _values(item, lambda item: _items(item, lambda item: _items(item, _integer)))),
+            name=_required(value, "name", _text),
+            nothing=_required(value, "nothing", lambda item: _nullable(item, _text)),
+        )
+
+    def to_json(self) -> dict[str, object]:
+        json: dict[str, object] = {
+            "flag": self.flag,
+            "list": self.list_,
+            "map": self.map,
+            "name": self.name,
+            "nothing": self.nothing,
+        }
+        if self.bytes is not None:
+            json["bytes"] = self.bytes
+        return json
+
+RowsV1: TypeAlias = "RowsV12"
+
+RowsV12: TypeAlias = "list[RowsV1] | None"
+
+Sequence2V1: TypeAlias = "str"
+
+Serialize2V1: TypeAlias = "str"
 
 SettingsChangedV1: TypeAlias = "list[SettingsChangedV1]"
 
@@ -744,7 +913,7 @@ class SettingsChanged2V1:
     name: str
     new: object = Absent.ABSENT
     old: int | None | Absent = Absent.ABSENT
-    # All other properties.
+    #: All other properties.
     additional: dict[str, int] = field(default_factory=dict)
 
     @staticmethod
@@ -752,11 +921,11 @@ class SettingsChanged2V1:
         value = _object(json)
         return SettingsChanged2V1(
             at=_maybe(value, "at", lambda item: _nullable(item, _time)),
-            name=_text(value["name"]),
-            new=_maybe(value, "new", lambda item: item),
+            name=_required(value, "name", _text),
+            new=_maybe(value, "new", _any),
             old=_maybe(value, "old", lambda item: _nullable(item, _integer)),
             additional={
-                key: _integer(item)
+                key: _named(key, item, _integer)
                 for key, item in value.items()
                 if key not in ("at", "name", "new", "old",)
             },
@@ -775,6 +944,82 @@ class SettingsChanged2V1:
             json["old"] = self.old
         return json
 
+ShippedV1: TypeAlias = "ShippedV1Option1 | ShippedV1Option2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShippedV1Option1:
+    id: str
+    shipped_at: str | None
+
+    @staticmethod
+    def from_json(json: object) -> ShippedV1Option1:
+        value = _object(json)
+        return ShippedV1Option1(
+            id=_required(value, "id", _text),
+            shipped_at=_required(value, "shipped_at", lambda item: _nullable(item, _text)),
+        )
+
+    def to_json(self) -> dict[str, object]:
+        json: dict[str, object] = {
+            "id": self.id,
+            "shipped_at": self.shipped_at,
+        }
+        return json
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShippedV1Option2:
+    cancelled_by: str
+    id: str
+
+    @staticmethod
+    def from_json(json: object) -> ShippedV1Option2:
+        value = _object(json)
+        return ShippedV1Option2(
+            cancelled_by=_required(value, "cancelled_by", _text),
+            id=_required(value, "id", _text),
+        )
+
+    def to_json(self) -> dict[str, object]:
+        json: dict[str, object] = {
+            "cancelled_by": self.cancelled_by,
+            "id": self.id,
+        }
+        return json
+
+TV1: TypeAlias = "str"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimesV1:
+    all: list[_dt.datetime] | None = None
+    at: _dt.datetime | None = None
+
+    @staticmethod
+    def from_json(json: object) -> TimesV1:
+        value = _object(json)
+        return TimesV1(
+            all=_optional(value, "all", lambda item: _items(item, _time)),
+            at=_optional(value, "at", _time),
+        )
+
+    def to_json(self) -> dict[str, object]:
+        json: dict[str, object] = {}
+        if self.all is not None:
+            json["all"] = [_time_json(item) for item in self.all]
+        if self.at is not None:
+            json["at"] = _time_json(self.at)
+        return json
+
+ToAppendAV12V1: TypeAlias = "str"
+
+TreeV1: TypeAlias = "TreeV12"
+
+TreeV12: TypeAlias = "dict[str, TreeV1] | None"
+
+UnknownEvent2V1: TypeAlias = "str"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ЗаказV1:
@@ -786,7 +1031,7 @@ class ЗаказV1:
         value = _object(json)
         return ЗаказV1(
             вид=_optional(value, "вид", lambda item: cast(ЗаказV1Вид, _text(item))),
-            сумма=_integer(value["сумма"]),
+            сумма=_required(value, "сумма", _integer),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -809,7 +1054,7 @@ class X注文V1:
     def from_json(json: object) -> X注文V1:
         value = _object(json)
         return X注文V1(
-            数=_integer(value["数"]),
+            数=_required(value, "数", _integer),
             種=_optional(value, "種", lambda item: cast(X注文V1X種, _text(item))),
         )
 
@@ -823,61 +1068,118 @@ class X注文V1:
 
 X注文V1X種: TypeAlias = Literal["一", "二"]
 
-# The newest version of Event.
+#: The newest version of Event.
 Event2: TypeAlias = Event2V1
 
-# The newest version of String.
+#: The newest version of String.
 String2: TypeAlias = String2V1
 
-# The newest version of a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓.
+#: The newest version of a.
+A: TypeAlias = AV1
+
+#: The newest version of a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓.
 ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAlone: TypeAlias = ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12
 
-# The newest version of based.
+#: The newest version of amounts.
+Amounts: TypeAlias = AmountsV1
+
+#: The newest version of based.
 Based: TypeAlias = BasedV1
 
-# The newest version of blurred.
+#: The newest version of blurred.
 Blurred: TypeAlias = BlurredV1
 
-# The newest version of conditional.
+#: The newest version of conditional.
 Conditional: TypeAlias = ConditionalV1
 
-# The newest version of empty.
+#: The newest version of empty.
 Empty: TypeAlias = EmptyV1
 
-# The newest version of folder moved.
+#: The newest version of extract.
+Extract2: TypeAlias = Extract2V1
+
+#: The newest version of folder moved.
 FolderMoved: TypeAlias = FolderMovedV1
 
-# The newest version of formula.
+#: The newest version of formula.
 Formula: TypeAlias = FormulaV3
 
-# The newest version of maybe.
+#: The newest version of hostile.
+Hostile: TypeAlias = HostileV1
+
+#: The newest version of k.
+K: TypeAlias = KV1
+
+#: The newest version of maybe.
 Maybe: TypeAlias = MaybeV1
 
-# The newest version of nested.
+#: The newest version of nested.
 Nested: TypeAlias = NestedV1
 
-# The newest version of note.
+#: The newest version of note.
 Note: TypeAlias = NoteV1
 
-# The newest version of odd names.
+#: The newest version of null.
+Null2: TypeAlias = Null2V1
+
+#: The newest version of numeric.
+Numeric2: TypeAlias = Numeric2V1
+
+#: The newest version of odd names.
 OddNames: TypeAlias = OddNamesV1
 
-# The newest version of order placed.
+#: The newest version of order placed.
 OrderPlaced: TypeAlias = OrderPlacedV2
 
-# The newest version of ping.
+#: The newest version of parse event.
+ParseEvent2: TypeAlias = ParseEvent2V1
+
+#: The newest version of ping.
 Ping: TypeAlias = PingV1
 
-# The newest version of settings-changed.
+#: The newest version of quote.
+Quote: TypeAlias = QuoteV1
+
+#: The newest version of required.
+Required: TypeAlias = RequiredV1
+
+#: The newest version of rows.
+Rows: TypeAlias = RowsV1
+
+#: The newest version of sequence.
+Sequence2: TypeAlias = Sequence2V1
+
+#: The newest version of serialize.
+Serialize2: TypeAlias = Serialize2V1
+
+#: The newest version of settings-changed.
 SettingsChanged: TypeAlias = SettingsChangedV1
 
-# The newest version of settings.changed.
+#: The newest version of settings.changed.
 SettingsChanged2: TypeAlias = SettingsChanged2V1
 
-# The newest version of заказ.
+#: The newest version of shipped.
+Shipped: TypeAlias = ShippedV1
+
+#: The newest version of t.
+T: TypeAlias = TV1
+
+#: The newest version of times.
+Times: TypeAlias = TimesV1
+
+#: The newest version of to append a v1.
+ToAppendAV12: TypeAlias = ToAppendAV12V1
+
+#: The newest version of tree.
+Tree: TypeAlias = TreeV1
+
+#: The newest version of unknown event.
+UnknownEvent2: TypeAlias = UnknownEvent2V1
+
+#: The newest version of заказ.
 Заказ: TypeAlias = ЗаказV1
 
-# The newest version of 注文.
+#: The newest version of 注文.
 X注文: TypeAlias = X注文V1
 
 
@@ -923,6 +1225,9 @@ class Event2V1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -933,6 +1238,9 @@ class Event2V1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -962,6 +1270,9 @@ class String2V1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -972,6 +1283,9 @@ class String2V1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -980,6 +1294,51 @@ class String2V1Event(Envelope):
             self.type,
             self.schema_version,
             _dump_string2_v1(self.data),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AV1Event(Envelope):
+    """a, version 1."""
+
+    data: AV1
+    meta: Meta | None
+    type: Literal["a"] = "a"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: AV1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "a",
+            1,
+            _dump_av1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_av1(self.data),
             None if self.meta is None else self.meta.to_json(),
         )
 
@@ -1001,6 +1360,9 @@ class ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12Event(E
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1011,6 +1373,9 @@ class ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12Event(E
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1019,6 +1384,51 @@ class ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12Event(E
             self.type,
             self.schema_version,
             self.data.to_json(),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AmountsV1Event(Envelope):
+    """amounts, version 1."""
+
+    data: AmountsV1
+    meta: Meta | None
+    type: Literal["amounts"] = "amounts"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: AmountsV1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "amounts",
+            1,
+            _dump_amounts_v1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_amounts_v1(self.data),
             None if self.meta is None else self.meta.to_json(),
         )
 
@@ -1040,6 +1450,9 @@ class BasedV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1050,6 +1463,9 @@ class BasedV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1079,6 +1495,9 @@ class BlurredV1Event(Envelope):
         meta: BlurredV1Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1089,6 +1508,9 @@ class BlurredV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1118,6 +1540,9 @@ class ConditionalV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1128,6 +1553,9 @@ class ConditionalV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1157,6 +1585,9 @@ class EmptyV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1167,6 +1598,9 @@ class EmptyV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1175,6 +1609,51 @@ class EmptyV1Event(Envelope):
             self.type,
             self.schema_version,
             self.data.to_json(),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extract2V1Event(Envelope):
+    """extract, version 1."""
+
+    data: Extract2V1
+    meta: Meta | None
+    type: Literal["extract"] = "extract"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: Extract2V1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "extract",
+            1,
+            _dump_extract2_v1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_extract2_v1(self.data),
             None if self.meta is None else self.meta.to_json(),
         )
 
@@ -1196,6 +1675,9 @@ class FolderMovedV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1206,6 +1688,9 @@ class FolderMovedV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1235,6 +1720,9 @@ class FormulaV3Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1245,6 +1733,9 @@ class FormulaV3Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1253,6 +1744,96 @@ class FormulaV3Event(Envelope):
             self.type,
             self.schema_version,
             _dump_formula_v3(self.data),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostileV1Event(Envelope):
+    """hostile, version 1."""
+
+    data: HostileV1
+    meta: Meta | None
+    type: Literal["hostile\ufeff\u2028"] = "hostile\ufeff\u2028"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: HostileV1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "hostile\ufeff\u2028",
+            1,
+            data.to_json(),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            self.data.to_json(),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class KV1Event(Envelope):
+    """k, version 1."""
+
+    data: KV1
+    meta: Meta | None
+    type: Literal["k"] = "k"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: KV1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "k",
+            1,
+            _dump_kv1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_kv1(self.data),
             None if self.meta is None else self.meta.to_json(),
         )
 
@@ -1274,6 +1855,9 @@ class MaybeV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1284,6 +1868,9 @@ class MaybeV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1313,6 +1900,9 @@ class NestedV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1323,6 +1913,9 @@ class NestedV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1352,6 +1945,9 @@ class NoteV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1362,6 +1958,9 @@ class NoteV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1370,6 +1969,96 @@ class NoteV1Event(Envelope):
             self.type,
             self.schema_version,
             _dump_note_v1(self.data),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Null2V1Event(Envelope):
+    """null, version 1."""
+
+    data: Null2V1
+    meta: Meta | None
+    type: Literal["null"] = "null"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: Null2V1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "null",
+            1,
+            _dump_null2_v1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_null2_v1(self.data),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numeric2V1Event(Envelope):
+    """numeric, version 1."""
+
+    data: Numeric2V1
+    meta: Meta | None
+    type: Literal["numeric"] = "numeric"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: Numeric2V1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "numeric",
+            1,
+            _dump_numeric2_v1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_numeric2_v1(self.data),
             None if self.meta is None else self.meta.to_json(),
         )
 
@@ -1391,6 +2080,9 @@ class OddNamesV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1401,6 +2093,9 @@ class OddNamesV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1430,6 +2125,9 @@ class OrderPlacedV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1440,6 +2138,9 @@ class OrderPlacedV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1469,6 +2170,9 @@ class OrderPlacedV2Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1479,6 +2183,9 @@ class OrderPlacedV2Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1487,6 +2194,51 @@ class OrderPlacedV2Event(Envelope):
             self.type,
             self.schema_version,
             self.data.to_json(),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParseEvent2V1Event(Envelope):
+    """parse event, version 1."""
+
+    data: ParseEvent2V1
+    meta: Meta | None
+    type: Literal["parse event"] = "parse event"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: ParseEvent2V1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "parse event",
+            1,
+            _dump_parse_event2_v1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_parse_event2_v1(self.data),
             None if self.meta is None else self.meta.to_json(),
         )
 
@@ -1508,6 +2260,9 @@ class PingV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1518,6 +2273,9 @@ class PingV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1526,6 +2284,231 @@ class PingV1Event(Envelope):
             self.type,
             self.schema_version,
             self.data,
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuoteV1Event(Envelope):
+    """quote, version 1."""
+
+    data: QuoteV1
+    meta: Meta | None
+    type: Literal["quote"] = "quote"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: QuoteV1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "quote",
+            1,
+            _dump_quote_v1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_quote_v1(self.data),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequiredV1Event(Envelope):
+    """required, version 1."""
+
+    data: RequiredV1
+    meta: Meta | None
+    type: Literal["required"] = "required"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: RequiredV1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "required",
+            1,
+            data.to_json(),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            self.data.to_json(),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowsV1Event(Envelope):
+    """rows, version 1."""
+
+    data: RowsV1
+    meta: Meta | None
+    type: Literal["rows"] = "rows"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: RowsV1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "rows",
+            1,
+            _dump_rows_v1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_rows_v1(self.data),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sequence2V1Event(Envelope):
+    """sequence, version 1."""
+
+    data: Sequence2V1
+    meta: Meta | None
+    type: Literal["sequence"] = "sequence"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: Sequence2V1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "sequence",
+            1,
+            _dump_sequence2_v1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_sequence2_v1(self.data),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serialize2V1Event(Envelope):
+    """serialize, version 1."""
+
+    data: Serialize2V1
+    meta: Meta | None
+    type: Literal["serialize"] = "serialize"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: Serialize2V1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "serialize",
+            1,
+            _dump_serialize2_v1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_serialize2_v1(self.data),
             None if self.meta is None else self.meta.to_json(),
         )
 
@@ -1547,6 +2530,9 @@ class SettingsChangedV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1557,6 +2543,9 @@ class SettingsChangedV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1586,6 +2575,9 @@ class SettingsChanged2V1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1596,6 +2588,9 @@ class SettingsChanged2V1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1604,6 +2599,276 @@ class SettingsChanged2V1Event(Envelope):
             self.type,
             self.schema_version,
             self.data.to_json(),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShippedV1Event(Envelope):
+    """shipped, version 1."""
+
+    data: ShippedV1
+    meta: Meta | None
+    type: Literal["shipped"] = "shipped"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: ShippedV1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "shipped",
+            1,
+            _dump_shipped_v1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_shipped_v1(self.data),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TV1Event(Envelope):
+    """t, version 1."""
+
+    data: TV1
+    meta: Meta | None
+    type: Literal["t"] = "t"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: TV1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "t",
+            1,
+            _dump_tv1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_tv1(self.data),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimesV1Event(Envelope):
+    """times, version 1."""
+
+    data: TimesV1
+    meta: Meta | None
+    type: Literal["times"] = "times"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: TimesV1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "times",
+            1,
+            data.to_json(),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            self.data.to_json(),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToAppendAV12V1Event(Envelope):
+    """to append a v1, version 1."""
+
+    data: ToAppendAV12V1
+    meta: Meta | None
+    type: Literal["to append a v1"] = "to append a v1"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: ToAppendAV12V1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "to append a v1",
+            1,
+            _dump_to_append_av12_v1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_to_append_av12_v1(self.data),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeV1Event(Envelope):
+    """tree, version 1."""
+
+    data: TreeV1
+    meta: Meta | None
+    type: Literal["tree"] = "tree"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: TreeV1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "tree",
+            1,
+            _dump_tree_v1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_tree_v1(self.data),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnknownEvent2V1Event(Envelope):
+    """unknown event, version 1."""
+
+    data: UnknownEvent2V1
+    meta: Meta | None
+    type: Literal["unknown event"] = "unknown event"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: UnknownEvent2V1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "unknown event",
+            1,
+            _dump_unknown_event2_v1(data),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            _dump_unknown_event2_v1(self.data),
             None if self.meta is None else self.meta.to_json(),
         )
 
@@ -1625,6 +2890,9 @@ class ЗаказV1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1635,6 +2903,9 @@ class ЗаказV1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1664,6 +2935,9 @@ class X注文V1Event(Envelope):
         meta: Meta | None = None,
         id: _uuid.UUID | None = None,
         occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
     ) -> dict[str, object]:
         """The new event for en57_append."""
         return _append(
@@ -1674,6 +2948,9 @@ class X注文V1Event(Envelope):
             None if meta is None else meta.to_json(),
             id,
             occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -1702,22 +2979,41 @@ class UnknownEvent(Envelope):
 Event: TypeAlias = (
     "Event2V1Event | "
     "String2V1Event | "
+    "AV1Event | "
     "ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12Event | "
+    "AmountsV1Event | "
     "BasedV1Event | "
     "BlurredV1Event | "
     "ConditionalV1Event | "
     "EmptyV1Event | "
+    "Extract2V1Event | "
     "FolderMovedV1Event | "
     "FormulaV3Event | "
+    "HostileV1Event | "
+    "KV1Event | "
     "MaybeV1Event | "
     "NestedV1Event | "
     "NoteV1Event | "
+    "Null2V1Event | "
+    "Numeric2V1Event | "
     "OddNamesV1Event | "
     "OrderPlacedV1Event | "
     "OrderPlacedV2Event | "
+    "ParseEvent2V1Event | "
     "PingV1Event | "
+    "QuoteV1Event | "
+    "RequiredV1Event | "
+    "RowsV1Event | "
+    "Sequence2V1Event | "
+    "Serialize2V1Event | "
     "SettingsChangedV1Event | "
     "SettingsChanged2V1Event | "
+    "ShippedV1Event | "
+    "TV1Event | "
+    "TimesV1Event | "
+    "ToAppendAV12V1Event | "
+    "TreeV1Event | "
+    "UnknownEvent2V1Event | "
     "ЗаказV1Event | "
     "X注文V1Event | "
     "UnknownEvent"
@@ -1741,122 +3037,236 @@ def parse_event(row: Mapping[str, object]) -> Event:
     if kind == ("Event", 1) and data is not None:
         return Event2V1Event(
             **envelope,
-            data=_parse_event2_v1(data),
-            meta=_nullable(meta, Meta.from_json),
+            data=_named("data", data, _parse_event2_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("String", 1) and data is not None:
         return String2V1Event(
             **envelope,
-            data=_parse_string2_v1(data),
-            meta=_nullable(meta, Meta.from_json),
+            data=_named("data", data, _parse_string2_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("a", 1) and data is not None:
+        return AV1Event(
+            **envelope,
+            data=_named("data", data, _parse_av1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓", 12) and data is not None:
         return ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12Event(
             **envelope,
-            data=ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12.from_json(data),
-            meta=_nullable(meta, Meta.from_json),
+            data=_named("data", data, ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12.from_json),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("amounts", 1) and data is not None:
+        return AmountsV1Event(
+            **envelope,
+            data=_named("data", data, _parse_amounts_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("based", 1) and data is not None:
         return BasedV1Event(
             **envelope,
-            data=_parse_based_v1(data),
-            meta=_nullable(meta, Meta.from_json),
+            data=_named("data", data, _parse_based_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("blurred", 1) and data is not None:
         return BlurredV1Event(
             **envelope,
-            data=BlurredV1.from_json(data),
-            meta=_nullable(meta, BlurredV1Meta.from_json),
+            data=_named("data", data, BlurredV1.from_json),
+            meta=_named("meta", meta, lambda item: _nullable(item, BlurredV1Meta.from_json)),
         )
     if kind == ("conditional", 1) and data is not None:
         return ConditionalV1Event(
             **envelope,
-            data=ConditionalV1.from_json(data),
-            meta=_nullable(meta, Meta.from_json),
+            data=_named("data", data, ConditionalV1.from_json),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("empty", 1) and data is not None:
         return EmptyV1Event(
             **envelope,
-            data=EmptyV1.from_json(data),
-            meta=_nullable(meta, Meta.from_json),
+            data=_named("data", data, EmptyV1.from_json),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("extract", 1) and data is not None:
+        return Extract2V1Event(
+            **envelope,
+            data=_named("data", data, _parse_extract2_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("folder moved", 1) and data is not None:
         return FolderMovedV1Event(
             **envelope,
-            data=_parse_folder_moved_v1(data),
-            meta=_nullable(meta, Meta.from_json),
+            data=_named("data", data, _parse_folder_moved_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("formula", 3) and data is not None:
         return FormulaV3Event(
             **envelope,
-            data=_parse_formula_v3(data),
-            meta=_nullable(meta, Meta.from_json),
+            data=_named("data", data, _parse_formula_v3),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("hostile\ufeff\u2028", 1) and data is not None:
+        return HostileV1Event(
+            **envelope,
+            data=_named("data", data, HostileV1.from_json),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("k", 1) and data is not None:
+        return KV1Event(
+            **envelope,
+            data=_named("data", data, _parse_kv1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("maybe", 1):
         return MaybeV1Event(
             **envelope,
-            data=_parse_maybe_v1(data),
-            meta=_nullable(meta, Meta.from_json),
+            data=_named("data", data, _parse_maybe_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("nested", 1) and data is not None:
         return NestedV1Event(
             **envelope,
-            data=_parse_nested_v1(data),
-            meta=_nullable(meta, Meta.from_json),
+            data=_named("data", data, _parse_nested_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("note", 1):
         return NoteV1Event(
             **envelope,
-            data=_parse_note_v1(data),
-            meta=_nullable(meta, Meta.from_json),
+            data=_named("data", data, _parse_note_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("null", 1):
+        return Null2V1Event(
+            **envelope,
+            data=_named("data", data, _parse_null2_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("numeric", 1) and data is not None:
+        return Numeric2V1Event(
+            **envelope,
+            data=_named("data", data, _parse_numeric2_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("odd names", 1) and data is not None:
         return OddNamesV1Event(
             **envelope,
-            data=OddNamesV1.from_json(data),
-            meta=_nullable(meta, Meta.from_json),
+            data=_named("data", data, OddNamesV1.from_json),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("order placed", 1) and data is not None:
         return OrderPlacedV1Event(
             **envelope,
-            data=OrderPlacedV1.from_json(data),
-            meta=_nullable(meta, Meta.from_json),
+            data=_named("data", data, OrderPlacedV1.from_json),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("order placed", 2) and data is not None:
         return OrderPlacedV2Event(
             **envelope,
-            data=OrderPlacedV2.from_json(data),
-            meta=_nullable(meta, Meta.from_json),
+            data=_named("data", data, OrderPlacedV2.from_json),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("parse event", 1) and data is not None:
+        return ParseEvent2V1Event(
+            **envelope,
+            data=_named("data", data, _parse_parse_event2_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("ping", 1) and data is not None:
         return PingV1Event(
             **envelope,
-            data=cast(Literal["ping"], _text(data)),
-            meta=_nullable(meta, Meta.from_json),
+            data=_named("data", data, lambda item: cast(Literal["ping"], _text(item))),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("quote", 1) and data is not None:
+        return QuoteV1Event(
+            **envelope,
+            data=_named("data", data, _parse_quote_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("required", 1) and data is not None:
+        return RequiredV1Event(
+            **envelope,
+            data=_named("data", data, RequiredV1.from_json),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("rows", 1):
+        return RowsV1Event(
+            **envelope,
+            data=_named("data", data, _parse_rows_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("sequence", 1) and data is not None:
+        return Sequence2V1Event(
+            **envelope,
+            data=_named("data", data, _parse_sequence2_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("serialize", 1) and data is not None:
+        return Serialize2V1Event(
+            **envelope,
+            data=_named("data", data, _parse_serialize2_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("settings-changed", 1) and data is not None:
         return SettingsChangedV1Event(
             **envelope,
-            data=_parse_settings_changed_v1(data),
-            meta=_nullable(meta, Meta.from_json),
+            data=_named("data", data, _parse_settings_changed_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("settings.changed", 1) and data is not None:
         return SettingsChanged2V1Event(
             **envelope,
-            data=SettingsChanged2V1.from_json(data),
-            meta=_nullable(meta, Meta.from_json),
+            data=_named("data", data, SettingsChanged2V1.from_json),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("shipped", 1) and data is not None:
+        return ShippedV1Event(
+            **envelope,
+            data=_named("data", data, _parse_shipped_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("t", 1) and data is not None:
+        return TV1Event(
+            **envelope,
+            data=_named("data", data, _parse_tv1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("times", 1) and data is not None:
+        return TimesV1Event(
+            **envelope,
+            data=_named("data", data, TimesV1.from_json),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("to append a v1", 1) and data is not None:
+        return ToAppendAV12V1Event(
+            **envelope,
+            data=_named("data", data, _parse_to_append_av12_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("tree", 1):
+        return TreeV1Event(
+            **envelope,
+            data=_named("data", data, _parse_tree_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("unknown event", 1) and data is not None:
+        return UnknownEvent2V1Event(
+            **envelope,
+            data=_named("data", data, _parse_unknown_event2_v1),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("заказ", 1) and data is not None:
         return ЗаказV1Event(
             **envelope,
-            data=ЗаказV1.from_json(data),
-            meta=_nullable(meta, Meta.from_json),
+            data=_named("data", data, ЗаказV1.from_json),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("注文", 1) and data is not None:
         return X注文V1Event(
             **envelope,
-            data=X注文V1.from_json(data),
-            meta=_nullable(meta, Meta.from_json),
+            data=_named("data", data, X注文V1.from_json),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     type, version = kind
     return UnknownEvent(
@@ -1891,6 +3301,9 @@ def _append(
     meta: object,
     id: _uuid.UUID | None,
     occurred_at: _dt.datetime | None,
+    correlation_id: str | None,
+    causation_id: str | None,
+    trace_id: str | None,
 ) -> dict[str, object]:
     json: dict[str, object] = {
         "type": type,
@@ -1904,6 +3317,12 @@ def _append(
         json["id"] = str(id)
     if occurred_at is not None:
         json["occurred_at"] = _time_json(occurred_at)
+    if correlation_id is not None:
+        json["correlation_id"] = correlation_id
+    if causation_id is not None:
+        json["causation_id"] = causation_id
+    if trace_id is not None:
+        json["trace_id"] = trace_id
     return json
 
 
@@ -1920,6 +3339,30 @@ def _parse_string2_v1(json: object) -> String2V1:
 
 
 def _dump_string2_v1(value: String2V1) -> object:
+    return value
+
+
+def _parse_av1(json: object) -> AV1:
+    return _text(json)
+
+
+def _dump_av1(value: AV1) -> object:
+    return value
+
+
+def _parse_amounts_v1(json: object) -> AmountsV1:
+    if isinstance(json, dict) and all(name in json for name in ("amount", "id",)):
+        return AmountsV1Option1.from_json(json)
+    if isinstance(json, dict):
+        return AmountsV1Option2.from_json(json)
+    raise ValueError(f"not a AmountsV1: {json!r}")
+
+
+def _dump_amounts_v1(value: AmountsV1) -> object:
+    if isinstance(value, AmountsV1Option1):
+        return value.to_json()
+    if isinstance(value, AmountsV1Option2):
+        return value.to_json()
     return value
 
 
@@ -1948,6 +3391,14 @@ def _parse_blurred_v1_a(json: object) -> BlurredV1A:
 
 
 def _dump_blurred_v1_a(value: BlurredV1A) -> object:
+    return value
+
+
+def _parse_extract2_v1(json: object) -> Extract2V1:
+    return _text(json)
+
+
+def _dump_extract2_v1(value: Extract2V1) -> object:
     return value
 
 
@@ -1995,6 +3446,14 @@ def _dump_formula_v3(value: FormulaV3) -> object:
     return value
 
 
+def _parse_kv1(json: object) -> KV1:
+    return _text(json)
+
+
+def _dump_kv1(value: KV1) -> object:
+    return value
+
+
 def _parse_maybe_v1(json: object) -> MaybeV1:
     return _nullable(json, MaybeV1Option1.from_json)
 
@@ -2007,7 +3466,7 @@ def _parse_nested_v1(json: object) -> NestedV1:
     if isinstance(json, str):
         return _text(json)
     if isinstance(json, list):
-        return [_parse_nested_v1(item) for item in _list(json)]
+        return _items(json, _parse_nested_v1)
     raise ValueError(f"not a NestedV1: {json!r}")
 
 
@@ -2022,6 +3481,23 @@ def _parse_note_v1(json: object) -> NoteV1:
 
 
 def _dump_note_v1(value: NoteV1) -> object:
+    return value
+
+
+def _parse_null2_v1(json: object) -> Null2V1:
+    _null(json)
+    return None
+
+
+def _dump_null2_v1(value: Null2V1) -> object:
+    return value
+
+
+def _parse_numeric2_v1(json: object) -> Numeric2V1:
+    return _text(json)
+
+
+def _dump_numeric2_v1(value: Numeric2V1) -> object:
     return value
 
 
@@ -2063,7 +3539,7 @@ def _parse_order_placed_v2_range(json: object) -> OrderPlacedV2Range:
     if isinstance(json, str):
         return _date(json)
     if isinstance(json, list):
-        return [_integer(item) for item in _list(json)]
+        return _items(json, _integer)
     if isinstance(json, dict):
         return OrderPlacedV2RangeOption4.from_json(json)
     raise ValueError(f"not a OrderPlacedV2Range: {json!r}")
@@ -2077,24 +3553,159 @@ def _dump_order_placed_v2_range(value: OrderPlacedV2Range) -> object:
     return value
 
 
+def _parse_parse_event2_v1(json: object) -> ParseEvent2V1:
+    return _text(json)
+
+
+def _dump_parse_event2_v1(value: ParseEvent2V1) -> object:
+    return value
+
+
+def _parse_quote_v1(json: object) -> QuoteV1:
+    if isinstance(json, (int, float)):
+        return _integer(json)
+    if isinstance(json, str):
+        return cast(Literal["it's \\ \" | \""], _text(json))
+    if isinstance(json, list):
+        return _items(json, _text)
+    if isinstance(json, dict):
+        return _values(json, _boolean)
+    raise ValueError(f"not a QuoteV1: {json!r}")
+
+
+def _dump_quote_v1(value: QuoteV1) -> object:
+    return value
+
+
+def _parse_rows_v1(json: object) -> RowsV1:
+    return _parse_rows_v12(json)
+
+
+def _dump_rows_v1(value: RowsV1) -> object:
+    return _dump_rows_v12(value)
+
+
+def _parse_rows_v12(json: object) -> RowsV12:
+    return _nullable(json, lambda item: _items(item, _parse_rows_v1))
+
+
+def _dump_rows_v12(value: RowsV12) -> object:
+    return None if value is None else [_dump_rows_v1(item) for item in value]
+
+
+def _parse_sequence2_v1(json: object) -> Sequence2V1:
+    return _text(json)
+
+
+def _dump_sequence2_v1(value: Sequence2V1) -> object:
+    return value
+
+
+def _parse_serialize2_v1(json: object) -> Serialize2V1:
+    return _text(json)
+
+
+def _dump_serialize2_v1(value: Serialize2V1) -> object:
+    return value
+
+
 def _parse_settings_changed_v1(json: object) -> SettingsChangedV1:
-    return [_parse_settings_changed_v1(item) for item in _list(json)]
+    return _items(json, _parse_settings_changed_v1)
 
 
 def _dump_settings_changed_v1(value: SettingsChangedV1) -> object:
     return [_dump_settings_changed_v1(item) for item in value]
 
 
+def _parse_shipped_v1(json: object) -> ShippedV1:
+    if isinstance(json, dict) and all(name in json for name in ("id", "shipped_at",)):
+        return ShippedV1Option1.from_json(json)
+    if isinstance(json, dict) and all(name in json for name in ("cancelled_by", "id",)):
+        return ShippedV1Option2.from_json(json)
+    raise ValueError(f"not a ShippedV1: {json!r}")
+
+
+def _dump_shipped_v1(value: ShippedV1) -> object:
+    if isinstance(value, ShippedV1Option1):
+        return value.to_json()
+    if isinstance(value, ShippedV1Option2):
+        return value.to_json()
+    return value
+
+
+def _parse_tv1(json: object) -> TV1:
+    return _text(json)
+
+
+def _dump_tv1(value: TV1) -> object:
+    return value
+
+
+def _parse_to_append_av12_v1(json: object) -> ToAppendAV12V1:
+    return _text(json)
+
+
+def _dump_to_append_av12_v1(value: ToAppendAV12V1) -> object:
+    return value
+
+
+def _parse_tree_v1(json: object) -> TreeV1:
+    return _parse_tree_v12(json)
+
+
+def _dump_tree_v1(value: TreeV1) -> object:
+    return _dump_tree_v12(value)
+
+
+def _parse_tree_v12(json: object) -> TreeV12:
+    return _nullable(json, lambda item: _values(item, _parse_tree_v1))
+
+
+def _dump_tree_v12(value: TreeV12) -> object:
+    return None if value is None else {key: _dump_tree_v1(item) for key, item in value.items()}
+
+
+def _parse_unknown_event2_v1(json: object) -> UnknownEvent2V1:
+    return _text(json)
+
+
+def _dump_unknown_event2_v1(value: UnknownEvent2V1) -> object:
+    return value
+
+
+def _required(
+    json: dict[str, object], name: str, parse: Callable[[object], _T]
+) -> _T:
+    if name not in json:
+        raise ValueError(f"{name}: is missing")
+    return _named(name, json[name], parse)
+
+
 def _optional(
     json: dict[str, object], name: str, parse: Callable[[object], _T]
 ) -> _T | None:
-    return parse(json[name]) if name in json else None
+    return _named(name, json[name], parse) if name in json else None
 
 
 def _maybe(
     json: dict[str, object], name: str, parse: Callable[[object], _T]
 ) -> _T | Absent:
-    return parse(json[name]) if name in json else Absent.ABSENT
+    return _named(name, json[name], parse) if name in json else Absent.ABSENT
+
+
+def _items(json: object, parse: Callable[[object], _T]) -> list[_T]:
+    return [_named(f"[{i}]", item, parse) for i, item in enumerate(_list(json))]
+
+
+def _values(json: object, parse: Callable[[object], _T]) -> dict[str, _T]:
+    return {key: _named(key, item, parse) for key, item in _object(json).items()}
+
+
+def _named(name: str, json: object, parse: Callable[[object], _T]) -> _T:
+    try:
+        return parse(json)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def _nullable(json: object, parse: Callable[[object], _T]) -> _T | None:
@@ -2102,13 +3713,34 @@ def _nullable(json: object, parse: Callable[[object], _T]) -> _T | None:
 
 
 def _time_json(value: _dt.datetime) -> str:
+    if isinstance(value, _Time) and value.text:
+        return value.text
     return value.isoformat().replace("+00:00", "Z")
 
 
 def _time(json: object) -> _dt.datetime:
     if isinstance(json, _dt.datetime):
         return json
-    return _dt.datetime.fromisoformat(_text(json).upper())
+    text = _text(json)
+    fraction = text[20:] if text[19:20] == "." else ""
+    digits = len(fraction) - len(fraction.lstrip("0123456789"))
+    is_leap = text[17:19] == "60"
+    plain = (text[:17] + "59" + text[19:] if is_leap else text).upper()
+    if not is_leap and not fraction[6:digits].strip("0"):
+        return _dt.datetime.fromisoformat(plain)
+    time = _Time.fromisoformat(plain)
+    time.text = text
+    return time
+
+
+class _Time(_dt.datetime):
+    """A leap second, or a time that is finer than microseconds, which is written
+    as it was read."""
+
+    text = ""
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        return (_time, (self.text,)) if self.text else super().__reduce_ex__(protocol)
 
 
 def _date(json: object) -> _dt.date:
@@ -2153,3 +3785,12 @@ def _boolean(json: object) -> bool:
     if not isinstance(json, bool):
         raise ValueError(f"not a boolean: {json!r}")
     return json
+
+
+def _any(json: object) -> object:
+    return json
+
+
+def _null(json: object) -> None:
+    if json is not None:
+        raise ValueError(f"not null: {json!r}")

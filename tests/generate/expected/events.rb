@@ -5,21 +5,40 @@
 # From the registered event types:
 # - Event, version 1
 # - String, version 1
+# - a, version 1
 # - a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓, version 12
+# - amounts, version 1
 # - based, version 1
 # - blurred, version 1
 # - conditional, version 1
 # - empty, version 1
+# - extract, version 1
 # - folder moved, version 1
 # - formula, version 3
+# - hostile, version 1
+# - k, version 1
 # - maybe, version 1
 # - nested, version 1
 # - note, version 1
+# - null, version 1
+# - numeric, version 1
 # - odd names, version 1
 # - order placed, versions 1, 2
+# - parse event, version 1
 # - ping, version 1
+# - quote, version 1
+# - required, version 1
+# - rows, version 1
+# - sequence, version 1
+# - serialize, version 1
 # - settings-changed, version 1
 # - settings.changed, version 1
+# - shipped, version 1
+# - t, version 1
+# - times, version 1
+# - to append a v1, version 1
+# - tree, version 1
+# - unknown event, version 1
 # - заказ, version 1
 # - 注文, version 1
 
@@ -39,10 +58,17 @@ module Events
       when Record then value.as_json
       when Array then value.map { |item| dump(item) }
       when Hash then value.transform_values { |item| dump(item) }
-      when Time then value.iso8601(9).sub(/\.(\d*?)0+(?=[Z+-])/) { Regexp.last_match(1).empty? ? "" : ".#{Regexp.last_match(1)}" }
+      when Time then value.instance_variable_get(:@text) || value.iso8601(9).sub(/(\.\d*?)0*(?=[Z+-])/) { Regexp.last_match(1).delete_suffix(".") }
       when Date then value.iso8601
       else value
       end
+    end
+
+    # The time in a JSON string. A leap second, or one that is finer than nanoseconds, is written as it was read.
+    def self.time(json)
+      time = Time.iso8601(json)
+      time.instance_variable_set(:@text, json) if json[17, 2] == "60" || json.match?(/\.\d{9,}[1-9]/)
+      time
     end
 
     def to_h
@@ -102,11 +128,17 @@ module Events
 
   module Event2V1
     def self.from_json(json)
-      Time.iso8601(json)
+      Record.time(json)
     end
   end
 
   module String2V1
+    def self.from_json(json)
+      json
+    end
+  end
+
+  module AV1
     def self.from_json(json)
       json
     end
@@ -130,6 +162,66 @@ module Events
     def as_json
       json = {}
       json["a property whose name is so long that every formatter would like to break the line"] = Record.dump(@a_property_whose_name_is_so_long_that_every_formatter_would_like_to_break_the_line)
+      json
+    end
+  end
+
+  # One of: AmountsV1Option1, AmountsV1Option2.
+  module AmountsV1
+    def self.from_json(json)
+      case json
+      when ->(value) { value.is_a?(Hash) && ["amount", "id"].all? { |name| value.key?(name) } } then AmountsV1Option1.from_json(json)
+      when Hash then AmountsV1Option2.from_json(json)
+      else raise ArgumentError, "not a AmountsV1: #{json.inspect}"
+      end
+    end
+  end
+
+  class AmountsV1Option1 < Record
+    # @return [Integer]
+    attr_reader :amount
+    # @return [String]
+    attr_reader :id
+
+    def initialize(amount:, id:)
+      @amount = amount
+      @id = id
+      freeze
+    end
+
+    def self.from_json(json)
+      new(
+        amount: json.fetch("amount"),
+        id: json.fetch("id")
+      )
+    end
+
+    def as_json
+      json = {}
+      json["amount"] = Record.dump(@amount)
+      json["id"] = Record.dump(@id)
+      json
+    end
+  end
+
+  class AmountsV1Option2 < Record
+    # @return [String]
+    attr_reader :id
+
+    def initialize(id:)
+      @id = id
+      freeze
+    end
+
+    def self.from_json(json)
+      new(
+        id: json.fetch("id")
+      )
+    end
+
+    def as_json
+      json = {}
+      json["id"] = Record.dump(@id)
       json
     end
   end
@@ -342,6 +434,12 @@ module Events
     end
   end
 
+  module Extract2V1
+    def self.from_json(json)
+      json
+    end
+  end
+
   module FolderMovedV1
     def self.from_json(json)
       FolderMovedV1Folder.from_json(json)
@@ -501,6 +599,62 @@ module Events
     ALL = [F].freeze
   end
 
+  # @ts-expect-error
+  class HostileV1 < Record
+    # type: card, cash
+    # - shareable_constant_value: literal
+    # Default: "a b".
+    # @return [String]
+    attr_reader :kind
+    # fmt.Print, bytes.Clone, strings.Cut, readMap(x)
+    # @return [String]?
+    attr_reader :read_map
+    # @ts-expect-error
+    # Format: .
+    # @return [String]
+    attr_reader :staticmethod
+    # @return ["\ufeff", "\u202e"]
+    attr_reader :x
+
+    def initialize(kind:, read_map: nil, staticmethod:, x:)
+      @kind = kind
+      @read_map = read_map
+      @staticmethod = staticmethod
+      @x = x
+      freeze
+    end
+
+    def self.from_json(json)
+      new(
+        kind: json.fetch("kind"),
+        read_map: json.fetch("readMap", nil),
+        staticmethod: json.fetch("staticmethod"),
+        x: json.fetch("\ufeff")
+      )
+    end
+
+    def as_json
+      json = {}
+      json["kind"] = Record.dump(@kind)
+      json["readMap"] = Record.dump(@read_map) unless @read_map.nil?
+      json["staticmethod"] = Record.dump(@staticmethod)
+      json["\ufeff"] = Record.dump(@x)
+      json
+    end
+  end
+
+  module HostileV1X
+    X = "\ufeff"
+    X_2 = "\u202e"
+    ALL = [X, X_2].freeze
+  end
+
+  module KV1
+    def self.from_json(json)
+      json
+    end
+  end
+
   module MaybeV1
     def self.from_json(json)
       json&.then { |item| MaybeV1Option1.from_json(item) }
@@ -541,6 +695,18 @@ module Events
   end
 
   module NoteV1
+    def self.from_json(json)
+      json
+    end
+  end
+
+  module Null2V1
+    def self.from_json(json)
+      json
+    end
+  end
+
+  module Numeric2V1
     def self.from_json(json)
       json
     end
@@ -793,12 +959,12 @@ module Events
         is_gift: json.fetch("isGift", nil),
         items: json.fetch("items").map { |item| OrderPlacedV2ItemsItem.from_json(item) },
         kind: json.fetch("kind"),
-        labels: json.key?("labels") ? json.fetch("labels").transform_values { |item| item&.then { |item| item.map { |item| Time.iso8601(item) } } } : nil,
+        labels: json.key?("labels") ? json.fetch("labels").transform_values { |item| item&.then { |item| item.map { |item| Record.time(item) } } } : nil,
         note: json.fetch("note"),
         open_tuple: json.fetch("openTuple", nil),
         order_id: json.fetch("orderId"),
         payment: OrderPlacedV2Payment.from_json(json.fetch("payment")),
-        placed_at: Time.iso8601(json.fetch("placedAt")),
+        placed_at: Record.time(json.fetch("placedAt")),
         point: json.key?("point") ? json.fetch("point").map { |item| OrderPlacedV2PointItem.from_json(item) } : nil,
         prices: json.fetch("prices"),
         priority: json.fetch("priority", nil),
@@ -1074,9 +1240,105 @@ module Events
     ALL = [OPEN, IN_PROGRESS, X2ND_TRY, X, SELF, SELF_2].freeze
   end
 
+  module ParseEvent2V1
+    def self.from_json(json)
+      json
+    end
+  end
+
   module PingV1
     PING = "ping"
     ALL = [PING].freeze
+  end
+
+  # One of: Integer, "it's \\ \" | \"", Array<String>, Hash{String => Boolean}.
+  module QuoteV1
+    def self.from_json(json)
+      case json
+      when Numeric then json
+      when String then json
+      when Array then json
+      when Hash then json
+      else raise ArgumentError, "not a QuoteV1: #{json.inspect}"
+      end
+    end
+  end
+
+  module QuoteV1Option1
+    IT_S = "it's \\ \" | \""
+    ALL = [IT_S].freeze
+  end
+
+  class RequiredV1 < Record
+    # Size in bytes.
+    # @return [Integer]?
+    attr_reader :bytes
+    # @return [Boolean]
+    attr_reader :flag
+    # @return [Array<String>]
+    attr_reader :list
+    # @return [Hash{String => Array<Array<Integer>>}]
+    attr_reader :map
+    # @return [String]
+    attr_reader :name
+    # @return [String, nil]
+    attr_reader :nothing
+
+    def initialize(bytes: nil, flag:, list:, map:, name:, nothing:)
+      @bytes = bytes
+      @flag = flag
+      @list = list
+      @map = map
+      @name = name
+      @nothing = nothing
+      freeze
+    end
+
+    def self.from_json(json)
+      new(
+        bytes: json.fetch("bytes", nil),
+        flag: json.fetch("flag"),
+        list: json.fetch("list"),
+        map: json.fetch("map"),
+        name: json.fetch("name"),
+        nothing: json.fetch("nothing")
+      )
+    end
+
+    def as_json
+      json = {}
+      json["bytes"] = Record.dump(@bytes) unless @bytes.nil?
+      json["flag"] = Record.dump(@flag)
+      json["list"] = Record.dump(@list)
+      json["map"] = Record.dump(@map)
+      json["name"] = Record.dump(@name)
+      json["nothing"] = Record.dump(@nothing)
+      json
+    end
+  end
+
+  module RowsV1
+    def self.from_json(json)
+      RowsV12.from_json(json)
+    end
+  end
+
+  module RowsV12
+    def self.from_json(json)
+      json&.then { |item| item.map { |item| RowsV1.from_json(item) } }
+    end
+  end
+
+  module Sequence2V1
+    def self.from_json(json)
+      json
+    end
+  end
+
+  module Serialize2V1
+    def self.from_json(json)
+      json
+    end
   end
 
   module SettingsChangedV1
@@ -1108,7 +1370,7 @@ module Events
 
     def self.from_json(json)
       new(
-        at: json.key?("at") ? json.fetch("at")&.then { |item| Time.iso8601(item) } : ABSENT,
+        at: json.key?("at") ? json.fetch("at")&.then { |item| Record.time(item) } : ABSENT,
         name: json.fetch("name"),
         new: json.fetch("new", ABSENT),
         old: json.fetch("old", ABSENT),
@@ -1122,6 +1384,128 @@ module Events
       json["name"] = Record.dump(@name)
       json["new"] = Record.dump(@new) unless @new.equal?(ABSENT)
       json["old"] = Record.dump(@old) unless @old.equal?(ABSENT)
+      json
+    end
+  end
+
+  # One of: ShippedV1Option1, ShippedV1Option2.
+  module ShippedV1
+    def self.from_json(json)
+      case json
+      when ->(value) { value.is_a?(Hash) && ["id", "shipped_at"].all? { |name| value.key?(name) } } then ShippedV1Option1.from_json(json)
+      when ->(value) { value.is_a?(Hash) && ["cancelled_by", "id"].all? { |name| value.key?(name) } } then ShippedV1Option2.from_json(json)
+      else raise ArgumentError, "not a ShippedV1: #{json.inspect}"
+      end
+    end
+  end
+
+  class ShippedV1Option1 < Record
+    # @return [String]
+    attr_reader :id
+    # @return [String, nil]
+    attr_reader :shipped_at
+
+    def initialize(id:, shipped_at:)
+      @id = id
+      @shipped_at = shipped_at
+      freeze
+    end
+
+    def self.from_json(json)
+      new(
+        id: json.fetch("id"),
+        shipped_at: json.fetch("shipped_at")
+      )
+    end
+
+    def as_json
+      json = {}
+      json["id"] = Record.dump(@id)
+      json["shipped_at"] = Record.dump(@shipped_at)
+      json
+    end
+  end
+
+  class ShippedV1Option2 < Record
+    # @return [String]
+    attr_reader :cancelled_by
+    # @return [String]
+    attr_reader :id
+
+    def initialize(cancelled_by:, id:)
+      @cancelled_by = cancelled_by
+      @id = id
+      freeze
+    end
+
+    def self.from_json(json)
+      new(
+        cancelled_by: json.fetch("cancelled_by"),
+        id: json.fetch("id")
+      )
+    end
+
+    def as_json
+      json = {}
+      json["cancelled_by"] = Record.dump(@cancelled_by)
+      json["id"] = Record.dump(@id)
+      json
+    end
+  end
+
+  module TV1
+    def self.from_json(json)
+      json
+    end
+  end
+
+  class TimesV1 < Record
+    # @return [Array<Time>]?
+    attr_reader :all
+    # @return [Time]?
+    attr_reader :at
+
+    def initialize(all: nil, at: nil)
+      @all = all
+      @at = at
+      freeze
+    end
+
+    def self.from_json(json)
+      new(
+        all: json.key?("all") ? json.fetch("all").map { |item| Record.time(item) } : nil,
+        at: json.key?("at") ? Record.time(json.fetch("at")) : nil
+      )
+    end
+
+    def as_json
+      json = {}
+      json["all"] = Record.dump(@all) unless @all.nil?
+      json["at"] = Record.dump(@at) unless @at.nil?
+      json
+    end
+  end
+
+  module ToAppendAV12V1
+    def self.from_json(json)
+      json
+    end
+  end
+
+  module TreeV1
+    def self.from_json(json)
+      TreeV12.from_json(json)
+    end
+  end
+
+  module TreeV12
+    def self.from_json(json)
+      json&.then { |item| item.transform_values { |item| TreeV1.from_json(item) } }
+    end
+  end
+
+  module UnknownEvent2V1
+    def self.from_json(json)
       json
     end
   end
@@ -1199,8 +1583,14 @@ module Events
   # The newest version of String.
   String2 = String2V1
 
+  # The newest version of a.
+  A = AV1
+
   # The newest version of a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓.
   ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAlone = ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12
+
+  # The newest version of amounts.
+  Amounts = AmountsV1
 
   # The newest version of based.
   Based = BasedV1
@@ -1214,11 +1604,20 @@ module Events
   # The newest version of empty.
   Empty = EmptyV1
 
+  # The newest version of extract.
+  Extract2 = Extract2V1
+
   # The newest version of folder moved.
   FolderMoved = FolderMovedV1
 
   # The newest version of formula.
   Formula = FormulaV3
+
+  # The newest version of hostile.
+  Hostile = HostileV1
+
+  # The newest version of k.
+  K = KV1
 
   # The newest version of maybe.
   Maybe = MaybeV1
@@ -1229,20 +1628,62 @@ module Events
   # The newest version of note.
   Note = NoteV1
 
+  # The newest version of null.
+  Null2 = Null2V1
+
+  # The newest version of numeric.
+  Numeric2 = Numeric2V1
+
   # The newest version of odd names.
   OddNames = OddNamesV1
 
   # The newest version of order placed.
   OrderPlaced = OrderPlacedV2
 
+  # The newest version of parse event.
+  ParseEvent2 = ParseEvent2V1
+
   # The newest version of ping.
   Ping = PingV1
+
+  # The newest version of quote.
+  Quote = QuoteV1
+
+  # The newest version of required.
+  Required = RequiredV1
+
+  # The newest version of rows.
+  Rows = RowsV1
+
+  # The newest version of sequence.
+  Sequence2 = Sequence2V1
+
+  # The newest version of serialize.
+  Serialize2 = Serialize2V1
 
   # The newest version of settings-changed.
   SettingsChanged = SettingsChangedV1
 
   # The newest version of settings.changed.
   SettingsChanged2 = SettingsChanged2V1
+
+  # The newest version of shipped.
+  Shipped = ShippedV1
+
+  # The newest version of t.
+  T = TV1
+
+  # The newest version of times.
+  Times = TimesV1
+
+  # The newest version of to append a v1.
+  ToAppendAV12 = ToAppendAV12V1
+
+  # The newest version of tree.
+  Tree = TreeV1
+
+  # The newest version of unknown event.
+  UnknownEvent2 = UnknownEvent2V1
 
   # The newest version of заказ.
   Заказ = ЗаказV1
@@ -1275,19 +1716,21 @@ module Events
       to_h.to_h { |name, value| [name.to_s, Record.dump(value)] }
     end
 
-    def self.append(type, schema_version, data, tags, meta, id, occurred_at)
-      json = { "type" => type, "schema_version" => schema_version, "data" => Record.dump(data), "tags" => tags.to_a }
-      json["meta"] = Record.dump(meta) unless meta.nil?
-      json["id"] = id unless id.nil?
-      json["occurred_at"] = Record.dump(occurred_at) unless occurred_at.nil?
+    # The new event for en57_append.
+    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil,
+                       correlation_id: nil, causation_id: nil, trace_id: nil)
+      options = { meta: meta, id: id, occurred_at: occurred_at,
+                  correlation_id: correlation_id, causation_id: causation_id, trace_id: trace_id }
+      json = { "type" => self::TYPE, "schema_version" => self::SCHEMA_VERSION, "data" => Record.dump(data) }
+      json["tags"] = tags.to_a
+      options.compact.each { |key, value| json[key.to_s] = Record.dump(value) }
       json
     end
-    private_class_method :append
 
     private
 
     def time(value)
-      value.is_a?(Time) ? value : Time.iso8601(value)
+      value.is_a?(Time) ? value : Record.time(value)
     end
   end
 
@@ -1300,11 +1743,6 @@ module Events
     def self.from_row(row)
       new(row, Event2V1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
-
-    # The new event for en57_append.
-    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
-      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
-    end
   end
 
   # String, version 1.
@@ -1316,10 +1754,16 @@ module Events
     def self.from_row(row)
       new(row, String2V1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
+  end
 
-    # The new event for en57_append.
-    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
-      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
+  # a, version 1.
+  class AV1Event < Event
+    TYPE = "a"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, AV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
   end
 
@@ -1332,10 +1776,16 @@ module Events
     def self.from_row(row)
       new(row, ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
+  end
 
-    # The new event for en57_append.
-    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
-      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
+  # amounts, version 1.
+  class AmountsV1Event < Event
+    TYPE = "amounts"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, AmountsV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
   end
 
@@ -1348,11 +1798,6 @@ module Events
     def self.from_row(row)
       new(row, BasedV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
-
-    # The new event for en57_append.
-    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
-      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
-    end
   end
 
   # blurred, version 1.
@@ -1363,11 +1808,6 @@ module Events
     # The event in a row.
     def self.from_row(row)
       new(row, BlurredV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| BlurredV1Meta.from_json(item) })
-    end
-
-    # The new event for en57_append.
-    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
-      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
     end
   end
 
@@ -1380,11 +1820,6 @@ module Events
     def self.from_row(row)
       new(row, ConditionalV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
-
-    # The new event for en57_append.
-    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
-      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
-    end
   end
 
   # empty, version 1.
@@ -1396,10 +1831,16 @@ module Events
     def self.from_row(row)
       new(row, EmptyV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
+  end
 
-    # The new event for en57_append.
-    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
-      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
+  # extract, version 1.
+  class Extract2V1Event < Event
+    TYPE = "extract"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, Extract2V1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
   end
 
@@ -1412,11 +1853,6 @@ module Events
     def self.from_row(row)
       new(row, FolderMovedV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
-
-    # The new event for en57_append.
-    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
-      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
-    end
   end
 
   # formula, version 3.
@@ -1428,10 +1864,27 @@ module Events
     def self.from_row(row)
       new(row, FormulaV3.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
+  end
 
-    # The new event for en57_append.
-    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
-      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
+  # hostile, version 1.
+  class HostileV1Event < Event
+    TYPE = "hostile\ufeff\u2028"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, HostileV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
+    end
+  end
+
+  # k, version 1.
+  class KV1Event < Event
+    TYPE = "k"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, KV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
   end
 
@@ -1444,11 +1897,6 @@ module Events
     def self.from_row(row)
       new(row, MaybeV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
-
-    # The new event for en57_append.
-    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
-      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
-    end
   end
 
   # nested, version 1.
@@ -1459,11 +1907,6 @@ module Events
     # The event in a row.
     def self.from_row(row)
       new(row, NestedV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
-    end
-
-    # The new event for en57_append.
-    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
-      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
     end
   end
 
@@ -1476,10 +1919,27 @@ module Events
     def self.from_row(row)
       new(row, NoteV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
+  end
 
-    # The new event for en57_append.
-    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
-      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
+  # null, version 1.
+  class Null2V1Event < Event
+    TYPE = "null"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, Null2V1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
+    end
+  end
+
+  # numeric, version 1.
+  class Numeric2V1Event < Event
+    TYPE = "numeric"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, Numeric2V1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
   end
 
@@ -1492,11 +1952,6 @@ module Events
     def self.from_row(row)
       new(row, OddNamesV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
-
-    # The new event for en57_append.
-    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
-      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
-    end
   end
 
   # order placed, version 1.
@@ -1507,11 +1962,6 @@ module Events
     # The event in a row.
     def self.from_row(row)
       new(row, OrderPlacedV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
-    end
-
-    # The new event for en57_append.
-    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
-      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
     end
   end
 
@@ -1524,10 +1974,16 @@ module Events
     def self.from_row(row)
       new(row, OrderPlacedV2.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
+  end
 
-    # The new event for en57_append.
-    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
-      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
+  # parse event, version 1.
+  class ParseEvent2V1Event < Event
+    TYPE = "parse event"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, ParseEvent2V1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
   end
 
@@ -1540,10 +1996,60 @@ module Events
     def self.from_row(row)
       new(row, row.fetch("data"), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
+  end
 
-    # The new event for en57_append.
-    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
-      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
+  # quote, version 1.
+  class QuoteV1Event < Event
+    TYPE = "quote"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, QuoteV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
+    end
+  end
+
+  # required, version 1.
+  class RequiredV1Event < Event
+    TYPE = "required"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, RequiredV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
+    end
+  end
+
+  # rows, version 1.
+  class RowsV1Event < Event
+    TYPE = "rows"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, RowsV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
+    end
+  end
+
+  # sequence, version 1.
+  class Sequence2V1Event < Event
+    TYPE = "sequence"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, Sequence2V1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
+    end
+  end
+
+  # serialize, version 1.
+  class Serialize2V1Event < Event
+    TYPE = "serialize"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, Serialize2V1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
   end
 
@@ -1556,11 +2062,6 @@ module Events
     def self.from_row(row)
       new(row, SettingsChangedV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
-
-    # The new event for en57_append.
-    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
-      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
-    end
   end
 
   # settings.changed, version 1.
@@ -1572,10 +2073,71 @@ module Events
     def self.from_row(row)
       new(row, SettingsChanged2V1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
+  end
 
-    # The new event for en57_append.
-    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
-      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
+  # shipped, version 1.
+  class ShippedV1Event < Event
+    TYPE = "shipped"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, ShippedV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
+    end
+  end
+
+  # t, version 1.
+  class TV1Event < Event
+    TYPE = "t"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, TV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
+    end
+  end
+
+  # times, version 1.
+  class TimesV1Event < Event
+    TYPE = "times"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, TimesV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
+    end
+  end
+
+  # to append a v1, version 1.
+  class ToAppendAV12V1Event < Event
+    TYPE = "to append a v1"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, ToAppendAV12V1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
+    end
+  end
+
+  # tree, version 1.
+  class TreeV1Event < Event
+    TYPE = "tree"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, TreeV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
+    end
+  end
+
+  # unknown event, version 1.
+  class UnknownEvent2V1Event < Event
+    TYPE = "unknown event"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, UnknownEvent2V1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
   end
 
@@ -1588,11 +2150,6 @@ module Events
     def self.from_row(row)
       new(row, ЗаказV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
-
-    # The new event for en57_append.
-    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
-      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
-    end
   end
 
   # 注文, version 1.
@@ -1604,15 +2161,11 @@ module Events
     def self.from_row(row)
       new(row, X注文V1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
-
-    # The new event for en57_append.
-    def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil)
-      append(TYPE, SCHEMA_VERSION, data, tags, meta, id, occurred_at)
-    end
   end
 
   # An event of another type or version, or one whose data has been erased.
   class UnknownEvent < Event
+    private_class_method :to_append
   end
 
   # The event in a row of to_jsonb(e), or in its JSON text.
@@ -1623,22 +2176,41 @@ module Events
     kind = [row.fetch("type"), Integer(row.fetch("schema_version"))]
     return Event2V1Event.from_row(row) if kind == ["Event", 1] && has_data
     return String2V1Event.from_row(row) if kind == ["String", 1] && has_data
+    return AV1Event.from_row(row) if kind == ["a", 1] && has_data
     return ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12Event.from_row(row) if kind == ["a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" \#{too} \\ ✓", 12] && has_data
+    return AmountsV1Event.from_row(row) if kind == ["amounts", 1] && has_data
     return BasedV1Event.from_row(row) if kind == ["based", 1] && has_data
     return BlurredV1Event.from_row(row) if kind == ["blurred", 1] && has_data
     return ConditionalV1Event.from_row(row) if kind == ["conditional", 1] && has_data
     return EmptyV1Event.from_row(row) if kind == ["empty", 1] && has_data
+    return Extract2V1Event.from_row(row) if kind == ["extract", 1] && has_data
     return FolderMovedV1Event.from_row(row) if kind == ["folder moved", 1] && has_data
     return FormulaV3Event.from_row(row) if kind == ["formula", 3] && has_data
+    return HostileV1Event.from_row(row) if kind == ["hostile\ufeff\u2028", 1] && has_data
+    return KV1Event.from_row(row) if kind == ["k", 1] && has_data
     return MaybeV1Event.from_row(row) if kind == ["maybe", 1]
     return NestedV1Event.from_row(row) if kind == ["nested", 1] && has_data
     return NoteV1Event.from_row(row) if kind == ["note", 1]
+    return Null2V1Event.from_row(row) if kind == ["null", 1]
+    return Numeric2V1Event.from_row(row) if kind == ["numeric", 1] && has_data
     return OddNamesV1Event.from_row(row) if kind == ["odd names", 1] && has_data
     return OrderPlacedV1Event.from_row(row) if kind == ["order placed", 1] && has_data
     return OrderPlacedV2Event.from_row(row) if kind == ["order placed", 2] && has_data
+    return ParseEvent2V1Event.from_row(row) if kind == ["parse event", 1] && has_data
     return PingV1Event.from_row(row) if kind == ["ping", 1] && has_data
+    return QuoteV1Event.from_row(row) if kind == ["quote", 1] && has_data
+    return RequiredV1Event.from_row(row) if kind == ["required", 1] && has_data
+    return RowsV1Event.from_row(row) if kind == ["rows", 1]
+    return Sequence2V1Event.from_row(row) if kind == ["sequence", 1] && has_data
+    return Serialize2V1Event.from_row(row) if kind == ["serialize", 1] && has_data
     return SettingsChangedV1Event.from_row(row) if kind == ["settings-changed", 1] && has_data
     return SettingsChanged2V1Event.from_row(row) if kind == ["settings.changed", 1] && has_data
+    return ShippedV1Event.from_row(row) if kind == ["shipped", 1] && has_data
+    return TV1Event.from_row(row) if kind == ["t", 1] && has_data
+    return TimesV1Event.from_row(row) if kind == ["times", 1] && has_data
+    return ToAppendAV12V1Event.from_row(row) if kind == ["to append a v1", 1] && has_data
+    return TreeV1Event.from_row(row) if kind == ["tree", 1]
+    return UnknownEvent2V1Event.from_row(row) if kind == ["unknown event", 1] && has_data
     return ЗаказV1Event.from_row(row) if kind == ["заказ", 1] && has_data
     return X注文V1Event.from_row(row) if kind == ["注文", 1] && has_data
 

@@ -3,21 +3,40 @@
 // From the registered event types:
 // - Event, version 1
 // - String, version 1
+// - a, version 1
 // - a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓, version 12
+// - amounts, version 1
 // - based, version 1
 // - blurred, version 1
 // - conditional, version 1
 // - empty, version 1
+// - extract, version 1
 // - folder moved, version 1
 // - formula, version 3
+// - hostile, version 1
+// - k, version 1
 // - maybe, version 1
 // - nested, version 1
 // - note, version 1
+// - null, version 1
+// - numeric, version 1
 // - odd names, version 1
 // - order placed, versions 1, 2
+// - parse event, version 1
 // - ping, version 1
+// - quote, version 1
+// - required, version 1
+// - rows, version 1
+// - sequence, version 1
+// - serialize, version 1
 // - settings-changed, version 1
 // - settings.changed, version 1
+// - shipped, version 1
+// - t, version 1
+// - times, version 1
+// - to append a v1, version 1
+// - tree, version 1
+// - unknown event, version 1
 // - заказ, version 1
 // - 注文, version 1
 
@@ -31,10 +50,14 @@ pub enum Event {
     Event2V1(Recorded<Event2V1, Meta>),
     /// `String`, version 1.
     String2V1(Recorded<String2V1, Meta>),
+    /// `a`, version 1.
+    AV1(Recorded<AV1, Meta>),
     /// `a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓`, version 12.
     ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12(
         Recorded<ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12, Meta>,
     ),
+    /// `amounts`, version 1.
+    AmountsV1(Recorded<AmountsV1, Meta>),
     /// `based`, version 1.
     BasedV1(Recorded<BasedV1, Meta>),
     /// `blurred`, version 1.
@@ -43,28 +66,62 @@ pub enum Event {
     ConditionalV1(Recorded<ConditionalV1, Meta>),
     /// `empty`, version 1.
     EmptyV1(Recorded<EmptyV1, Meta>),
+    /// `extract`, version 1.
+    Extract2V1(Recorded<Extract2V1, Meta>),
     /// `folder moved`, version 1.
     FolderMovedV1(Recorded<FolderMovedV1, Meta>),
     /// `formula`, version 3.
     FormulaV3(Recorded<FormulaV3, Meta>),
+    /// `hostile`, version 1.
+    HostileV1(Recorded<HostileV1, Meta>),
+    /// `k`, version 1.
+    KV1(Recorded<KV1, Meta>),
     /// `maybe`, version 1.
     MaybeV1(Recorded<MaybeV1, Meta>),
     /// `nested`, version 1.
     NestedV1(Recorded<NestedV1, Meta>),
     /// `note`, version 1.
     NoteV1(Recorded<NoteV1, Meta>),
+    /// `null`, version 1.
+    Null2V1(Recorded<Null2V1, Meta>),
+    /// `numeric`, version 1.
+    Numeric2V1(Recorded<Numeric2V1, Meta>),
     /// `odd names`, version 1.
     OddNamesV1(Recorded<OddNamesV1, Meta>),
     /// `order placed`, version 1.
     OrderPlacedV1(Recorded<OrderPlacedV1, Meta>),
     /// `order placed`, version 2.
     OrderPlacedV2(Recorded<OrderPlacedV2, Meta>),
+    /// `parse event`, version 1.
+    ParseEvent2V1(Recorded<ParseEvent2V1, Meta>),
     /// `ping`, version 1.
     PingV1(Recorded<PingV1, Meta>),
+    /// `quote`, version 1.
+    QuoteV1(Recorded<QuoteV1, Meta>),
+    /// `required`, version 1.
+    RequiredV1(Recorded<RequiredV1, Meta>),
+    /// `rows`, version 1.
+    RowsV1(Recorded<RowsV1, Meta>),
+    /// `sequence`, version 1.
+    Sequence2V1(Recorded<Sequence2V1, Meta>),
+    /// `serialize`, version 1.
+    Serialize2V1(Recorded<Serialize2V1, Meta>),
     /// `settings-changed`, version 1.
     SettingsChangedV1(Recorded<SettingsChangedV1, Meta>),
     /// `settings.changed`, version 1.
     SettingsChanged2V1(Recorded<SettingsChanged2V1, Meta>),
+    /// `shipped`, version 1.
+    ShippedV1(Recorded<ShippedV1, Meta>),
+    /// `t`, version 1.
+    TV1(Recorded<TV1, Meta>),
+    /// `times`, version 1.
+    TimesV1(Recorded<TimesV1, Meta>),
+    /// `to append a v1`, version 1.
+    ToAppendAV12V1(Recorded<ToAppendAV12V1, Meta>),
+    /// `tree`, version 1.
+    TreeV1(Recorded<TreeV1, Meta>),
+    /// `unknown event`, version 1.
+    UnknownEvent2V1(Recorded<UnknownEvent2V1, Meta>),
     /// `заказ`, version 1.
     ЗаказV1(Recorded<ЗаказV1, Meta>),
     /// `注文`, version 1.
@@ -94,45 +151,131 @@ pub struct Recorded<D, M> {
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = serde_json::Value::deserialize(deserializer)?;
-        let event_type = json["type"].as_str().unwrap_or_default().to_owned();
-        let version = json["schema_version"].as_i64().unwrap_or_default();
-        let has_data = !json["data"].is_null();
-        match (event_type.as_str(), version) {
-            ("Event", 1) if has_data => serde_json::from_value(json).map(Self::Event2V1),
-            ("String", 1) if has_data => serde_json::from_value(json).map(Self::String2V1),
-            ("a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓", 12) if has_data => {
-                serde_json::from_value(json).map(Self::ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12)
-            }
-            ("based", 1) if has_data => serde_json::from_value(json).map(Self::BasedV1),
-            ("blurred", 1) if has_data => serde_json::from_value(json).map(Self::BlurredV1),
-            ("conditional", 1) if has_data => serde_json::from_value(json).map(Self::ConditionalV1),
-            ("empty", 1) if has_data => serde_json::from_value(json).map(Self::EmptyV1),
-            ("folder moved", 1) if has_data => {
-                serde_json::from_value(json).map(Self::FolderMovedV1)
-            }
-            ("formula", 3) if has_data => serde_json::from_value(json).map(Self::FormulaV3),
-            ("maybe", 1) => serde_json::from_value(json).map(Self::MaybeV1),
-            ("nested", 1) if has_data => serde_json::from_value(json).map(Self::NestedV1),
-            ("note", 1) => serde_json::from_value(json).map(Self::NoteV1),
-            ("odd names", 1) if has_data => serde_json::from_value(json).map(Self::OddNamesV1),
-            ("order placed", 1) if has_data => {
-                serde_json::from_value(json).map(Self::OrderPlacedV1)
-            }
-            ("order placed", 2) if has_data => {
-                serde_json::from_value(json).map(Self::OrderPlacedV2)
-            }
-            ("ping", 1) if has_data => serde_json::from_value(json).map(Self::PingV1),
-            ("settings-changed", 1) if has_data => {
-                serde_json::from_value(json).map(Self::SettingsChangedV1)
-            }
-            ("settings.changed", 1) if has_data => {
-                serde_json::from_value(json).map(Self::SettingsChanged2V1)
-            }
-            ("заказ", 1) if has_data => serde_json::from_value(json).map(Self::ЗаказV1),
-            ("注文", 1) if has_data => serde_json::from_value(json).map(Self::X注文V1),
-            _ => serde_json::from_value(json).map(Self::Unknown),
+        if is_of_with_data(&json, "Event", 1) {
+            return read(json, Self::Event2V1);
         }
-        .map_err(serde::de::Error::custom)
+        if is_of_with_data(&json, "String", 1) {
+            return read(json, Self::String2V1);
+        }
+        if is_of_with_data(&json, "a", 1) {
+            return read(json, Self::AV1);
+        }
+        if is_of_with_data(
+            &json,
+            "a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓",
+            12,
+        ) {
+            return read(
+                json,
+                Self::ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12,
+            );
+        }
+        if is_of_with_data(&json, "amounts", 1) {
+            return read(json, Self::AmountsV1);
+        }
+        if is_of_with_data(&json, "based", 1) {
+            return read(json, Self::BasedV1);
+        }
+        if is_of_with_data(&json, "blurred", 1) {
+            return read(json, Self::BlurredV1);
+        }
+        if is_of_with_data(&json, "conditional", 1) {
+            return read(json, Self::ConditionalV1);
+        }
+        if is_of_with_data(&json, "empty", 1) {
+            return read(json, Self::EmptyV1);
+        }
+        if is_of_with_data(&json, "extract", 1) {
+            return read(json, Self::Extract2V1);
+        }
+        if is_of_with_data(&json, "folder moved", 1) {
+            return read(json, Self::FolderMovedV1);
+        }
+        if is_of_with_data(&json, "formula", 3) {
+            return read(json, Self::FormulaV3);
+        }
+        if is_of_with_data(&json, "hostile\u{feff}\u{2028}", 1) {
+            return read(json, Self::HostileV1);
+        }
+        if is_of_with_data(&json, "k", 1) {
+            return read(json, Self::KV1);
+        }
+        if is_of(&json, "maybe", 1) {
+            return read(json, Self::MaybeV1);
+        }
+        if is_of_with_data(&json, "nested", 1) {
+            return read(json, Self::NestedV1);
+        }
+        if is_of(&json, "note", 1) {
+            return read(json, Self::NoteV1);
+        }
+        if is_of(&json, "null", 1) {
+            return read(json, Self::Null2V1);
+        }
+        if is_of_with_data(&json, "numeric", 1) {
+            return read(json, Self::Numeric2V1);
+        }
+        if is_of_with_data(&json, "odd names", 1) {
+            return read(json, Self::OddNamesV1);
+        }
+        if is_of_with_data(&json, "order placed", 1) {
+            return read(json, Self::OrderPlacedV1);
+        }
+        if is_of_with_data(&json, "order placed", 2) {
+            return read(json, Self::OrderPlacedV2);
+        }
+        if is_of_with_data(&json, "parse event", 1) {
+            return read(json, Self::ParseEvent2V1);
+        }
+        if is_of_with_data(&json, "ping", 1) {
+            return read(json, Self::PingV1);
+        }
+        if is_of_with_data(&json, "quote", 1) {
+            return read(json, Self::QuoteV1);
+        }
+        if is_of_with_data(&json, "required", 1) {
+            return read(json, Self::RequiredV1);
+        }
+        if is_of(&json, "rows", 1) {
+            return read(json, Self::RowsV1);
+        }
+        if is_of_with_data(&json, "sequence", 1) {
+            return read(json, Self::Sequence2V1);
+        }
+        if is_of_with_data(&json, "serialize", 1) {
+            return read(json, Self::Serialize2V1);
+        }
+        if is_of_with_data(&json, "settings-changed", 1) {
+            return read(json, Self::SettingsChangedV1);
+        }
+        if is_of_with_data(&json, "settings.changed", 1) {
+            return read(json, Self::SettingsChanged2V1);
+        }
+        if is_of_with_data(&json, "shipped", 1) {
+            return read(json, Self::ShippedV1);
+        }
+        if is_of_with_data(&json, "t", 1) {
+            return read(json, Self::TV1);
+        }
+        if is_of_with_data(&json, "times", 1) {
+            return read(json, Self::TimesV1);
+        }
+        if is_of_with_data(&json, "to append a v1", 1) {
+            return read(json, Self::ToAppendAV12V1);
+        }
+        if is_of(&json, "tree", 1) {
+            return read(json, Self::TreeV1);
+        }
+        if is_of_with_data(&json, "unknown event", 1) {
+            return read(json, Self::UnknownEvent2V1);
+        }
+        if is_of_with_data(&json, "заказ", 1) {
+            return read(json, Self::ЗаказV1);
+        }
+        if is_of_with_data(&json, "注文", 1) {
+            return read(json, Self::X注文V1);
+        }
+        read(json, Self::Unknown)
     }
 }
 
@@ -141,27 +284,78 @@ impl Serialize for Event {
         match self {
             Self::Event2V1(event) => event.serialize(serializer),
             Self::String2V1(event) => event.serialize(serializer),
+            Self::AV1(event) => event.serialize(serializer),
             Self::ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12(event) => {
                 event.serialize(serializer)
             }
+            Self::AmountsV1(event) => event.serialize(serializer),
             Self::BasedV1(event) => event.serialize(serializer),
             Self::BlurredV1(event) => event.serialize(serializer),
             Self::ConditionalV1(event) => event.serialize(serializer),
             Self::EmptyV1(event) => event.serialize(serializer),
+            Self::Extract2V1(event) => event.serialize(serializer),
             Self::FolderMovedV1(event) => event.serialize(serializer),
             Self::FormulaV3(event) => event.serialize(serializer),
+            Self::HostileV1(event) => event.serialize(serializer),
+            Self::KV1(event) => event.serialize(serializer),
             Self::MaybeV1(event) => event.serialize(serializer),
             Self::NestedV1(event) => event.serialize(serializer),
             Self::NoteV1(event) => event.serialize(serializer),
+            Self::Null2V1(event) => event.serialize(serializer),
+            Self::Numeric2V1(event) => event.serialize(serializer),
             Self::OddNamesV1(event) => event.serialize(serializer),
             Self::OrderPlacedV1(event) => event.serialize(serializer),
             Self::OrderPlacedV2(event) => event.serialize(serializer),
+            Self::ParseEvent2V1(event) => event.serialize(serializer),
             Self::PingV1(event) => event.serialize(serializer),
+            Self::QuoteV1(event) => event.serialize(serializer),
+            Self::RequiredV1(event) => event.serialize(serializer),
+            Self::RowsV1(event) => event.serialize(serializer),
+            Self::Sequence2V1(event) => event.serialize(serializer),
+            Self::Serialize2V1(event) => event.serialize(serializer),
             Self::SettingsChangedV1(event) => event.serialize(serializer),
             Self::SettingsChanged2V1(event) => event.serialize(serializer),
+            Self::ShippedV1(event) => event.serialize(serializer),
+            Self::TV1(event) => event.serialize(serializer),
+            Self::TimesV1(event) => event.serialize(serializer),
+            Self::ToAppendAV12V1(event) => event.serialize(serializer),
+            Self::TreeV1(event) => event.serialize(serializer),
+            Self::UnknownEvent2V1(event) => event.serialize(serializer),
             Self::ЗаказV1(event) => event.serialize(serializer),
             Self::X注文V1(event) => event.serialize(serializer),
             Self::Unknown(event) => event.serialize(serializer),
+        }
+    }
+}
+
+/// What a new event can have beside its data.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AppendOptions<M> {
+    pub tags: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub meta: Option<M>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub occurred_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub causation_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+}
+
+impl<M> Default for AppendOptions<M> {
+    fn default() -> Self {
+        Self {
+            tags: Vec::new(),
+            meta: None,
+            id: None,
+            occurred_at: None,
+            correlation_id: None,
+            causation_id: None,
+            trace_id: None,
         }
     }
 }
@@ -178,18 +372,12 @@ pub trait EventData: Serialize {
     /// The event as `en57_append` takes it.
     fn to_append(
         &self,
-        tags: &[&str],
-        meta: Option<&Self::Meta>,
+        options: &AppendOptions<Self::Meta>,
     ) -> serde_json::Result<serde_json::Value> {
-        let mut event = serde_json::json!({
-            "type": Self::TYPE,
-            "schema_version": Self::SCHEMA_VERSION,
-            "tags": tags,
-        });
+        let mut event = serde_json::to_value(options)?;
+        event["type"] = Self::TYPE.into();
+        event["schema_version"] = Self::SCHEMA_VERSION.into();
         event["data"] = serde_json::to_value(self)?;
-        if let Some(meta) = meta {
-            event["meta"] = serde_json::to_value(meta)?;
-        }
         Ok(event)
     }
 }
@@ -206,9 +394,21 @@ impl EventData for String2V1 {
     type Meta = Meta;
 }
 
+impl EventData for AV1 {
+    const TYPE: &'static str = "a";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
 impl EventData for ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12 {
     const TYPE: &'static str = "a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓";
     const SCHEMA_VERSION: i32 = 12;
+    type Meta = Meta;
+}
+
+impl EventData for AmountsV1 {
+    const TYPE: &'static str = "amounts";
+    const SCHEMA_VERSION: i32 = 1;
     type Meta = Meta;
 }
 
@@ -236,6 +436,12 @@ impl EventData for EmptyV1 {
     type Meta = Meta;
 }
 
+impl EventData for Extract2V1 {
+    const TYPE: &'static str = "extract";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
 impl EventData for FolderMovedV1 {
     const TYPE: &'static str = "folder moved";
     const SCHEMA_VERSION: i32 = 1;
@@ -245,6 +451,18 @@ impl EventData for FolderMovedV1 {
 impl EventData for FormulaV3 {
     const TYPE: &'static str = "formula";
     const SCHEMA_VERSION: i32 = 3;
+    type Meta = Meta;
+}
+
+impl EventData for HostileV1 {
+    const TYPE: &'static str = "hostile\u{feff}\u{2028}";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for KV1 {
+    const TYPE: &'static str = "k";
+    const SCHEMA_VERSION: i32 = 1;
     type Meta = Meta;
 }
 
@@ -262,6 +480,18 @@ impl EventData for NestedV1 {
 
 impl EventData for NoteV1 {
     const TYPE: &'static str = "note";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for Null2V1 {
+    const TYPE: &'static str = "null";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for Numeric2V1 {
+    const TYPE: &'static str = "numeric";
     const SCHEMA_VERSION: i32 = 1;
     type Meta = Meta;
 }
@@ -284,8 +514,44 @@ impl EventData for OrderPlacedV2 {
     type Meta = Meta;
 }
 
+impl EventData for ParseEvent2V1 {
+    const TYPE: &'static str = "parse event";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
 impl EventData for PingV1 {
     const TYPE: &'static str = "ping";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for QuoteV1 {
+    const TYPE: &'static str = "quote";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for RequiredV1 {
+    const TYPE: &'static str = "required";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for RowsV1 {
+    const TYPE: &'static str = "rows";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for Sequence2V1 {
+    const TYPE: &'static str = "sequence";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for Serialize2V1 {
+    const TYPE: &'static str = "serialize";
     const SCHEMA_VERSION: i32 = 1;
     type Meta = Meta;
 }
@@ -298,6 +564,42 @@ impl EventData for SettingsChangedV1 {
 
 impl EventData for SettingsChanged2V1 {
     const TYPE: &'static str = "settings.changed";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for ShippedV1 {
+    const TYPE: &'static str = "shipped";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for TV1 {
+    const TYPE: &'static str = "t";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for TimesV1 {
+    const TYPE: &'static str = "times";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for ToAppendAV12V1 {
+    const TYPE: &'static str = "to append a v1";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for TreeV1 {
+    const TYPE: &'static str = "tree";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
+impl EventData for UnknownEvent2V1 {
+    const TYPE: &'static str = "unknown event";
     const SCHEMA_VERSION: i32 = 1;
     type Meta = Meta;
 }
@@ -320,9 +622,15 @@ pub type Event2 = Event2V1;
 /// The newest version of `String`.
 pub type String2 = String2V1;
 
+/// The newest version of `a`.
+pub type A = AV1;
+
 /// The newest version of `a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓`.
 pub type ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAlone =
     ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12;
+
+/// The newest version of `amounts`.
+pub type Amounts = AmountsV1;
 
 /// The newest version of `based`.
 pub type Based = BasedV1;
@@ -336,11 +644,20 @@ pub type Conditional = ConditionalV1;
 /// The newest version of `empty`.
 pub type Empty = EmptyV1;
 
+/// The newest version of `extract`.
+pub type Extract2 = Extract2V1;
+
 /// The newest version of `folder moved`.
 pub type FolderMoved = FolderMovedV1;
 
 /// The newest version of `formula`.
 pub type Formula = FormulaV3;
+
+/// The newest version of `hostile`.
+pub type Hostile = HostileV1;
+
+/// The newest version of `k`.
+pub type K = KV1;
 
 /// The newest version of `maybe`.
 pub type Maybe = MaybeV1;
@@ -351,20 +668,62 @@ pub type Nested = NestedV1;
 /// The newest version of `note`.
 pub type Note = NoteV1;
 
+/// The newest version of `null`.
+pub type Null2 = Null2V1;
+
+/// The newest version of `numeric`.
+pub type Numeric2 = Numeric2V1;
+
 /// The newest version of `odd names`.
 pub type OddNames = OddNamesV1;
 
 /// The newest version of `order placed`.
 pub type OrderPlaced = OrderPlacedV2;
 
+/// The newest version of `parse event`.
+pub type ParseEvent2 = ParseEvent2V1;
+
 /// The newest version of `ping`.
 pub type Ping = PingV1;
+
+/// The newest version of `quote`.
+pub type Quote = QuoteV1;
+
+/// The newest version of `required`.
+pub type Required = RequiredV1;
+
+/// The newest version of `rows`.
+pub type Rows = RowsV1;
+
+/// The newest version of `sequence`.
+pub type Sequence2 = Sequence2V1;
+
+/// The newest version of `serialize`.
+pub type Serialize2 = Serialize2V1;
 
 /// The newest version of `settings-changed`.
 pub type SettingsChanged = SettingsChangedV1;
 
 /// The newest version of `settings.changed`.
 pub type SettingsChanged2 = SettingsChanged2V1;
+
+/// The newest version of `shipped`.
+pub type Shipped = ShippedV1;
+
+/// The newest version of `t`.
+pub type T = TV1;
+
+/// The newest version of `times`.
+pub type Times = TimesV1;
+
+/// The newest version of `to append a v1`.
+pub type ToAppendAV12 = ToAppendAV12V1;
+
+/// The newest version of `tree`.
+pub type Tree = TreeV1;
+
+/// The newest version of `unknown event`.
+pub type UnknownEvent2 = UnknownEvent2V1;
 
 /// The newest version of `заказ`.
 pub type Заказ = ЗаказV1;
@@ -399,20 +758,70 @@ pub struct Event2V1(pub String);
 pub struct String2V1(pub String);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AV1(pub String);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12 {
     #[serde(
-        rename = "a property whose name is so long that every formatter would like to break the line"
+        rename = "a property whose name is so long that every formatter would like to break the line",
+        deserialize_with = "required"
     )]
     pub a_property_whose_name_is_so_long_that_every_formatter_would_like_to_break_the_line:
         Option<std::collections::BTreeMap<String, Vec<Option<String>>>>,
 }
 
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+#[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
+pub enum AmountsV1 {
+    Option1(AmountsV1Option1),
+    Option2(AmountsV1Option2),
+}
+
+impl<'de> Deserialize<'de> for AmountsV1 {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if has_all(&json, &["amount", "id"]) {
+            read(json, Self::Option1)
+        } else if json.is_object() {
+            read(json, Self::Option2)
+        } else {
+            none_of("AmountsV1")
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AmountsV1Option1 {
+    pub amount: i64,
+    pub id: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AmountsV1Option2 {
+    pub id: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum BasedV1 {
     Circle(BasedV1Circle),
     Square(BasedV1Square),
+}
+
+impl<'de> Deserialize<'de> for BasedV1 {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if is_one_of(&json, "shape", &["circle"]) {
+            read(json, Self::Circle)
+        } else if is_one_of(&json, "shape", &["square"]) {
+            read(json, Self::Square)
+        } else {
+            none_of("BasedV1")
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -450,12 +859,25 @@ pub struct BlurredV1 {
     pub b: Option<i64>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum BlurredV1A {
     Number(i64),
     String(String),
+}
+
+impl<'de> Deserialize<'de> for BlurredV1A {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if json.is_number() {
+            read(json, Self::Number)
+        } else if json.is_string() {
+            read(json, Self::String)
+        } else {
+            none_of("BlurredV1A")
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -492,6 +914,10 @@ pub struct EmptyV1 {}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
+pub struct Extract2V1(pub String);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct FolderMovedV1(pub FolderMovedV1Folder);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -502,12 +928,25 @@ pub struct FolderMovedV1Folder {
     pub parent: Option<Box<FolderMovedV1Folder>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum FolderMovedV1FolderChildrenItem {
     Folder(FolderMovedV1Folder),
     File(FolderMovedV1File),
+}
+
+impl<'de> Deserialize<'de> for FolderMovedV1FolderChildrenItem {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if has_all(&json, &["children", "name"]) {
+            read(json, Self::Folder)
+        } else if has_all(&json, &["bytes", "name"]) {
+            read(json, Self::File)
+        } else {
+            none_of("FolderMovedV1FolderChildrenItem")
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -516,7 +955,7 @@ pub struct FolderMovedV1File {
     pub name: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum FormulaV3 {
@@ -524,6 +963,23 @@ pub enum FormulaV3 {
     Number(f64),
     Sum(Box<FormulaV3Sum>),
     F(FormulaV3Call),
+}
+
+impl<'de> Deserialize<'de> for FormulaV3 {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if json.is_boolean() {
+            read(json, Self::Boolean)
+        } else if json.is_number() {
+            read(json, Self::Number)
+        } else if is_one_of(&json, "op", &["+", "-"]) {
+            read(json, Self::Sum)
+        } else if is_one_of(&json, "op", &["f"]) {
+            read(json, Self::F)
+        } else {
+            none_of("FormulaV3")
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -555,6 +1011,36 @@ pub enum FormulaV3CallOp {
     F,
 }
 
+/// @ts-expect-error
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostileV1 {
+    /// type: card, cash
+    /// shareable_constant_value: literal
+    /// Default: "a b".
+    pub kind: String,
+    /// fmt.Print, bytes.Clone, strings.Cut, readMap(x)
+    #[serde(rename = "readMap", default, skip_serializing_if = "Option::is_none")]
+    pub read_map: Option<String>,
+    /// @ts-expect-error
+    /// Format: .
+    pub staticmethod: String,
+    #[serde(rename = "\u{feff}")]
+    pub x: HostileV1X,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::enum_variant_names)]
+pub enum HostileV1X {
+    #[serde(rename = "\u{feff}")]
+    X,
+    #[serde(rename = "\u{202e}")]
+    X2,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KV1(pub String);
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MaybeV1(pub Option<MaybeV1Option1>);
@@ -564,7 +1050,7 @@ pub struct MaybeV1Option1 {
     pub a: i64,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum NestedV1 {
@@ -572,9 +1058,30 @@ pub enum NestedV1 {
     Array(Vec<NestedV1>),
 }
 
+impl<'de> Deserialize<'de> for NestedV1 {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if json.is_string() {
+            read(json, Self::String)
+        } else if json.is_array() {
+            read(json, Self::Array)
+        } else {
+            none_of("NestedV1")
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NoteV1(pub serde_json::Value);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Null2V1(pub ());
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Numeric2V1(pub String);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OddNamesV1 {
@@ -668,6 +1175,7 @@ pub struct OrderPlacedV2 {
     /// Format: date.
     #[serde(rename = "dueOn", default, skip_serializing_if = "Option::is_none")]
     pub due_on: Option<String>,
+    #[serde(deserialize_with = "required")]
     pub empty: (),
     #[serde(rename = "isGift", default, skip_serializing_if = "Option::is_none")]
     pub is_gift: Option<bool>,
@@ -675,6 +1183,7 @@ pub struct OrderPlacedV2 {
     pub kind: OrderPlacedV2Kind,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<std::collections::BTreeMap<String, Option<Vec<String>>>>,
+    #[serde(deserialize_with = "required")]
     pub note: Option<String>,
     #[serde(rename = "openTuple", default, skip_serializing_if = "Option::is_none")]
     pub open_tuple: Option<Vec<serde_json::Value>>,
@@ -726,13 +1235,28 @@ pub enum OrderPlacedV2Kind {
     Order,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum OrderPlacedV2Payment {
     Card(OrderPlacedV2PaymentCard),
     Transfer(OrderPlacedV2PaymentTransfer),
     Voucher(OrderPlacedV2Voucher),
+}
+
+impl<'de> Deserialize<'de> for OrderPlacedV2Payment {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if is_one_of(&json, "method", &["card"]) {
+            read(json, Self::Card)
+        } else if is_one_of(&json, "method", &["transfer"]) {
+            read(json, Self::Transfer)
+        } else if is_one_of(&json, "method", &["voucher"]) {
+            read(json, Self::Voucher)
+        } else {
+            none_of("OrderPlacedV2Payment")
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -777,7 +1301,7 @@ pub enum OrderPlacedV2VoucherMethod {
     Voucher,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum OrderPlacedV2PointItem {
@@ -785,7 +1309,20 @@ pub enum OrderPlacedV2PointItem {
     String(String),
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+impl<'de> Deserialize<'de> for OrderPlacedV2PointItem {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if json.is_number() {
+            read(json, Self::Number)
+        } else if json.is_string() {
+            read(json, Self::String)
+        } else {
+            none_of("OrderPlacedV2PointItem")
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
 pub enum OrderPlacedV2Range {
@@ -794,6 +1331,23 @@ pub enum OrderPlacedV2Range {
     String(String),
     Array(Vec<i64>),
     Option4(OrderPlacedV2RangeOption4),
+}
+
+impl<'de> Deserialize<'de> for OrderPlacedV2Range {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if json.is_number() {
+            read(json, Self::Number)
+        } else if json.is_string() {
+            read(json, Self::String)
+        } else if json.is_array() {
+            read(json, Self::Array)
+        } else if json.is_object() {
+            read(json, Self::Option4)
+        } else {
+            none_of("OrderPlacedV2Range")
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -818,12 +1372,79 @@ pub enum OrderPlacedV2Status {
     Self3,
 }
 
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ParseEvent2V1(pub String);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(clippy::enum_variant_names)]
 pub enum PingV1 {
     #[serde(rename = "ping")]
     Ping,
 }
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+#[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
+pub enum QuoteV1 {
+    Number(i64),
+    Option1(QuoteV1Option1),
+    Array(Vec<String>),
+    Map(std::collections::BTreeMap<String, bool>),
+}
+
+impl<'de> Deserialize<'de> for QuoteV1 {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if json.is_number() {
+            read(json, Self::Number)
+        } else if json.is_string() {
+            read(json, Self::Option1)
+        } else if json.is_array() {
+            read(json, Self::Array)
+        } else if json.is_object() {
+            read(json, Self::Map)
+        } else {
+            none_of("QuoteV1")
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::enum_variant_names)]
+pub enum QuoteV1Option1 {
+    #[serde(rename = "it's \\ \" | \"")]
+    ItS,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RequiredV1 {
+    /// Size in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<i64>,
+    pub flag: bool,
+    pub list: Vec<String>,
+    pub map: std::collections::BTreeMap<String, Vec<Vec<i64>>>,
+    pub name: String,
+    #[serde(deserialize_with = "required")]
+    pub nothing: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RowsV1(pub RowsV12);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RowsV12(pub Option<Vec<RowsV1>>);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Sequence2V1(pub String);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Serialize2V1(pub String);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -855,6 +1476,69 @@ pub struct SettingsChanged2V1 {
     #[serde(flatten)]
     pub additional: std::collections::BTreeMap<String, i64>,
 }
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+#[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
+pub enum ShippedV1 {
+    Option1(ShippedV1Option1),
+    Option2(ShippedV1Option2),
+}
+
+impl<'de> Deserialize<'de> for ShippedV1 {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if has_all(&json, &["id", "shipped_at"]) {
+            read(json, Self::Option1)
+        } else if has_all(&json, &["cancelled_by", "id"]) {
+            read(json, Self::Option2)
+        } else {
+            none_of("ShippedV1")
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShippedV1Option1 {
+    pub id: String,
+    #[serde(deserialize_with = "required")]
+    pub shipped_at: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShippedV1Option2 {
+    pub cancelled_by: String,
+    pub id: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TV1(pub String);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TimesV1 {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all: Option<Vec<String>>,
+    /// Format: date-time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ToAppendAV12V1(pub String);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TreeV1(pub TreeV12);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TreeV12(pub Option<std::collections::BTreeMap<String, TreeV1>>);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnknownEvent2V1(pub String);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ЗаказV1 {
@@ -890,6 +1574,16 @@ pub enum X注文V1X種 {
     X二,
 }
 
+/// Whether a row is of a type and a version.
+fn is_of(row: &serde_json::Value, event_type: &str, version: i64) -> bool {
+    row["type"] == event_type && row["schema_version"] == version
+}
+
+/// Whether it has data, too.
+fn is_of_with_data(row: &serde_json::Value, event_type: &str, version: i64) -> bool {
+    is_of(row, event_type, version) && !row["data"].is_null()
+}
+
 /// What is there is not left out, even if it is null.
 fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
@@ -897,4 +1591,39 @@ where
     T: Deserialize<'de>,
 {
     T::deserialize(deserializer).map(Some)
+}
+
+/// What is not there is not null.
+fn required<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer)
+}
+
+/// What a JSON value is read as.
+fn read<T, U, E>(json: serde_json::Value, variant: fn(T) -> U) -> Result<U, E>
+where
+    T: serde::de::DeserializeOwned,
+    E: serde::de::Error,
+{
+    serde_json::from_value(json).map(variant).map_err(E::custom)
+}
+
+/// Whether a property is one of some strings.
+fn is_one_of(json: &serde_json::Value, name: &str, values: &[&str]) -> bool {
+    json[name]
+        .as_str()
+        .is_some_and(|text| values.contains(&text))
+}
+
+/// Whether all of some properties are there.
+fn has_all(json: &serde_json::Value, names: &[&str]) -> bool {
+    names.iter().all(|name| json.get(name).is_some())
+}
+
+/// The error that a value is nothing of a union.
+fn none_of<T, E: serde::de::Error>(name: &str) -> Result<T, E> {
+    Err(E::custom(format!("not a value of {name}")))
 }

@@ -3,21 +3,40 @@
 // From the registered event types:
 // - Event, version 1
 // - String, version 1
+// - a, version 1
 // - a type whose name is so long that no formatter in the world would leave it alone on one line, "quoted" #{too} \ ✓, version 12
+// - amounts, version 1
 // - based, version 1
 // - blurred, version 1
 // - conditional, version 1
 // - empty, version 1
+// - extract, version 1
 // - folder moved, version 1
 // - formula, version 3
+// - hostile, version 1
+// - k, version 1
 // - maybe, version 1
 // - nested, version 1
 // - note, version 1
+// - null, version 1
+// - numeric, version 1
 // - odd names, version 1
 // - order placed, versions 1, 2
+// - parse event, version 1
 // - ping, version 1
+// - quote, version 1
+// - required, version 1
+// - rows, version 1
+// - sequence, version 1
+// - serialize, version 1
 // - settings-changed, version 1
 // - settings.changed, version 1
+// - shipped, version 1
+// - t, version 1
+// - times, version 1
+// - to append a v1, version 1
+// - tree, version 1
+// - unknown event, version 1
 // - заказ, version 1
 // - 注文, version 1
 
@@ -25,22 +44,41 @@
 export type Event =
   | Event2V1Event
   | String2V1Event
+  | AV1Event
   | ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12Event
+  | AmountsV1Event
   | BasedV1Event
   | BlurredV1Event
   | ConditionalV1Event
   | EmptyV1Event
+  | Extract2V1Event
   | FolderMovedV1Event
   | FormulaV3Event
+  | HostileV1Event
+  | KV1Event
   | MaybeV1Event
   | NestedV1Event
   | NoteV1Event
+  | Null2V1Event
+  | Numeric2V1Event
   | OddNamesV1Event
   | OrderPlacedV1Event
   | OrderPlacedV2Event
+  | ParseEvent2V1Event
   | PingV1Event
+  | QuoteV1Event
+  | RequiredV1Event
+  | RowsV1Event
+  | Sequence2V1Event
+  | Serialize2V1Event
   | SettingsChangedV1Event
   | SettingsChanged2V1Event
+  | ShippedV1Event
+  | TV1Event
+  | TimesV1Event
+  | ToAppendAV12V1Event
+  | TreeV1Event
+  | UnknownEvent2V1Event
   | ЗаказV1Event
   | X注文V1Event
   | UnknownEvent;
@@ -73,11 +111,27 @@ export interface String2V1Event extends Envelope {
   meta: Meta | null;
 }
 
+export interface AV1Event extends Envelope {
+  kind: "AV1";
+  type: "a";
+  schema_version: 1;
+  data: AV1;
+  meta: Meta | null;
+}
+
 export interface ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12Event extends Envelope {
   kind: "ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12";
   type: "a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓";
   schema_version: 12;
   data: ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12;
+  meta: Meta | null;
+}
+
+export interface AmountsV1Event extends Envelope {
+  kind: "AmountsV1";
+  type: "amounts";
+  schema_version: 1;
+  data: AmountsV1;
   meta: Meta | null;
 }
 
@@ -113,6 +167,14 @@ export interface EmptyV1Event extends Envelope {
   meta: Meta | null;
 }
 
+export interface Extract2V1Event extends Envelope {
+  kind: "Extract2V1";
+  type: "extract";
+  schema_version: 1;
+  data: Extract2V1;
+  meta: Meta | null;
+}
+
 export interface FolderMovedV1Event extends Envelope {
   kind: "FolderMovedV1";
   type: "folder moved";
@@ -126,6 +188,22 @@ export interface FormulaV3Event extends Envelope {
   type: "formula";
   schema_version: 3;
   data: FormulaV3;
+  meta: Meta | null;
+}
+
+export interface HostileV1Event extends Envelope {
+  kind: "HostileV1";
+  type: "hostile\ufeff\u2028";
+  schema_version: 1;
+  data: HostileV1;
+  meta: Meta | null;
+}
+
+export interface KV1Event extends Envelope {
+  kind: "KV1";
+  type: "k";
+  schema_version: 1;
+  data: KV1;
   meta: Meta | null;
 }
 
@@ -153,6 +231,22 @@ export interface NoteV1Event extends Envelope {
   meta: Meta | null;
 }
 
+export interface Null2V1Event extends Envelope {
+  kind: "Null2V1";
+  type: "null";
+  schema_version: 1;
+  data: Null2V1;
+  meta: Meta | null;
+}
+
+export interface Numeric2V1Event extends Envelope {
+  kind: "Numeric2V1";
+  type: "numeric";
+  schema_version: 1;
+  data: Numeric2V1;
+  meta: Meta | null;
+}
+
 export interface OddNamesV1Event extends Envelope {
   kind: "OddNamesV1";
   type: "odd names";
@@ -177,11 +271,59 @@ export interface OrderPlacedV2Event extends Envelope {
   meta: Meta | null;
 }
 
+export interface ParseEvent2V1Event extends Envelope {
+  kind: "ParseEvent2V1";
+  type: "parse event";
+  schema_version: 1;
+  data: ParseEvent2V1;
+  meta: Meta | null;
+}
+
 export interface PingV1Event extends Envelope {
   kind: "PingV1";
   type: "ping";
   schema_version: 1;
   data: PingV1;
+  meta: Meta | null;
+}
+
+export interface QuoteV1Event extends Envelope {
+  kind: "QuoteV1";
+  type: "quote";
+  schema_version: 1;
+  data: QuoteV1;
+  meta: Meta | null;
+}
+
+export interface RequiredV1Event extends Envelope {
+  kind: "RequiredV1";
+  type: "required";
+  schema_version: 1;
+  data: RequiredV1;
+  meta: Meta | null;
+}
+
+export interface RowsV1Event extends Envelope {
+  kind: "RowsV1";
+  type: "rows";
+  schema_version: 1;
+  data: RowsV1;
+  meta: Meta | null;
+}
+
+export interface Sequence2V1Event extends Envelope {
+  kind: "Sequence2V1";
+  type: "sequence";
+  schema_version: 1;
+  data: Sequence2V1;
+  meta: Meta | null;
+}
+
+export interface Serialize2V1Event extends Envelope {
+  kind: "Serialize2V1";
+  type: "serialize";
+  schema_version: 1;
+  data: Serialize2V1;
   meta: Meta | null;
 }
 
@@ -198,6 +340,54 @@ export interface SettingsChanged2V1Event extends Envelope {
   type: "settings.changed";
   schema_version: 1;
   data: SettingsChanged2V1;
+  meta: Meta | null;
+}
+
+export interface ShippedV1Event extends Envelope {
+  kind: "ShippedV1";
+  type: "shipped";
+  schema_version: 1;
+  data: ShippedV1;
+  meta: Meta | null;
+}
+
+export interface TV1Event extends Envelope {
+  kind: "TV1";
+  type: "t";
+  schema_version: 1;
+  data: TV1;
+  meta: Meta | null;
+}
+
+export interface TimesV1Event extends Envelope {
+  kind: "TimesV1";
+  type: "times";
+  schema_version: 1;
+  data: TimesV1;
+  meta: Meta | null;
+}
+
+export interface ToAppendAV12V1Event extends Envelope {
+  kind: "ToAppendAV12V1";
+  type: "to append a v1";
+  schema_version: 1;
+  data: ToAppendAV12V1;
+  meta: Meta | null;
+}
+
+export interface TreeV1Event extends Envelope {
+  kind: "TreeV1";
+  type: "tree";
+  schema_version: 1;
+  data: TreeV1;
+  meta: Meta | null;
+}
+
+export interface UnknownEvent2V1Event extends Envelope {
+  kind: "UnknownEvent2V1";
+  type: "unknown event";
+  schema_version: 1;
+  data: UnknownEvent2V1;
   meta: Meta | null;
 }
 
@@ -240,10 +430,23 @@ export type Event2V1 = string;
 
 export type String2V1 = string;
 
+export type AV1 = string;
+
 export interface ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12 {
   "a property whose name is so long that every formatter would like to break the line":
     | { [key: string]: (string | null)[] }
     | null;
+}
+
+export type AmountsV1 = AmountsV1Option1 | AmountsV1Option2;
+
+export interface AmountsV1Option1 {
+  amount: number;
+  id: string;
+}
+
+export interface AmountsV1Option2 {
+  id: string;
 }
 
 export type BasedV1 = BasedV1Circle | BasedV1Square;
@@ -286,6 +489,8 @@ export interface ConditionalV1 {
 
 export type EmptyV1 = { [key: string]: never };
 
+export type Extract2V1 = string;
+
 export type FolderMovedV1 = FolderMovedV1Folder;
 
 export interface FolderMovedV1Folder {
@@ -318,6 +523,28 @@ export interface FormulaV3Call {
   op: "f";
 }
 
+/** @ ts-expect-error */
+export interface HostileV1 {
+  /**
+   * type: card, cash
+   * shareable_constant_value: literal
+   * Default: "a b".
+   */
+  kind: string;
+  /** fmt.Print, bytes.Clone, strings.Cut, readMap(x) */
+  readMap?: string;
+  /**
+   * @ ts-expect-error
+   * Format: .
+   */
+  staticmethod: string;
+  "\ufeff": HostileV1X;
+}
+
+export type HostileV1X = "\ufeff" | "\u202e";
+
+export type KV1 = string;
+
 export type MaybeV1 = MaybeV1Option1 | null;
 
 export interface MaybeV1Option1 {
@@ -327,6 +554,10 @@ export interface MaybeV1Option1 {
 export type NestedV1 = string | NestedV1[];
 
 export type NoteV1 = unknown;
+
+export type Null2V1 = null;
+
+export type Numeric2V1 = string;
 
 export interface OddNamesV1 {
   "": string;
@@ -457,7 +688,33 @@ export type OrderPlacedV2Status =
   | "self"
   | "Self";
 
+export type ParseEvent2V1 = string;
+
 export type PingV1 = "ping";
+
+export type QuoteV1 =
+  | number
+  | "it's \\ \" | \""
+  | string[]
+  | { [key: string]: boolean };
+
+export interface RequiredV1 {
+  /** Size in bytes. */
+  bytes?: number;
+  flag: boolean;
+  list: string[];
+  map: { [key: string]: number[][] };
+  name: string;
+  nothing: string | null;
+}
+
+export type RowsV1 = RowsV12;
+
+export type RowsV12 = RowsV1[] | null;
+
+export type Sequence2V1 = string;
+
+export type Serialize2V1 = string;
 
 export type SettingsChangedV1 = SettingsChangedV1[];
 
@@ -470,6 +727,34 @@ export interface SettingsChanged2V1 {
   /** All other properties. */
   [key: string]: unknown;
 }
+
+export type ShippedV1 = ShippedV1Option1 | ShippedV1Option2;
+
+export interface ShippedV1Option1 {
+  id: string;
+  shipped_at: string | null;
+}
+
+export interface ShippedV1Option2 {
+  cancelled_by: string;
+  id: string;
+}
+
+export type TV1 = string;
+
+export interface TimesV1 {
+  all?: string[];
+  /** Format: date-time. */
+  at?: string;
+}
+
+export type ToAppendAV12V1 = string;
+
+export type TreeV1 = TreeV12;
+
+export type TreeV12 = { [key: string]: TreeV1 } | null;
+
+export type UnknownEvent2V1 = string;
 
 export interface ЗаказV1 {
   "вид"?: ЗаказV1Вид;
@@ -491,8 +776,14 @@ export type Event2 = Event2V1;
 /** The newest version of "String". */
 export type String2 = String2V1;
 
+/** The newest version of "a". */
+export type A = AV1;
+
 /** The newest version of "a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓". */
 export type ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAlone = ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12;
+
+/** The newest version of "amounts". */
+export type Amounts = AmountsV1;
 
 /** The newest version of "based". */
 export type Based = BasedV1;
@@ -506,11 +797,20 @@ export type Conditional = ConditionalV1;
 /** The newest version of "empty". */
 export type Empty = EmptyV1;
 
+/** The newest version of "extract". */
+export type Extract2 = Extract2V1;
+
 /** The newest version of "folder moved". */
 export type FolderMoved = FolderMovedV1;
 
 /** The newest version of "formula". */
 export type Formula = FormulaV3;
+
+/** The newest version of "hostile". */
+export type Hostile = HostileV1;
+
+/** The newest version of "k". */
+export type K = KV1;
 
 /** The newest version of "maybe". */
 export type Maybe = MaybeV1;
@@ -521,20 +821,62 @@ export type Nested = NestedV1;
 /** The newest version of "note". */
 export type Note = NoteV1;
 
+/** The newest version of "null". */
+export type Null2 = Null2V1;
+
+/** The newest version of "numeric". */
+export type Numeric2 = Numeric2V1;
+
 /** The newest version of "odd names". */
 export type OddNames = OddNamesV1;
 
 /** The newest version of "order placed". */
 export type OrderPlaced = OrderPlacedV2;
 
+/** The newest version of "parse event". */
+export type ParseEvent2 = ParseEvent2V1;
+
 /** The newest version of "ping". */
 export type Ping = PingV1;
+
+/** The newest version of "quote". */
+export type Quote = QuoteV1;
+
+/** The newest version of "required". */
+export type Required = RequiredV1;
+
+/** The newest version of "rows". */
+export type Rows = RowsV1;
+
+/** The newest version of "sequence". */
+export type Sequence2 = Sequence2V1;
+
+/** The newest version of "serialize". */
+export type Serialize2 = Serialize2V1;
 
 /** The newest version of "settings-changed". */
 export type SettingsChanged = SettingsChangedV1;
 
 /** The newest version of "settings.changed". */
 export type SettingsChanged2 = SettingsChanged2V1;
+
+/** The newest version of "shipped". */
+export type Shipped = ShippedV1;
+
+/** The newest version of "t". */
+export type T = TV1;
+
+/** The newest version of "times". */
+export type Times = TimesV1;
+
+/** The newest version of "to append a v1". */
+export type ToAppendAV12 = ToAppendAV12V1;
+
+/** The newest version of "tree". */
+export type Tree = TreeV1;
+
+/** The newest version of "unknown event". */
+export type UnknownEvent2 = UnknownEvent2V1;
 
 /** The newest version of "заказ". */
 export type Заказ = ЗаказV1;
@@ -596,6 +938,16 @@ export function parseEvent(row: EventRow): Event {
         data: row.data as String2V1,
         meta: row.meta as Meta | null,
       };
+    case "1 a":
+      if (row.data === null) break;
+      return {
+        ...envelope,
+        kind: "AV1",
+        type: "a",
+        schema_version: 1,
+        data: row.data as AV1,
+        meta: row.meta as Meta | null,
+      };
     case "12 a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓":
       if (row.data === null) break;
       return {
@@ -604,6 +956,16 @@ export function parseEvent(row: EventRow): Event {
         type: "a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓",
         schema_version: 12,
         data: row.data as ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12,
+        meta: row.meta as Meta | null,
+      };
+    case "1 amounts":
+      if (row.data === null) break;
+      return {
+        ...envelope,
+        kind: "AmountsV1",
+        type: "amounts",
+        schema_version: 1,
+        data: row.data as AmountsV1,
         meta: row.meta as Meta | null,
       };
     case "1 based":
@@ -646,6 +1008,16 @@ export function parseEvent(row: EventRow): Event {
         data: row.data as EmptyV1,
         meta: row.meta as Meta | null,
       };
+    case "1 extract":
+      if (row.data === null) break;
+      return {
+        ...envelope,
+        kind: "Extract2V1",
+        type: "extract",
+        schema_version: 1,
+        data: row.data as Extract2V1,
+        meta: row.meta as Meta | null,
+      };
     case "1 folder moved":
       if (row.data === null) break;
       return {
@@ -664,6 +1036,26 @@ export function parseEvent(row: EventRow): Event {
         type: "formula",
         schema_version: 3,
         data: row.data as FormulaV3,
+        meta: row.meta as Meta | null,
+      };
+    case "1 hostile\ufeff\u2028":
+      if (row.data === null) break;
+      return {
+        ...envelope,
+        kind: "HostileV1",
+        type: "hostile\ufeff\u2028",
+        schema_version: 1,
+        data: row.data as HostileV1,
+        meta: row.meta as Meta | null,
+      };
+    case "1 k":
+      if (row.data === null) break;
+      return {
+        ...envelope,
+        kind: "KV1",
+        type: "k",
+        schema_version: 1,
+        data: row.data as KV1,
         meta: row.meta as Meta | null,
       };
     case "1 maybe":
@@ -692,6 +1084,25 @@ export function parseEvent(row: EventRow): Event {
         type: "note",
         schema_version: 1,
         data: row.data as NoteV1,
+        meta: row.meta as Meta | null,
+      };
+    case "1 null":
+      return {
+        ...envelope,
+        kind: "Null2V1",
+        type: "null",
+        schema_version: 1,
+        data: row.data as Null2V1,
+        meta: row.meta as Meta | null,
+      };
+    case "1 numeric":
+      if (row.data === null) break;
+      return {
+        ...envelope,
+        kind: "Numeric2V1",
+        type: "numeric",
+        schema_version: 1,
+        data: row.data as Numeric2V1,
         meta: row.meta as Meta | null,
       };
     case "1 odd names":
@@ -724,6 +1135,16 @@ export function parseEvent(row: EventRow): Event {
         data: row.data as OrderPlacedV2,
         meta: row.meta as Meta | null,
       };
+    case "1 parse event":
+      if (row.data === null) break;
+      return {
+        ...envelope,
+        kind: "ParseEvent2V1",
+        type: "parse event",
+        schema_version: 1,
+        data: row.data as ParseEvent2V1,
+        meta: row.meta as Meta | null,
+      };
     case "1 ping":
       if (row.data === null) break;
       return {
@@ -732,6 +1153,55 @@ export function parseEvent(row: EventRow): Event {
         type: "ping",
         schema_version: 1,
         data: row.data as PingV1,
+        meta: row.meta as Meta | null,
+      };
+    case "1 quote":
+      if (row.data === null) break;
+      return {
+        ...envelope,
+        kind: "QuoteV1",
+        type: "quote",
+        schema_version: 1,
+        data: row.data as QuoteV1,
+        meta: row.meta as Meta | null,
+      };
+    case "1 required":
+      if (row.data === null) break;
+      return {
+        ...envelope,
+        kind: "RequiredV1",
+        type: "required",
+        schema_version: 1,
+        data: row.data as RequiredV1,
+        meta: row.meta as Meta | null,
+      };
+    case "1 rows":
+      return {
+        ...envelope,
+        kind: "RowsV1",
+        type: "rows",
+        schema_version: 1,
+        data: row.data as RowsV1,
+        meta: row.meta as Meta | null,
+      };
+    case "1 sequence":
+      if (row.data === null) break;
+      return {
+        ...envelope,
+        kind: "Sequence2V1",
+        type: "sequence",
+        schema_version: 1,
+        data: row.data as Sequence2V1,
+        meta: row.meta as Meta | null,
+      };
+    case "1 serialize":
+      if (row.data === null) break;
+      return {
+        ...envelope,
+        kind: "Serialize2V1",
+        type: "serialize",
+        schema_version: 1,
+        data: row.data as Serialize2V1,
         meta: row.meta as Meta | null,
       };
     case "1 settings-changed":
@@ -752,6 +1222,65 @@ export function parseEvent(row: EventRow): Event {
         type: "settings.changed",
         schema_version: 1,
         data: row.data as SettingsChanged2V1,
+        meta: row.meta as Meta | null,
+      };
+    case "1 shipped":
+      if (row.data === null) break;
+      return {
+        ...envelope,
+        kind: "ShippedV1",
+        type: "shipped",
+        schema_version: 1,
+        data: row.data as ShippedV1,
+        meta: row.meta as Meta | null,
+      };
+    case "1 t":
+      if (row.data === null) break;
+      return {
+        ...envelope,
+        kind: "TV1",
+        type: "t",
+        schema_version: 1,
+        data: row.data as TV1,
+        meta: row.meta as Meta | null,
+      };
+    case "1 times":
+      if (row.data === null) break;
+      return {
+        ...envelope,
+        kind: "TimesV1",
+        type: "times",
+        schema_version: 1,
+        data: row.data as TimesV1,
+        meta: row.meta as Meta | null,
+      };
+    case "1 to append a v1":
+      if (row.data === null) break;
+      return {
+        ...envelope,
+        kind: "ToAppendAV12V1",
+        type: "to append a v1",
+        schema_version: 1,
+        data: row.data as ToAppendAV12V1,
+        meta: row.meta as Meta | null,
+      };
+    case "1 tree":
+      return {
+        ...envelope,
+        kind: "TreeV1",
+        type: "tree",
+        schema_version: 1,
+        data: row.data as TreeV1,
+        meta: row.meta as Meta | null,
+      };
+    case "1 unknown event":
+      if (row.data === null) break;
+      return {
+        ...envelope,
+        kind: "UnknownEvent2V1",
+        type: "unknown event",
+        schema_version: 1,
+        data: row.data as UnknownEvent2V1,
         meta: row.meta as Meta | null,
       };
     case "1 заказ":
@@ -790,25 +1319,44 @@ const registered: {
 } = {
   Event2V1: { type: "Event", schema_version: 1 },
   String2V1: { type: "String", schema_version: 1 },
+  AV1: { type: "a", schema_version: 1 },
   ATypeWhoseNameIsSoLongThatNoFormatterInTheWorldWouldLeaveItAloneV12: {
     type: "a type whose name is so long that no formatter in the world would leave it alone on one line, \"quoted\" #{too} \\ ✓",
     schema_version: 12,
   },
+  AmountsV1: { type: "amounts", schema_version: 1 },
   BasedV1: { type: "based", schema_version: 1 },
   BlurredV1: { type: "blurred", schema_version: 1 },
   ConditionalV1: { type: "conditional", schema_version: 1 },
   EmptyV1: { type: "empty", schema_version: 1 },
+  Extract2V1: { type: "extract", schema_version: 1 },
   FolderMovedV1: { type: "folder moved", schema_version: 1 },
   FormulaV3: { type: "formula", schema_version: 3 },
+  HostileV1: { type: "hostile\ufeff\u2028", schema_version: 1 },
+  KV1: { type: "k", schema_version: 1 },
   MaybeV1: { type: "maybe", schema_version: 1 },
   NestedV1: { type: "nested", schema_version: 1 },
   NoteV1: { type: "note", schema_version: 1 },
+  Null2V1: { type: "null", schema_version: 1 },
+  Numeric2V1: { type: "numeric", schema_version: 1 },
   OddNamesV1: { type: "odd names", schema_version: 1 },
   OrderPlacedV1: { type: "order placed", schema_version: 1 },
   OrderPlacedV2: { type: "order placed", schema_version: 2 },
+  ParseEvent2V1: { type: "parse event", schema_version: 1 },
   PingV1: { type: "ping", schema_version: 1 },
+  QuoteV1: { type: "quote", schema_version: 1 },
+  RequiredV1: { type: "required", schema_version: 1 },
+  RowsV1: { type: "rows", schema_version: 1 },
+  Sequence2V1: { type: "sequence", schema_version: 1 },
+  Serialize2V1: { type: "serialize", schema_version: 1 },
   SettingsChangedV1: { type: "settings-changed", schema_version: 1 },
   SettingsChanged2V1: { type: "settings.changed", schema_version: 1 },
+  ShippedV1: { type: "shipped", schema_version: 1 },
+  TV1: { type: "t", schema_version: 1 },
+  TimesV1: { type: "times", schema_version: 1 },
+  ToAppendAV12V1: { type: "to append a v1", schema_version: 1 },
+  TreeV1: { type: "tree", schema_version: 1 },
+  UnknownEvent2V1: { type: "unknown event", schema_version: 1 },
   "ЗаказV1": { type: "заказ", schema_version: 1 },
   "X注文V1": { type: "注文", schema_version: 1 },
 };
@@ -831,6 +1379,9 @@ export interface AppendOptions<M> {
   meta?: M;
   id?: string;
   occurred_at?: string;
+  correlation_id?: string;
+  causation_id?: string;
+  trace_id?: string;
 }
 
 /** An event as `en57_append` takes it. */
