@@ -3,6 +3,9 @@
 //! What the decision reads is locked before it is read, as checked and written, until the transaction ends: who
 //! could change it has ended and is seen, or waits. So nothing has to be tried again, and no condition need be
 //! checked: the locks imply it.
+//!
+//! What is locked is what the decider's query function says, so query, fold and decision must be of one make. A
+//! command may wait for its locks, and the decider be replaced meanwhile: then it begins again.
 
 use std::rc::Rc;
 
@@ -59,53 +62,20 @@ pub fn decide(
 ) -> Result<Decided> {
     catalog::demand_writable("en57_decide()")?;
     let partition = catalog::effective_name(partition)?;
-    let definition = callable(name)?;
-    let command = required(command, "command")?;
-    // Whatever a command must be, or is decided on, by now.
-    if let Some(outcome) = sent_before(id, &partition)? {
-        return Ok(Decided::Stored(outcome));
-    }
-    let case = Case::new(definition, command, partition)?;
-    let partition = case.partition.as_str();
-    let position = append::lock_query(&case.query, Some(partition))?;
-    if let Some(outcome) = sent_before(id, partition)? {
-        return Ok(Decided::Stored(outcome));
-    }
-    let state = case.state(position)?;
-    let Some(document) = case.decided(state)? else {
-        return Ok(Decided::Nothing(position));
-    };
-    let mut events = case.parsed(document)?;
-    if let Some(id) = id {
-        for (n, event) in (1..).zip(&mut events) {
-            if event.id.replace(id_of(id, n)).is_some() {
-                return Err(Error::new(
-                    SqlState::InvalidParameter,
-                    format!("event {n}: must not have an id"),
-                )
-                .detail("The command has one, from which those of its events are made."));
-            }
+    loop {
+        pgrx::check_for_interrupts!();
+        let definition = callable(name)?;
+        let command = required(command, "command")?;
+        // Whatever a command must be, or is decided on, by now.
+        if let Some(outcome) = sent_before(id, &partition)? {
+            return Ok(Decided::Stored(outcome));
+        }
+        let case = Case::new(definition, command, partition.clone())?;
+        // Who was waited for may have replaced the decider, or somebody else meanwhile.
+        if let Some(decided) = case.decide(id)? {
+            return Ok(decided);
         }
     }
-    let request = Request {
-        events: &events,
-        fail_if: &[],
-        stream: None,
-        partition: Some(partition),
-        may_repeat: true,
-    };
-    let mut conflicts = Conflicts {
-        at_most: 0,
-        sink: &mut |_| Ok(()),
-    };
-    let outcome = match append::append(&request, &mut conflicts) {
-        // One with this id that depends on other events was faster: the locks let both decide.
-        Err(error) if error.state == SqlState::UniqueViolation => {
-            sent_before(id, partition)?.ok_or(error)
-        }
-        outcome => outcome,
-    };
-    outcome.map(Decided::Stored)
 }
 
 /// The id of the n-th event of a command.
@@ -166,6 +136,62 @@ impl Case {
             partition,
             query,
         })
+    }
+
+    /// Decides and appends; `None`, and nothing is stored, where the decider is another one by now. The locks stay.
+    fn decide(&self, id: Option<[u8; 16]>) -> Result<Option<Decided>> {
+        let partition = self.partition.as_str();
+        let position = append::lock_query(&self.query, Some(partition))?;
+        if !self.is_current()? {
+            return Ok(None);
+        }
+        if let Some(outcome) = sent_before(id, partition)? {
+            return Ok(Some(Decided::Stored(outcome)));
+        }
+        let state = self.state(position)?;
+        if !self.is_current()? {
+            return Ok(None);
+        }
+        let Some(document) = self.decided(state)? else {
+            return Ok(self.is_current()?.then_some(Decided::Nothing(position)));
+        };
+        let mut events = self.parsed(document)?;
+        if let Some(id) = id {
+            for (n, event) in (1..).zip(&mut events) {
+                if event.id.replace(id_of(id, n)).is_some() {
+                    return Err(Error::new(
+                        SqlState::InvalidParameter,
+                        format!("event {n}: must not have an id"),
+                    )
+                    .detail("The command has one, from which those of its events are made."));
+                }
+            }
+        }
+        let request = Request {
+            events: &events,
+            fail_if: &[],
+            stream: None,
+            partition: Some(partition),
+            may_repeat: true,
+        };
+        let mut conflicts = Conflicts {
+            at_most: 0,
+            sink: &mut |_| Ok(()),
+        };
+        let outcome = match append::append_while(&request, &mut conflicts, &|| self.is_current()) {
+            // One with this id that depends on other events was faster: the locks let both decide.
+            Err(error) if error.state == SqlState::UniqueViolation => {
+                Some(sent_before(id, partition)?.ok_or(error)?)
+            }
+            outcome => outcome?,
+        };
+        Ok(outcome.map(Decided::Stored))
+    }
+
+    /// Whether the decider, and its functions, are still those that the query came from.
+    fn is_current(&self) -> Result<bool> {
+        let now = definition::by_name(Some(&self.definition.name), "decider")?;
+        Ok(Rc::ptr_eq(&now, &self.definition) || now.is_of_one_make_with(&self.definition))
     }
 
     /// The state of the query's events, whose keys are locked; all up to `settled` are settled.

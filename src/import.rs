@@ -11,7 +11,7 @@ use crate::schema;
 use crate::store::event::{EVENT_COLUMNS, NewEvent};
 use crate::store::heap::{Batch, Place};
 use crate::store::json::{Jsonb, Value};
-use crate::store::key_lock::Plan;
+use crate::store::lock_plan::Plan;
 use crate::store::partition::Access;
 use crate::store::position::Counter;
 use crate::store::table::Opened;

@@ -114,7 +114,7 @@ SELECT outcome, stream_version FROM en57_append('{"type": "again"}', stream => '
 SELECT mode, count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 57 AND pid = pg_backend_pid() GROUP BY mode ORDER BY mode;
 COMMIT;
 
--- nor where a tag beside the stream is rarer: who has locked the stream appends without another lock that somebody could hold
+-- nor where a tag beside the stream is rarer: it is locked as written, and who has locked the stream appends without another lock that somebody could hold
 BEGIN;
 SELECT en57_lock('{"stream": "n", "tags": ["rare"]}') > 0 AS locked;
 SELECT outcome, stream_version FROM en57_append('{"type": "again"}', '{"stream": "n", "tags": ["rare"]}', stream => 'n', expected_version => 4);

@@ -1,30 +1,29 @@
 //! Appending: parse, lock, check the condition, allot, check invariants, insert.
 
+mod lock;
 pub mod parse;
 
-use std::rc::Rc;
+pub use lock::lock_query;
 
 use crate::dcb::error::{Error, Result, SqlState};
-use crate::dcb::key::Namespace;
-use crate::dcb::query::{Criterion, Query};
+use crate::dcb::query::Query;
 use crate::invariant::Rules;
 use crate::projection::Due;
 use crate::schema;
 use crate::store::btree::{Direction, Entry};
 use crate::store::catalog;
-use crate::store::event::{self, Column, NewEvent, Row};
+use crate::store::event::{Column, NewEvent, Row};
 use crate::store::fetch::Fetcher;
 use crate::store::heap::{Batch, Place};
-use crate::store::key_lock::Plan;
 use crate::store::lookup::find_id;
-use crate::store::partition::{Access, Partition};
+use crate::store::partition::Access;
 use crate::store::position::Counter;
-use crate::store::scan::{self, Range, Scan};
+use crate::store::scan::{Range, Scan};
 use crate::store::stat::{self, Counted};
 use crate::store::table::Opened;
-use crate::store::{clock, json, settings, transaction, watch};
+use crate::store::{clock, json, settings, transaction};
 use crate::stream::{self, Expected, Target};
-use crate::upcast::{self, Definitions, Sought, Upcasters};
+use crate::upcast::{self, Sought, Upcasters};
 
 /// What became of an append.
 #[derive(Debug)]
@@ -96,7 +95,22 @@ pub struct Request<'a> {
 /// 42501, 42704, 0A000 as the partition demands; 23505 where some ids are known already and it is not
 /// these very events that are stored.
 pub fn append(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
-    let outcome = decide(request, conflicts)?;
+    let outcome = append_while(request, conflicts, &|| Ok(true))?;
+    outcome.ok_or_else(|| Error::new(SqlState::Internal, "the append was given up"))
+}
+
+/// The same, if `holds` says so when all locks are held: otherwise nothing is stored, and the answer is `None`.
+///
+/// # Errors
+/// As [`append`]; those of `holds`.
+pub fn append_while(
+    request: &Request,
+    conflicts: &mut Conflicts,
+    holds: &dyn Fn() -> Result<bool>,
+) -> Result<Option<Outcome>> {
+    let Some(outcome) = decide(request, conflicts, holds)? else {
+        return Ok(None);
+    };
     stat::count(
         match outcome {
             Outcome::Appended { .. } => Counted::Appends,
@@ -105,10 +119,14 @@ pub fn append(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
         },
         1,
     );
-    Ok(outcome)
+    Ok(Some(outcome))
 }
 
-fn decide(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
+fn decide(
+    request: &Request,
+    conflicts: &mut Conflicts,
+    holds: &dyn Fn() -> Result<bool>,
+) -> Result<Option<Outcome>> {
     catalog::demand_writable("en57_append()")?;
     let events = request.events;
     let store = catalog::store()?;
@@ -123,7 +141,7 @@ fn decide(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
     let name = request.stream.map(|s| s.name);
     let keys: Vec<Vec<i64>> = events.iter().map(|e| e.keys(name)).collect();
     let new = |n: usize| (&events[n], name);
-    let mut looked = Looked {
+    let mut looked = lock::Looked {
         upcasters: upcast::known()?,
         due: Due::new(&place.name, events, name)?,
         rules: Rules::new(&place.name, events.len(), &new)?,
@@ -133,13 +151,16 @@ fn decide(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
     if !request.may_repeat || events.iter().all(|e| e.id.is_none()) {
         looked.fit.clone()?;
     }
-    let fail_if = lock(&place, &table, request, &keys, &mut looked)?;
-    let Looked {
+    let fail_if = lock::lock(&place, &table, request, &keys, &mut looked)?;
+    if !holds()? {
+        return Ok(None);
+    }
+    let lock::Looked {
         due, rules, fit, ..
     } = looked;
 
     if let Some(repeated) = stored_before(&table, request)? {
-        return Ok(repeated);
+        return Ok(Some(repeated));
     }
     fit?;
     let mut version = None;
@@ -151,21 +172,21 @@ fn decide(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
             let upcasters = Upcasters::new(&definitions);
             let mut told = |row: &Row| sink(upcasters.row(row)?.as_ref().unwrap_or(row));
             stream::newer(&table, target.name, known, at_most, &mut told)?;
-            return Ok(Outcome::Conflict {
+            return Ok(Some(Outcome::Conflict {
                 cause: Cause::Version,
                 position,
                 version: Some(current),
-            });
+            }));
         }
         version = Some(current);
     }
     for query in &fail_if {
         if let Some(position) = newest_match(&table, query, conflicts)? {
-            return Ok(Outcome::Conflict {
+            return Ok(Some(Outcome::Conflict {
                 cause: Cause::Condition,
                 position: Some(position),
                 version,
-            });
+            }));
         }
     }
 
@@ -194,11 +215,11 @@ fn decide(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
         .flat_map(|(keys, p)| keys.iter().map(move |k| (*k, p)));
     transaction::wrote(place.oid, written, last);
     due.run(first, last)?;
-    Ok(Outcome::Appended {
+    Ok(Some(Outcome::Appended {
         first,
         last,
         version: version.map(|v| v + events.len() as i64),
-    })
+    }))
 }
 
 impl Request<'_> {
@@ -207,144 +228,6 @@ impl Request<'_> {
         let expects = self.stream.is_some_and(|s| s.expected != Expected::Any);
         expects || !self.fail_if.is_empty()
     }
-}
-
-/// What definitions say of an append, as of when they were looked at.
-struct Looked<'a> {
-    upcasters: Rc<Definitions>,
-    due: Due<'a>,
-    rules: Rules<'a>,
-    /// Whether the events fit their types.
-    fit: Result<()>,
-}
-
-impl Looked<'_> {
-    /// Looks again at what has changed, now that the root's lock is held. Returns whether upcasters have.
-    fn again(&mut self, request: &Request, plan: &mut Plan) -> Result<bool> {
-        watch::accept_changes();
-        let renamed = !Rc::ptr_eq(&self.upcasters, &upcast::known()?);
-        self.due.look_again(plan, renamed)?;
-        self.rules.look_again(plan, renamed)?;
-        if schema::has_changed() {
-            self.fit = schema::check(request.events.iter());
-        }
-        Ok(renamed)
-    }
-}
-
-/// Takes the locks that make the condition exact, those of invariants and of documents; returns the condition as it is to be
-/// looked for. What definitions say is looked at before, and again when the root's lock is held.
-fn lock<'a>(
-    place: &Partition,
-    table: &Opened,
-    request: &Request<'a>,
-    keys: &[Vec<i64>],
-    looked: &mut Looked,
-) -> Result<Vec<Sought<&'a Query>>> {
-    let mut plan = Plan::default();
-    keys.iter().flatten().for_each(|key| plan.write(*key));
-    if let Some(target) = request.stream {
-        // Alone, whatever is expected: versions have no gaps.
-        plan.check(event::effective(Namespace::Stream, target.name.as_bytes()));
-    }
-    let mut fail_if = seek(request)?;
-    plan_checks(&mut plan, table, &fail_if)?;
-    if let Some(id) = request.events.iter().find_map(|e| e.id) {
-        plan.sole(event::effective(Namespace::Id, &id));
-    }
-    looked.due.plan(&mut plan);
-    looked.rules.plan(&mut plan);
-    plan.acquire_with(place.oid, |plan| {
-        if looked.again(request, plan)? {
-            fail_if = seek(request)?;
-            plan_checks(plan, table, &fail_if)?;
-        }
-        Ok(())
-    })?;
-    Ok(fail_if)
-}
-
-/// The condition by the names that events have by now.
-fn seek<'a>(request: &Request<'a>) -> Result<Vec<Sought<&'a Query>>> {
-    let definitions = upcast::known()?;
-    let queries = request.fail_if.iter();
-    Ok(queries.map(|q| Sought::by(q, &definitions)).collect())
-}
-
-/// Adds what a condition checks to the locks of an append.
-fn plan_checks(plan: &mut Plan, table: &Opened, fail_if: &[Sought<&Query>]) -> Result<()> {
-    for criterion in fail_if.iter().flat_map(|q| q.stored().criteria()) {
-        match keys_to_lock(table, criterion)? {
-            Some(keys) => keys.into_iter().for_each(|key| plan.check(key)),
-            None => plan.check_all(),
-        }
-    }
-    Ok(())
-}
-
-/// The keys whose locks keep out every event of a criterion: one that they all stand under, the stream's or
-/// the rarest; otherwise those of its types. `None`: any event could be one.
-///
-/// The stream's key because an append to it excludes others there anyway: who locks a stream, and then
-/// appends to it, has what it needs.
-fn keys_to_lock(table: &Opened, criterion: &Criterion) -> Result<Option<Vec<i64>>> {
-    if let Some(stream) = &criterion.stream {
-        let key = event::effective(Namespace::Stream, stream.as_bytes());
-        return Ok(Some(vec![key]));
-    }
-    let required = scan::required_keys(criterion);
-    match required.as_slice() {
-        [] if criterion.types.is_empty() => Ok(None),
-        [] => Ok(Some(scan::type_keys(criterion))),
-        [one] => Ok(Some(vec![*one])),
-        several => {
-            let after = criterion.after.unwrap_or(0) + 1;
-            let mut rarest = (usize::MAX, several[0]);
-            for key in several {
-                // None at all: it cannot get rarer.
-                if rarest.0 > 0 {
-                    rarest = rarest.min((scan::frequency(table, *key, after)?, *key));
-                }
-            }
-            Ok(Some(vec![rarest.1]))
-        }
-    }
-}
-
-/// Takes a query's locks until the end of the transaction and returns the position as of which nothing
-/// that matches is missing.
-///
-/// # Errors
-/// 42501, 42704.
-pub fn lock_query(query: &Query, partition: Option<&str>) -> Result<i64> {
-    catalog::demand_writable("en57_lock()")?;
-    let store = catalog::store()?;
-    let place = store.partition(partition, Access::Lock)?;
-    let counter = Counter::of(store)?;
-    let table = place.open_to_read();
-    let mut sought = Sought::by(query.clone(), &upcast::known()?);
-    let plan_all = |plan: &mut Plan, sought: &Sought| -> Result<()> {
-        for criterion in sought.stored().criteria() {
-            match keys_to_lock(&table, criterion)? {
-                Some(keys) => keys.into_iter().for_each(|key| plan.check_and_write(key)),
-                None => plan.check_all(),
-            }
-        }
-        Ok(())
-    };
-    let mut plan = Plan::default();
-    plan_all(&mut plan, &sought)?;
-    plan.acquire_with(place.oid, |plan| {
-        watch::accept_changes();
-        if upcast::has_changed() {
-            sought = Sought::by(query.clone(), &upcast::known()?);
-            plan_all(plan, &sought)?;
-        }
-        Ok(())
-    })?;
-    // What was locked is read as of now, also where the transaction's reads repeat.
-    transaction::renew_moment();
-    Ok(crate::frontier::current(&counter, &place, &sought))
 }
 
 /// What became of an append whose n-th event has the id `id_of(n)`, from 1, where it is stored.

@@ -81,6 +81,10 @@ impl Named {
     pub fn found(&self) -> Option<&Function> {
         self.found.as_ref()
     }
+
+    fn mark(&self) -> Option<i64> {
+        self.found.as_ref().map(|f| f.mark)
+    }
 }
 
 /// A row of the table.
@@ -131,6 +135,16 @@ impl Definition {
                 self.kind()
             ))
         })
+    }
+
+    /// Whether neither it nor one of its functions was replaced between when these two were looked up.
+    pub fn is_of_one_make_with(&self, other: &Self) -> bool {
+        let make = |d: &Self| {
+            let decider = d.decider.as_ref();
+            let of_decider = decider.map(|d| [d.query.mark(), d.decide.mark()]);
+            (d.number, d.evolve.mark(), of_decider)
+        };
+        make(self) == make(other)
     }
 
     /// What an error's CONTEXT says of one of its functions.

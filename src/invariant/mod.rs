@@ -7,9 +7,9 @@ mod fold;
 mod renew;
 mod rules;
 
-pub use definition::all_of;
+pub use definition::{all_of, has_changed};
 pub use renew::Affected;
-pub use rules::Rules;
+pub use rules::{Rules, keys_checked};
 
 use crate::dcb::error::{Error, Result, SqlState, invalid, null, required};
 use crate::dcb::query::Query;

@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::dcb::error::Result;
+use crate::dcb::query::Criterion;
 use crate::dcb::upcast::Chains;
 use crate::fold::evolve::Folding;
 use crate::store::event::NewEvent;
 use crate::store::heap::Batch;
-use crate::store::key_lock::Plan;
+use crate::store::lock_plan::Plan;
 use crate::store::scratch::Scratch;
 use crate::store::states::{Kept, States};
 use crate::store::{clock, event, rights};
@@ -44,6 +45,21 @@ pub struct Rules<'a> {
 struct Touched {
     invariant: Rc<Invariant>,
     events: BTreeMap<String, Vec<usize>>,
+}
+
+/// The keys that an append of events of a criterion locks for invariants, if they concern it.
+///
+/// # Errors
+/// 55000 where the table is missing.
+pub fn keys_checked(partition: &str, criterion: &Criterion) -> Result<Vec<i64>> {
+    let enabled = definition::enabled()?;
+    let of_partition = enabled.iter().filter(|i| i.partition == partition);
+    let keys = of_partition.flat_map(|invariant| {
+        let tags = criterion.tags.iter().map(String::as_str);
+        let ids = invariant.key.ids(criterion.stream.as_deref(), tags);
+        ids.into_iter().map(|id| invariant.key.index_key(&id))
+    });
+    Ok(keys.collect())
 }
 
 impl<'a> Rules<'a> {
@@ -109,7 +125,7 @@ impl<'a> Rules<'a> {
     }
 
     /// Looks again, now that nobody can create an invariant or an upcaster until the append has ended, and
-    /// what others have done is accepted.
+    /// what others have done is accepted. Functions can be replaced all the same, also while an append waits for a key.
     ///
     /// # Errors
     /// 55000 where the table is missing.

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::key::Namespace;
 use crate::store::event::{self, NewEvent};
-use crate::store::key_lock::Plan;
+use crate::store::lock_plan::Plan;
 use crate::store::rights;
 use crate::store::tuple::RowType;
 use crate::store::watch::{self, Cache, Table};

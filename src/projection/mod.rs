@@ -24,7 +24,7 @@ use std::rc::Rc;
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::store::catalog;
-use crate::store::key_lock::Plan;
+use crate::store::lock_plan::Plan;
 use crate::store::partition::{Access, Partition};
 use crate::store::position::Counter;
 use crate::store::spi::{self, Type};

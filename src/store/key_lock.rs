@@ -6,15 +6,14 @@
 //! come with it. Locks last until the transaction ends. Root first, then keys in ascending order, then an event's id, then
 //! documents in ascending order.
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use pgrx::pg_sys::LockAcquireResult::{self, LOCKACQUIRE_NOT_AVAIL};
 use pgrx::pg_sys::{self, LOCKTAG, Oid};
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{Error, SqlState};
 
 use super::shmem::{STAGES, backend_of};
 use super::stat::{self, Counted};
-use super::{position, settings, transaction};
+use super::transaction;
 
 const WORKER: u16 = 54;
 const KEY: u16 = 57;
@@ -22,164 +21,30 @@ const ROOT: u16 = 58;
 const CEILING: u16 = 59;
 const MARK: u16 = 60;
 
-/// What a transaction does with a key. A key that is both checked and written is locked as such at
-/// once, never by upgrade: so two such appends queue instead of deadlocking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Use {
-    /// Written only: writers do not exclude writers.
-    Written,
-    /// Checked only: checkers do not exclude checkers, but writers.
-    Checked,
-    /// Checked and written: excludes all, itself included.
-    CheckedAndWritten,
-    /// An event's id that must not be sent twice at a time.
-    Sole,
+/// Whether a lock is held in a mode, or in a stronger one.
+pub(super) fn is_covered(tag: &LOCKTAG, mode: u32) -> bool {
+    MODES.iter().any(|m| covers(*m, mode) && is_held(tag, *m))
 }
 
-impl Use {
-    fn mode(self) -> u32 {
-        match self {
-            Self::Written => pg_sys::RowExclusiveLock,
-            Self::Checked => pg_sys::ShareLock,
-            Self::CheckedAndWritten => pg_sys::ShareRowExclusiveLock,
-            Self::Sole => pg_sys::ExclusiveLock,
+/// Whether who holds a lock in one mode keeps all out whom another mode would.
+fn covers(held: u32, mode: u32) -> bool {
+    match held {
+        pg_sys::ExclusiveLock => true,
+        pg_sys::ShareRowExclusiveLock => mode != pg_sys::ExclusiveLock,
+        pg_sys::ShareLock | pg_sys::RowExclusiveLock => {
+            mode == held || mode == pg_sys::RowShareLock
         }
+        _ => mode == held,
     }
 }
 
-/// The locks that one append, or one `en57_lock`, takes in a partition.
-#[derive(Default)]
-pub struct Plan {
-    keys: BTreeMap<i64, Use>,
-    /// Documents that it changes.
-    owned: BTreeSet<i64>,
-    /// The id of its first event that has one.
-    sole: Option<i64>,
-    conditional: bool,
-    checks_all: bool,
-}
-
-impl Plan {
-    /// The append writes under this key.
-    pub fn write(&mut self, key: i64) {
-        self.keys
-            .entry(key)
-            .and_modify(|u| {
-                if *u == Use::Checked {
-                    *u = Use::CheckedAndWritten;
-                }
-            })
-            .or_insert(Use::Written);
-    }
-
-    /// The condition depends on what is under this key.
-    pub fn check(&mut self, key: i64) {
-        self.conditional = true;
-        self.keys
-            .entry(key)
-            .and_modify(|u| {
-                if *u == Use::Written {
-                    *u = Use::CheckedAndWritten;
-                }
-            })
-            .or_insert(Use::Checked);
-    }
-
-    /// What is checked under this key will be written later in the transaction.
-    pub fn check_and_write(&mut self, key: i64) {
-        self.conditional = true;
-        self.keys.insert(key, Use::CheckedAndWritten);
-    }
-
-    /// Nobody else may have this until the transaction has ended; no condition depends on it.
-    pub fn own(&mut self, key: i64) {
-        self.owned.insert(key);
-    }
-
-    /// The condition depends on every event of the partition.
-    pub fn check_all(&mut self) {
-        self.conditional = true;
-        self.checks_all = true;
-    }
-
-    /// Nobody else may send the event with this id meanwhile.
-    pub fn sole(&mut self, key: i64) {
-        self.sole = Some(key);
-    }
-
-    /// Takes the locks, waiting where it must.
-    ///
-    /// Where there are too many keys for the lock table, the root's lock stands for those written, or
-    /// for all: see the matrix in docs/ARCHITECTURE.md.
-    pub fn acquire(self, partition: Oid) {
-        let done = self.acquire_with(partition, |_| Ok(()));
-        debug_assert!(done.is_ok());
-    }
-
-    /// The same. `late` may add keys when the root's lock is held: who holds it in Exclusive mode has ended
-    /// by then, and what it has changed can be seen.
-    ///
-    /// # Errors
-    /// Those of `late`.
-    pub fn acquire_with(
-        mut self,
-        partition: Oid,
-        late: impl FnOnce(&mut Self) -> Result<()>,
-    ) -> Result<()> {
-        transaction::watch();
-        let room = settings::max_key_locks().saturating_sub(transaction::key_locks());
-        let stage = position::next_stage();
-        mark_arrival(partition, stage);
-        let (root, ..) = self.root_mode(room);
-        lock_in_stage(root_tag(partition), root, ROOT_WRITES, stage);
-        late(&mut self)?;
-        let (now, all_fit, checks_root) = self.root_mode(room);
-        if now != root {
-            lock_in_stage(root_tag(partition), now, ROOT_WRITES, stage);
-        }
-        let (keys, owned) = match (all_fit, checks_root) {
-            (true, _) => (self.keys, self.owned),
-            (false, true) => Default::default(),
-            (false, false) => {
-                self.keys.retain(|_, u| *u != Use::Written);
-                (self.keys, self.owned)
-            }
-        };
-        // Those that no query locks come last. So who waits for them has all keys, and who locks a key before he
-        // appends, by `en57_lock` or to decide, waits for nobody who waits for him.
-        let owned = owned.into_iter().map(|key| (key, Use::CheckedAndWritten));
-        let sole = self.sole.map(|key| (key, Use::Sole));
-        for (key, wanted) in keys.into_iter().chain(sole).chain(owned) {
-            lock_in_stage(key_tag(partition, key), wanted.mode(), KEY_WRITES, stage);
-        }
-        Ok(())
-    }
-
-    /// The mode of the root's lock where so many keys may be locked one by one; whether all keys are, and
-    /// whether none need be because the root excludes everybody.
-    fn root_mode(&self, room: usize) -> (u32, bool, bool) {
-        let of_keys = self.keys.values().filter(|u| **u != Use::Written).count();
-        let checked = of_keys + self.owned.len();
-        let all_fit = self.keys.len() + self.owned.len() <= room;
-        let checks_root = self.checks_all || (!all_fit && checked > room);
-        let root = match (self.conditional, all_fit) {
-            _ if checks_root => pg_sys::ExclusiveLock,
-            (false, true) => pg_sys::RowShareLock,
-            (true, true) => pg_sys::RowExclusiveLock,
-            (false, false) => pg_sys::ShareLock,
-            (true, false) => pg_sys::ShareRowExclusiveLock,
-        };
-        (root, all_fit, checks_root)
-    }
-}
-
-fn key_tag(partition: Oid, key: i64) -> LOCKTAG {
+pub(super) fn key_tag(partition: Oid, key: i64) -> LOCKTAG {
     // Keys of different partitions must not meet: the partition is mixed into the 64 bits.
     let mixed = (key as u64) ^ u64::from(partition.to_u32()).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     tag((mixed >> 32) as u32, mixed as u32, KEY)
 }
 
-fn root_tag(partition: Oid) -> LOCKTAG {
+pub(super) fn root_tag(partition: Oid) -> LOCKTAG {
     tag(partition.to_u32(), 0, ROOT)
 }
 
@@ -197,20 +62,20 @@ fn tag(field2: u32, field3: u32, objsubid: u16) -> LOCKTAG {
 
 /// Takes the lock that stands for writing under any key, unconditionally.
 pub fn write_anything(partition: Oid) {
-    lock(root_tag(partition), pg_sys::ShareLock);
+    lock(root_tag(partition), pg_sys::ShareLock, true);
 }
 
 /// The modes in which a key is held by those who write under it, and a partition's root by those who
 /// write under any key.
-const KEY_WRITES: [u32; 2] = [pg_sys::RowExclusiveLock, pg_sys::ShareRowExclusiveLock];
-const ROOT_WRITES: [u32; 3] = [
+pub(super) const KEY_WRITES: [u32; 2] = [pg_sys::RowExclusiveLock, pg_sys::ShareRowExclusiveLock];
+pub(super) const ROOT_WRITES: [u32; 3] = [
     pg_sys::ShareLock,
     pg_sys::ShareRowExclusiveLock,
     pg_sys::ExclusiveLock,
 ];
 
-/// All modes in which a root is held.
-const ROOT_MODES: [u32; 5] = [
+/// All modes in which a root, or a key, is held.
+const MODES: [u32; 5] = [
     pg_sys::RowShareLock,
     pg_sys::RowExclusiveLock,
     pg_sys::ShareLock,
@@ -218,22 +83,7 @@ const ROOT_MODES: [u32; 5] = [
     pg_sys::ExclusiveLock,
 ];
 
-/// Takes one lock; where a later append of the transaction is the first one to write under it, a mark
-/// beside it says which, so that readers of the key do not fall back to the transaction's first position.
-fn lock_in_stage(tag: LOCKTAG, mode: u32, writes: impl AsRef<[u32]>, stage: usize) {
-    let writes = writes.as_ref();
-    let is_new = stage > 0 && writes.contains(&mode) && !writes.iter().any(|m| is_held(&tag, *m));
-    if is_new {
-        transaction::begin_stage();
-        lock(mark_tag(tag, stage), pg_sys::AccessShareLock);
-        transaction::count_key_lock();
-    }
-    if lock(tag, mode) {
-        transaction::count_key_lock();
-    }
-}
-
-fn is_held(tag: &LOCKTAG, mode: u32) -> bool {
+pub(super) fn is_held(tag: &LOCKTAG, mode: u32) -> bool {
     // SAFETY: looks at this backend's own locks.
     #[cfg(any(feature = "pg15", feature = "pg16"))]
     unsafe {
@@ -246,18 +96,28 @@ fn is_held(tag: &LOCKTAG, mode: u32) -> bool {
     }
 }
 
+pub(super) fn holds_root(partition: Oid) -> bool {
+    let root = root_tag(partition);
+    MODES.iter().any(|m| is_held(&root, *m))
+}
+
+/// Whether the transaction has a key locked as checked: nothing more is needed for a condition on it.
+pub fn is_checked(partition: Oid, key: i64) -> bool {
+    transaction::key_locks() > 0 && is_covered(&key_tag(partition, key), pg_sys::ShareLock)
+}
+
 /// Where a later append of the transaction is its first one in a partition, a mark says which: before it
 /// the transaction has nothing there.
-fn mark_arrival(partition: Oid, stage: usize) {
-    if stage > 0 && !ROOT_MODES.iter().any(|m| is_held(&root_tag(partition), *m)) {
+pub(super) fn mark_arrival(partition: Oid, stage: usize) {
+    if stage > 0 && !holds_root(partition) {
         transaction::begin_stage();
-        lock(arrival_tag(partition, stage), pg_sys::AccessShareLock);
+        lock(arrival_tag(partition, stage), pg_sys::AccessShareLock, true);
         transaction::count_key_lock();
     }
 }
 
 /// The mark beside a key's or root's lock for a stage.
-fn mark_tag(tag: LOCKTAG, stage: usize) -> LOCKTAG {
+pub(super) fn mark_tag(tag: LOCKTAG, stage: usize) -> LOCKTAG {
     let kind = (tag.locktag_field4 - KEY) * (STAGES as u16 + 1);
     LOCKTAG {
         locktag_field4: MARK + kind + stage as u16,
@@ -312,18 +172,24 @@ pub fn is_root_marked(partition: Oid, stage: usize, backend: usize) -> bool {
     conflicting(tag, pg_sys::AccessExclusiveLock).contains(&backend)
 }
 
-/// Takes one lock until the end of the transaction; whether it was not held before.
-fn lock(tag: LOCKTAG, mode: u32) -> bool {
-    use pg_sys::LockAcquireResult::{LOCKACQUIRE_NOT_AVAIL, LOCKACQUIRE_OK};
+/// Takes one lock until the end of the transaction, or not, without `wait`, where others are in the way.
+pub(super) fn lock(tag: LOCKTAG, mode: u32, wait: bool) -> LockAcquireResult::Type {
     // SAFETY: a valid tag; the lock belongs to the transaction, whose end releases it.
     let take =
         |wait: bool| unsafe { pg_sys::LockAcquire(&tag, mode as pg_sys::LOCKMODE, false, !wait) };
-    let mut outcome = take(false);
-    if outcome == LOCKACQUIRE_NOT_AVAIL {
-        stat::count(Counted::LockWaits, 1);
-        outcome = take(true);
+    match take(false) {
+        LOCKACQUIRE_NOT_AVAIL if wait => {
+            stat::count(Counted::LockWaits, 1);
+            take(true)
+        }
+        outcome => outcome,
     }
-    outcome == LOCKACQUIRE_OK
+}
+
+/// Gives back what the same function has taken.
+pub(super) fn unlock(tag: LOCKTAG, mode: u32) {
+    // SAFETY: a valid tag, taken for the transaction.
+    unsafe { pg_sys::LockRelease(&tag, mode as pg_sys::LOCKMODE, false) };
 }
 
 /// Runs while no other backend does the same for this log, not until the end of the transaction; where
@@ -352,7 +218,7 @@ pub fn take_turn(turn: Turn, number: i64, wait: bool) -> bool {
     let mode = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
     // SAFETY: a valid tag; the lock belongs to the transaction, whose end releases it.
     let outcome = unsafe { pg_sys::LockAcquire(&tag, mode, false, !wait) };
-    outcome != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+    outcome != LOCKACQUIRE_NOT_AVAIL
 }
 
 /// Runs while no other session of the database starts or stops its worker.
@@ -365,7 +231,7 @@ fn alone<T>(tag: &LOCKTAG, wait: bool, body: impl FnOnce() -> T) -> Option<T> {
     // SAFETY: a valid tag; an error in between leaves the lock to the transaction's abort.
     unsafe {
         let outcome = pg_sys::LockAcquire(tag, mode, false, !wait);
-        if outcome == pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL {
+        if outcome == LOCKACQUIRE_NOT_AVAIL {
             return None;
         }
         let result = body();

@@ -35,6 +35,7 @@ pub mod key_index;
 pub mod key_lock;
 pub mod launch;
 mod leaf;
+pub mod lock_plan;
 pub mod lookup;
 pub mod new_files;
 mod page;

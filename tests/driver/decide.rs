@@ -3,7 +3,10 @@
 //!
 //! Without the lock in `decider.rs` (`append::lock_query`) seats are sold twice. Without the look for the ids of a
 //! command that was sent before, it is decided again. At REPEATABLE READ and SERIALIZABLE two things each suffice:
-//! that the lock begins a new moment, and that what is locked is read without one (`View::ALL`).
+//! that the lock begins a new moment, and that what is locked is read without one (`View::ALL`). Where of several
+//! tags only the rarest is locked, or who holds the root waits for it in a stronger mode, decisions deadlock.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use serde_json::{Value, json};
 
@@ -147,4 +150,92 @@ fn that_write_each_others_tags() {
     let wrong = "SELECT count(*) FROM (SELECT data#>>'{}' AS left, 1000001 - row_number() OVER (ORDER BY position) AS n FROM en57_read()) e
         WHERE e.left::bigint <> e.n";
     assert_eq!(session.number(wrong), 0);
+}
+
+/// Decisions on two tags, of which now the one and then the other is the rarer: they queue at the lock, and none is
+/// ended as a deadlock.
+#[test]
+fn on_two_tags_that_take_turns_at_being_the_rarest() {
+    let db = database(1_000_000, "NULL");
+    db.connect().run(
+        "CREATE OR REPLACE FUNCTION sale_query(command jsonb) RETURNS en57_query LANGUAGE sql IMMUTABLE AS $$
+            SELECT en57_query(types => ARRAY['seat sold'], tags => ARRAY['x', 'y']) $$;
+         CREATE OR REPLACE FUNCTION sale_decide(command jsonb, state jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+            SELECT jsonb_build_object('type', 'seat sold', 'data', state, 'tags', '[\"x\", \"y\"]'::jsonb) $$",
+    );
+    let deciders = 8;
+    let each = scaled(60);
+    let done = AtomicUsize::new(0);
+    crew(deciders + 2, |client| {
+        let mut session = db.connect();
+        session.run("SET deadlock_timeout = '20ms'");
+        if client < deciders {
+            for _ in 0..each {
+                let (outcome, _) = decide(&mut session, &json!({}), None);
+                assert_eq!(outcome, "appended");
+            }
+            done.fetch_add(1, SeqCst);
+            return;
+        }
+        for n in client.. {
+            if done.load(SeqCst) == deciders {
+                break;
+            }
+            let tag = ["x", "y"][n % 2];
+            let event = json!({"type": "w", "tags": [tag]});
+            assert!(
+                session
+                    .append(&json!(vec![event; 3 * (n % 5) + 1]), None)
+                    .is_appended()
+            );
+        }
+    });
+    let mut session = db.connect();
+    let sold = "SELECT count(DISTINCT data) FROM en57_read('{\"types\": [\"seat sold\"]}')";
+    assert_eq!(
+        session.number(sold) as usize,
+        deciders * each,
+        "each on what the one before has left"
+    );
+}
+
+/// Decisions of many keys on things of their own, beside batches, and appends on condition.
+#[test]
+fn to_write_more_keys_than_are_locked() {
+    let db = database(1_000_000, "NULL");
+    db.connect().run(
+        "CREATE OR REPLACE FUNCTION sale_decide(command jsonb, state jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+            SELECT jsonb_agg(jsonb_build_object('type', 'seat sold', 'data', state, 'tags',
+                jsonb_build_array('course:' || (command->>'course'), 'seat:' || (command->>'course') || ':' || n)))
+              FROM generate_series(1, 300) n $$",
+    );
+    let each = scaled(10);
+    crew(6, |client| {
+        let mut session = db.connect();
+        session.run("SET deadlock_timeout = '20ms'");
+        let course = json!({"course": client.to_string()});
+        for n in 0..each {
+            match client {
+                0 => {
+                    let event =
+                        |k: usize| json!({"type": "many", "tags": [format!("many:{n}:{k}")]});
+                    let batch = Value::Array((0..300).map(event).collect());
+                    assert!(session.append(&batch, None).is_appended());
+                }
+                1 => {
+                    let query = json!({"tags": [format!("seat:2:{n}")], "after": 1_000_000_000});
+                    let event = json!({"type": "checked", "tags": ["checked"]});
+                    assert!(
+                        session
+                            .append(&event, Some(&query.to_string()))
+                            .is_appended()
+                    );
+                }
+                _ => assert_eq!(decide(&mut session, &course, None).0, "appended"),
+            }
+        }
+    });
+    let mut session = db.connect();
+    let sold = "SELECT count(*) FROM en57_read('{\"types\": [\"seat sold\"]}')";
+    assert_eq!(session.number(sold) as usize, 4 * each * 300);
 }
