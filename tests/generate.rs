@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use dcb::error::SqlState;
-use generate::{Registered, generate, registered};
+use generate::{Registered, registered};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -26,6 +26,14 @@ const FILES: [(&str, &str); 5] = [
     ("rust", "events.rs"),
     ("typescript", "events.ts"),
 ];
+
+fn generate(
+    language: &str,
+    types: Vec<Registered>,
+    module: Option<&str>,
+) -> dcb::error::Result<String> {
+    generate::generate(language, types, module, &|| ())
+}
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/generate")
@@ -186,6 +194,8 @@ fn rust_refuses_what_does_not_fit() {
         assert!(read.contains(wanted), "{row}: {read}");
     }
 }
+#[path = "generate/model.rs"]
+mod model;
 
 fn one(schema: Value) -> Vec<Registered> {
     vec![Registered {

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::dcb::error::Result;
 
+use super::graph::components;
 use super::model::{Declaration, EventType, Kind, Model, Shape, mentioned};
 use super::names::{Names, pascal};
 use super::schema;
@@ -36,7 +37,7 @@ fn reserved() -> Vec<&'static str> {
 ///
 /// # Errors
 /// 54000 for a schema that becomes too large.
-pub fn model(mut registered: Vec<Registered>) -> Result<Model> {
+pub fn model(mut registered: Vec<Registered>, watch: &dyn Fn()) -> Result<Model> {
     registered.sort_by(|a, b| (&a.event_type, a.version).cmp(&(&b.event_type, b.version)));
     let mut names = Names::reserving(&reserved());
     names.take("Meta", "");
@@ -45,19 +46,20 @@ pub fn model(mut registered: Vec<Registered>) -> Result<Model> {
     registered.retain(|r| r.event_type != "*");
 
     let mut draft = Draft::default();
-    let mut roots = vec![root(for_all.as_ref(), "Meta", true, &mut draft)?];
+    let mut roots = vec![root(for_all.as_ref(), "Meta", true, &mut draft, watch)?];
     let mut events = Vec::new();
     for of_type in registered.chunk_by(|a, b| a.event_type == b.event_type) {
         let base = base_name(of_type, &mut names);
         for one in of_type {
             let name = format!("{base}V{}", one.version);
-            roots.push(root(one.data.as_ref(), &name, false, &mut draft)?);
+            roots.push(root(one.data.as_ref(), &name, false, &mut draft, watch)?);
             let data = roots.len() - 1;
             let meta = match &one.meta {
                 None => 0,
                 Some(own) => {
                     let own = together(for_all.as_ref(), own);
-                    roots.push(root(Some(&own), &format!("{name}Meta"), true, &mut draft)?);
+                    let name = format!("{name}Meta");
+                    roots.push(root(Some(&own), &name, true, &mut draft, watch)?);
                     roots.len() - 1
                 }
             };
@@ -74,7 +76,7 @@ pub fn model(mut registered: Vec<Registered>) -> Result<Model> {
             newest.plain_name = Some(base);
         }
     }
-    draft.settle()?;
+    draft.settle(watch)?;
     let (mut declarations, places) = finish(draft.declarations, &roots, &mut names);
     keep_all(places[0], &mut declarations);
     for event in &mut events {
@@ -132,9 +134,15 @@ fn base_name(versions: &[Registered], names: &mut Names) -> String {
 }
 
 /// The declaration of what one schema is about. Metadata is an object, whether its schema says so or not.
-fn root(schema: Option<&Value>, name: &str, is_meta: bool, draft: &mut Draft) -> Result<usize> {
+fn root(
+    schema: Option<&Value>,
+    name: &str,
+    is_meta: bool,
+    draft: &mut Draft,
+    watch: &dyn Fn(),
+) -> Result<usize> {
     let mut shape = match schema {
-        Some(schema) => schema::read(schema, name, draft)?,
+        Some(schema) => schema::read(schema, name, draft, watch)?,
         None => Shape::Any,
     };
     if is_meta && shape == Shape::Any {
@@ -153,8 +161,17 @@ fn together(for_all: Option<&Value>, own: &Value) -> Value {
     json!({
         "description": own.get("description").cloned().unwrap_or_default(),
         "allOf": [{"$ref": "#/$defs/all"}, {"$ref": "#/$defs/own"}],
-        "$defs": {"all": moved(for_all, "#/$defs/all"), "own": moved(own, "#/$defs/own")},
+        "$defs": {"all": part(for_all, "#/$defs/all"), "own": part(own, "#/$defs/own")},
     })
+}
+
+/// The schema as a part of another one: what its references mean is there now.
+fn part(schema: &Value, to: &str) -> Value {
+    let mut schema = schema.clone();
+    if let Value::Object(keys) = &mut schema {
+        keys.remove("$id");
+    }
+    moved(&schema, to)
 }
 
 fn moved(schema: &Value, to: &str) -> Value {
@@ -241,27 +258,17 @@ fn finish(
 
 /// The other names that stand in what they name: they stay names.
 fn recursive_aliases(all: &[Declaration]) -> BTreeSet<usize> {
-    let alias = |n: usize| match &all[n].kind {
-        Kind::Alias(shape) => Some(shape),
-        _ => None,
-    };
-    let is_recursive = |n: &usize| {
-        let mut seen = BTreeSet::new();
-        let mut open = Vec::new();
-        alias(*n).into_iter().for_each(|s| mentioned(s, &mut open));
-        while let Some(next) = open.pop() {
-            if next == *n {
-                return true;
-            }
-            if seen.insert(next) {
-                alias(next)
-                    .into_iter()
-                    .for_each(|s| mentioned(s, &mut open));
-            }
+    let edges = all.iter().map(|declaration| {
+        let mut found = Vec::new();
+        if let Kind::Alias(shape) = &declaration.kind {
+            mentioned(shape, &mut found);
         }
-        false
-    };
-    (0..all.len()).filter(is_recursive).collect()
+        found
+    });
+    let edges: Vec<Vec<usize>> = edges.collect();
+    let circles = components(&edges).into_iter();
+    let circles = circles.filter(|c| c.len() > 1 || edges[c[0]].contains(&c[0]));
+    circles.flatten().collect()
 }
 
 fn simplify(shape: &Shape, all: &[Declaration], kept: &BTreeSet<usize>) -> Shape {
@@ -272,9 +279,7 @@ fn simplify(shape: &Shape, all: &[Declaration], kept: &BTreeSet<usize>) -> Shape
         Shape::Map(shape) => Shape::Map(inner(shape)),
         Shape::Named(n) => match &all[*n].kind {
             // One that is nothing but itself.
-            Kind::Alias(shape) if kept.contains(n) && is_hollow(shape, all, all.len()) => {
-                Shape::Any
-            }
+            Kind::Alias(shape) if kept.contains(n) && is_hollow(shape, all) => Shape::Any,
             Kind::Alias(shape) if !kept.contains(n) => simplify(shape, all, kept),
             _ => shape.clone(),
         },
@@ -283,14 +288,19 @@ fn simplify(shape: &Shape, all: &[Declaration], kept: &BTreeSet<usize>) -> Shape
 }
 
 /// Whether names lead to names without end.
-fn is_hollow(shape: &Shape, all: &[Declaration], steps: usize) -> bool {
-    match shape {
-        Shape::Nullable(shape) => is_hollow(shape, all, steps),
-        Shape::Named(n) => match &all[*n].kind {
-            Kind::Alias(shape) => steps == 0 || is_hollow(shape, all, steps - 1),
-            _ => false,
-        },
-        _ => false,
+fn is_hollow(shape: &Shape, all: &[Declaration]) -> bool {
+    let mut shape = shape;
+    let mut seen = BTreeSet::new();
+    loop {
+        shape = match shape {
+            Shape::Nullable(inner) => inner,
+            Shape::Named(n) if !seen.insert(n) => return true,
+            Shape::Named(n) => match &all[*n].kind {
+                Kind::Alias(inner) => inner,
+                _ => return false,
+            },
+            _ => return false,
+        };
     }
 }
 

@@ -1,10 +1,11 @@
 //! A schema with all that it takes from others: `$ref` and `allOf` are gone from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use serde_json::{Map, Value, json};
 
 use crate::dcb::error::Result;
+use crate::dcb::limits::SCHEMA_CHAIN;
 
 use super::schema::Reader;
 
@@ -30,6 +31,8 @@ const ANNOTATIONS: [&str; 17] = [
 ];
 /// Schemas that hold under conditions: what they know of properties is taken as optional.
 const ALSO: &str = "en57:also";
+/// The same of further sets of alternatives, beside two that make types.
+const FURTHER: &str = "en57:further";
 
 /// Whether nothing but these keys and annotations is there.
 pub fn is_empty(schema: &Map<String, Value>, but: &[&str]) -> bool {
@@ -52,31 +55,37 @@ pub fn only_asserts(alternative: &Value) -> bool {
 /// The schema and all that it takes from others, as one.
 ///
 /// # Errors
-/// 54000 for one that becomes too large.
-pub fn merge(
+/// 54000 for one that becomes too large or takes from others too often.
+pub fn merge(reader: &mut Reader<'_>, schema: &Value) -> Result<Map<String, Value>> {
+    within(reader, schema, &mut Vec::new(), 0)
+}
+
+fn within(
     reader: &mut Reader<'_>,
     schema: &Value,
     references: &mut Vec<String>,
+    depth: usize,
 ) -> Result<Map<String, Value>> {
     reader.spend()?;
+    if depth > SCHEMA_CHAIN {
+        return Err(reader.too_deep());
+    }
     let Value::Object(own) = schema else {
         return Ok(Map::new());
     };
-    let mut whole = own.clone();
-    whole.remove("allOf");
-    whole.remove("$ref");
+    let mut whole = Map::new();
     let mut also: Vec<Value> = Vec::new();
-    for key in ["then", "else"] {
-        also.extend(whole.remove(key));
-    }
-    if let Some(Value::Object(dependent)) = whole.remove("dependentSchemas") {
-        also.extend(dependent.into_iter().map(|(_, v)| v));
+    for (key, value) in own {
+        match (key.as_str(), value) {
+            ("allOf" | "$ref" | "$defs" | "definitions" | "if", _) => {}
+            ("then" | "else", value) => also.push(value.clone()),
+            ("dependentSchemas", Value::Object(parts)) => also.extend(parts.values().cloned()),
+            _ => _ = whole.insert(key.clone(), value.clone()),
+        }
     }
     if !also.is_empty() {
-        combine(
-            &mut whole,
-            Map::from_iter([(ALSO.to_owned(), Value::Array(also))]),
-        );
+        let also = (ALSO.to_owned(), Value::Array(also));
+        combine(&mut whole, Map::from_iter([also]));
     }
 
     if let Some(reference) = own.get("$ref").and_then(Value::as_str)
@@ -84,17 +93,13 @@ pub fn merge(
         && let Some(target) = reader.resolve(reference)
     {
         references.push(reference.to_owned());
-        let part = merge(reader, &target, references)?;
+        let part = within(reader, target, references, depth + 1)?;
         references.pop();
         combine(&mut whole, part);
     }
-    for part in own
-        .get("allOf")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
-        let part = merge(reader, part, references)?;
+    let parts = own.get("allOf").and_then(Value::as_array);
+    for part in parts.into_iter().flatten() {
+        let part = within(reader, part, references, depth + 1)?;
         combine(&mut whole, part);
     }
     Ok(whole)
@@ -116,10 +121,13 @@ fn combine(whole: &mut Map<String, Value>, part: Map<String, Value>) {
                     }
                 }
             }
-            ("required" | ALSO, Value::Array(ours), Value::Array(theirs)) => ours.extend(theirs),
+            ("required" | ALSO | FURTHER, Value::Array(ours), Value::Array(theirs)) => {
+                ours.extend(theirs)
+            }
             ("additionalProperties" | "items", ours, theirs) => both(ours, theirs),
             ("enum", Value::Array(ours), Value::Array(theirs)) => {
-                ours.retain(|v| theirs.contains(v));
+                let theirs: HashSet<String> = theirs.iter().map(Value::to_string).collect();
+                ours.retain(|v| theirs.contains(&v.to_string()));
             }
             ("type", ours, theirs) => {
                 let theirs = names(&theirs);
@@ -132,10 +140,15 @@ fn combine(whole: &mut Map<String, Value>, part: Map<String, Value>) {
                 kept.extend(narrowed.then(|| "integer".into()));
                 *ours = json!(kept);
             }
-            // A second set of alternatives finds the other key, or goes without saying.
+            // A second set of alternatives finds the other key; of more, the properties are kept.
             ("anyOf" | "oneOf", _, theirs) => {
                 let other = if key == "anyOf" { "oneOf" } else { "anyOf" };
-                whole.entry(other).or_insert(theirs);
+                if !whole.contains_key(other) {
+                    whole.insert(other.to_owned(), theirs);
+                } else if let Value::Array(theirs) = theirs {
+                    let further = (FURTHER.to_owned(), Value::Array(theirs));
+                    combine(whole, Map::from_iter([further]));
+                }
             }
             _ => {}
         }
@@ -183,7 +196,7 @@ fn names(types: &Value) -> Vec<String> {
     }
 }
 
-/// The types that a merged schema allows; where it does not say, those that it speaks of.
+/// The types that a merged schema allows; where it does not say, objects or arrays if it speaks of their parts.
 pub fn types(schema: &Map<String, Value>) -> Vec<String> {
     if let Some(types) = schema.get("type") {
         let mut names = names(types);
@@ -191,7 +204,7 @@ pub fn types(schema: &Map<String, Value>) -> Vec<String> {
         names.dedup();
         return names;
     }
-    const SPEAKING: [(&str, &[&str]); 4] = [
+    const SPEAKING: [(&str, &[&str]); 2] = [
         (
             "object",
             &[
@@ -202,22 +215,48 @@ pub fn types(schema: &Map<String, Value>) -> Vec<String> {
                 ALSO,
             ],
         ),
-        ("array", &["items", "prefixItems", "minItems", "maxItems"]),
-        ("string", &["format", "pattern", "minLength", "maxLength"]),
-        (
-            "number",
-            &[
-                "minimum",
-                "maximum",
-                "exclusiveMinimum",
-                "exclusiveMaximum",
-                "multipleOf",
-            ],
-        ),
+        ("array", &["items", "prefixItems"]),
     ];
     let spoken = |keys: &[&str]| keys.iter().any(|k| schema.contains_key(*k));
     let found = SPEAKING.iter().filter(|(_, keys)| spoken(keys));
     found.map(|(name, _)| (*name).to_owned()).collect()
+}
+
+fn of(schema: &Map<String, Value>, key: &str) -> Map<String, Value> {
+    match schema.get(key) {
+        Some(Value::Object(found)) => found.clone(),
+        _ => Map::new(),
+    }
+}
+
+/// What is said of properties under conditions: all that each may be.
+fn conditional(
+    reader: &mut Reader<'_>,
+    schema: &Map<String, Value>,
+) -> Result<BTreeMap<String, Vec<Value>>> {
+    let parts = |schema: &Map<String, Value>, keys: &[&str]| {
+        let parts = keys.iter().filter_map(|key| schema.get(*key)?.as_array());
+        parts.flatten().cloned().collect::<Vec<_>>()
+    };
+    let mut found: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let mut seen = HashSet::new();
+    let mut open = VecDeque::from(parts(schema, &[ALSO, FURTHER]));
+    while let Some(part) = open.pop_front() {
+        if !seen.insert(part.to_string()) {
+            continue;
+        }
+        let part = merge(reader, &part)?;
+        open.extend(parts(&part, &[ALSO, FURTHER, "oneOf", "anyOf"]));
+        for (name, schema) in of(&part, "properties") {
+            let schemas = found.entry(name).or_default();
+            // That it is not to be there says nothing of what it is elsewhere.
+            if !schemas.contains(&schema) && schema != Value::Bool(false) {
+                schemas.push(schema);
+            }
+        }
+    }
+    found.retain(|_, schemas| !schemas.is_empty());
+    Ok(found)
 }
 
 /// What a merged schema says of objects.
@@ -236,25 +275,17 @@ impl Object {
     /// # Errors
     /// 54000 for a schema that becomes too large.
     pub fn of(reader: &mut Reader<'_>, schema: &Map<String, Value>) -> Result<Self> {
-        let of = |schema: &Map<String, Value>, key: &str| match schema.get(key) {
-            Some(Value::Object(found)) => found.clone(),
-            _ => Map::new(),
-        };
         let mut known = of(schema, "properties");
-        for also in schema
-            .get(ALSO)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-        {
-            let also = merge(reader, also, &mut Vec::new())?;
-            for (name, schema) in of(&also, "properties") {
-                known.entry(name).or_insert(schema);
-            }
+        for (name, mut schemas) in conditional(reader, schema)? {
+            let schema = match schemas.len() {
+                1 => schemas.remove(0),
+                _ => json!({"anyOf": schemas}),
+            };
+            known.entry(name).or_insert(schema);
         }
         let required = schema.get("required").and_then(Value::as_array);
         let required = required.into_iter().flatten().filter_map(Value::as_str);
-        let required: Vec<&str> = required.collect();
+        let required: HashSet<&str> = required.collect();
         for name in &required {
             known.entry(*name).or_insert(Value::Bool(true));
         }
@@ -274,7 +305,7 @@ impl Object {
             _ => Some(json!({"anyOf": rest})),
         };
         let with = |(name, schema): (String, Value)| {
-            let is_required = required.contains(&name.as_str());
+            let is_required = required.contains(name.as_str());
             (name, (schema, is_required))
         };
         Ok(Self {

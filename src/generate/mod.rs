@@ -8,6 +8,7 @@ mod build;
 mod go;
 mod go_read;
 mod go_record;
+mod graph;
 mod merge;
 mod model;
 mod names;
@@ -56,11 +57,16 @@ const LANGUAGES: [(&str, Writer); 5] = [
     ("typescript", typescript::write),
 ];
 
-/// A source file for the types.
+/// A source file for the types. `watch` is called again and again; it does not come back where the work is to end.
 ///
 /// # Errors
 /// 22023 for a language or a module that cannot be, 54000 for a schema that becomes too large.
-pub fn generate(language: &str, types: Vec<Registered>, module: Option<&str>) -> Result<String> {
+pub fn generate(
+    language: &str,
+    types: Vec<Registered>,
+    module: Option<&str>,
+    watch: &dyn Fn(),
+) -> Result<String> {
     let names = LANGUAGES.map(|(name, _)| name);
     let Some((_, write)) = LANGUAGES.iter().find(|(name, _)| *name == language) else {
         let shown: String = language.chars().take(64).collect();
@@ -74,7 +80,7 @@ pub fn generate(language: &str, types: Vec<Registered>, module: Option<&str>) ->
             )),
         );
     };
-    write(&build::model(types)?, module)
+    write(&build::model(types, watch)?, module)
 }
 
 /// The types out of a document: an array of objects `{"type", "schema_version", "data", "meta"}`.

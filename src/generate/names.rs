@@ -1,6 +1,6 @@
 //! Names: from the words of event types and properties to identifiers that every language takes, unique where they must be.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Longer names lose their last words.
 const NAME_CHARS: usize = 64;
@@ -74,26 +74,39 @@ pub fn snake(text: &str) -> String {
 
 /// Names that are taken. Each is given out once; who comes later gets a number.
 #[derive(Default)]
-pub struct Names(BTreeSet<String>);
+pub struct Names {
+    taken: BTreeSet<String>,
+    /// The last number that a name has got.
+    last: BTreeMap<String, u64>,
+}
 
 impl Names {
     /// With names that nobody gets.
     pub fn reserving(reserved: &[&str]) -> Self {
-        Self(reserved.iter().map(|&name| name.to_owned()).collect())
+        Self {
+            taken: reserved.iter().map(|&name| name.to_owned()).collect(),
+            last: BTreeMap::new(),
+        }
     }
 
     /// Whether the name is still free.
     pub fn is_free(&self, name: &str) -> bool {
-        !self.0.contains(name)
+        !self.taken.contains(name)
     }
 
     /// The name, or it with the first number from 2 on, after the separator, that makes it unique.
     pub fn take(&mut self, name: &str, separator: &str) -> String {
-        let free = |n: &String| self.is_free(n);
-        let numbered = (2_u64..).map(|i| format!("{name}{separator}{i}"));
-        let name = std::iter::once(name.to_owned()).chain(numbered).find(free);
-        let name = name.unwrap_or_default();
-        self.0.insert(name.clone());
-        name
+        let mut taken = name.to_owned();
+        if !self.is_free(name) {
+            let stem = format!("{name}{separator}");
+            let mut number = self.last.get(&stem).copied().unwrap_or(1);
+            while !self.is_free(&taken) {
+                number += 1;
+                taken = format!("{stem}{number}");
+            }
+            self.last.insert(stem, number);
+        }
+        self.taken.insert(taken.clone());
+        taken
     }
 }

@@ -1,12 +1,17 @@
 //! From a JSON Schema to shapes. What a schema allows, its shape holds; where a shape could not tell, it is any JSON.
 //!
+//! It is narrower in one way, that of people who write schemas: what is declared is meant. Where properties are told of and
+//! no type, it is an object; where elements are, an array; and a property that only some alternatives, or a condition,
+//! tell of is as they say wherever it is.
+//!
 //! Assertions that no type expresses (lengths, ranges, patterns, `not`) are left to the check at the append.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
 use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::limits::SCHEMA_CHAIN;
 
 use super::merge;
 use super::model::{Doc, Field, Format, Kind, Shape};
@@ -27,26 +32,34 @@ pub struct Reader<'a> {
     known: HashMap<String, usize>,
     budget: usize,
     depth: usize,
+    /// Told now and then; does not come back where the work is to end.
+    watch: &'a dyn Fn(),
 }
 
 /// The shape of a schema, whose named parts begin with the name.
 ///
 /// # Errors
 /// 54000 for a schema that becomes too large.
-pub fn read(root: &Value, name: &str, draft: &mut Draft) -> Result<Shape> {
+pub fn read(root: &Value, name: &str, draft: &mut Draft, watch: &dyn Fn()) -> Result<Shape> {
+    let apart = set_apart(root);
     let mut reader = Reader {
-        root,
+        root: apart.as_ref().unwrap_or(root),
         name,
         draft,
         known: HashMap::new(),
         budget: BUDGET,
         depth: 0,
+        watch,
     };
     reader.shape(&json!({"$ref": "#"}), name)
 }
 
 /// What a schema says to people. `default` is told, not applied: data is what was stored.
 pub fn doc(schema: &Value) -> Doc {
+    schema.as_object().map(told).unwrap_or_default()
+}
+
+fn told(schema: &Map<String, Value>) -> Doc {
     let text = |key: &str| schema.get(key).and_then(Value::as_str).unwrap_or_default();
     let mut lines: Vec<String> = [text("title"), text("description")]
         .iter()
@@ -79,12 +92,13 @@ pub fn hides(c: char) -> bool {
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     /// One schema looked at.
     ///
     /// # Errors
     /// 54000 when there were too many.
     pub fn spend(&mut self) -> Result<()> {
+        (self.watch)();
         self.budget = self.budget.saturating_sub(1);
         if self.budget > 0 {
             return Ok(());
@@ -93,13 +107,25 @@ impl Reader<'_> {
             SqlState::LimitExceeded,
             format!("schema of {} is too large", self.name),
         )
-        .detail("Its references and allOf make too many types of it."))
+        .detail(format!(
+            "It has more than {BUDGET} parts; those that references and allOf repeat are counted again."
+        )))
+    }
+
+    /// The error for schemas that take from each other without end.
+    pub fn too_deep(&self) -> Error {
+        Error::new(
+            SqlState::LimitExceeded,
+            format!("schema of {} is nested too deeply", self.name),
+        )
+        .detail(format!(
+            "Its parts may take from each other by $ref and allOf {SCHEMA_CHAIN} times."
+        ))
     }
 
     /// The schema that a local reference means.
-    pub fn resolve(&self, reference: &str) -> Option<Value> {
-        let pointer = decode(reference.strip_prefix('#')?);
-        self.root.pointer(&pointer).cloned()
+    pub fn resolve(&self, reference: &str) -> Option<&'a Value> {
+        self.root.pointer(&decode(reference.strip_prefix('#')?))
     }
 
     fn shape(&mut self, schema: &Value, path: &str) -> Result<Shape> {
@@ -111,38 +137,60 @@ impl Reader<'_> {
             return Ok(Shape::Any);
         }
         self.depth += 1;
-        let reference = keys.get("$ref").and_then(Value::as_str);
-        let shape = match reference {
+        let shape = match keys.get("$ref").and_then(Value::as_str) {
             Some(reference) if merge::is_empty(keys, &["$ref"]) => self.reference(reference, path),
-            _ if reference.is_some() || keys.contains_key("allOf") => {
-                self.once(&schema.to_string(), schema, path)
-            }
-            _ => self.merged(schema, path),
+            None if !keys.contains_key("allOf") => self.merged(schema, path),
+            _ => match self.known(&schema.to_string()) {
+                Ok(known) => Ok(known),
+                Err(key) => self.once(key, schema, path),
+            },
         };
         self.depth -= 1;
         shape
     }
 
+    /// The shape of what a reference leads to. One that leads to nothing but another one is followed.
     fn reference(&mut self, reference: &str, path: &str) -> Result<Shape> {
-        let Some(target) = self.resolve(reference) else {
-            return Ok(Shape::Any); // of another document
-        };
-        let last = decode(reference.rsplit(['/', '#']).next().unwrap_or_default());
-        let name = match last.as_str() {
-            "" => self.name.to_owned(),
-            last if path == self.name && reference == format!("#/{last}") => path.to_owned(),
-            last => format!("{}{}", self.name, super::names::pascal(last)),
-        };
-        self.once(reference, &target, &name)
+        let mut reference = reference;
+        let mut name = path.to_owned();
+        let mut seen = HashSet::new();
+        loop {
+            let key = match self.known(reference) {
+                Ok(known) => return Ok(known),
+                Err(key) => key,
+            };
+            let Some(target) = self.resolve(reference) else {
+                return Ok(Shape::Any); // of another document
+            };
+            let last = decode(reference.rsplit(['/', '#']).next().unwrap_or_default());
+            name = match last.as_str() {
+                "" => self.name.to_owned(),
+                last if name == self.name && reference == format!("#/{last}") => name,
+                last => format!("{}{}", self.name, super::names::pascal(last)),
+            };
+            match target.get("$ref") {
+                Some(Value::String(next)) if is_only_reference(target) => {
+                    self.spend()?;
+                    if !seen.insert(next) {
+                        return Ok(Shape::Any); // of nothing but each other
+                    }
+                    reference = next;
+                }
+                _ => return self.once(key, target, &name),
+            }
+        }
     }
 
-    /// The shape of a schema that may hold itself: the second time it is a name.
-    fn once(&mut self, key: &str, schema: &Value, path: &str) -> Result<Shape> {
-        if let Some(known) = self.known.get(key) {
-            return Ok(Shape::Named(*known));
-        }
+    /// The shape that has been made of this before, or the key for it.
+    fn known(&self, key: &str) -> std::result::Result<Shape, String> {
+        let known = self.known.get(key).map(|slot| Shape::Named(*slot));
+        known.ok_or_else(|| key.to_owned())
+    }
+
+    /// The shape of a schema that may hold itself: the second time it is known.
+    fn once(&mut self, key: String, schema: &Value, path: &str) -> Result<Shape> {
         let slot = self.draft.open(path, doc(schema));
-        self.known.insert(key.to_owned(), slot);
+        self.known.insert(key, slot);
         let shape = self.merged(schema, path)?;
         self.draft.close(slot, Kind::Alias(shape));
         Ok(Shape::Named(slot))
@@ -150,36 +198,28 @@ impl Reader<'_> {
 
     /// The shape of a schema with all that it takes from others.
     fn merged(&mut self, schema: &Value, path: &str) -> Result<Shape> {
-        if let Some(Value::String(reference)) = schema.get("$ref")
-            && schema
-                .as_object()
-                .is_some_and(|keys| merge::is_empty(keys, &["$ref"]))
-        {
-            return self.reference(reference, path);
-        }
-        let schema = merge::merge(self, schema, &mut Vec::new())?;
+        let schema = merge::merge(self, schema)?;
+        let schema = &schema;
         for key in ["oneOf", "anyOf"] {
             if let Some(Value::Array(alternatives)) = schema.get(key)
                 && !alternatives.iter().all(merge::only_asserts)
             {
-                return self.alternatives(&schema, key, alternatives, path);
+                return self.alternatives(schema, key, alternatives, path);
             }
         }
         if let Some(constant) = schema.get("const") {
-            return Ok(self.values(std::slice::from_ref(constant), &schema, path));
+            return Ok(self.values(std::slice::from_ref(constant), schema, path));
         }
         if let Some(Value::Array(values)) = schema.get("enum") {
-            return Ok(self.values(values, &schema, path));
+            return Ok(self.values(values, schema, path));
         }
-        match merge::types(&schema).as_slice() {
+        match merge::types(schema).as_slice() {
             [] => Ok(Shape::Any),
-            [one] => self.of_type(one, &schema, path),
+            [one] => self.of_type(one, schema, path),
             several => {
-                let shapes = several.iter().map(|t| self.of_type(t, &schema, path));
+                let shapes = several.iter().map(|t| self.of_type(t, schema, path));
                 let shapes = shapes.collect::<Result<_>>()?;
-                Ok(self
-                    .draft
-                    .union(path, doc(&Value::Object(schema.clone())), shapes))
+                Ok(self.draft.union(path, told(schema), shapes))
             }
         }
     }
@@ -204,9 +244,10 @@ impl Reader<'_> {
                 self.shape(&json!({"allOf": [base.clone(), alternative]}), &path)?
             });
         }
-        Ok(self
-            .draft
-            .union(path, doc(&Value::Object(schema.clone())), shapes))
+        Ok(match key {
+            "oneOf" => self.draft.union(path, told(schema), shapes),
+            _ => self.draft.overlapping(path, told(schema), shapes),
+        })
     }
 
     /// What an alternative can be called: a constant of its own, its title, its number.
@@ -223,12 +264,12 @@ impl Reader<'_> {
 
     fn values(&mut self, values: &[Value], schema: &Map<String, Value>, path: &str) -> Shape {
         let mut shapes = Vec::new();
-        let mut strings = Vec::new();
+        let (mut strings, mut seen) = (Vec::new(), HashSet::new());
         let mut booleans = Vec::new();
         let mut integers = Vec::new();
         for value in values {
             match value {
-                Value::String(s) if !strings.contains(s) => strings.push(s.clone()),
+                Value::String(s) if seen.insert(s) => strings.push(s.clone()),
                 Value::String(_) => {}
                 Value::Bool(_) => booleans.push(value.clone()),
                 Value::Number(n) if n.is_i64() => integers.push(value.clone()),
@@ -238,7 +279,7 @@ impl Reader<'_> {
                 Value::Object(_) => shapes.push(Shape::Map(Box::new(Shape::Any))),
             }
         }
-        let doc = doc(&Value::Object(schema.clone()));
+        let doc = told(schema);
         if !strings.is_empty() {
             let slot = self.draft.open(path, doc.clone());
             self.draft.close(slot, Kind::Enum(strings));
@@ -297,7 +338,7 @@ impl Reader<'_> {
         if let Some(others) = others {
             shapes.push(self.shape(others, &format!("{path}More"))?);
         }
-        Ok(self.draft.union(&path, Doc::default(), shapes))
+        Ok(self.draft.overlapping(&path, Doc::default(), shapes))
     }
 
     fn object(&mut self, schema: &Map<String, Value>, path: &str) -> Result<Shape> {
@@ -320,7 +361,7 @@ impl Reader<'_> {
                 required,
             });
         }
-        let slot = self.draft.open(path, doc(&Value::Object(schema.clone())));
+        let slot = self.draft.open(path, told(schema));
         self.draft.close(slot, Kind::Record { fields, rest });
         Ok(Shape::Named(slot))
     }
@@ -333,6 +374,51 @@ fn format(schema: &Map<String, Value>) -> Format {
         Some("date") => Format::Date,
         Some("uuid") => Format::Uuid,
         Some(other) => Format::Other(clean(other)),
+    }
+}
+
+/// Whether it is a `$ref` and nothing else.
+fn is_only_reference(schema: &Value) -> bool {
+    let keys = schema.as_object();
+    keys.is_some_and(|keys| merge::is_empty(keys, &["$ref"]))
+}
+
+/// The schema with references that mean nothing where it holds parts with an `$id` of their own: pointers count from there.
+fn set_apart(root: &Value) -> Option<Value> {
+    let draft = root.get("$schema").and_then(Value::as_str);
+    let is_old = draft.is_some_and(|draft| draft.contains("draft-04"));
+    let id = if is_old { "id" } else { "$id" };
+    let mut apart = root.clone();
+    let mut found = false;
+    let members = apart.as_object_mut().into_iter().flatten();
+    for (_, member) in members {
+        found |= cut(member, id, false);
+    }
+    found.then_some(apart)
+}
+
+fn cut(schema: &mut Value, id: &str, is_apart: bool) -> bool {
+    match schema {
+        Value::Object(keys) => {
+            let own = keys.get(id).and_then(Value::as_str);
+            let is_apart = is_apart || own.is_some_and(|own| !own.starts_with('#'));
+            let mut found = is_apart;
+            for (key, value) in keys.iter_mut() {
+                match value {
+                    Value::String(reference) if is_apart && key == "$ref" => reference.clear(),
+                    value => found |= cut(value, id, is_apart),
+                }
+            }
+            found
+        }
+        Value::Array(items) => {
+            let mut found = false;
+            for item in items {
+                found |= cut(item, id, is_apart);
+            }
+            found
+        }
+        _ => false,
     }
 }
 

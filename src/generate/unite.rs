@@ -2,7 +2,7 @@
 //!
 //! Alternatives are looked at when all of them are known, because a schema may refer to what is still being read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::dcb::error::{Error, Result, SqlState};
 
@@ -19,6 +19,8 @@ pub struct Draft {
     pub declarations: Vec<Declaration>,
     /// The shapes that a union was made of.
     alternatives: BTreeMap<usize, Vec<Shape>>,
+    /// Unions whose values may have several of their shapes at once.
+    overlapping: BTreeSet<usize>,
     /// Records that could not be told apart, and the one that stands for them.
     joined: BTreeMap<BTreeSet<usize>, usize>,
     /// Unions that came about while others were settled, by their shapes: they may come to themselves again.
@@ -31,6 +33,8 @@ struct Atoms {
     shapes: Vec<Shape>,
     null: bool,
     any: bool,
+    /// Whether a value may have several of them.
+    overlap: bool,
 }
 
 impl Draft {
@@ -49,11 +53,17 @@ impl Draft {
         self.declarations[slot].kind = kind;
     }
 
-    /// A value that has one of the shapes.
+    /// A value that has exactly one of the shapes.
     pub fn union(&mut self, name: &str, doc: Doc, shapes: Vec<Shape>) -> Shape {
         let slot = self.open(name, doc);
         self.alternatives.insert(slot, shapes);
         Shape::Named(slot)
+    }
+
+    /// A value that has one of the shapes, or several: only what cannot be two at once tells objects apart.
+    pub fn overlapping(&mut self, name: &str, doc: Doc, shapes: Vec<Shape>) -> Shape {
+        self.overlapping.insert(self.declarations.len());
+        self.union(name, doc, shapes)
     }
 
     /// The same, once for the same shapes.
@@ -62,7 +72,7 @@ impl Draft {
         if let Some(known) = self.made.get(&key) {
             return known.clone();
         }
-        let union = self.union(name, doc, shapes);
+        let union = self.overlapping(name, doc, shapes);
         self.made.insert(key, union.clone());
         union
     }
@@ -71,7 +81,7 @@ impl Draft {
     ///
     /// # Errors
     /// 54000 where they make too many others.
-    pub fn settle(&mut self) -> Result<()> {
+    pub fn settle(&mut self, watch: &dyn Fn()) -> Result<()> {
         let limit = self.declarations.len() + DECLARATIONS;
         // Settling one may make others.
         let mut from = 0;
@@ -81,6 +91,7 @@ impl Draft {
             .map(|(slot, _)| *slot)
             .next()
         {
+            watch();
             let kind = self.settled(slot);
             self.close(slot, kind);
             from = slot + 1;
@@ -106,7 +117,7 @@ impl Draft {
             let of_kind = |s: &&Shape| self.json_kind(s) == kind;
             let alike: Vec<Shape> = atoms.shapes.iter().filter(of_kind).cloned().collect();
             match kind {
-                JsonKind::Object => variants.extend(self.objects(&name, alike)),
+                JsonKind::Object => variants.extend(self.objects(&name, alike, atoms.overlap)),
                 kind => {
                     let shape = self.one_of(kind, &name, alike);
                     variants.push((shape, Test::Kind(kind)));
@@ -145,7 +156,10 @@ impl Draft {
                 }
                 Shape::Named(n) if !seen.insert(*n) => {}
                 Shape::Named(n) => match (self.alternatives.get(n), &self.declarations[*n].kind) {
-                    (Some(shapes), _) => open.extend(shapes.iter().rev()),
+                    (Some(shapes), _) => {
+                        atoms.overlap |= self.overlapping.contains(n);
+                        open.extend(shapes.iter().rev());
+                    }
                     (_, Kind::Alias(inner)) => open.push(inner),
                     _ => atoms.shapes.push(shape.clone()),
                 },
@@ -217,7 +231,7 @@ impl Draft {
 
     /// The strings that the shapes allow, if there are only some.
     fn strings(&self, shapes: &[Shape]) -> Option<Vec<String>> {
-        let mut strings = Vec::new();
+        let (mut strings, mut seen) = (Vec::new(), HashSet::new());
         for shape in shapes {
             let atoms = self.atoms(shape);
             if atoms.any || atoms.null {
@@ -229,7 +243,7 @@ impl Draft {
                     return None;
                 };
                 for value in values {
-                    if !strings.contains(value) {
+                    if seen.insert(value) {
                         strings.push(value.clone());
                     }
                 }
@@ -239,7 +253,7 @@ impl Draft {
     }
 
     /// Objects, and how they are told apart. Those that cannot be are one object with the properties of all.
-    fn objects(&mut self, name: &str, shapes: Vec<Shape>) -> Vec<(Shape, Test)> {
+    fn objects(&mut self, name: &str, shapes: Vec<Shape>, overlap: bool) -> Vec<(Shape, Test)> {
         let is_object = Test::Kind(JsonKind::Object);
         if shapes.len() == 1 {
             return shapes.into_iter().map(|s| (s, is_object.clone())).collect();
@@ -254,7 +268,7 @@ impl Draft {
         };
         let tests = self
             .by_property(&records)
-            .or_else(|| self.by_presence(&records));
+            .or_else(|| (!overlap).then(|| self.by_presence(&records))?);
         match tests {
             Some(tests) => tests
                 .into_iter()
@@ -278,8 +292,9 @@ impl Draft {
             let mut seen = BTreeSet::new();
             let mut tests = Vec::new();
             for &record in records {
-                let mut fields = self.fields(record).iter();
-                let field = fields.find(|f| f.json == property.json && f.required)?;
+                let fields = self.fields(record); // in the order of their names
+                let place = fields.binary_search_by(|f| f.json.cmp(&property.json));
+                let field = fields.get(place.ok()?).filter(|f| f.required)?;
                 let values = self.strings(std::slice::from_ref(&field.shape))?;
                 if !values.iter().all(|v| seen.insert(v.clone())) {
                     return None;
@@ -292,14 +307,14 @@ impl Draft {
 
     /// Properties that each must have and that no other has; one, the last, may have none.
     fn by_presence(&self, records: &[usize]) -> Option<Vec<(usize, Test)>> {
+        let mut owners: HashMap<&str, usize> = HashMap::new();
+        for field in records.iter().flat_map(|r| self.fields(*r)) {
+            *owners.entry(&field.json).or_default() += 1;
+        }
+        let is_elsewhere = |f: &&Field| owners[f.json.as_str()] > 1;
         let mut tests = Vec::new();
         let mut last = None;
         for &record in records {
-            let others = records.iter().filter(|r| **r != record);
-            let is_elsewhere = |f: &&Field| {
-                let mut others = others.clone();
-                others.any(|o| self.fields(*o).iter().any(|other| other.json == f.json))
-            };
             let required = self.fields(record).iter().filter(|f| f.required);
             if required.clone().any(|f| !is_elsewhere(&f)) {
                 let names = required.map(|f| f.json.clone()).collect();

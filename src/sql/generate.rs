@@ -14,6 +14,9 @@ sql_function!(en57_generate_text, |args: &Args| {
     let language = args.text(0)?.ok_or_else(|| missing("language"))?;
     let types = args.datum(1).ok_or_else(|| missing("types"))?;
     let types = generate::registered(json::text(types)?)?;
-    let text: Result<String> = generate::generate(language, types, args.text(2)?);
+    let watch = || {
+        pgrx::check_for_interrupts!();
+    };
+    let text: Result<String> = generate::generate(language, types, args.text(2)?, &watch);
     Ok(Some(fmgr::make_varlena(text?.as_bytes())))
 });

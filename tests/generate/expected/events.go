@@ -9,6 +9,7 @@
 // - based, version 1
 // - blurred, version 1
 // - conditional, version 1
+// - contact given, version 1
 // - empty, version 1
 // - extract, version 1
 // - folder moved, version 1
@@ -22,6 +23,7 @@
 // - numeric, version 1
 // - odd names, version 1
 // - order placed, versions 1, 2
+// - paid, version 1
 // - parse event, version 1
 // - ping, version 1
 // - quote, version 1
@@ -139,6 +141,14 @@ type ConditionalV1Event struct {
 	Meta *Meta         `json:"meta"`
 }
 
+// ContactGivenV1Event is contact given, version 1.
+type ContactGivenV1Event struct {
+	Envelope
+
+	Data ContactGivenV1 `json:"data"`
+	Meta *Meta          `json:"meta"`
+}
+
 // EmptyV1Event is empty, version 1.
 type EmptyV1Event struct {
 	Envelope
@@ -249,6 +259,14 @@ type OrderPlacedV2Event struct {
 
 	Data OrderPlacedV2 `json:"data"`
 	Meta *Meta         `json:"meta"`
+}
+
+// PaidV1Event is paid, version 1.
+type PaidV1Event struct {
+	Envelope
+
+	Data PaidV1 `json:"data"`
+	Meta *Meta  `json:"meta"`
 }
 
 // ParseEvent2V1Event is parse event, version 1.
@@ -451,6 +469,12 @@ func ParseEvent(data []byte) (Event, error) {
 			return nil, err
 		}
 		return event, nil
+	case row.Type == "contact given" && row.SchemaVersion == 1 && hasData:
+		event := &ContactGivenV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[ContactGivenV1], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
 	case row.Type == "empty" && row.SchemaVersion == 1 && hasData:
 		event := &EmptyV1Event{Envelope: row.Envelope}
 		if err := readEvent(row, &event.Data, readValue[EmptyV1], &event.Meta, readValue[Meta]); err != nil {
@@ -532,6 +556,12 @@ func ParseEvent(data []byte) (Event, error) {
 	case row.Type == "order placed" && row.SchemaVersion == 2 && hasData:
 		event := &OrderPlacedV2Event{Envelope: row.Envelope}
 		if err := readEvent(row, &event.Data, readValue[OrderPlacedV2], &event.Meta, readValue[Meta]); err != nil {
+			return nil, err
+		}
+		return event, nil
+	case row.Type == "paid" && row.SchemaVersion == 1 && hasData:
+		event := &PaidV1Event{Envelope: row.Envelope}
+		if err := readEvent(row, &event.Data, readValue[PaidV1], &event.Meta, readValue[Meta]); err != nil {
 			return nil, err
 		}
 		return event, nil
@@ -700,6 +730,11 @@ func ToAppendConditionalV1(data ConditionalV1, options AppendOptions[Meta]) Appe
 	return AppendEvent[ConditionalV1, Meta]{"conditional", 1, data, options}
 }
 
+// ToAppendContactGivenV1 is a new event for en57_append.
+func ToAppendContactGivenV1(data ContactGivenV1, options AppendOptions[Meta]) AppendEvent[ContactGivenV1, Meta] {
+	return AppendEvent[ContactGivenV1, Meta]{"contact given", 1, data, options}
+}
+
 // ToAppendEmptyV1 is a new event for en57_append.
 func ToAppendEmptyV1(data EmptyV1, options AppendOptions[Meta]) AppendEvent[EmptyV1, Meta] {
 	return AppendEvent[EmptyV1, Meta]{"empty", 1, data, options}
@@ -768,6 +803,11 @@ func ToAppendOrderPlacedV1(data OrderPlacedV1, options AppendOptions[Meta]) Appe
 // ToAppendOrderPlacedV2 is a new event for en57_append.
 func ToAppendOrderPlacedV2(data OrderPlacedV2, options AppendOptions[Meta]) AppendEvent[OrderPlacedV2, Meta] {
 	return AppendEvent[OrderPlacedV2, Meta]{"order placed", 2, data, options}
+}
+
+// ToAppendPaidV1 is a new event for en57_append.
+func ToAppendPaidV1(data PaidV1, options AppendOptions[Meta]) AppendEvent[PaidV1, Meta] {
+	return AppendEvent[PaidV1, Meta]{"paid", 1, data, options}
 }
 
 // ToAppendParseEvent2V1 is a new event for en57_append.
@@ -1225,6 +1265,27 @@ func (r *ConditionalV1) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	if err := readOptional(object, "two", &r.Two, readPointer(readValue[int64])); err != nil {
+		return err
+	}
+	return nil
+}
+
+type ContactGivenV1 struct {
+	Email *string `json:"email,omitempty"`
+	Phone *string `json:"phone,omitempty"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *ContactGivenV1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = ContactGivenV1{}
+	if err := readOptional(object, "email", &r.Email, readPointer(readValue[string])); err != nil {
+		return err
+	}
+	if err := readOptional(object, "phone", &r.Phone, readPointer(readValue[string])); err != nil {
 		return err
 	}
 	return nil
@@ -2173,6 +2234,65 @@ const (
 	OrderPlacedV2StatusSelf_2     OrderPlacedV2Status = "Self"
 )
 
+type PaidV1 struct {
+	By  PaidV1By   `json:"by"`
+	Ref *PaidV1Ref `json:"ref,omitempty"`
+}
+
+// UnmarshalJSON reads all properties.
+func (r *PaidV1) UnmarshalJSON(data []byte) error {
+	object, err := readObject(data)
+	if err != nil {
+		return err
+	}
+	*r = PaidV1{}
+	if err := readRequired(object, "by", &r.By, readValue[PaidV1By]); err != nil {
+		return err
+	}
+	if err := readOptional(object, "ref", &r.Ref, readPointer(readValue[PaidV1Ref])); err != nil {
+		return err
+	}
+	return nil
+}
+
+type PaidV1By string
+
+// The values of PaidV1By.
+const (
+	PaidV1ByCard PaidV1By = "card"
+	PaidV1ByCash PaidV1By = "cash"
+)
+
+// PaidV1Ref is one of its fields: all others are nil.
+type PaidV1Ref struct {
+	Number *int64
+	String *string
+}
+
+// MarshalJSON writes the field that is not nil.
+func (u PaidV1Ref) MarshalJSON() ([]byte, error) {
+	switch {
+	case u.Number != nil:
+		return json.Marshal(u.Number)
+	case u.String != nil:
+		return json.Marshal(u.String)
+	}
+	return nil, fmt.Errorf("PaidV1Ref: all fields are nil")
+}
+
+// UnmarshalJSON reads what the value is.
+func (u *PaidV1Ref) UnmarshalJSON(data []byte) error {
+	*u = PaidV1Ref{}
+	kind, _ := jsonKind(data)
+	switch {
+	case kind == "number":
+		return readPointer(readValue[int64])(data, &u.Number)
+	case kind == "string":
+		return readPointer(readValue[string])(data, &u.String)
+	}
+	return fmt.Errorf("PaidV1Ref: not a value of it: %s", kind)
+}
+
 type ParseEvent2V1 = string
 
 type PingV1 string
@@ -2571,6 +2691,9 @@ type Blurred = BlurredV1
 // Conditional is the newest version of conditional.
 type Conditional = ConditionalV1
 
+// ContactGiven is the newest version of contact given.
+type ContactGiven = ContactGivenV1
+
 // Empty is the newest version of empty.
 type Empty = EmptyV1
 
@@ -2609,6 +2732,9 @@ type OddNames = OddNamesV1
 
 // OrderPlaced is the newest version of order placed.
 type OrderPlaced = OrderPlacedV2
+
+// Paid is the newest version of paid.
+type Paid = PaidV1
 
 // ParseEvent2 is the newest version of parse event.
 type ParseEvent2 = ParseEvent2V1

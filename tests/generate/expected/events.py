@@ -9,6 +9,7 @@
 # - based, version 1
 # - blurred, version 1
 # - conditional, version 1
+# - contact given, version 1
 # - empty, version 1
 # - extract, version 1
 # - folder moved, version 1
@@ -22,6 +23,7 @@
 # - numeric, version 1
 # - odd names, version 1
 # - order placed, versions 1, 2
+# - paid, version 1
 # - parse event, version 1
 # - ping, version 1
 # - quote, version 1
@@ -298,6 +300,28 @@ class ConditionalV1:
             json["only_x"] = self.only_x
         if self.two is not None:
             json["two"] = self.two
+        return json
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContactGivenV1:
+    email: str | None = None
+    phone: str | None = None
+
+    @staticmethod
+    def from_json(json: object) -> ContactGivenV1:
+        value = _object(json)
+        return ContactGivenV1(
+            email=_optional(value, "email", _text),
+            phone=_optional(value, "phone", _text),
+        )
+
+    def to_json(self) -> dict[str, object]:
+        json: dict[str, object] = {}
+        if self.email is not None:
+            json["email"] = self.email
+        if self.phone is not None:
+            json["phone"] = self.phone
         return json
 
 
@@ -849,6 +873,32 @@ OrderPlacedV2Status: TypeAlias = Literal[
     "Self",
 ]
 
+
+@dataclass(frozen=True, kw_only=True)
+class PaidV1:
+    by: PaidV1By
+    ref: PaidV1Ref | None = None
+
+    @staticmethod
+    def from_json(json: object) -> PaidV1:
+        value = _object(json)
+        return PaidV1(
+            by=_required(value, "by", lambda item: cast(PaidV1By, _text(item))),
+            ref=_optional(value, "ref", _parse_paid_v1_ref),
+        )
+
+    def to_json(self) -> dict[str, object]:
+        json: dict[str, object] = {
+            "by": self.by,
+        }
+        if self.ref is not None:
+            json["ref"] = _dump_paid_v1_ref(self.ref)
+        return json
+
+PaidV1By: TypeAlias = Literal["card", "cash"]
+
+PaidV1Ref: TypeAlias = "int | str"
+
 ParseEvent2V1: TypeAlias = "str"
 
 PingV1: TypeAlias = Literal["ping"]
@@ -1092,6 +1142,9 @@ Blurred: TypeAlias = BlurredV1
 #: The newest version of conditional.
 Conditional: TypeAlias = ConditionalV1
 
+#: The newest version of contact given.
+ContactGiven: TypeAlias = ContactGivenV1
+
 #: The newest version of empty.
 Empty: TypeAlias = EmptyV1
 
@@ -1130,6 +1183,9 @@ OddNames: TypeAlias = OddNamesV1
 
 #: The newest version of order placed.
 OrderPlaced: TypeAlias = OrderPlacedV2
+
+#: The newest version of paid.
+Paid: TypeAlias = PaidV1
 
 #: The newest version of parse event.
 ParseEvent2: TypeAlias = ParseEvent2V1
@@ -1547,6 +1603,51 @@ class ConditionalV1Event(Envelope):
         """The new event for en57_append."""
         return _append(
             "conditional",
+            1,
+            data.to_json(),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            self.data.to_json(),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContactGivenV1Event(Envelope):
+    """contact given, version 1."""
+
+    data: ContactGivenV1
+    meta: Meta | None
+    type: Literal["contact given"] = "contact given"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: ContactGivenV1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "contact given",
             1,
             data.to_json(),
             tags,
@@ -2178,6 +2279,51 @@ class OrderPlacedV2Event(Envelope):
         return _append(
             "order placed",
             2,
+            data.to_json(),
+            tags,
+            None if meta is None else meta.to_json(),
+            id,
+            occurred_at,
+            correlation_id,
+            causation_id,
+            trace_id,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return _row(
+            self,
+            self.type,
+            self.schema_version,
+            self.data.to_json(),
+            None if self.meta is None else self.meta.to_json(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaidV1Event(Envelope):
+    """paid, version 1."""
+
+    data: PaidV1
+    meta: Meta | None
+    type: Literal["paid"] = "paid"
+    schema_version: Literal[1] = 1
+
+    @staticmethod
+    def to_append(
+        data: PaidV1,
+        *,
+        tags: Sequence[str] = (),
+        meta: Meta | None = None,
+        id: _uuid.UUID | None = None,
+        occurred_at: _dt.datetime | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> dict[str, object]:
+        """The new event for en57_append."""
+        return _append(
+            "paid",
+            1,
             data.to_json(),
             tags,
             None if meta is None else meta.to_json(),
@@ -2985,6 +3131,7 @@ Event: TypeAlias = (
     "BasedV1Event | "
     "BlurredV1Event | "
     "ConditionalV1Event | "
+    "ContactGivenV1Event | "
     "EmptyV1Event | "
     "Extract2V1Event | "
     "FolderMovedV1Event | "
@@ -2999,6 +3146,7 @@ Event: TypeAlias = (
     "OddNamesV1Event | "
     "OrderPlacedV1Event | "
     "OrderPlacedV2Event | "
+    "PaidV1Event | "
     "ParseEvent2V1Event | "
     "PingV1Event | "
     "QuoteV1Event | "
@@ -3080,6 +3228,12 @@ def parse_event(row: Mapping[str, object]) -> Event:
         return ConditionalV1Event(
             **envelope,
             data=_named("data", data, ConditionalV1.from_json),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("contact given", 1) and data is not None:
+        return ContactGivenV1Event(
+            **envelope,
+            data=_named("data", data, ContactGivenV1.from_json),
             meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("empty", 1) and data is not None:
@@ -3164,6 +3318,12 @@ def parse_event(row: Mapping[str, object]) -> Event:
         return OrderPlacedV2Event(
             **envelope,
             data=_named("data", data, OrderPlacedV2.from_json),
+            meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
+        )
+    if kind == ("paid", 1) and data is not None:
+        return PaidV1Event(
+            **envelope,
+            data=_named("data", data, PaidV1.from_json),
             meta=_named("meta", meta, lambda item: _nullable(item, Meta.from_json)),
         )
     if kind == ("parse event", 1) and data is not None:
@@ -3550,6 +3710,18 @@ def _dump_order_placed_v2_range(value: OrderPlacedV2Range) -> object:
         return value.isoformat()
     if isinstance(value, OrderPlacedV2RangeOption4):
         return value.to_json()
+    return value
+
+
+def _parse_paid_v1_ref(json: object) -> PaidV1Ref:
+    if isinstance(json, (int, float)):
+        return _integer(json)
+    if isinstance(json, str):
+        return _text(json)
+    raise ValueError(f"not a PaidV1Ref: {json!r}")
+
+
+def _dump_paid_v1_ref(value: PaidV1Ref) -> object:
     return value
 
 

@@ -11,6 +11,7 @@
 # - based, version 1
 # - blurred, version 1
 # - conditional, version 1
+# - contact given, version 1
 # - empty, version 1
 # - extract, version 1
 # - folder moved, version 1
@@ -24,6 +25,7 @@
 # - numeric, version 1
 # - odd names, version 1
 # - order placed, versions 1, 2
+# - paid, version 1
 # - parse event, version 1
 # - ping, version 1
 # - quote, version 1
@@ -420,6 +422,33 @@ module Events
       json["one"] = Record.dump(@one) unless @one.nil?
       json["only_x"] = Record.dump(@only_x) unless @only_x.nil?
       json["two"] = Record.dump(@two) unless @two.nil?
+      json
+    end
+  end
+
+  class ContactGivenV1 < Record
+    # @return [String]?
+    attr_reader :email
+    # @return [String]?
+    attr_reader :phone
+
+    def initialize(email: nil, phone: nil)
+      @email = email
+      @phone = phone
+      freeze
+    end
+
+    def self.from_json(json)
+      new(
+        email: json.fetch("email", nil),
+        phone: json.fetch("phone", nil)
+      )
+    end
+
+    def as_json
+      json = {}
+      json["email"] = Record.dump(@email) unless @email.nil?
+      json["phone"] = Record.dump(@phone) unless @phone.nil?
       json
     end
   end
@@ -1240,6 +1269,50 @@ module Events
     ALL = [OPEN, IN_PROGRESS, X2ND_TRY, X, SELF, SELF_2].freeze
   end
 
+  class PaidV1 < Record
+    # @return ["card", "cash"]
+    attr_reader :by
+    # @return [PaidV1Ref]?
+    attr_reader :ref
+
+    def initialize(by:, ref: nil)
+      @by = by
+      @ref = ref
+      freeze
+    end
+
+    def self.from_json(json)
+      new(
+        by: json.fetch("by"),
+        ref: json.key?("ref") ? PaidV1Ref.from_json(json.fetch("ref")) : nil
+      )
+    end
+
+    def as_json
+      json = {}
+      json["by"] = Record.dump(@by)
+      json["ref"] = Record.dump(@ref) unless @ref.nil?
+      json
+    end
+  end
+
+  module PaidV1By
+    CARD = "card"
+    CASH = "cash"
+    ALL = [CARD, CASH].freeze
+  end
+
+  # One of: Integer, String.
+  module PaidV1Ref
+    def self.from_json(json)
+      case json
+      when Numeric then json
+      when String then json
+      else raise ArgumentError, "not a PaidV1Ref: #{json.inspect}"
+      end
+    end
+  end
+
   module ParseEvent2V1
     def self.from_json(json)
       json
@@ -1601,6 +1674,9 @@ module Events
   # The newest version of conditional.
   Conditional = ConditionalV1
 
+  # The newest version of contact given.
+  ContactGiven = ContactGivenV1
+
   # The newest version of empty.
   Empty = EmptyV1
 
@@ -1639,6 +1715,9 @@ module Events
 
   # The newest version of order placed.
   OrderPlaced = OrderPlacedV2
+
+  # The newest version of paid.
+  Paid = PaidV1
 
   # The newest version of parse event.
   ParseEvent2 = ParseEvent2V1
@@ -1822,6 +1901,17 @@ module Events
     end
   end
 
+  # contact given, version 1.
+  class ContactGivenV1Event < Event
+    TYPE = "contact given"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, ContactGivenV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
+    end
+  end
+
   # empty, version 1.
   class EmptyV1Event < Event
     TYPE = "empty"
@@ -1973,6 +2063,17 @@ module Events
     # The event in a row.
     def self.from_row(row)
       new(row, OrderPlacedV2.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
+    end
+  end
+
+  # paid, version 1.
+  class PaidV1Event < Event
+    TYPE = "paid"
+    SCHEMA_VERSION = 1
+
+    # The event in a row.
+    def self.from_row(row)
+      new(row, PaidV1.from_json(row.fetch("data")), row.fetch("meta")&.then { |item| Meta.from_json(item) })
     end
   end
 
@@ -2182,6 +2283,7 @@ module Events
     return BasedV1Event.from_row(row) if kind == ["based", 1] && has_data
     return BlurredV1Event.from_row(row) if kind == ["blurred", 1] && has_data
     return ConditionalV1Event.from_row(row) if kind == ["conditional", 1] && has_data
+    return ContactGivenV1Event.from_row(row) if kind == ["contact given", 1] && has_data
     return EmptyV1Event.from_row(row) if kind == ["empty", 1] && has_data
     return Extract2V1Event.from_row(row) if kind == ["extract", 1] && has_data
     return FolderMovedV1Event.from_row(row) if kind == ["folder moved", 1] && has_data
@@ -2196,6 +2298,7 @@ module Events
     return OddNamesV1Event.from_row(row) if kind == ["odd names", 1] && has_data
     return OrderPlacedV1Event.from_row(row) if kind == ["order placed", 1] && has_data
     return OrderPlacedV2Event.from_row(row) if kind == ["order placed", 2] && has_data
+    return PaidV1Event.from_row(row) if kind == ["paid", 1] && has_data
     return ParseEvent2V1Event.from_row(row) if kind == ["parse event", 1] && has_data
     return PingV1Event.from_row(row) if kind == ["ping", 1] && has_data
     return QuoteV1Event.from_row(row) if kind == ["quote", 1] && has_data

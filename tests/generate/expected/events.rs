@@ -9,6 +9,7 @@
 // - based, version 1
 // - blurred, version 1
 // - conditional, version 1
+// - contact given, version 1
 // - empty, version 1
 // - extract, version 1
 // - folder moved, version 1
@@ -22,6 +23,7 @@
 // - numeric, version 1
 // - odd names, version 1
 // - order placed, versions 1, 2
+// - paid, version 1
 // - parse event, version 1
 // - ping, version 1
 // - quote, version 1
@@ -64,6 +66,8 @@ pub enum Event {
     BlurredV1(Recorded<BlurredV1, BlurredV1Meta>),
     /// `conditional`, version 1.
     ConditionalV1(Recorded<ConditionalV1, Meta>),
+    /// `contact given`, version 1.
+    ContactGivenV1(Recorded<ContactGivenV1, Meta>),
     /// `empty`, version 1.
     EmptyV1(Recorded<EmptyV1, Meta>),
     /// `extract`, version 1.
@@ -92,6 +96,8 @@ pub enum Event {
     OrderPlacedV1(Recorded<OrderPlacedV1, Meta>),
     /// `order placed`, version 2.
     OrderPlacedV2(Recorded<OrderPlacedV2, Meta>),
+    /// `paid`, version 1.
+    PaidV1(Recorded<PaidV1, Meta>),
     /// `parse event`, version 1.
     ParseEvent2V1(Recorded<ParseEvent2V1, Meta>),
     /// `ping`, version 1.
@@ -182,6 +188,9 @@ impl<'de> Deserialize<'de> for Event {
         if is_of_with_data(&json, "conditional", 1) {
             return read(json, Self::ConditionalV1);
         }
+        if is_of_with_data(&json, "contact given", 1) {
+            return read(json, Self::ContactGivenV1);
+        }
         if is_of_with_data(&json, "empty", 1) {
             return read(json, Self::EmptyV1);
         }
@@ -223,6 +232,9 @@ impl<'de> Deserialize<'de> for Event {
         }
         if is_of_with_data(&json, "order placed", 2) {
             return read(json, Self::OrderPlacedV2);
+        }
+        if is_of_with_data(&json, "paid", 1) {
+            return read(json, Self::PaidV1);
         }
         if is_of_with_data(&json, "parse event", 1) {
             return read(json, Self::ParseEvent2V1);
@@ -292,6 +304,7 @@ impl Serialize for Event {
             Self::BasedV1(event) => event.serialize(serializer),
             Self::BlurredV1(event) => event.serialize(serializer),
             Self::ConditionalV1(event) => event.serialize(serializer),
+            Self::ContactGivenV1(event) => event.serialize(serializer),
             Self::EmptyV1(event) => event.serialize(serializer),
             Self::Extract2V1(event) => event.serialize(serializer),
             Self::FolderMovedV1(event) => event.serialize(serializer),
@@ -306,6 +319,7 @@ impl Serialize for Event {
             Self::OddNamesV1(event) => event.serialize(serializer),
             Self::OrderPlacedV1(event) => event.serialize(serializer),
             Self::OrderPlacedV2(event) => event.serialize(serializer),
+            Self::PaidV1(event) => event.serialize(serializer),
             Self::ParseEvent2V1(event) => event.serialize(serializer),
             Self::PingV1(event) => event.serialize(serializer),
             Self::QuoteV1(event) => event.serialize(serializer),
@@ -430,6 +444,12 @@ impl EventData for ConditionalV1 {
     type Meta = Meta;
 }
 
+impl EventData for ContactGivenV1 {
+    const TYPE: &'static str = "contact given";
+    const SCHEMA_VERSION: i32 = 1;
+    type Meta = Meta;
+}
+
 impl EventData for EmptyV1 {
     const TYPE: &'static str = "empty";
     const SCHEMA_VERSION: i32 = 1;
@@ -511,6 +531,12 @@ impl EventData for OrderPlacedV1 {
 impl EventData for OrderPlacedV2 {
     const TYPE: &'static str = "order placed";
     const SCHEMA_VERSION: i32 = 2;
+    type Meta = Meta;
+}
+
+impl EventData for PaidV1 {
+    const TYPE: &'static str = "paid";
+    const SCHEMA_VERSION: i32 = 1;
     type Meta = Meta;
 }
 
@@ -641,6 +667,9 @@ pub type Blurred = BlurredV1;
 /// The newest version of `conditional`.
 pub type Conditional = ConditionalV1;
 
+/// The newest version of `contact given`.
+pub type ContactGiven = ContactGivenV1;
+
 /// The newest version of `empty`.
 pub type Empty = EmptyV1;
 
@@ -679,6 +708,9 @@ pub type OddNames = OddNamesV1;
 
 /// The newest version of `order placed`.
 pub type OrderPlaced = OrderPlacedV2;
+
+/// The newest version of `paid`.
+pub type Paid = PaidV1;
 
 /// The newest version of `parse event`.
 pub type ParseEvent2 = ParseEvent2V1;
@@ -907,6 +939,14 @@ pub struct ConditionalV1 {
     pub only_x: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub two: Option<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ContactGivenV1 {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phone: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -1370,6 +1410,43 @@ pub enum OrderPlacedV2Status {
     Self2,
     #[serde(rename = "Self")]
     Self3,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PaidV1 {
+    pub by: PaidV1By,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#ref: Option<PaidV1Ref>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::enum_variant_names)]
+pub enum PaidV1By {
+    #[serde(rename = "card")]
+    Card,
+    #[serde(rename = "cash")]
+    Cash,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+#[allow(clippy::enum_variant_names, clippy::large_enum_variant)]
+pub enum PaidV1Ref {
+    Number(i64),
+    String(String),
+}
+
+impl<'de> Deserialize<'de> for PaidV1Ref {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if json.is_number() {
+            read(json, Self::Number)
+        } else if json.is_string() {
+            read(json, Self::String)
+        } else {
+            none_of("PaidV1Ref")
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@
 // - based, version 1
 // - blurred, version 1
 // - conditional, version 1
+// - contact given, version 1
 // - empty, version 1
 // - extract, version 1
 // - folder moved, version 1
@@ -22,6 +23,7 @@
 // - numeric, version 1
 // - odd names, version 1
 // - order placed, versions 1, 2
+// - paid, version 1
 // - parse event, version 1
 // - ping, version 1
 // - quote, version 1
@@ -50,6 +52,7 @@ export type Event =
   | BasedV1Event
   | BlurredV1Event
   | ConditionalV1Event
+  | ContactGivenV1Event
   | EmptyV1Event
   | Extract2V1Event
   | FolderMovedV1Event
@@ -64,6 +67,7 @@ export type Event =
   | OddNamesV1Event
   | OrderPlacedV1Event
   | OrderPlacedV2Event
+  | PaidV1Event
   | ParseEvent2V1Event
   | PingV1Event
   | QuoteV1Event
@@ -156,6 +160,14 @@ export interface ConditionalV1Event extends Envelope {
   type: "conditional";
   schema_version: 1;
   data: ConditionalV1;
+  meta: Meta | null;
+}
+
+export interface ContactGivenV1Event extends Envelope {
+  kind: "ContactGivenV1";
+  type: "contact given";
+  schema_version: 1;
+  data: ContactGivenV1;
   meta: Meta | null;
 }
 
@@ -268,6 +280,14 @@ export interface OrderPlacedV2Event extends Envelope {
   type: "order placed";
   schema_version: 2;
   data: OrderPlacedV2;
+  meta: Meta | null;
+}
+
+export interface PaidV1Event extends Envelope {
+  kind: "PaidV1";
+  type: "paid";
+  schema_version: 1;
+  data: PaidV1;
   meta: Meta | null;
 }
 
@@ -487,6 +507,11 @@ export interface ConditionalV1 {
   two?: number;
 }
 
+export interface ContactGivenV1 {
+  email?: string;
+  phone?: string;
+}
+
 export type EmptyV1 = { [key: string]: never };
 
 export type Extract2V1 = string;
@@ -688,6 +713,15 @@ export type OrderPlacedV2Status =
   | "self"
   | "Self";
 
+export interface PaidV1 {
+  by: PaidV1By;
+  ref?: PaidV1Ref;
+}
+
+export type PaidV1By = "card" | "cash";
+
+export type PaidV1Ref = number | string;
+
 export type ParseEvent2V1 = string;
 
 export type PingV1 = "ping";
@@ -794,6 +828,9 @@ export type Blurred = BlurredV1;
 /** The newest version of "conditional". */
 export type Conditional = ConditionalV1;
 
+/** The newest version of "contact given". */
+export type ContactGiven = ContactGivenV1;
+
 /** The newest version of "empty". */
 export type Empty = EmptyV1;
 
@@ -832,6 +869,9 @@ export type OddNames = OddNamesV1;
 
 /** The newest version of "order placed". */
 export type OrderPlaced = OrderPlacedV2;
+
+/** The newest version of "paid". */
+export type Paid = PaidV1;
 
 /** The newest version of "parse event". */
 export type ParseEvent2 = ParseEvent2V1;
@@ -998,6 +1038,16 @@ export function parseEvent(row: EventRow): Event {
         data: row.data as ConditionalV1,
         meta: row.meta as Meta | null,
       };
+    case "1 contact given":
+      if (row.data === null) break;
+      return {
+        ...envelope,
+        kind: "ContactGivenV1",
+        type: "contact given",
+        schema_version: 1,
+        data: row.data as ContactGivenV1,
+        meta: row.meta as Meta | null,
+      };
     case "1 empty":
       if (row.data === null) break;
       return {
@@ -1133,6 +1183,16 @@ export function parseEvent(row: EventRow): Event {
         type: "order placed",
         schema_version: 2,
         data: row.data as OrderPlacedV2,
+        meta: row.meta as Meta | null,
+      };
+    case "1 paid":
+      if (row.data === null) break;
+      return {
+        ...envelope,
+        kind: "PaidV1",
+        type: "paid",
+        schema_version: 1,
+        data: row.data as PaidV1,
         meta: row.meta as Meta | null,
       };
     case "1 parse event":
@@ -1328,6 +1388,7 @@ const registered: {
   BasedV1: { type: "based", schema_version: 1 },
   BlurredV1: { type: "blurred", schema_version: 1 },
   ConditionalV1: { type: "conditional", schema_version: 1 },
+  ContactGivenV1: { type: "contact given", schema_version: 1 },
   EmptyV1: { type: "empty", schema_version: 1 },
   Extract2V1: { type: "extract", schema_version: 1 },
   FolderMovedV1: { type: "folder moved", schema_version: 1 },
@@ -1342,6 +1403,7 @@ const registered: {
   OddNamesV1: { type: "odd names", schema_version: 1 },
   OrderPlacedV1: { type: "order placed", schema_version: 1 },
   OrderPlacedV2: { type: "order placed", schema_version: 2 },
+  PaidV1: { type: "paid", schema_version: 1 },
   ParseEvent2V1: { type: "parse event", schema_version: 1 },
   PingV1: { type: "ping", schema_version: 1 },
   QuoteV1: { type: "quote", schema_version: 1 },
