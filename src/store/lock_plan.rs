@@ -65,10 +65,10 @@ pub struct Plan {
 
 /// Which keys the root's lock stands for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stands {
-    ForNone,
-    ForWritten,
-    ForAll,
+enum StandsFor {
+    None,
+    Written,
+    All,
 }
 
 impl Plan {
@@ -164,11 +164,11 @@ impl Plan {
     ///
     /// Who holds it already must not wait for a stronger mode of it: two who do, each after `en57_lock` or to decide,
     /// would wait for each other. He takes the keys instead, as far as the lock table can do it.
-    fn lock_root(&self, taker: &Taker) -> Stands {
+    fn lock_root(&self, taker: &Taker) -> StandsFor {
         let tag = root_tag(taker.partition);
         let taken = transaction::key_locks();
         let (mode, stands) = self.root_mode(taker, settings::max_key_locks().saturating_sub(taken));
-        let may_do_without = stands != Stands::ForNone && !self.checks_all && taker.holds_root();
+        let may_do_without = stands != StandsFor::None && !self.checks_all && taker.holds_root();
         if may_do_without && !taker.take(tag, mode, &ROOT_WRITES, false) {
             let (mode, stands) = self.root_mode(taker, most_key_locks().saturating_sub(taken));
             taker.take(tag, mode, &ROOT_WRITES, true);
@@ -179,16 +179,16 @@ impl Plan {
     }
 
     /// Locks those keys that the root's lock does not stand for.
-    fn lock_keys(&self, taker: &Taker, root: Stands) {
+    fn lock_keys(&self, taker: &Taker, root: StandsFor) {
         let keys = self.keys.iter().map(|(key, of)| (*key, *of));
         let keys = keys.filter(|(_, of)| match root {
-            Stands::ForNone => true,
-            Stands::ForWritten => *of != Use::Written,
-            Stands::ForAll => false,
+            StandsFor::None => true,
+            StandsFor::Written => *of != Use::Written,
+            StandsFor::All => false,
         });
         // Those that no query locks come last. So who waits for them has all keys, and who locks a key before he
         // appends, by `en57_lock` or to decide, waits for nobody who waits for him.
-        let owned = self.owned.iter().filter(|_| root != Stands::ForAll);
+        let owned = self.owned.iter().filter(|_| root != StandsFor::All);
         let owned = owned.map(|key| (*key, Use::CheckedAndWritten));
         let sole = self.sole.map(|key| (key, Use::Sole));
         for (key, of) in keys.chain(sole).chain(owned) {
@@ -198,7 +198,7 @@ impl Plan {
     }
 
     /// The mode of the root's lock where so many keys may be locked one by one, beside those that are.
-    fn root_mode(&self, taker: &Taker, room: usize) -> (u32, Stands) {
+    fn root_mode(&self, taker: &Taker, room: usize) -> (u32, StandsFor) {
         let mut missing = [0, 0];
         let owned = self.owned.iter().map(|key| (key, &Use::CheckedAndWritten));
         for (key, of) in self.keys.iter().chain(owned) {
@@ -209,11 +209,11 @@ impl Plan {
         let all_fit = written + checked <= room;
         let checks_root = self.checks_all || (!all_fit && checked > room);
         match (self.conditional, all_fit) {
-            _ if checks_root => (pg_sys::ExclusiveLock, Stands::ForAll),
-            (false, true) => (pg_sys::RowShareLock, Stands::ForNone),
-            (true, true) => (pg_sys::RowExclusiveLock, Stands::ForNone),
-            (false, false) => (pg_sys::ShareLock, Stands::ForWritten),
-            (true, false) => (pg_sys::ShareRowExclusiveLock, Stands::ForWritten),
+            _ if checks_root => (pg_sys::ExclusiveLock, StandsFor::All),
+            (false, true) => (pg_sys::RowShareLock, StandsFor::None),
+            (true, true) => (pg_sys::RowExclusiveLock, StandsFor::None),
+            (false, false) => (pg_sys::ShareLock, StandsFor::Written),
+            (true, false) => (pg_sys::ShareRowExclusiveLock, StandsFor::Written),
         }
     }
 }
