@@ -59,7 +59,9 @@ CREATE FUNCTION nested(levels int, leaf text DEFAULT '1') RETURNS jsonb LANGUAGE
     SELECT (repeat('{"a":', levels) || leaf || repeat('}', levels))::jsonb
 $$;
 SELECT outcome FROM en57_append(jsonb_build_object('type', 'deep', 'data', nested(20)));
-SET max_stack_depth = '1MB';
+-- enough for PostgreSQL to read it
+SET max_stack_depth = '400kB';
+SELECT length(nested(490)::text) > 490 AS is_read;
 SELECT en57_append(jsonb_build_object('type', 'deep', 'data', nested(490)));
 RESET max_stack_depth;
 SELECT en57_unregister_type('deep');

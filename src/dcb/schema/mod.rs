@@ -2,8 +2,8 @@
 //! place.
 //!
 //! Nothing is fetched from anywhere: a schema is complete in itself. Neither a schema nor a document can take
-//! time, memory or stack without measure: a schema is [measured](shape) before it is compiled, a check is
-//! [watched](watched), and patterns run in linear time.
+//! time, memory or stack without measure: a schema is measured (`shape`) before it is compiled, a check is
+//! watched (`watched`), and patterns run in linear time.
 
 mod shape;
 mod watched;
