@@ -2,7 +2,7 @@
 
 use super::go::{NATIVE, aligned, docs, exported, shape_of};
 use super::go_read::{reader, written};
-use super::model::{Field, JsonKind, Model, Shape, Test, Variant};
+use super::model::{Field, Model, Shape, Test, Variant};
 use super::names::Names;
 use super::text::{Text, comment, quoted};
 
@@ -376,13 +376,7 @@ fn test(test: &Test) -> String {
     };
     match test {
         Test::Kind(kind) => {
-            let kind = match kind {
-                JsonKind::Boolean => "boolean",
-                JsonKind::Number => "number",
-                JsonKind::String => "string",
-                JsonKind::Array => "array",
-                JsonKind::Object => "object",
-            };
+            let kind = kind.name();
             format!("kind == {}", quoted(kind))
         }
         Test::Property(name, values) => {

@@ -116,6 +116,19 @@ pub enum JsonKind {
     Object,
 }
 
+impl JsonKind {
+    /// As JSON Schema calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Boolean => "boolean",
+            Self::Number => "number",
+            Self::String => "string",
+            Self::Array => "array",
+            Self::Object => "object",
+        }
+    }
+}
+
 /// What a value is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {

@@ -1,7 +1,7 @@
 //! Rust's unions. serde would try one variant after the other and take the first that does not fail: what is told apart
 //! by the model is read as that, and fails there.
 
-use super::model::{JsonKind, Test, Variant};
+use super::model::{Test, Variant};
 use super::names::Names;
 use super::rust_layout::{CALL_WIDTH, call, implement};
 use super::text::Text;
@@ -63,13 +63,7 @@ fn test(test: &Test) -> String {
     };
     match test {
         Test::Kind(kind) => {
-            let kind = match kind {
-                JsonKind::Boolean => "boolean",
-                JsonKind::Number => "number",
-                JsonKind::String => "string",
-                JsonKind::Array => "array",
-                JsonKind::Object => "object",
-            };
+            let kind = kind.name();
             format!("json.is_{kind}()")
         }
         Test::Property(name, values) => {

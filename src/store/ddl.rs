@@ -12,7 +12,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 use super::catalog::Store;
 use super::table::{Firing, Opened};
 use super::triggers::{self, Doing, GUARDS};
-use super::{bound, guard};
+use super::{bound, guard, rights};
 
 /// Runs with the rights of a role; an error inside gives the caller's back at abort.
 fn as_role<T>(role: Oid, body: impl FnOnce() -> T) -> T {
@@ -47,20 +47,8 @@ fn owner_of(relation: Oid) -> Oid {
 /// Runs commands as a role; returns the first column of what the last one answers.
 fn run(role: Oid, commands: &[String]) -> Vec<String> {
     let mut answer = Vec::new();
-    // SAFETY: SPI's protocol; the setting is undone below, or with the transaction. Rows are copied
-    // before SPI frees them.
-    as_role(role, || unsafe {
-        let nest = pg_sys::NewGUCNestLevel();
-        pg_sys::set_config_option(
-            c"search_path".as_ptr(),
-            c"pg_catalog, pg_temp".as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_SAVE,
-            true,
-            0,
-            false,
-        );
+    // SAFETY: SPI's protocol; rows are copied before SPI frees them.
+    let body = || unsafe {
         pg_sys::SPI_connect();
         for command in commands {
             pg_sys::SPI_execute(guard::text(command).as_ptr(), false, 0);
@@ -78,9 +66,9 @@ fn run(role: Oid, commands: &[String]) -> Vec<String> {
             }
         }
         pg_sys::SPI_finish();
-        // What a trigger has set does not stay.
-        pg_sys::AtEOXact_GUC(false, nest);
-    });
+    };
+    // What a trigger has set does not stay.
+    as_role(role, || rights::with_path(rights::SAFE_PATH, body));
     answer
 }
 
