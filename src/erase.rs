@@ -47,7 +47,7 @@ pub fn erase(query: Option<Query>, reason: Option<&str>, partition: Option<&str>
     let place = place(partition)?;
     // Before the appends: who holds it may take long, and is in nobody's way.
     kept_state::close_gate(place.oid);
-    projection::exclude_appends(&place);
+    projection::exclude_appends(&place)?;
     watch::accept_changes();
     let mut renewals = Renewals::lock(&place.name)?;
     let mut affected = Affected::of(&place.name)?;

@@ -7,7 +7,7 @@ use crate::dcb::query::{Criterion, Query};
 use crate::places::Places;
 use crate::store::catalog::Store;
 use crate::store::partition::Partition;
-use crate::store::position::Counter;
+use crate::store::position::{Counter, Flight};
 use crate::store::scan;
 use crate::store::sleep;
 use crate::store::snapshot::Leave;
@@ -55,8 +55,8 @@ pub fn of(store: &'static Store, places: &mut Places, sought: &Sought) -> Result
 pub fn current(counter: &Counter, partition: &Partition, sought: &Sought) -> i64 {
     let query = sought.stored();
     let next = transaction::bounded_next(counter.next());
-    let in_flight = counter.in_flight_in(next, partition.oid);
-    if in_flight.is_empty() {
+    let flights: Vec<Flight> = counter.in_flight(next).collect();
+    if flights.is_empty() {
         return next - 1;
     }
     let keys: usize = query
@@ -64,21 +64,29 @@ pub fn current(counter: &Counter, partition: &Partition, sought: &Sought) -> i64
         .iter()
         .map(|c| c.tags.len() + c.types.len() + 3)
         .sum();
-    let bound = if query.is_everything() || keys > KEYS_ASKED {
-        in_flight.iter().map(|(_, bound)| *bound).min()
-    } else {
-        let writers = Writers::of(partition, query);
-        in_flight
-            .iter()
-            .filter_map(|flight| writers.earliest(counter, *flight, next))
-            .min()
-    };
-    bound.unwrap_or(next).min(next) - 1
+    let by_key = !query.is_everything() && keys <= KEYS_ASKED;
+    let ask = || Writers::of(partition, by_key.then_some(query));
+    let writers = ask();
+    let bounds = flights.into_iter().filter_map(|flight| {
+        let earliest = |flight: Flight, is_again: bool| match is_again {
+            false => writers.earliest(counter, flight, next),
+            true => ask().earliest(counter, flight, next),
+        };
+        counter.look(flight, next, earliest).flatten()
+    });
+    bounds.min().unwrap_or(next).min(next) - 1
 }
 
-/// Who holds the keys of a query as written, asked once.
+/// Who writes in a partition, and who holds the keys of a query as written, asked once.
 struct Writers {
     partition: Oid,
+    /// Who appends to it at all.
+    here: Vec<usize>,
+    /// `None`: whoever does counts.
+    by_key: Option<KeyWriters>,
+}
+
+struct KeyWriters {
     anything: Vec<usize>,
     criteria: Vec<CriterionWriters>,
 }
@@ -93,7 +101,7 @@ struct CriterionWriters {
 }
 
 impl Writers {
-    fn of(partition: &Partition, query: &Query) -> Self {
+    fn of(partition: &Partition, query: Option<&Query>) -> Self {
         let held = |keys: Vec<i64>| -> Held {
             keys.into_iter()
                 .map(|key| (key, key_lock::writers_of(partition.oid, key)))
@@ -105,25 +113,25 @@ impl Writers {
         };
         Self {
             partition: partition.oid,
-            anything: key_lock::writers_of_anything(partition.oid),
-            criteria: query.criteria().iter().map(criterion).collect(),
+            here: key_lock::writers_in(partition.oid),
+            by_key: query.map(|query| KeyWriters {
+                anything: key_lock::writers_of_anything(partition.oid),
+                criteria: query.criteria().iter().map(criterion).collect(),
+            }),
         }
     }
 
     /// The first position at which a transaction in flight could have an event that matches; `None`
     /// where it can have none.
-    fn earliest(&self, counter: &Counter, flight: (usize, i64), next: i64) -> Option<i64> {
-        let (backend, bound) = flight;
-        let anything = self.anything.contains(&backend).then(|| {
-            counter.since(flight, next, |stage| {
-                key_lock::is_root_marked(self.partition, stage, backend)
-            })
-        });
+    fn earliest(&self, counter: &Counter, flight: Flight, next: i64) -> Option<i64> {
+        let here = counter.bound_in(flight, next, self.partition, &self.here)?;
+        let Some(writers) = &self.by_key else {
+            return Some(here);
+        };
+        let under =
+            |key: Option<i64>| here.max(counter.bound_under(flight, next, self.partition, key));
         let of_key = |(key, holders): &(i64, Vec<usize>)| {
-            holders.contains(&backend).then(|| {
-                let marked = |stage| key_lock::is_marked(self.partition, *key, stage, backend);
-                counter.since(flight, next, marked)
-            })
+            holders.contains(&flight.backend).then(|| under(Some(*key)))
         };
         // It must hold all the keys that an event stands under, and has none before it locked the last.
         let of_criterion = |c: &CriterionWriters| {
@@ -131,15 +139,17 @@ impl Writers {
                 .required
                 .iter()
                 .map(of_key)
-                .try_fold(bound, |b, key| Some(b.max(key?)));
+                .try_fold(here, |b, key| Some(b.max(key?)));
             match &c.types {
                 None => required,
                 Some(types) => Some(required?.max(types.iter().filter_map(of_key).min()?)),
             }
         };
+        let anything = writers.anything.contains(&flight.backend);
         anything
+            .then(|| under(None))
             .into_iter()
-            .chain(self.criteria.iter().filter_map(of_criterion))
+            .chain(writers.criteria.iter().filter_map(of_criterion))
             .min()
     }
 }

@@ -62,7 +62,7 @@ pub fn import(import: &Import) -> Result<i64> {
     // It may write under any key and to any stream: it is alone.
     let mut plan = Plan::default();
     plan.check_all();
-    plan.acquire(place.oid);
+    plan.acquire(place.oid)?;
     watch::accept_changes();
     if import.check_types {
         schema::check(events.iter().map(|e| &e.event))?;

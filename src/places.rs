@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::dcb::error::Result;
 use crate::dcb::partition::ALL;
 use crate::frontier;
+use crate::store::Oid;
 use crate::store::btree::{Direction, Entry};
 use crate::store::catalog::{self, Store};
 use crate::store::fetch::Fetcher;
@@ -13,7 +14,6 @@ use crate::store::partition::{Access, Partition};
 use crate::store::position::Counter;
 use crate::store::scan::{Range, Scan};
 use crate::store::table::Opened;
-use crate::store::{Oid, key_lock};
 use crate::upcast::Sought;
 
 /// The partitions of a read.
@@ -48,9 +48,9 @@ impl Places {
 
     /// Looks for all partitions again: there may be new ones.
     ///
-    /// The order matters. A transaction that attaches a partition may have appended to it, and while it is
-    /// in flight the partition is not found. Either it is seen to hold its lock, and then its bound counts,
-    /// which was there before; or it has ended by then, and the partition is found below.
+    /// The order matters. A transaction that makes a partition may have appended to it, and while it is
+    /// in flight others do not find the partition. Either it is seen in flight, with its bound in this partition, or
+    /// it has ended by then, and the partition is found below.
     ///
     /// # Errors
     /// 42501 where the caller may read none.
@@ -60,14 +60,14 @@ impl Places {
         }
         let counter = Counter::of(store)?;
         let next = counter.next();
-        let flights: Vec<_> = counter.in_flight(next).collect();
-        let attaching = key_lock::attachers(store.events);
-        let bounds = flights
+        let appended_to = counter.partitions_in_flight(next);
+        let all = store.all()?;
+        self.list = store.readable(&all, self.access)?;
+        let unseen = appended_to
             .iter()
-            .filter(|f| attaching.contains(&f.backend))
-            .map(|f| f.bound);
-        self.floor = bounds.min().unwrap_or(next) - 1;
-        self.list = store.readable(self.access)?;
+            .filter(|(table, _)| all.iter().all(|(_, seen)| seen != table));
+        let bound = unseen.map(|(_, bound)| *bound).min();
+        self.floor = bound.unwrap_or(next).min(next) - 1;
         Ok(())
     }
 

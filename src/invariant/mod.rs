@@ -72,7 +72,7 @@ pub fn create(request: &Request) -> Result<()> {
     let place = place_to_administer(request.partition)?;
     Access::Read.demand(place.oid)?;
     // Who has appended before has ended, and who appends after waits until this transaction has.
-    exclude_appends(&place);
+    exclude_appends(&place)?;
     if !run(
         "SELECT 1 FROM en57.invariants WHERE name = $1",
         &[text(name)],
@@ -127,7 +127,7 @@ fn to_administer(name: Option<&str>, function: &str) -> Result<(Invariant, Oid)>
     catalog::demand_writable(function)?;
     let found = by_name(name, false)?;
     let place = place_to_administer(Some(&found.partition))?;
-    exclude_appends(&place);
+    exclude_appends(&place)?;
     Ok((by_name(name, true)?, place.oid))
 }
 

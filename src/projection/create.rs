@@ -85,7 +85,7 @@ pub fn create(request: &Request) -> Result<()> {
     let partition = place.name.clone();
     if checked.is_inline {
         // Who has appended before has ended, and who appends after waits until this transaction has.
-        super::exclude_appends(&place);
+        super::exclude_appends(&place)?;
     }
     if definition::exists(checked.name)? {
         return Err(Error::new(

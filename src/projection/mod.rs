@@ -55,17 +55,21 @@ fn to_administer(name: Option<&str>, function: &str) -> Result<Projection> {
     let found = by_name(name, false)?;
     let place = place_to_administer(Some(&found.partition))?;
     if found.is_inline {
-        exclude_appends(&place);
+        exclude_appends(&place)?;
     }
     by_name(name, true)
 }
 
 /// Waits until all appends to the partition have ended, and keeps new ones out until this transaction has.
-pub fn exclude_appends(place: &Partition) {
+///
+/// # Errors
+/// 53200 where there is no room for what readers must know of it.
+pub fn exclude_appends(place: &Partition) -> Result<()> {
     let mut plan = Plan::default();
     plan.check_all();
-    plan.acquire(place.oid);
+    plan.acquire(place.oid)?;
     transaction::renew_moment();
+    Ok(())
 }
 
 /// The last position that has been allotted.

@@ -167,17 +167,17 @@ impl Store {
         }
     }
 
-    /// All partitions that the caller may read, in no particular order, opened for it as by
+    /// Those of all partitions that the caller may read, in no particular order, opened for it as by
     /// [`Self::partition`].
     ///
     /// # Errors
     /// 42501 where he may read none.
-    pub fn readable(&self, access: Access) -> Result<Vec<Rc<Partition>>> {
+    pub fn readable(&self, all: &[(String, Oid)], access: Access) -> Result<Vec<Rc<Partition>>> {
         let mut readable = Vec::new();
-        for (name, table) in self.all()? {
-            if access.is_allowed(table) {
+        for (name, table) in all {
+            if access.is_allowed(*table) {
                 // One that was dropped meanwhile is not there.
-                readable.extend(self.enter(&name, table, access)?);
+                readable.extend(self.enter(name, *table, access)?);
             }
         }
         if readable.is_empty() {

@@ -70,11 +70,11 @@ impl Counter {
     pub fn pass(&self, partition: Oid, position: i64) -> Result<()> {
         transaction::refuse_after_restart()?;
         transaction::watch();
-        key_lock::write_anything(partition);
+        key_lock::write_anything(partition)?;
         if !self.has_own() {
             PASSED.set(0);
         }
-        self.cover(partition.to_u32());
+        self.cover(partition.to_u32())?;
         if position > PASSED.get() {
             self.raise_ceiling_above(position);
         }

@@ -1,25 +1,24 @@
 //! Key locks: what makes the append condition exact without a lock that unrelated writers share.
 //!
 //! PostgreSQL's own lock manager, in the space of advisory locks with an objsubid (49 to 51 for turns, 54 for the worker, 57 for keys, 58 for
-//! a partition's root, 59 for the log's ceiling, from 60 on for marks beside the first two) that
-//! `pg_advisory_lock` never uses, so that deadlock detection, lock_timeout, cancellation and pg_locks
+//! a partition's root, 59 for the log's ceiling) that `pg_advisory_lock` never uses, so that deadlock detection, lock_timeout, cancellation and pg_locks
 //! come with it. Locks last until the transaction ends. Root first, then keys in ascending order, then an event's id, then
 //! documents in ascending order.
 
-use pgrx::pg_sys::LockAcquireResult::{self, LOCKACQUIRE_NOT_AVAIL};
+use pgrx::pg_sys::LockAcquireResult::{self, LOCKACQUIRE_NOT_AVAIL, LOCKACQUIRE_OK};
 use pgrx::pg_sys::{self, LOCKTAG, Oid};
 
-use crate::dcb::error::{Error, SqlState};
+use crate::dcb::error::{Error, Result, SqlState};
 
-use super::shmem::{STAGES, backend_of};
+use super::late_key::{self, Name};
+use super::shmem::backend_of;
 use super::stat::{self, Counted};
-use super::transaction;
+use super::{position, transaction};
 
 const WORKER: u16 = 54;
 const KEY: u16 = 57;
 const ROOT: u16 = 58;
 const CEILING: u16 = 59;
-const MARK: u16 = 60;
 
 /// Whether a lock is held in a mode, or in a stronger one.
 pub(super) fn is_covered(tag: &LOCKTAG, mode: u32) -> bool {
@@ -61,8 +60,49 @@ fn tag(field2: u32, field3: u32, objsubid: u16) -> LOCKTAG {
 }
 
 /// Takes the lock that stands for writing under any key, unconditionally.
-pub fn write_anything(partition: Oid) {
-    lock(root_tag(partition), pg_sys::ShareLock, true);
+///
+/// # Errors
+/// 53200 where readers cannot be told of it.
+pub fn write_anything(partition: Oid) -> Result<()> {
+    let tag = root_tag(partition);
+    if is_covered(&tag, pg_sys::ShareLock) {
+        return Ok(());
+    }
+    note_arrival(partition)?;
+    take_to_write(tag, pg_sys::ShareLock, &ROOT_WRITES, true).map(drop)
+}
+
+/// Notes that the transaction, which may have positions already, comes to a partition.
+pub(super) fn note_arrival(partition: Oid) -> Result<()> {
+    match position::holder() {
+        Some(shared) if !holds_root(partition) => {
+            late_key::add(shared, Name::of_partition(partition))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Takes one lock. Where the transaction has positions already and comes to write under the key only now, readers of the
+/// key are told since when, so that they do not go back to its first position. Returns whether it is held now, which
+/// without `wait` others may prevent.
+pub(super) fn take_to_write(tag: LOCKTAG, mode: u32, writes: &[u32], wait: bool) -> Result<bool> {
+    let is_new = || writes.contains(&mode) && !writes.iter().any(|m| is_held(&tag, *m));
+    let late = position::holder().filter(|_| is_new());
+    let name = Name::of_lock(&tag);
+    if let Some(shared) = late {
+        late_key::add(shared, name)?;
+    }
+    match lock(tag, mode, wait) {
+        LOCKACQUIRE_NOT_AVAIL => {
+            if let Some(shared) = late {
+                late_key::give_up(shared, name);
+            }
+            return Ok(false);
+        }
+        LOCKACQUIRE_OK => transaction::count_key_lock(),
+        _ => {}
+    }
+    Ok(true)
 }
 
 /// The modes in which a key is held by those who write under it, and a partition's root by those who
@@ -106,70 +146,9 @@ pub fn is_checked(partition: Oid, key: i64) -> bool {
     transaction::key_locks() > 0 && is_covered(&key_tag(partition, key), pg_sys::ShareLock)
 }
 
-/// Where a later append of the transaction is its first one in a partition, a mark says which: before it
-/// the transaction has nothing there.
-pub(super) fn mark_arrival(partition: Oid, stage: usize) {
-    if stage > 0 && !holds_root(partition) {
-        transaction::begin_stage();
-        lock(arrival_tag(partition, stage), pg_sys::AccessShareLock, true);
-        transaction::count_key_lock();
-    }
-}
-
-/// The mark beside a key's or root's lock for a stage.
-pub(super) fn mark_tag(tag: LOCKTAG, stage: usize) -> LOCKTAG {
-    let kind = (tag.locktag_field4 - KEY) * (STAGES as u16 + 1);
-    LOCKTAG {
-        locktag_field4: MARK + kind + stage as u16,
-        ..tag
-    }
-}
-
-/// The mark of a transaction that came to a partition at a stage.
-fn arrival_tag(partition: Oid, stage: usize) -> LOCKTAG {
-    let kind = 2 * (STAGES as u16 + 1);
-    LOCKTAG {
-        locktag_field4: MARK + kind + stage as u16,
-        ..root_tag(partition)
-    }
-}
-
-/// Whether a backend's transaction came to the partition at this stage.
-pub fn has_arrived_at(partition: Oid, stage: usize, backend: usize) -> bool {
-    let tag = arrival_tag(partition, stage);
-    conflicting(tag, pg_sys::AccessExclusiveLock).contains(&backend)
-}
-
 /// The other backends whose transactions may have rows in the partition: all that append hold its root.
 pub fn writers_in(partition: Oid) -> Vec<usize> {
     conflicting(root_tag(partition), pg_sys::AccessExclusiveLock)
-}
-
-/// The other backends whose transactions attach a table to the log, or write to it as a whole.
-pub fn attachers(events: Oid) -> Vec<usize> {
-    let tag = LOCKTAG {
-        // SAFETY: set at the start of the backend.
-        locktag_field1: unsafe { pg_sys::MyDatabaseId }.to_u32(),
-        locktag_field2: events.to_u32(),
-        locktag_field3: 0,
-        locktag_field4: 0,
-        locktag_type: pg_sys::LockTagType::LOCKTAG_RELATION as u8,
-        locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
-    };
-    // ATTACH PARTITION holds ShareUpdateExclusive.
-    conflicting(tag, pg_sys::ShareLock)
-}
-
-/// Whether a backend's transaction came to write under a key at this stage.
-pub fn is_marked(partition: Oid, key: i64, stage: usize, backend: usize) -> bool {
-    let tag = mark_tag(key_tag(partition, key), stage);
-    conflicting(tag, pg_sys::AccessExclusiveLock).contains(&backend)
-}
-
-/// The same of writing under any key.
-pub fn is_root_marked(partition: Oid, stage: usize, backend: usize) -> bool {
-    let tag = mark_tag(root_tag(partition), stage);
-    conflicting(tag, pg_sys::AccessExclusiveLock).contains(&backend)
 }
 
 /// Takes one lock until the end of the transaction, or not, without `wait`, where others are in the way.
@@ -184,12 +163,6 @@ pub(super) fn lock(tag: LOCKTAG, mode: u32, wait: bool) -> LockAcquireResult::Ty
         }
         outcome => outcome,
     }
-}
-
-/// Gives back what the same function has taken.
-pub(super) fn unlock(tag: LOCKTAG, mode: u32) {
-    // SAFETY: a valid tag, taken for the transaction.
-    unsafe { pg_sys::LockRelease(&tag, mode as pg_sys::LOCKMODE, false) };
 }
 
 /// Runs while no other backend does the same for this log, not until the end of the transaction; where

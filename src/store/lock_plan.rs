@@ -4,16 +4,14 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use pgrx::pg_sys::LockAcquireResult::{LOCKACQUIRE_NOT_AVAIL, LOCKACQUIRE_OK};
 use pgrx::pg_sys::{self, LOCKTAG, Oid};
 
 use crate::dcb::error::Result;
 
 use super::key_lock::{
-    KEY_WRITES, ROOT_WRITES, holds_root, is_covered, is_held, key_tag, lock, mark_arrival,
-    mark_tag, root_tag, unlock,
+    KEY_WRITES, ROOT_WRITES, holds_root, is_covered, key_tag, note_arrival, root_tag, take_to_write,
 };
-use super::{position, settings, transaction};
+use super::{settings, transaction};
 
 /// What a transaction does with a key. A key that is both checked and written is locked as such at
 /// once, never by upgrade: so two such appends queue instead of deadlocking.
@@ -122,9 +120,11 @@ impl Plan {
     ///
     /// Where there are too many keys for the lock table, the root's lock stands for those written, or
     /// for all: see the matrix in docs/ARCHITECTURE.md.
-    pub fn acquire(self, partition: Oid) {
-        let done = self.acquire_with(partition, |_| Ok(()));
-        debug_assert!(done.is_ok());
+    ///
+    /// # Errors
+    /// 53200 where there is no room for what readers must know of them.
+    pub fn acquire(self, partition: Oid) -> Result<()> {
+        self.acquire_with(partition, |_| Ok(()))
     }
 
     /// The same. `late` may add keys when the root's lock is held, and again when all locks are: who was waited
@@ -132,28 +132,26 @@ impl Plan {
     /// changed before the last lock was had.
     ///
     /// # Errors
-    /// Those of `late`.
+    /// Those of `late`, and of [`Self::acquire`].
     pub fn acquire_with(
         mut self,
         partition: Oid,
         mut late: impl FnMut(&mut Self) -> Result<()>,
     ) -> Result<()> {
         transaction::watch();
-        let stage = position::next_stage();
-        mark_arrival(partition, stage);
+        note_arrival(partition)?;
         let mut taker = Taker {
             partition,
-            stage,
             holds_some: transaction::key_locks() > 0,
         };
         self.has_grown = true;
         while std::mem::take(&mut self.has_grown) {
             pgrx::check_for_interrupts!();
-            let root = self.lock_root(&taker);
+            let root = self.lock_root(&taker)?;
             taker.holds_some = true;
             late(&mut self)?;
             if !self.has_grown {
-                self.lock_keys(&taker, root);
+                self.lock_keys(&taker, root)?;
                 late(&mut self)?;
             }
         }
@@ -164,22 +162,22 @@ impl Plan {
     ///
     /// Who holds it already must not wait for a stronger mode of it: two who do, each after `en57_lock` or to decide,
     /// would wait for each other. He takes the keys instead, as far as the lock table can do it.
-    fn lock_root(&self, taker: &Taker) -> StandsFor {
+    fn lock_root(&self, taker: &Taker) -> Result<StandsFor> {
         let tag = root_tag(taker.partition);
         let taken = transaction::key_locks();
         let (mode, stands) = self.root_mode(taker, settings::max_key_locks().saturating_sub(taken));
         let may_do_without = stands != StandsFor::None && !self.checks_all && taker.holds_root();
-        if may_do_without && !taker.take(tag, mode, &ROOT_WRITES, false) {
+        if may_do_without && !taker.take(tag, mode, &ROOT_WRITES, false)? {
             let (mode, stands) = self.root_mode(taker, most_key_locks().saturating_sub(taken));
-            taker.take(tag, mode, &ROOT_WRITES, true);
-            return stands;
+            taker.take(tag, mode, &ROOT_WRITES, true)?;
+            return Ok(stands);
         }
-        taker.take(tag, mode, &ROOT_WRITES, true);
-        stands
+        taker.take(tag, mode, &ROOT_WRITES, true)?;
+        Ok(stands)
     }
 
     /// Locks those keys that the root's lock does not stand for.
-    fn lock_keys(&self, taker: &Taker, root: StandsFor) {
+    fn lock_keys(&self, taker: &Taker, root: StandsFor) -> Result<()> {
         let keys = self.keys.iter().map(|(key, of)| (*key, *of));
         let keys = keys.filter(|(_, of)| match root {
             StandsFor::None => true,
@@ -193,8 +191,9 @@ impl Plan {
         let sole = self.sole.map(|key| (key, Use::Sole));
         for (key, of) in keys.chain(sole).chain(owned) {
             let tag = key_tag(taker.partition, key);
-            taker.take(tag, of.mode(), &KEY_WRITES, true);
+            taker.take(tag, of.mode(), &KEY_WRITES, true)?;
         }
+        Ok(())
     }
 
     /// The mode of the root's lock where so many keys may be locked one by one, beside those that are.
@@ -230,7 +229,6 @@ fn most_key_locks() -> usize {
 /// Who takes the locks of a plan.
 struct Taker {
     partition: Oid,
-    stage: usize,
     /// Whether the transaction may hold some of them already.
     holds_some: bool,
 }
@@ -245,33 +243,8 @@ impl Taker {
         self.holds_some && holds_root(self.partition)
     }
 
-    /// Takes one lock; where a later append of the transaction is the first one to write under it, a mark
-    /// beside it says which, so that readers of the key do not fall back to the transaction's first position.
-    /// Returns whether it is held, which without `wait` others may prevent.
-    fn take(&self, tag: LOCKTAG, mode: u32, writes: &[u32], wait: bool) -> bool {
-        if self.holds(&tag, mode) {
-            return true;
-        }
-        let mark = mark_tag(tag, self.stage);
-        let is_new =
-            self.stage > 0 && writes.contains(&mode) && !writes.iter().any(|m| is_held(&tag, *m));
-        if is_new {
-            transaction::begin_stage();
-            lock(mark, pg_sys::AccessShareLock, true);
-        }
-        let outcome = lock(tag, mode, wait);
-        if outcome == LOCKACQUIRE_NOT_AVAIL {
-            if is_new {
-                unlock(mark, pg_sys::AccessShareLock);
-            }
-            return false;
-        }
-        if is_new {
-            transaction::count_key_lock();
-        }
-        if outcome == LOCKACQUIRE_OK {
-            transaction::count_key_lock();
-        }
-        true
+    /// Takes one lock, unless it is held. Returns whether it is, which without `wait` others may prevent.
+    fn take(&self, tag: LOCKTAG, mode: u32, writes: &[u32], wait: bool) -> Result<bool> {
+        Ok(self.holds(&tag, mode) || take_to_write(tag, mode, writes, wait)?)
     }
 }

@@ -33,6 +33,7 @@ pub mod json;
 pub mod kept_state;
 pub mod key_index;
 pub mod key_lock;
+mod late_key;
 pub mod launch;
 mod leaf;
 pub mod lock_plan;

@@ -10,7 +10,6 @@
 
 use std::cell::Cell;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering::SeqCst;
 
 use pgrx::pg_sys::{self, Oid};
@@ -19,9 +18,10 @@ use crate::dcb::error::{Error, Result, SqlState};
 
 use super::btree::{Bound, Direction, Reader};
 use super::catalog::Store;
-use super::shmem::{Log, SEVERAL, STAGES, Shared, Slot, exclusively, my_backend};
+use super::late_key::{Name, bound_of, set_bound};
+use super::shmem::{Log, Shared, Slot, exclusively, my_backend};
 use super::table::IndexRole;
-use super::{key_lock, stat, transaction};
+use super::{key_lock, late_key, stat, transaction};
 
 /// Sums with positions stay numbers.
 const LAST_POSITION: i64 = i64::MAX - 1_000_000;
@@ -38,13 +38,17 @@ pub struct Counter {
     pub(super) store: &'static Store,
 }
 
-/// A transaction in flight that has positions.
+/// A transaction in flight that has positions, as its slot was found.
+#[derive(Clone, Copy)]
 pub struct Flight {
     /// Whose it is.
     pub backend: usize,
     /// No position of it is below.
     pub bound: i64,
+    generation: u64,
+    /// The partition that it has appended to first.
     partition: u32,
+    is_several: bool,
 }
 
 thread_local! {
@@ -100,7 +104,7 @@ impl Counter {
     pub fn allot(&self, partition: Oid, n: i64) -> Result<(i64, i64)> {
         transaction::refuse_after_restart()?;
         let partition = partition.to_u32();
-        self.cover(partition);
+        self.cover(partition)?;
         loop {
             let first = self.next();
             let last = first
@@ -134,7 +138,7 @@ impl Counter {
     pub fn allot_own(&self, partition: Oid, first: i64, last: i64) -> Result<i64> {
         transaction::refuse_after_restart()?;
         let partition = partition.to_u32();
-        self.cover(partition);
+        self.cover(partition)?;
         loop {
             let next = self.next();
             if first < next {
@@ -163,117 +167,134 @@ impl Counter {
     }
 
     /// Makes this backend's slot cover what will be allotted from now on. Must come first.
-    pub(super) fn cover(&self, partition: u32) {
-        let slot = self.shared.my_slot();
+    ///
+    /// # Errors
+    /// 53200 where there is no room for what readers must know of the transaction.
+    pub(super) fn cover(&self, partition: u32) -> Result<()> {
+        let (shared, slot) = (self.shared, self.shared.my_slot());
         let restarts = self.log.restarts.load(SeqCst);
         let covered_at = COVERED_AT.replace(restarts);
         if slot.bound.load(SeqCst) == 0 {
-            slot.stages.iter().for_each(|s| s.store(0, SeqCst));
-            slot.log
-                .store(self.shared.index_of(self.log) as u32 + 1, SeqCst);
+            slot.log.store(shared.index_of(self.log) as u32 + 1, SeqCst);
             slot.partition.store(partition, SeqCst);
-            self.shared
-                .used_slots
-                .fetch_max(my_backend() as u32 + 1, SeqCst);
-            self.set_bound(&slot.bound);
-            return;
+            slot.is_several.store(0, SeqCst);
+            shared.used_slots.fetch_max(my_backend() as u32 + 1, SeqCst);
+            set_bound(&slot.bound, || self.next());
+            return Ok(());
         }
         if slot.partition.load(SeqCst) != partition {
-            slot.partition.store(SEVERAL, SeqCst);
+            let partition = Oid::from(partition);
+            if !late_key::has_come_to(partition) {
+                late_key::add(shared, Name::of_partition(partition))?;
+            }
+            slot.is_several.store(1, SeqCst);
         }
-        if restarts != covered_at {
+        let is_anew = restarts != covered_at;
+        if is_anew {
             // The bounds are of rows that were undone before positions began again: who has rows keeps that
-            // from happening. The stages' go along, for keys may be locked as written at any of them.
-            self.set_bound(&slot.bound);
-            let marked = &slot.stages[..first_free(&slot.stages)];
-            marked.iter().for_each(|stage| self.set_bound(stage));
-            return;
+            // from happening. Those of late keys go along, for they were set then.
+            set_bound(&slot.bound, || self.next());
         }
-        let free = slot.stages.iter().find(|s| s.load(SeqCst) == 0);
-        if let Some(stage) = free.filter(|_| transaction::take_new_stage()) {
-            self.set_bound(stage);
-        }
-    }
-
-    /// Sets a bound to `next` as it is while nobody can have looked past it: between the mark and the
-    /// bound readers wait, so that none of them settles a position that the bound then takes back.
-    fn set_bound(&self, bound: &AtomicI64) {
-        bound.store(PENDING, SeqCst);
-        bound.store(self.next(), SeqCst);
-    }
-
-    /// From where on a transaction in flight (its backend and bound) can have rows under a key that it
-    /// holds as written: its bound, or what counts for the stage at which it came to write under it.
-    pub fn since(
-        &self,
-        (backend, bound): (usize, i64),
-        next: i64,
-        is_marked: impl Fn(usize) -> bool,
-    ) -> i64 {
-        let stages = &self.shared.slots()[backend].stages;
-        // One more than those with a bound: it may have locked keys and not have a position yet.
-        match (1..=first_free(stages))
-            .find(|stage| is_marked(*stage))
-            .map(|s| bound_of(&stages[s - 1]))
-        {
-            None => bound,
-            // What it will be allotted for it is not below `next`, which was loaded before.
-            Some(0) => next,
-            Some(late) => late,
-        }
+        late_key::set_bounds(shared, is_anew, || self.next());
+        Ok(())
     }
 
     /// The smaller of `next` and the bounds of the others' transactions in the partition.
     fn settled(&self, next: i64, partition: u32) -> i64 {
         self.in_flight(next)
-            .filter(|f| f.partition == partition || f.partition == SEVERAL)
+            .filter(|f| f.partition == partition || f.is_several)
             .map(|f| f.bound)
             .min()
             .unwrap_or(next)
             .min(next)
     }
 
-    /// The other backends' transactions that may still add rows of a partition below `next`, with the first
-    /// position at which they can have any there. After `next` has been loaded.
-    pub fn in_flight_in(&self, next: i64, partition: Oid) -> Vec<(usize, i64)> {
-        let flights = self.in_flight(next);
-        let flights: Vec<Flight> = flights
-            .filter(|f| f.partition == partition.to_u32() || f.partition == SEVERAL)
-            .collect();
-        if flights.iter().all(|f| f.partition != SEVERAL) {
-            return flights.iter().map(|f| (f.backend, f.bound)).collect();
-        }
-        // Of those that have appended to several partitions the locks tell to which, and since when.
-        let here = key_lock::writers_in(partition);
-        let since = |f: &Flight| {
-            let arrived = |stage| key_lock::has_arrived_at(partition, stage, f.backend);
-            match f.partition {
-                SEVERAL if !here.contains(&f.backend) => None,
-                SEVERAL => Some((f.backend, self.since((f.backend, f.bound), next, arrived))),
-                _ => Some((f.backend, f.bound)),
-            }
-        };
-        flights.iter().filter_map(since).collect()
+    /// The other backends' transactions that have positions of this log below `next`, which was loaded before.
+    pub fn in_flight(&self, next: i64) -> impl Iterator<Item = Flight> + '_ {
+        (0..self.shared.used_slots().len()).filter_map(move |backend| self.flight_of(backend, next))
     }
 
-    /// The other backends' transactions that have positions of this log below `next`.
-    pub fn in_flight(&self, next: i64) -> impl Iterator<Item = Flight> + '_ {
-        let log = self.shared.index_of(self.log) as u32 + 1;
-        let me = my_backend();
-        self.shared
-            .used_slots()
-            .iter()
-            .enumerate()
-            .filter_map(move |(backend, slot)| {
-                let bound = bound_of(&slot.bound);
-                let concerns =
-                    bound != 0 && bound < next && backend != me && slot.log.load(SeqCst) == log;
-                concerns.then(|| Flight {
-                    backend,
-                    bound,
-                    partition: slot.partition.load(SeqCst),
-                })
-            })
+    fn flight_of(&self, backend: usize, next: i64) -> Option<Flight> {
+        let slot = &self.shared.slots()[backend];
+        // First, so that it has changed where the rest is not of one transaction.
+        let generation = slot.generation.load(SeqCst);
+        let bound = bound_of(&slot.bound);
+        let of_log = slot.log.load(SeqCst) == self.shared.index_of(self.log) as u32 + 1;
+        let concerns = bound != 0 && bound < next && backend != my_backend() && of_log;
+        concerns.then(|| Flight {
+            backend,
+            bound,
+            generation,
+            partition: slot.partition.load(SeqCst),
+            is_several: slot.is_several.load(SeqCst) != 0,
+        })
+    }
+
+    /// What `look` finds out about a transaction in flight, if it is of that transaction as a whole. `None` where the
+    /// transaction has ended: it can have nothing below `next`, then, that cannot be seen by now.
+    ///
+    /// Who looks at locks and late keys of a backend may see those of its next transaction, or some that are just given
+    /// up. So where the slot's generation has changed, he looks again: `look` is told whether it does.
+    pub fn look<T>(
+        &self,
+        mut flight: Flight,
+        next: i64,
+        look: impl Fn(Flight, bool) -> T,
+    ) -> Option<T> {
+        let slot = &self.shared.slots()[flight.backend];
+        let mut is_again = false;
+        loop {
+            let found = look(flight, is_again);
+            if slot.generation.load(SeqCst) == flight.generation {
+                return Some(found);
+            }
+            flight = self.flight_of(flight.backend, next)?;
+            is_again = true;
+        }
+    }
+
+    /// The first position at which a transaction in flight can have rows in the partition, `None` where it can have
+    /// none. `writers`: who appends there, by its root's lock.
+    pub fn bound_in(
+        &self,
+        flight: Flight,
+        next: i64,
+        partition: Oid,
+        writers: &[usize],
+    ) -> Option<i64> {
+        if flight.partition == partition.to_u32() {
+            return Some(flight.bound);
+        }
+        let is_here = flight.is_several && writers.contains(&flight.backend);
+        is_here.then(|| {
+            let name = Name::of_partition(partition);
+            late_key::bound_under(self.shared, flight.backend, name, next).unwrap_or(flight.bound)
+        })
+    }
+
+    /// From which position on a transaction in flight can have rows under a key of the partition that it holds as
+    /// written, or under any key where it holds the root so.
+    pub fn bound_under(&self, flight: Flight, next: i64, partition: Oid, key: Option<i64>) -> i64 {
+        let tag = match key {
+            Some(key) => key_lock::key_tag(partition, key),
+            None => key_lock::root_tag(partition),
+        };
+        late_key::bound_under(self.shared, flight.backend, Name::of_lock(&tag), next)
+            .unwrap_or(flight.bound)
+    }
+
+    /// The partitions to which transactions in flight have appended, whether or not others can see these partitions yet,
+    /// each with the first position at which there can be rows.
+    pub fn partitions_in_flight(&self, next: i64) -> Vec<(Oid, i64)> {
+        let of = |flight: Flight, _| {
+            let mut all = late_key::partitions_of(self.shared, flight.backend);
+            all.push((Oid::from(flight.partition), flight.bound));
+            all
+        };
+        self.in_flight(next)
+            .filter_map(|flight| self.look(flight, next, of))
+            .flatten()
+            .collect()
     }
 
     /// All transactions of the log that have been allotted positions: backend, bound and partition (0 where
@@ -282,10 +303,10 @@ impl Counter {
         let log = self.shared.index_of(self.log) as u32 + 1;
         let of = |(backend, slot): (usize, &Slot)| {
             let bound = bound_of(&slot.bound);
+            let is_several = slot.is_several.load(SeqCst) != 0;
             let partition = slot.partition.load(SeqCst);
             let is_ours = bound != 0 && slot.log.load(SeqCst) == log;
-            let partition = if partition == SEVERAL { 0 } else { partition };
-            is_ours.then_some((backend, bound, partition))
+            is_ours.then_some((backend, bound, if is_several { 0 } else { partition }))
         };
         let slots = self.shared.used_slots().iter().enumerate();
         slots.filter_map(of).collect()
@@ -309,19 +330,6 @@ impl Counter {
     /// Forgets what this backend knew of the counter, for a store that was dropped.
     pub fn forget() {
         CACHED.set(None);
-    }
-}
-
-/// A bound that is about to be set: a matter of two instructions.
-const PENDING: i64 = -1;
-
-/// A bound, once it is set.
-fn bound_of(bound: &AtomicI64) -> i64 {
-    loop {
-        match bound.load(SeqCst) {
-            PENDING => std::thread::yield_now(),
-            set => return set,
-        }
     }
 }
 
@@ -413,8 +421,9 @@ pub fn settle() {
     if slot.bound.load(SeqCst) == 0 {
         return;
     }
-    slot.stages.iter().for_each(|s| s.store(0, SeqCst));
+    slot.generation.fetch_add(1, SeqCst);
     slot.bound.store(0, SeqCst);
+    late_key::give_back(shared);
     wake();
 }
 
@@ -424,24 +433,6 @@ pub fn wake() {
         // SAFETY: the variable lives in shared memory and was initialised; a broadcast raises nothing.
         unsafe { pg_sys::ConditionVariableBroadcast((&raw const shared.moved).cast_mut()) };
     }
-}
-
-/// The number of the stage of the transaction's next append: 0 for its first one, which the slot's bound
-/// stands for.
-pub fn next_stage() -> usize {
-    let Some(slot) = Shared::attached().map(Shared::my_slot) else {
-        return 0;
-    };
-    if slot.bound.load(SeqCst) == 0 {
-        return 0;
-    }
-    first_free(&slot.stages)
-}
-
-/// The number of the first stage without a bound, or the last one where all have theirs.
-fn first_free(stages: &[AtomicI64; STAGES]) -> usize {
-    let used = stages.iter().take_while(|s| s.load(SeqCst) != 0).count();
-    (used + 1).min(STAGES)
 }
 
 /// What has happened to a log, for those who want to know whether anything has.
@@ -463,8 +454,7 @@ pub fn activity() -> Option<Activity> {
     for (backend, slot) in shared.used_slots().iter().enumerate() {
         let bound = bound_of(&slot.bound);
         if bound != 0 && slot.log.load(SeqCst) == of {
-            (backend, bound, slot.partition.load(SeqCst)).hash(&mut flights);
-            (slot.stages.each_ref().map(|s| s.load(SeqCst))).hash(&mut flights);
+            (backend, bound, slot.generation.load(SeqCst)).hash(&mut flights);
         }
     }
     let flights = flights.finish();
@@ -477,5 +467,10 @@ pub fn activity() -> Option<Activity> {
 
 /// Whether this backend's running transaction has been allotted positions. Never fails.
 pub fn in_use() -> bool {
-    Shared::attached().is_some_and(|s| s.my_slot().bound.load(SeqCst) != 0)
+    holder().is_some()
+}
+
+/// The shared memory, where this backend's running transaction has been allotted positions. Never fails.
+pub(super) fn holder() -> Option<&'static Shared> {
+    Shared::attached().filter(|s| s.my_slot().bound.load(SeqCst) != 0)
 }

@@ -1,5 +1,5 @@
 //! The shared memory of en57: one entry for each log (a database's events table), one slot and one cell of
-//! counters for each backend, and a condition variable for those who wait.
+//! counters for each backend, a pool of late keys, and a condition variable for those who wait.
 //!
 //! It is made on first use, so that CREATE EXTENSION works on a stock server: a dynamic segment, which on
 //! 15 and 16 is found by a handle in the reserve that PostgreSQL keeps for late comers, and on 17 and 18 by
@@ -16,12 +16,13 @@ use pgrx::pg_sys;
 use crate::dcb::error::{Error, Result, SqlState};
 
 use super::desk::Desk;
+use super::late_key::LateKey;
 use super::stat::{Cell as Counters, Total};
 
 /// Logs of one cluster: databases that have the extension, and some room for dropped ones.
 const LOGS: usize = 256;
 /// Changes when the layout does: two builds must never share a segment.
-const NAME: &std::ffi::CStr = c"en57 shared memory 4";
+const NAME: &std::ffi::CStr = c"en57 shared memory 5";
 
 /// What the backends know together about one log.
 #[repr(C, align(64))]
@@ -46,26 +47,25 @@ pub struct Log {
     pub counted_since_us: AtomicI64,
 }
 
-/// How many later appends of a transaction have bounds of their own.
-pub const STAGES: usize = 6;
-
 /// What one backend's running transaction may still make visible.
 #[repr(C, align(64))]
 pub struct Slot {
     /// The index of the log, plus one.
     pub log: AtomicU32,
-    /// The partition's oid, or [`SEVERAL`].
+    /// The oid of the partition that it has appended to first.
     pub partition: AtomicU32,
     /// No position of the transaction is below it; 0 while it has none.
     pub bound: AtomicI64,
-    /// Of appends after the first one that locked keys anew: no position under those keys is below it.
-    pub stages: [AtomicI64; STAGES],
+    /// Grows before anything is taken out of the slot, or of its late keys: at the end of a transaction, and where a
+    /// late key gives way to another one.
+    pub generation: AtomicU64,
+    /// Where its list of late keys begins, plus one; 0 where it has none.
+    pub late_keys: AtomicU32,
+    /// 1 where it has appended to several partitions.
+    pub is_several: AtomicU32,
 }
 
-/// A transaction that has appended to more than one partition.
-pub const SEVERAL: u32 = u32::MAX;
-
-/// The whole; the slots follow it in memory, then the backends' counters.
+/// The whole; the slots follow it in memory, then the backends' counters, then the pool of late keys.
 #[repr(C, align(64))]
 pub struct Shared {
     ready: AtomicU64,
@@ -86,6 +86,7 @@ pub struct Shared {
 
 const _: () = assert!(size_of::<Log>() == 64 && size_of::<Slot>() == 64);
 const _: () = assert!(offset_of!(Shared, slots) % 64 == 0);
+const _: () = assert!(size_of::<Counters>() % align_of::<LateKey>() == 0);
 
 thread_local! {
     static ATTACHED: Cell<Option<&'static Shared>> = const { Cell::new(None) };
@@ -103,8 +104,20 @@ fn cells_offset() -> usize {
         .next_multiple_of(align_of::<Counters>())
 }
 
-fn size() -> usize {
+/// Where the pool of late keys is.
+fn late_keys_offset() -> usize {
     cells_offset() + slot_count() * size_of::<Counters>()
+}
+
+/// How many late keys there can be at a time: as many as there are
+/// locks of running transactions.
+fn late_key_count() -> usize {
+    // SAFETY: both are set when the server starts.
+    unsafe { pg_sys::max_locks_per_xact as usize * pg_sys::MaxBackends as usize }
+}
+
+fn size() -> usize {
+    late_keys_offset() + late_key_count() * size_of::<LateKey>()
 }
 
 /// What is asked for: the room, and what aligning it may take.
@@ -176,6 +189,17 @@ impl Shared {
         unsafe {
             let start = std::ptr::from_ref(self).cast::<u8>().add(cells_offset());
             std::slice::from_raw_parts(start.cast(), slot_count())
+        }
+    }
+
+    /// The pool of late keys.
+    pub(super) fn late_keys(&self) -> &[LateKey] {
+        // SAFETY: as for the counters, whose alignment is a multiple of an entry's.
+        unsafe {
+            let start = std::ptr::from_ref(self)
+                .cast::<u8>()
+                .add(late_keys_offset());
+            std::slice::from_raw_parts(start.cast(), late_key_count())
         }
     }
 

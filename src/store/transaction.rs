@@ -12,7 +12,7 @@ use pgrx::pg_sys::{self, Oid};
 use crate::dcb::error::{Error, Result, SqlState};
 
 use super::shmem::{Log, Shared};
-use super::{desk, guard, position};
+use super::{desk, guard, late_key, position};
 
 /// A session remembers its own newest appends key by key up to this many, beyond it as a whole.
 const REMEMBERED_KEYS: usize = 1024;
@@ -30,8 +30,6 @@ struct Running {
     owns_definitions: bool,
     key_locks: usize,
     written: Written,
-    /// Whether keys were locked for a stage that has no bound yet.
-    new_stage: bool,
     /// The log whose positions begin at 1 again once the transaction is committed.
     restart: Option<&'static Log>,
     /// Whether those who wait are to look again when the transaction has committed.
@@ -48,6 +46,7 @@ struct Mark {
     key_locks: usize,
     keys: usize,
     last: i64,
+    late_keys: u64,
     restart: Option<&'static Log>,
 }
 
@@ -64,6 +63,7 @@ impl Mark {
             key_locks: *key_locks,
             keys: written.keys.len(),
             last: written.last,
+            late_keys: late_key::last_serial(),
             restart: *restart,
         }
     }
@@ -75,6 +75,7 @@ impl Running {
         self.restart = mark.restart;
         self.written.last = mark.last;
         self.written.keys.truncate(mark.keys);
+        late_key::roll_back(mark.late_keys);
     }
 }
 
@@ -264,16 +265,6 @@ pub fn wake_at_commit() {
 pub fn redefine_at_commit() {
     watch();
     RUNNING.with(|r| r.borrow_mut().redefines = true);
-}
-
-/// Keys were locked for a stage that gets its bound when positions are allotted.
-pub fn begin_stage() {
-    RUNNING.with(|r| r.borrow_mut().new_stage = true);
-}
-
-/// Whether that is so; not any more after this.
-pub fn take_new_stage() -> bool {
-    RUNNING.with(|r| std::mem::take(&mut r.borrow_mut().new_stage))
 }
 
 /// How many key locks the transaction has taken.

@@ -129,7 +129,7 @@ fn change(before: &Definitions, after: &Chains, body: impl FnOnce() -> Result<()
         let mut places = store.all()?;
         places.sort_by_key(|(_, table)| table.to_u32());
         for (name, _) in places {
-            exclude_appends(&*store.partition(Some(&name), Access::Own)?);
+            exclude_appends(&*store.partition(Some(&name), Access::Own)?)?;
         }
     }
     transaction::own_definitions();
