@@ -157,7 +157,7 @@ COMMENT ON FUNCTION en57.due(bigint, text, integer, bigint) IS 'the dead letters
 
 CREATE FUNCTION en57.sift(
     name text, query en57_query, partition text, "position" bigint, upto bigint, max_count bigint, shard integer, shards integer,
-    OUT events en57_event[], OUT replayed bigint[], OUT held bigint[], OUT keys text[]
+    OUT events en57_event[], OUT replayed bigint[], OUT held bigint[], OUT keys text[], OUT complete_to bigint
 )
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
@@ -177,6 +177,9 @@ BEGIN
     LOOP
         n := 0;
         FOR event IN SELECT e, e."position" AS place FROM en57.read_shard(query, after, upto, chunk, shard, shards, partition) e LOOP
+            IF n = 0 THEN
+                complete_to := en57.complete_to();
+            END IF;
             n := n + 1;
             after := event.place;
             WHILE letters.replay[next] < after AND cardinality(events) < max_count LOOP
@@ -195,6 +198,9 @@ BEGIN
                 events := events || event.e;
             END IF;
         END LOOP;
+        IF n = 0 THEN
+            complete_to := en57.complete_to();
+        END IF;
         EXIT WHEN n < chunk;
     END LOOP;
     WHILE next <= cardinality(letters.replay) AND cardinality(events) < max_count LOOP
@@ -266,10 +272,10 @@ BEGIN
         BEGIN
             SELECT * INTO h FROM en57.hold_shard(en57.ticket(), name, shard, shards, deadline - clock_timestamp(), token);
             IF h.outcome = 'mine' THEN
-                upto := least(en57.settled(h.query, h.partition), h.drain_to);
+                -- One look says what there is and up to where that is all. Two could differ, and lose what is between them.
                 IF h.careful THEN
-                    SELECT * INTO events, replayed, held, keys
-                      FROM en57.sift(name, h.query, h.partition, h."position", upto, max_count, shard, shards);
+                    SELECT * INTO events, replayed, held, keys, upto
+                      FROM en57.sift(name, h.query, h.partition, h."position", h.drain_to, max_count, shard, shards);
                     IF held <> '{}' THEN
                         PERFORM en57.hold_back(en57.ticket(), name, shard, held, keys);
                     END IF;
@@ -277,9 +283,10 @@ BEGIN
                     n := cardinality(events);
                     given := (events[n])."position";
                 ELSE
-                    RETURN QUERY SELECT * FROM en57.read_shard(h.query, h."position", upto, max_count, shard, shards, h.partition);
+                    RETURN QUERY SELECT * FROM en57.read_shard(h.query, h."position", h.drain_to, max_count, shard, shards, h.partition);
                     GET DIAGNOSTICS n = ROW_COUNT;
                     given := en57.last_read();
+                    upto := en57.complete_to();
                 END IF;
             END IF;
             IF n = 0 AND held = '{}' THEN

@@ -138,6 +138,10 @@ CREATE FUNCTION en57.polled(id integer, shard integer) RETURNS bigint
     AS 'MODULE_PATHNAME', 'en57_polled' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57.polled(integer, integer) IS 'how far the transaction, which holds its lock, was given a shard''s events; or NULL';
 
+CREATE FUNCTION en57.complete_to() RETURNS bigint
+    AS 'MODULE_PATHNAME', 'en57_complete_to' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57.complete_to() IS 'up to where the last read of a shard had all there is';
+
 CREATE FUNCTION en57.last_read() RETURNS bigint
     AS 'MODULE_PATHNAME', 'en57_last_read' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57.last_read() IS 'the last position that en57.read_shard gave';

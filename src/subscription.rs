@@ -71,7 +71,7 @@ pub struct ShardReading {
 }
 
 impl ShardReading {
-    /// Starts to read what is settled by now.
+    /// Starts to read what is settled by now, and notes up to where that is.
     ///
     /// # Errors
     /// 42501, 42704.
@@ -86,8 +86,11 @@ impl ShardReading {
             max_count: i64::MAX,
             ..options
         };
+        let upto = options.upto;
+        let reading = Reading::start_settled(query, options, partition)?;
+        holding::note_complete(upto.min(reading.frontier()));
         Ok(Self {
-            reading: Reading::start_settled(query, options, partition)?,
+            reading,
             shard,
             left,
         })

@@ -65,6 +65,10 @@ sql_function!(en57_last_read, |_: &Args| {
     Ok(Some(Datum::from(holding::last_read())))
 });
 
+sql_function!(en57_complete_to, |_: &Args| {
+    Ok(Some(Datum::from(holding::complete_to())))
+});
+
 sql_function!(en57_ticket, |_: &Args| {
     Ok(Some(Datum::from(holding::ticket()?)))
 });

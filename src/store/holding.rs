@@ -21,6 +21,8 @@ thread_local! {
     static POLLED: RefCell<HashMap<(i32, i32), i64>> = RefCell::default();
     /// The last position that was read of a shard.
     static LAST_READ: Cell<i64> = const { Cell::new(0) };
+    /// Up to where the last read of a shard had all there is.
+    static COMPLETE_TO: Cell<i64> = const { Cell::new(0) };
     /// The last ticket that was given out, and to whom.
     static TICKET: Cell<Option<(i64, Oid)>> = const { Cell::new(None) };
 }
@@ -63,6 +65,16 @@ pub fn polled(id: i32, shard: i32) -> Option<i64> {
 /// Notes the last position that was read.
 pub fn note_read(position: i64) {
     LAST_READ.set(position);
+}
+
+/// Notes up to where a read of a shard, which begins, has all there is.
+pub fn note_complete(upto: i64) {
+    COMPLETE_TO.set(upto);
+}
+
+/// Up to where the last read of a shard had all there is.
+pub fn complete_to() -> i64 {
+    COMPLETE_TO.get()
 }
 
 /// The last position that was noted.

@@ -31,6 +31,7 @@ mod fuzz;
 mod invariants;
 mod leaves;
 mod memory;
+mod monotone;
 mod oracle;
 mod partitions;
 mod polling;
