@@ -5,6 +5,7 @@
 //! was undone, but never to no row at all; where it seems to, the entry is looked for again, since vacuum
 //! takes entries away before it frees the rows' places.
 
+mod ahead;
 mod kept;
 mod met;
 mod row;
@@ -94,7 +95,9 @@ pub fn check(partition: Option<&str>, sink: Sink) -> Result<()> {
         window = met.beyond.map(Met::from);
     }
     check_positions(&counter, store.read_ceiling(), largest, sink)?;
-    kept::check(partition.filter(|name| *name != ALL), sink)
+    let partition = partition.filter(|name| *name != ALL);
+    kept::check(partition, sink)?;
+    ahead::check(partition, sink)
 }
 
 fn unusable(partition: &str, error: Error) -> Finding {

@@ -1,0 +1,73 @@
+//! Positions that are kept beside the log: whether one is beyond what is settled. What comes below it is given to nobody.
+//!
+//! en57 moves none so far. It happens where positions come from a newer backup than events, or were changed by hand. What
+//! was lost before, in this or any other way, nothing tells any more: which events were given out is not kept.
+
+use crate::dcb::codec;
+use crate::dcb::error::{Result, SqlState};
+use crate::dcb::query::Query;
+use crate::places::Places;
+use crate::projection::as_keeper;
+use crate::store::partition::Access;
+use crate::store::position::Counter;
+use crate::store::spi::{self, text};
+use crate::store::{catalog, fmgr};
+use crate::upcast::Sought;
+
+use super::{Finding, Severity, Sink};
+
+/// Each gives object, partition, query, position and hint; `$1` is the partition, '' for all.
+const POSITIONS: [&str; 2] = [SUBSCRIPTIONS, PROJECTIONS];
+
+const SUBSCRIPTIONS: &str = "
+    SELECT format('subscription %s', s.name), s.partition, s.query, max(r.\"position\"),
+           format('Call en57_reset_subscription(%L, ..) with the position of the last event that was handled.', s.name)
+      FROM en57.subscriptions s JOIN en57.subscription_shards r ON r.subscription = s.id
+     WHERE $1 IN ('', s.partition) GROUP BY s.id ORDER BY s.name";
+
+const PROJECTIONS: &str = "
+    SELECT format('projection %s', p.name), p.partition, p.query, p.\"position\",
+           CASE WHEN p.document_table IS NULL THEN 'Drop it and create it again.' ELSE format('Call en57_rebuild(%L).', p.name) END
+      FROM en57.projections p WHERE p.mode = 'async' AND $1 IN ('', p.partition) ORDER BY p.name";
+
+/// Checks those of a partition, or of all.
+///
+/// # Errors
+/// 55000 where a table is missing.
+pub(super) fn check(partition: Option<&str>, sink: Sink) -> Result<()> {
+    let partition = partition.unwrap_or("");
+    for positions in POSITIONS {
+        for row in as_keeper(|| spi::run(positions, &[text(partition)]))? {
+            let text = |n: usize| row[n].map_or(Ok(""), fmgr::text);
+            let query =
+                row[2].map_or(Ok(Query::everything()), |d| codec::decode(fmgr::varlena(d)))?;
+            let position = row[3].map_or(0, |d| d.value() as i64);
+            // It was looked up before, and does not go back.
+            let Some(settled) = settled(query, text(1)?)? else {
+                continue;
+            };
+            if position > settled {
+                sink(Finding {
+                    severity: Severity::Error,
+                    object: text(0)?.to_owned(),
+                    problem: format!(
+                        "its position, {position}, is beyond what is settled, {settled}: it will not be given events up to there"
+                    ),
+                    hint: text(4)?.to_owned(),
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The frontier of a query; `None` where the partition is gone, which is told elsewhere.
+fn settled(query: Query, partition: &str) -> Result<Option<i64>> {
+    let store = catalog::store()?;
+    let places = match Places::find(store, Some(partition), Access::Own) {
+        Err(e) if e.state == SqlState::UndefinedObject => return Ok(None),
+        found => found?,
+    };
+    let sought = Sought::now(query)?;
+    Ok(Some(places.current_frontier(&Counter::of(store)?, &sought)))
+}
