@@ -130,10 +130,11 @@ CREATE TYPE en57_append_result AS (
     "position" bigint,
     first_position bigint,
     stream_version bigint,
-    conflicts jsonb
+    conflicts jsonb,
+    ids uuid[]
 );
 COMMENT ON TYPE en57_append_result IS
-    'what en57_append returns: the last and first position appended, or the newest conflict and the conflicting events';
+    'what en57_append returns: the last and first position appended and the events'' ids, or the newest conflict and the conflicting events';
 
 -- Sorted as the streams are listed, so that the last name of a page is the next one's after.
 CREATE TYPE en57_stream_info AS (

@@ -52,7 +52,7 @@ load() {
     ((total > 0)) || die "there are no events to load: say make demo FILE=events.jsonl, with one JSON object a line"
     title "Loading $total events, $batch an append; the first of them:"
     head -n 3 "$file"
-    printf "\n%sSELECT en57_append('[{\"type\": .., \"tags\": [..], \"data\": {..}}, ..]');%s\n\n" "$bold" "$plain"
+    printf "\n%sSELECT position FROM en57_append('[{\"type\": .., \"tags\": [..], \"data\": {..}}, ..]');%s\n\n" "$bold" "$plain"
     start=$EPOCHREALTIME
     appends <"$file" | "$psql" -X -q -A -t -v ON_ERROR_STOP=1 | while read -r position; do
         [[ ! -t 1 ]] || printf '\r%d of %d events' "$position" "$total"

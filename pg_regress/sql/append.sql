@@ -4,8 +4,8 @@
 SET timezone = 'UTC';
 
 -- one event is an object, several are an array of them; positions are contiguous and in the array's order
-SELECT * FROM en57_append('{"type": "opened"}');
-SELECT * FROM en57_append('[{"type": "c"}, {"type": "a"}, {"type": "b"}]');
+SELECT outcome, position, first_position, stream_version, conflicts FROM en57_append('{"type": "opened"}');
+SELECT outcome, position, first_position, stream_version, conflicts FROM en57_append('[{"type": "c"}, {"type": "a"}, {"type": "b"}]');
 SELECT position, type FROM en57_read();
 
 -- a batch with one bad event stores nothing and names the event
@@ -142,3 +142,12 @@ SELECT outcome, position - first_position + 1 AS appended FROM en57_append((
 SELECT count(*), bool_and(data::int = n) AS in_order, max(position) - min(position) AS distance
 FROM en57_read('{"tags": ["bulk"]}') WITH ORDINALITY AS e(position, id, type, data, meta, tags, s, sv, v, o, r, p, n);
 SELECT data FROM en57_read('{"tags": ["n:4321"]}');
+
+-- the answer has all ids in order: those that were given, and those that en57 has made up
+CREATE TEMPORARY TABLE answer AS
+    SELECT * FROM en57_append('[{"type": "id"}, {"type": "id", "id": "00000000-0000-0000-0000-000000000007"}, {"type": "id"}]');
+SELECT a.ids = array_agg(e.id ORDER BY e.position) AS same, a.ids[2] FROM answer a, en57_read('{"types": ["id"]}') e GROUP BY a.ids;
+SELECT outcome, ids FROM en57_append('{"type": "id"}', fail_if => '{"types": ["id"]}');
+-- (f()).* calls f once a column: documented as a trap
+SELECT count(*) FROM (SELECT (en57_append('{"type": "star"}')).*) AS s;
+SELECT en57_count('{"types": ["star"]}') AS stored;

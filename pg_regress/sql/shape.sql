@@ -3,23 +3,23 @@
 -- and key index columns.
 
 -- a table with other columns: nothing is written, nothing is read
-SELECT en57_append('{"type": "a"}');
+SELECT outcome FROM en57_append('{"type": "a"}');
 ALTER TABLE en57.events ADD COLUMN extra integer;
-SELECT en57_append('{"type": "b"}');
+SELECT outcome FROM en57_append('{"type": "b"}');
 SELECT position, type FROM en57_read();
 ALTER TABLE en57.events DROP COLUMN extra;
-SELECT en57_append('{"type": "b"}');
+SELECT outcome FROM en57_append('{"type": "b"}');
 SELECT en57_count();
 DROP EXTENSION en57;
 CREATE EXTENSION en57;
 ALTER TABLE en57.events_default ALTER COLUMN data SET DEFAULT '{}';
-SELECT en57_append('{"type": "a"}');
+SELECT outcome FROM en57_append('{"type": "a"}');
 SELECT position, type, data FROM en57_read();
 
 -- row types with other columns
 BEGIN;
 ALTER TYPE en57_append_result ADD ATTRIBUTE more integer;
-SELECT en57_append('{"type": "b"}');
+SELECT outcome FROM en57_append('{"type": "b"}');
 ROLLBACK;
 BEGIN;
 ALTER TYPE en57_event ADD ATTRIBUTE more integer;

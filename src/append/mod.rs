@@ -12,7 +12,7 @@ use crate::projection::Due;
 use crate::schema;
 use crate::store::btree::{Direction, Entry};
 use crate::store::catalog;
-use crate::store::event::{Column, NewEvent, Row};
+use crate::store::event::{self, Column, NewEvent, Row};
 use crate::store::fetch::Fetcher;
 use crate::store::heap::{Batch, Place};
 use crate::store::lookup::find_id;
@@ -36,6 +36,8 @@ pub enum Outcome {
         last: i64,
         /// Its version, where the events went to a stream.
         version: Option<i64>,
+        /// All their ids, in order.
+        ids: Vec<[u8; 16]>,
     },
     /// Exactly these events were stored before.
     Repeated {
@@ -45,6 +47,8 @@ pub enum Outcome {
         last: i64,
         /// Its version, where the events went to a stream.
         version: Option<i64>,
+        /// All their ids, in order.
+        ids: Vec<[u8; 16]>,
     },
     /// Something stood against it; nothing was stored.
     Conflict {
@@ -112,7 +116,7 @@ pub fn append_while(
         return Ok(None);
     };
     stat::count(
-        match outcome {
+        match &outcome {
             Outcome::Appended { .. } => Counted::Appends,
             Outcome::Repeated { .. } => Counted::Repeated,
             Outcome::Conflict { .. } => Counted::Conflicts,
@@ -198,12 +202,14 @@ fn decide(
         recorded_at_us,
         stream: name.zip(version.map(|v| v + 1 + i as i64)),
     };
+    let new_id = |e: &NewEvent| e.id.unwrap_or_else(|| event::new_id(recorded_at_us));
+    let ids: Vec<_> = events.iter().map(new_id).collect();
     let batch = Batch {
         partition: &place,
         table: &table,
         stable,
         place: &place_of,
-        ids: &rules.ids(),
+        ids: &ids,
     };
     rules.check(&batch)?;
     let new: Vec<&NewEvent> = events.iter().collect();
@@ -219,6 +225,7 @@ fn decide(
         first,
         last,
         version: version.map(|v| v + events.len() as i64),
+        ids,
     }))
 }
 
@@ -244,17 +251,21 @@ pub fn stored_as(
         return Ok(None);
     };
     let (first, mut last) = (first.position, first.position);
+    let mut ids = vec![id_of(1)];
     for n in 2.. {
-        match find_id(&table, &id_of(n))? {
+        let id = id_of(n);
+        match find_id(&table, &id)? {
             Some(next) if next.position == last + 1 => last = next.position,
             _ => break,
         }
+        ids.push(id);
     }
     stat::count(Counted::Repeated, 1);
     Ok(Some(Outcome::Repeated {
         first,
         last,
         version: None,
+        ids,
     }))
 }
 
@@ -344,6 +355,7 @@ fn stored_before(table: &Opened, request: &Request) -> Result<Option<Outcome>> {
             first,
             last: entry.position,
             version,
+            ids: events.iter().filter_map(|e| e.id).collect(),
         }))
 }
 

@@ -9,7 +9,7 @@ use crate::sql_function;
 use crate::store::event_json;
 use crate::store::fmgr::Args;
 use crate::store::tuple::{self, RowType};
-use crate::store::{Datum, json};
+use crate::store::{Datum, array, json};
 use crate::stream::Target;
 
 sql_function!(en57_append, |args: &Args| {
@@ -41,9 +41,13 @@ sql_function!(en57_append, |args: &Args| {
     };
     let outcome = append::append(&request, &mut conflicts)?;
     found.reverse();
-    let answer = Answer::new(&outcome, format!("[{}]", found.join(", ")));
-    match outcome {
-        Outcome::Conflict { cause, .. } if raise => Err(match cause {
+    let refusal = match &outcome {
+        Outcome::Conflict { cause, .. } if raise => Some(*cause),
+        _ => None,
+    };
+    let answer = Answer::new(outcome, format!("[{}]", found.join(", ")));
+    match refusal {
+        Some(cause) => Err(match cause {
             Cause::Condition => {
                 answer.as_error(SqlState::ConditionFailed, "append condition failed".into())
             }
@@ -51,7 +55,7 @@ sql_function!(en57_append, |args: &Args| {
                 answer.as_error(SqlState::WrongVersion, wrong_version(args, &answer)?)
             }
         }),
-        _ => answer.as_row(args),
+        None => answer.as_row(args),
     }
 });
 
@@ -97,6 +101,8 @@ pub(super) struct Answer {
     version: Option<i64>,
     /// Of a conflict: the events, as JSON.
     conflicts: Option<String>,
+    /// Of stored events, in order.
+    ids: Option<Vec<[u8; 16]>>,
 }
 
 impl Answer {
@@ -108,16 +114,18 @@ impl Answer {
             first: None,
             version: None,
             conflicts: None,
+            ids: None,
         }
     }
 
-    pub(super) fn new(outcome: &Outcome, found: String) -> Self {
-        let stored = |outcome, first, last, version| Self {
+    pub(super) fn new(outcome: Outcome, found: String) -> Self {
+        let stored = |outcome, first, last, version, ids| Self {
             outcome,
             position: Some(last),
             first: Some(first),
             version,
             conflicts: None,
+            ids: Some(ids),
         };
         let refused = |position, version| Self {
             outcome: c"conflict",
@@ -125,18 +133,21 @@ impl Answer {
             first: None,
             version,
             conflicts: Some(found),
+            ids: None,
         };
-        match *outcome {
+        match outcome {
             Outcome::Appended {
                 first,
                 last,
                 version,
-            } => stored(c"appended", first, last, version),
+                ids,
+            } => stored(c"appended", first, last, version, ids),
             Outcome::Repeated {
                 first,
                 last,
                 version,
-            } => stored(c"repeated", first, last, version),
+                ids,
+            } => stored(c"repeated", first, last, version, ids),
             Outcome::Conflict {
                 position, version, ..
             } => refused(position, version),
@@ -153,6 +164,7 @@ impl Answer {
             self.first.map(Datum::from),
             self.version.map(Datum::from),
             conflicts.transpose()?,
+            self.ids.as_deref().map(array::make_uuids),
         ];
         row_type.make(&mut columns).map(Some)
     }

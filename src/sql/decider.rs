@@ -38,7 +38,7 @@ sql_function!(en57_drop_decider, |args: &Args| {
 sql_function!(en57_decide, |args: &Args| {
     let id = args.datum(3).map(fmgr::uuid);
     match decider::decide(args.text(0)?, args.datum(1), args.text(2)?, id)? {
-        Decided::Stored(outcome) => Answer::new(&outcome, String::new()),
+        Decided::Stored(outcome) => Answer::new(outcome, String::new()),
         Decided::Nothing(position) => Answer::nothing(position),
     }
     .as_row(args)

@@ -144,3 +144,20 @@ pub fn make_bigints(values: &[i64]) -> Datum {
         ))
     }
 }
+
+/// A `uuid[]` in the current memory context.
+pub fn make_uuids(values: &[[u8; 16]]) -> Datum {
+    let mut datums: Vec<Datum> = values.iter().map(|v| Datum::from(v.as_ptr())).collect();
+    // SAFETY: a uuid is its 16 bytes, passed by reference to what `values` keeps during the call; the array is allocated
+    // in the current memory context.
+    unsafe {
+        Datum::from(pg_sys::construct_array(
+            datums.as_mut_ptr(),
+            datums.len() as i32,
+            pg_sys::UUIDOID,
+            16,
+            false,
+            pg_sys::TYPALIGN_CHAR as _,
+        ))
+    }
+}
