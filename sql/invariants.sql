@@ -17,6 +17,7 @@ CREATE TABLE en57.invariants (
     initial jsonb,
     search_path text NOT NULL,
     is_enabled boolean NOT NULL,
+    key_required boolean NOT NULL,
     created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 COMMENT ON TABLE en57.invariants IS 'invariants: what must hold of the events of each key after every append';
@@ -30,6 +31,7 @@ COMMENT ON COLUMN en57.invariants.check_function IS 'the function that says what
 COMMENT ON COLUMN en57.invariants.initial IS 'what the first event of a key meets';
 COMMENT ON COLUMN en57.invariants.search_path IS 'the search path of its functions';
 COMMENT ON COLUMN en57.invariants.is_enabled IS 'whether appends are checked';
+COMMENT ON COLUMN en57.invariants.key_required IS 'whether an event that matches must have a key';
 COMMENT ON COLUMN en57.invariants.created_at IS 'when it was created';
 
 -- States that are kept so that events need not be read again. The library knows the columns' order (src/store/states.rs). They are no part of a dump: what is missing is made anew from the events.
@@ -72,10 +74,11 @@ CREATE FUNCTION en57_create_invariant(
     check_function regprocedure,
     initial jsonb DEFAULT NULL,
     partition text DEFAULT NULL,
-    validate boolean DEFAULT true
+    validate boolean DEFAULT true,
+    key_required boolean DEFAULT true
 ) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_create_invariant(text, en57_query, text, regprocedure, regprocedure, jsonb, text, boolean) IS
+COMMENT ON FUNCTION en57_create_invariant(text, en57_query, text, regprocedure, regprocedure, jsonb, text, boolean, boolean) IS
     'refuses appends after which the state of a stream, or of a tag, would not be what it must be';
 
 CREATE FUNCTION en57_drop_invariant(name text) RETURNS void
@@ -92,7 +95,7 @@ COMMENT ON FUNCTION en57_enable_invariant(text, boolean) IS
     'lets appends be checked again, if the invariant holds of what is stored';
 
 CREATE VIEW en57_invariants WITH (security_barrier) AS
-SELECT i.name, i.partition, i.query, i.key, i.evolve, i.check_function, i.initial, i.is_enabled, i.created_at
+SELECT i.name, i.partition, i.query, i.key, i.evolve, i.check_function, i.initial, i.is_enabled, i.key_required, i.created_at
 FROM en57.invariants i
 WHERE en57.is_readable(i.partition);
 COMMENT ON VIEW en57_invariants IS 'invariants of partitions that the caller may read';
@@ -104,4 +107,5 @@ COMMENT ON COLUMN en57_invariants.evolve IS 'the function that folds events into
 COMMENT ON COLUMN en57_invariants.check_function IS 'the function that says what is wrong with a state';
 COMMENT ON COLUMN en57_invariants.initial IS 'what the first event of a key meets';
 COMMENT ON COLUMN en57_invariants.is_enabled IS 'whether appends are checked';
+COMMENT ON COLUMN en57_invariants.key_required IS 'whether an event that matches must have a key';
 COMMENT ON COLUMN en57_invariants.created_at IS 'when it was created';

@@ -27,7 +27,7 @@ CREATE VIEW kept AS SELECT i.name, s.id, s.state, s.position = en57_head(en57_qu
 \pset tuples_only on
 
 SELECT append(event('withdrawn', 1, 'account:before'));
-SELECT en57_create_invariant('no debt', '{"types": ["paid in", "withdrawn"]}', 'tag:account:', 'balance(jsonb,en57_event)', 'not_negative(jsonb)', initial => '0', validate => false);
+SELECT en57_create_invariant('no debt', '{"types": ["paid in", "withdrawn"]}', 'tag:account:', 'balance(jsonb,en57_event)', 'not_negative(jsonb)', initial => '0', validate => false, key_required => false);
 SELECT name, partition, query, key, evolve, check_function, initial, is_enabled FROM en57_invariants;
 
 -- stored and new events count, each key for itself; the text is the message
@@ -102,7 +102,7 @@ SELECT en57_drop_projection('withdraw');
 -- by stream; several invariants, of which the first in the order of creation refuses
 CREATE FUNCTION versions(state jsonb, e en57_event) RETURNS jsonb LANGUAGE sql AS $$ SELECT coalesce(state, '[]') || to_jsonb(e.stream_version) $$;
 CREATE FUNCTION three(state jsonb) RETURNS text LANGUAGE sql AS $$ SELECT 'full: ' || state::text WHERE jsonb_array_length(state) > 3 $$;
-SELECT en57_create_invariant('three', '{}', 'stream', 'versions(jsonb,en57_event)', 'three(jsonb)');
+SELECT en57_create_invariant('three', '{}', 'stream', 'versions(jsonb,en57_event)', 'three(jsonb)', key_required => false);
 SELECT told($$SELECT outcome FROM en57_append('[{"type": "a"}, {"type": "b"}]', stream => 'three')$$);
 SELECT told($$SELECT outcome FROM en57_append('[{"type": "a"}, {"type": "b"}]', stream => 'three')$$);
 SELECT told($$SELECT outcome FROM en57_append('[{"type": "a"}]', stream => 'three')$$);
@@ -120,7 +120,7 @@ CREATE TABLE seen (state jsonb);
 SET timezone = 'UTC';
 CREATE FUNCTION remember(state jsonb, e en57_event) RETURNS jsonb LANGUAGE sql AS $$ SELECT coalesce(state, '[]') || to_jsonb(e) $$;
 CREATE FUNCTION fine(state jsonb) RETURNS text LANGUAGE sql AS $$ DELETE FROM seen; INSERT INTO seen VALUES (state); SELECT NULL::text $$;
-SELECT en57_create_invariant('whole', '{}', 'tag:w:', 'remember(jsonb,en57_event)', 'fine(jsonb)');
+SELECT en57_create_invariant('whole', '{}', 'tag:w:', 'remember(jsonb,en57_event)', 'fine(jsonb)', key_required => false);
 SELECT outcome FROM en57_append('[{"type": "w", "tags": ["w:1", "x"], "data": [1], "meta": {"m": 1}, "correlation_id": "c"}, {"type": "v"}, {"type": "w", "tags": ["w:1"], "schema_version": 2, "occurred_at": "2024-01-01"}]', stream => 'w');
 SELECT (SELECT state FROM seen) = (SELECT jsonb_agg(e) FROM en57_read('{"tags": ["w:1"]}') e);
 SELECT told($$SELECT en57_import('[{"type": "w", "tags": ["w:2"], "stream": "w2", "recorded_at": "2020-01-01"}, {"type": "w", "tags": ["w:2"], "stream": "w"}]')$$);
@@ -207,11 +207,11 @@ SELECT en57_enable_invariant('no debt');
 SELECT append(event('withdrawn', 2, 'account:z'));
 SELECT id FROM kept;
 -- created with what is stored
-SELECT told($$SELECT en57_create_invariant('no debt', '{}', 'tag:account:', 'balance(jsonb,en57_event)', 'not_negative(jsonb)', '0')$$);
-SELECT told($$SELECT en57_create_invariant('debt', '{"types": ["withdrawn"]}', 'tag:account:', 'balance(jsonb,en57_event)', 'not_negative(jsonb)', '0')$$);
+SELECT told($$SELECT en57_create_invariant('no debt', '{}', 'tag:account:', 'balance(jsonb,en57_event)', 'not_negative(jsonb)', '0', key_required => false)$$);
+SELECT told($$SELECT en57_create_invariant('debt', '{"types": ["withdrawn"]}', 'tag:account:', 'balance(jsonb,en57_event)', 'not_negative(jsonb)', '0', key_required => false)$$);
 BEGIN;
 SELECT append(event('withdrawn', 1, 'konto:own'));
-SELECT told($$SELECT en57_create_invariant('debt', '{"types": ["withdrawn"]}', 'tag:konto:', 'balance(jsonb,en57_event)', 'not_negative(jsonb)', '0')$$);
+SELECT told($$SELECT en57_create_invariant('debt', '{"types": ["withdrawn"]}', 'tag:konto:', 'balance(jsonb,en57_event)', 'not_negative(jsonb)', '0', key_required => false)$$);
 ROLLBACK;
 
 -- an emptied partition begins anew
@@ -260,7 +260,7 @@ SELECT en57_drop_invariant('showing');
 
 -- partitions keep to themselves
 SELECT en57_create_partition('other');
-SELECT en57_create_invariant('other', '{}', 'tag:account:', 'balance(jsonb,en57_event)', 'not_negative(jsonb)', '0', partition => 'other');
+SELECT en57_create_invariant('other', '{}', 'tag:account:', 'balance(jsonb,en57_event)', 'not_negative(jsonb)', '0', partition => 'other', key_required => false);
 SELECT told($$SELECT outcome FROM en57_append(event('withdrawn', 1, 'account:l'), partition => 'other')$$);
 SELECT told($$SELECT outcome FROM en57_append(event('paid in', 1, 'account:l'), partition => 'other')$$);
 SELECT told($$SELECT en57_drop_partition('other')$$);

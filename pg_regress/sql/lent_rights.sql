@@ -82,7 +82,7 @@ SET ROLE regress_en57_owner;
 SET search_path = theirs, public;
 CREATE FUNCTION evolve(state jsonb, e en57_event) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'DECLARE d CURSOR WITH HOLD FOR SELECT theirs.up()'; RETURN '1'; END $$;
 CREATE FUNCTION fine(state jsonb) RETURNS text LANGUAGE sql AS 'SELECT NULL::text';
-SELECT en57_create_invariant('holding', '{}', 'tag:i:', 'evolve(jsonb,en57_event)', 'fine(jsonb)', partition => 'acme');
+SELECT en57_create_invariant('holding', '{}', 'tag:i:', 'evolve(jsonb,en57_event)', 'fine(jsonb)', partition => 'acme', key_required => false);
 RESET ROLE;
 SELECT en57_append('{"type": "a", "tags": ["i:1"]}', partition => 'acme');
 SELECT en57_drop_invariant('holding');

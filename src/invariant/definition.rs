@@ -40,6 +40,8 @@ pub struct Invariant {
     pub path: CString,
     /// Whether appends are checked.
     pub is_enabled: bool,
+    /// Whether an event that matches must have a key.
+    pub key_required: bool,
 }
 
 thread_local! {
@@ -48,7 +50,7 @@ thread_local! {
 
 /// The columns of the table, in its order.
 const COLUMNS: &str = "name, number, partition, query, key, evolve, check_function, initial,
-    search_path, is_enabled";
+    search_path, is_enabled, key_required";
 
 /// The enabled invariants in the order of their creation, as of what has been accepted of others' changes.
 ///
@@ -147,7 +149,35 @@ impl Invariant {
             initial: row[7].map(|d| fmgr::varlena(d).to_vec()),
             path: guard::text(text(8)?),
             is_enabled: row[9].is_some_and(|d| d.value() & 0xFF != 0),
+            key_required: row[10].is_some_and(|d| d.value() & 0xFF != 0),
         })
+    }
+
+    /// Whether an event with these ids is one that it must refuse: it matches, but is about none of its states.
+    pub fn misses_key(&self, ids: &[String]) -> bool {
+        self.key_required && ids.is_empty()
+    }
+
+    /// The refusal of an event without a key.
+    pub fn key_missing(&self, event: &str) -> Error {
+        let name = &self.name;
+        let (missing, needed) = match &self.key {
+            Key::Stream => ("stream".to_owned(), "Append it to a stream".to_owned()),
+            Key::Tag(prefix) => (
+                format!("tag that begins with \"{prefix}\""),
+                format!("Give it a tag \"{prefix}..\""),
+            ),
+        };
+        Error::new(
+            SqlState::InvariantBroken,
+            format!("{event}: it has no key of invariant \"{name}\""),
+        )
+        .detail(format!(
+            "It matches the invariant's query and has no {missing}, so nothing could be checked of it."
+        ))
+        .hint(format!(
+            "{needed}. Or narrow the query, or create the invariant with key_required => false."
+        ))
     }
 
     /// The row type of the events that it takes.

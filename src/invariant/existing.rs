@@ -83,6 +83,10 @@ impl Existing<'_> {
             more = rows.run(|| {
                 reading.fill(AT_ONCE, &mut |row| {
                     let ids = key.ids_of_row(row)?;
+                    if self.invariant.misses_key(&ids) {
+                        let event = format!("event at position {}", row.position());
+                        return Err(self.invariant.key_missing(&event));
+                    }
                     if !ids.is_empty() {
                         let event = self.judge.event(tuple::event_columns(row))?;
                         for id in ids {

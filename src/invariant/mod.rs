@@ -44,6 +44,8 @@ pub struct Request<'a> {
     pub partition: Option<&'a str>,
     /// Whether it must hold of what is stored already.
     pub validate: Option<bool>,
+    /// Whether an event that matches must have a key.
+    pub key_required: Option<bool>,
     /// The row type en57_event.
     pub event_type: Oid,
 }
@@ -68,6 +70,7 @@ pub fn create(request: &Request) -> Result<()> {
     let key = required(request.key, "key")?;
     definition::key(key)?;
     let validate = required(request.validate, "validate")?;
+    let key_required = required(request.key_required, "key_required")?;
     let (evolve, check) = functions_of(request)?;
     let place = place_to_administer(request.partition)?;
     Access::Read.demand(place.oid)?;
@@ -94,11 +97,12 @@ pub fn create(request: &Request) -> Result<()> {
         text(&check),
         (Type::Jsonb, request.initial),
         text(&path.to_string_lossy()),
+        (Type::Boolean, Some(Datum::from(key_required))),
     ];
     run(
         "INSERT INTO en57.invariants
-             (name, partition, query, key, evolve, check_function, initial, search_path, is_enabled)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, true)",
+             (name, partition, query, key, evolve, check_function, initial, search_path, is_enabled, key_required)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, true, $9)",
         &parameters,
     )?;
     if validate {

@@ -45,6 +45,8 @@ pub struct Rules<'a> {
 struct Touched {
     invariant: Rc<Invariant>,
     events: BTreeMap<String, Vec<usize>>,
+    /// The number of the first event that has no key, though the invariant asks for one.
+    without_key: Option<usize>,
 }
 
 /// The keys that an append of events of a criterion locks for invariants, if they concern it.
@@ -91,28 +93,36 @@ impl<'a> Rules<'a> {
         let upcasters = upcast::known()?;
         for invariant in enabled.iter() {
             if invariant.partition == self.partition {
-                let events = self.touching(invariant, upcasters.chains());
-                if !events.is_empty() {
-                    let invariant = invariant.clone();
-                    self.touched.push(Touched { invariant, events });
+                let touched = self.touching(invariant, upcasters.chains());
+                if !touched.events.is_empty() || touched.without_key.is_some() {
+                    self.touched.push(touched);
                 }
             }
         }
         Ok(())
     }
 
-    fn touching(&self, invariant: &Invariant, chains: &Chains) -> BTreeMap<String, Vec<usize>> {
+    fn touching(&self, invariant: &Rc<Invariant>, chains: &Chains) -> Touched {
         let mut by_id: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        let mut without_key = None;
         for n in 0..self.count {
             let (event, stream) = (self.event)(n);
             let name = chains.name_of(event.event_type, event.schema_version);
             if invariant.query.matches(&event.candidate(name, stream)) {
-                for id in invariant.key.ids(stream, event.tags.iter().copied()) {
+                let ids = invariant.key.ids(stream, event.tags.iter().copied());
+                if invariant.misses_key(&ids) {
+                    without_key.get_or_insert(n);
+                }
+                for id in ids {
                     by_id.entry(id).or_default().push(n);
                 }
             }
         }
-        by_id
+        Touched {
+            invariant: invariant.clone(),
+            events: by_id,
+            without_key,
+        }
     }
 
     /// Adds the locks of the ids' keys to those of an append.
@@ -160,7 +170,15 @@ impl<'a> Rules<'a> {
             return Ok(());
         }
         let (states, scratch) = (States::open()?, Scratch::new());
-        for Touched { invariant, events } in &self.touched {
+        for Touched {
+            invariant,
+            events,
+            without_key,
+        } in &self.touched
+        {
+            if let Some(n) = without_key {
+                return Err(invariant.key_missing(&format!("event {}", n + 1)));
+            }
             let mut judge = Judge::new(invariant, batch.partition.oid)?;
             rights::for_functions(&invariant.path, &invariant.partition, || {
                 for (id, events) in events {

@@ -19,6 +19,7 @@ sql_function!(en57_create_invariant, |args: &Args| {
         initial: args.datum(5),
         partition: args.text(6)?,
         validate: args.bool(7),
+        key_required: args.bool(8),
         event_type: tuple::event_type(args)?,
     })?;
     DONE

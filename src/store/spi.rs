@@ -17,6 +17,8 @@ use super::{fmgr, guard};
 pub enum Type {
     /// `text`
     Text,
+    /// `boolean`
+    Boolean,
     /// `bigint`
     Bigint,
     /// `jsonb`
@@ -39,6 +41,7 @@ impl Type {
     fn oid(self) -> Oid {
         match self {
             Self::Text => pg_sys::TEXTOID,
+            Self::Boolean => pg_sys::BOOLOID,
             Self::Bigint => pg_sys::INT8OID,
             Self::Jsonb => pg_sys::JSONBOID,
             Self::Oid => pg_sys::OIDOID,

@@ -25,7 +25,7 @@ const FUNCTIONS: &str = "
     SELECT en57_create_document_projection('live', '{\"types\": [\"a\"]}', 'tag:p:', 'fold(jsonb,en57_event)');
     SELECT en57_create_document_projection('later', '{\"types\": [\"a\", \"b\"]}', 'tag:p:', 'fold(jsonb,en57_event)', mode => 'async');
     SELECT en57_create_document_projection('named', '{\"types\": [\"b\"]}', 'who(en57_event)'::regprocedure, 'fold(jsonb,en57_event)');
-    SELECT en57_create_invariant('any', '{\"types\": [\"b\"]}', 'tag:p:', 'fold(jsonb,en57_event)', 'fine(jsonb)');
+    SELECT en57_create_invariant('any', '{\"types\": [\"b\"]}', 'tag:p:', 'fold(jsonb,en57_event)', 'fine(jsonb)', key_required => false);
     SELECT en57_create_fold('fold', 'fold(jsonb,en57_event)', snapshot_every => 2);
 ";
 

@@ -27,7 +27,7 @@ const FUNCTIONS: &str = "
 fn create(session: &mut Session, name: &str, key: &str) {
     session.run(&format!(
         r#"SELECT en57_create_invariant('{name}', '{{"types": ["moved"]}}', '{key}', 'balance(jsonb,en57_event)',
-               'not_negative(jsonb)', initial => '0')"#
+               'not_negative(jsonb)', initial => '0', key_required => false)"#
     ));
 }
 
@@ -233,7 +233,7 @@ fn created_under_load() {
             );
             let create = format!(
                 r#"en57_create_invariant('{n}', '{{"types": ["moved"]}}', 'tag:account:{n}:', 'balance(jsonb,en57_event)',
-                       'not_negative(jsonb)', initial => '0', validate => false)"#
+                       'not_negative(jsonb)', initial => '0', validate => false, key_required => false)"#
             );
             change(&mut session, &create, &begins);
             change(
@@ -301,7 +301,7 @@ fn more_states_than_memory() {
     // A tag that is the prefix comes first.
     let empty = json!({"type": "t", "tags": ["k:"]});
     session.append(&(0..4).map(|_| empty.clone()).collect(), None);
-    let create = "SELECT en57_create_invariant('few', '{}', 'tag:k:', 'large(jsonb,en57_event)', 'few(jsonb)')";
+    let create = "SELECT en57_create_invariant('few', '{}', 'tag:k:', 'large(jsonb,en57_event)', 'few(jsonb)', key_required => false)";
     let refused = session.try_run(create).expect_err("a key is broken");
     assert!(
         told(&refused).starts_with("N5703 too many: 4") && told(&refused).contains("key \"\""),
