@@ -84,7 +84,7 @@ impl Existing<'_> {
                 reading.fill(AT_ONCE, &mut |row| {
                     let ids = key.ids_of_row(row)?;
                     if !ids.is_empty() {
-                        let event = self.judge.event(tuple::event_columns(row))?;
+                        let event = self.judge.event(row)?;
                         for id in ids {
                             found.entry(id).or_default().push((row.position(), event));
                         }
