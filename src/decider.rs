@@ -242,7 +242,7 @@ impl Case {
                         continue;
                     }
                     at.at(position, position);
-                    let mut columns = upcasters.columns(given.columns(&self.partition))?;
+                    let mut columns = given.columns(&self.partition).read(&upcasters)?;
                     folding.add(event_type.make(&mut columns)?);
                 }
                 Ok(folding.finish())

@@ -106,8 +106,8 @@ impl Chosen {
             positions: Vec::new(),
             is_any_old: false,
         };
-        let reading = Reading::of_settled(query.clone(), &place.name, 0, LAST)?;
-        reading.without_upcasters().each(|row| {
+        let mut reading = Reading::of_settled(query.clone(), &place.name, 0, LAST)?;
+        reading.each_row(|row| {
             if says_anything(row)? {
                 chosen.positions.push(row.position());
                 chosen.is_any_old |= is_old(row, &definitions)?;

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use crate::append::parse;
 use crate::dcb::error::{Result, invalid};
 use crate::import::{self, Recorded};
-use crate::store::event::{Column, EVENT_COLUMNS, NewEvent};
+use crate::store::door::Unread;
+use crate::store::event::{Column, NewEvent};
 use crate::store::json::Jsonb;
 use crate::store::{Datum, clock};
 
@@ -82,10 +83,10 @@ impl Given<'_> {
     }
 
     /// The columns that it has in a partition.
-    pub fn columns(&self, partition: &str) -> [Option<Datum>; EVENT_COLUMNS] {
+    pub fn columns(&self, partition: &str) -> Unread {
         let mut columns = self.event.columns(partition, self.stream());
         let mut set = |column: Column, value: i64| {
-            columns[column as usize].get_or_insert(Datum::from(value));
+            columns.complete(column, Datum::from(value));
         };
         set(Column::Position, self.position);
         set(Column::RecordedAt, self.recorded_at_us);

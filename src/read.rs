@@ -7,6 +7,7 @@ use crate::dcb::query::Query;
 use crate::frontier;
 use crate::places::{Merge, Places};
 use crate::store::btree::Direction;
+use crate::store::door::Event;
 use crate::store::event::Row;
 use crate::store::fetch::Fetcher;
 use crate::store::partition::Access;
@@ -16,7 +17,7 @@ use crate::store::scan::Range;
 use crate::store::scratch::Scratch;
 use crate::store::stat::{self, Counted};
 use crate::store::{Oid, catalog, lookup};
-use crate::upcast::{self, Definitions, Sought, Upcast, Upcasters};
+use crate::upcast::{self, Definitions, Sought, Upcast, Upcasters, Way};
 
 /// The largest position there can be.
 const LAST: i64 = i64::MAX - 1;
@@ -109,8 +110,7 @@ impl Default for Options {
 /// A read under way. It holds nothing of PostgreSQL's between two batches.
 pub struct Reading {
     sought: Sought,
-    /// Where upcasters are to be called.
-    upcasters: Option<Rc<Definitions>>,
+    way: Rc<Way>,
     options: Options,
     places: Places,
     view: View,
@@ -137,7 +137,8 @@ impl Reading {
         }
         let store = catalog::store()?;
         let mut places = Places::find(store, partition, Access::Read)?;
-        let (sought, upcasters) = seek(query, options.upcast)?;
+        let query = query.unwrap_or_else(Query::everything);
+        let (sought, way) = upcast::seek(query, options.upcast)?;
         let frontier = frontier::of(store, &mut places, &sought)?;
         let counter = Counter::of(store)?;
         stat::count(Counted::Reads, 1);
@@ -148,7 +149,7 @@ impl Reading {
         };
         Ok(Self {
             sought,
-            upcasters,
+            way: Rc::new(way),
             options,
             places,
             view: View { frontier, own_upto },
@@ -171,10 +172,10 @@ impl Reading {
             frontier,
             own_upto: frontier,
         };
-        let (sought, upcasters) = seek(Some(query), options.upcast)?;
+        let (sought, way) = upcast::seek(query, options.upcast)?;
         Ok(Self {
             sought,
-            upcasters,
+            way: Rc::new(way),
             options,
             places: Places::find(catalog::store()?, partition, Access::Read)?,
             view,
@@ -206,10 +207,10 @@ impl Reading {
         partition: &str,
         options: Options,
     ) -> Result<Self> {
-        let called = definitions.chains().concern(&query);
+        let way = Way::by(Rc::clone(&definitions), &query);
         Ok(Self {
             sought: Sought::by(query, &definitions),
-            upcasters: called.then_some(definitions),
+            way: Rc::new(way),
             options,
             places: Places::find(catalog::store()?, Some(partition), Access::Own)?,
             view: View::ALL,
@@ -217,10 +218,9 @@ impl Reading {
         })
     }
 
-    /// The same, but events of old versions are handed out as they are stored.
-    pub fn without_upcasters(mut self) -> Self {
-        self.upcasters = None;
-        self
+    /// The way by which its events are handed out, for who keeps rows and reads them later.
+    pub fn way(&self) -> Rc<Way> {
+        Rc::clone(&self.way)
     }
 
     /// The position as of which nothing that matches is missing.
@@ -236,7 +236,7 @@ impl Reading {
     /// What stands for the way in which events are read, upcast or not, as of what has been accepted of others'
     /// changes.
     pub fn generation(&self) -> i64 {
-        self.upcasters.as_ref().map_or(0, |d| d.generation())
+        self.way.generation()
     }
 
     /// What this reader sees.
@@ -270,11 +270,12 @@ impl Reading {
         let store = catalog::store()?;
         let places = Places::find(store, partition, Access::Read)?;
         stat::count(Counted::Reads, 1);
-        let (sought, upcasters) = seek(query, options.upcast)?;
+        let query = query.unwrap_or_else(Query::everything);
+        let (sought, way) = upcast::seek(query, options.upcast)?;
         let frontier = places.current_frontier(&Counter::of(store)?, &sought);
         Ok(Self {
             sought,
-            upcasters,
+            way: Rc::new(way),
             options,
             places,
             view: View {
@@ -289,21 +290,25 @@ impl Reading {
     ///
     /// # Errors
     /// Those of `fill`.
-    pub fn each(&mut self, mut sink: impl FnMut(&Row) -> Result<()>) -> Result<()> {
+    pub fn each(&mut self, mut sink: impl FnMut(&Event) -> Result<()>) -> Result<()> {
         while self.fill(usize::MAX, &mut sink)? {}
         Ok(())
     }
-}
 
-impl Source for Reading {
-    type Item = Row;
-
-    /// Each batch begins with a descent in each partition.
-    fn at_once(&self) -> usize {
-        ROWS_AT_ONCE.max(4 * self.places.count())
+    /// The same without upcasting: for what needs the rows, and hands none of them out.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn each_row(&mut self, mut sink: impl FnMut(&Row) -> Result<()>) -> Result<()> {
+        while self.fill_rows(usize::MAX, &mut sink)? {}
+        Ok(())
     }
 
-    fn fill(&mut self, at_most: usize, sink: &mut Sink<Row>) -> Result<bool> {
+    /// As `fill`, but nothing passes the door.
+    ///
+    /// # Errors
+    /// Those of reading, and of the sink.
+    pub fn fill_rows(&mut self, at_most: usize, sink: &mut Sink<Row>) -> Result<bool> {
         let upto = self.options.upto.min(self.view.upto());
         let mut left = self
             .options
@@ -313,10 +318,6 @@ impl Source for Reading {
             return Ok(false);
         }
         let tables = self.places.open(catalog::store()?, &self.sought)?;
-        let definitions = self.upcasters.clone();
-        let upcasters = definitions.as_ref().map(Upcasters::new);
-        // Many events may be read before the caller gives memory back: a fold reads all at once.
-        let work = upcasters.is_some().then(Scratch::new);
         let range = Range {
             after: self.options.after,
             upto,
@@ -329,15 +330,8 @@ impl Source for Reading {
                 continue;
             }
             if self.options.takes(&fetcher.row) {
-                let upcast = match (&upcasters, &work) {
-                    (Some(upcasters), Some(work)) => work.run(|| upcasters.row(&fetcher.row))?,
-                    _ => None,
-                };
                 // It keeps nothing of the row: the next one takes its place.
-                sink(upcast.as_ref().unwrap_or(&fetcher.row))?;
-                if let Some(work) = work.as_ref().filter(|_| upcast.is_some()) {
-                    work.reset();
-                }
+                sink(&fetcher.row)?;
                 stat::count(Counted::EventsRead, i64::from(self.is_counted));
                 self.options.max_count -= 1;
                 left -= 1;
@@ -358,16 +352,31 @@ impl Source for Reading {
     }
 }
 
-/// What a query means for stored events, and the upcasters that there are to call for what it finds.
-fn seek(query: Option<Query>, upcast: Upcast) -> Result<(Sought, Option<Rc<Definitions>>)> {
-    let query = query.unwrap_or_else(Query::everything);
-    if upcast == Upcast::No {
-        return Ok((Sought::as_stored(query), None));
+impl Source for Reading {
+    type Item = Event;
+
+    /// Each batch begins with a descent in each partition.
+    fn at_once(&self) -> usize {
+        ROWS_AT_ONCE.max(4 * self.places.count())
     }
-    let definitions = upcast::for_readers()?;
-    let called = upcast == Upcast::Run && definitions.chains().concern(&query);
-    let sought = Sought::by(query, &definitions);
-    Ok((sought, called.then_some(definitions)))
+
+    fn fill(&mut self, at_most: usize, sink: &mut Sink<Event>) -> Result<bool> {
+        let way = self.way();
+        let door = way.door();
+        // Many events may be read before the caller gives memory back: a fold reads all at once.
+        let work = door.may_upcast().then(Scratch::new);
+        self.fill_rows(at_most, &mut |row| {
+            let Some(work) = &work else {
+                return sink(&*row.read(&door)?);
+            };
+            let event = work.run(|| row.read(&door))?;
+            sink(&event)?;
+            if event.is_upcast() {
+                work.reset();
+            }
+            Ok(())
+        })
+    }
 }
 
 /// How many events match.
@@ -376,15 +385,21 @@ fn seek(query: Option<Query>, upcast: Upcast) -> Result<(Sought, Option<Rc<Defin
 /// As [`Reading`].
 pub fn count(query: Option<Query>, partition: Option<&str>) -> Result<i64> {
     let mut n = 0;
-    let options = Options {
-        upcast: Upcast::Names,
-        ..Options::default()
-    };
-    Reading::start(query, options, partition)?.each(|_| {
+    Reading::start(query, Options::default(), partition)?.each_row(|_| {
         n += 1;
         Ok(())
     })?;
     Ok(n)
+}
+
+/// The newest event alone.
+fn newest(query: Option<Query>, partition: Option<&str>) -> Result<Reading> {
+    let options = Options {
+        max_count: 1,
+        direction: Direction::Backward,
+        ..Options::default()
+    };
+    Reading::start(query, options, partition)
 }
 
 /// Hands the newest event that matches to `sink`.
@@ -394,16 +409,22 @@ pub fn count(query: Option<Query>, partition: Option<&str>) -> Result<i64> {
 pub fn last(
     query: Option<Query>,
     partition: Option<&str>,
-    upcast: Upcast,
-    sink: impl FnMut(&Row) -> Result<()>,
+    sink: impl FnMut(&Event) -> Result<()>,
 ) -> Result<()> {
-    let options = Options {
-        upcast,
-        max_count: 1,
-        direction: Direction::Backward,
-        ..Options::default()
-    };
-    Reading::start(query, options, partition)?.each(sink)
+    newest(query, partition)?.each(sink)
+}
+
+/// Whether any event matches.
+///
+/// # Errors
+/// As [`Reading`].
+pub fn exists(query: Option<Query>, partition: Option<&str>) -> Result<bool> {
+    let mut found = false;
+    newest(query, partition)?.each_row(|_| {
+        found = true;
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// Hands the event with an id to `sink`, if it is there and settled, or the transaction's own.
@@ -413,7 +434,22 @@ pub fn last(
 pub fn by_id(
     id: &[u8; 16],
     partition: Option<&str>,
-    upcast: Upcast,
+    mut sink: impl FnMut(&Event) -> Result<()>,
+) -> Result<()> {
+    row_by_id(id, partition, |row| {
+        let definitions = upcast::for_readers()?;
+        let upcasters = Upcasters::new(&definitions);
+        sink(&*row.read(&upcasters)?)
+    })
+}
+
+/// The same without upcasting: for what needs the row, and does not hand it out.
+///
+/// # Errors
+/// As [`Reading`].
+pub fn row_by_id(
+    id: &[u8; 16],
+    partition: Option<&str>,
     mut sink: impl FnMut(&Row) -> Result<()>,
 ) -> Result<()> {
     let table = catalog::store()?
@@ -423,12 +459,7 @@ pub fn by_id(
     if let Some(entry) = lookup::find_id(&table, id)? {
         let mut fetcher = Fetcher::new(&table);
         if fetcher.fetch(entry, false) {
-            let definitions = upcast::for_readers()?;
-            let upcast = match upcast {
-                Upcast::Run => Upcasters::new(&definitions).row(&fetcher.row)?,
-                Upcast::Names | Upcast::No => None,
-            };
-            sink(upcast.as_ref().unwrap_or(&fetcher.row))?;
+            sink(&fetcher.row)?;
             stat::count(Counted::EventsRead, 1);
         }
     }
@@ -442,7 +473,7 @@ pub fn by_id(
 pub fn is_anything_in(query: Query, partition: &str, after: i64, upto: i64) -> Result<bool> {
     let mut found = false;
     if after < upto {
-        Reading::of_settled(query, partition, after, upto)?.fill(1, &mut |_| {
+        Reading::of_settled(query, partition, after, upto)?.fill_rows(1, &mut |_| {
             found = true;
             Ok(())
         })?;

@@ -7,6 +7,7 @@ use crate::dcb::shard::{Key, Shard};
 use crate::places::Places;
 use crate::projection::as_keeper;
 use crate::read::{Options, Reading};
+use crate::store::door::Event;
 use crate::store::event::{Column, Row};
 use crate::store::partition::Access;
 use crate::store::position::Counter;
@@ -98,13 +99,13 @@ impl ShardReading {
 }
 
 impl Source for ShardReading {
-    type Item = Row;
+    type Item = Event;
 
     fn at_once(&self) -> usize {
         self.reading.at_once()
     }
 
-    fn fill(&mut self, at_most: usize, sink: &mut Sink<Row>) -> Result<bool> {
+    fn fill(&mut self, at_most: usize, sink: &mut Sink<Event>) -> Result<bool> {
         let mut found = 0;
         while found < at_most && self.left > 0 {
             // Never more than are wanted, as what was read is not given back.

@@ -14,7 +14,6 @@ use crate::store::event::{Column, Row, meta_text};
 use crate::store::fmgr;
 use crate::store::rows::{Sink, Source};
 use crate::store::tuple::{self, RowType, Traced};
-use crate::upcast::Upcast;
 
 type Id = [u8; 16];
 
@@ -51,11 +50,7 @@ impl Trace {
         }]);
         let mut effects = Vec::new();
         let partition = self.partition.as_deref();
-        let options = Options {
-            upcast: Upcast::Names,
-            ..Options::default()
-        };
-        Reading::start(Some(query), options, partition)?.each(|row| {
+        Reading::start(Some(query), Options::default(), partition)?.each_row(|row| {
             effects.extend(id_of(row).filter(|id| *id != self.root));
             Ok(())
         })?;
@@ -75,7 +70,7 @@ impl Source for Trace {
             for effect in self.effects(id)?.into_iter().rev() {
                 self.stack.push((depth + 1, Some(id), effect));
             }
-            read::by_id(&id, self.partition.as_deref(), Upcast::Run, |row| {
+            read::by_id(&id, self.partition.as_deref(), |row| {
                 let event = row_type.make(&mut tuple::event_columns(row))?;
                 sink(&Traced {
                     depth,
@@ -103,7 +98,7 @@ fn root_of(id: Id, partition: Option<&str>) -> Result<Option<Id>> {
         if !visited.insert(id) {
             return Ok(earliest.map(|(_, id)| id));
         }
-        read::by_id(&id, partition, Upcast::No, |row| {
+        read::row_by_id(&id, partition, |row| {
             let this = (row.position(), id);
             earliest = Some(earliest.map_or(this, |e| e.min(this)));
             root = Some(id);

@@ -10,7 +10,7 @@ use crate::store::position::Counter;
 use crate::store::sleep;
 use crate::store::snapshot::Leave;
 use crate::store::watch;
-use crate::upcast::{self, Sought, Upcast};
+use crate::upcast::{self, Sought};
 
 /// Returns the frontier (the query's, where one is given) as soon as it is beyond `after` and, with a
 /// query, an event after it matches; or as it stands when the time is over.
@@ -56,11 +56,10 @@ pub fn wait(
             after: seen,
             upto: frontier,
             max_count: 1,
-            upcast: Upcast::Names,
             ..Options::default()
         };
         let mut found = false;
-        Reading::settled(query.clone(), options, partition, frontier)?.each(|_| {
+        Reading::settled(query.clone(), options, partition, frontier)?.each_row(|_| {
             found = true;
             Ok(())
         })?;

@@ -12,6 +12,7 @@ use crate::projection::Due;
 use crate::schema;
 use crate::store::btree::{Direction, Entry};
 use crate::store::catalog;
+use crate::store::door::Event;
 use crate::store::event::{self, Column, NewEvent, Row};
 use crate::store::fetch::Fetcher;
 use crate::store::heap::{Batch, Place};
@@ -75,7 +76,7 @@ pub struct Conflicts<'a> {
     /// How many at most; the newest.
     pub at_most: usize,
     /// Gets them from the newest to the oldest.
-    pub sink: &'a mut dyn FnMut(&Row) -> Result<()>,
+    pub sink: &'a mut dyn FnMut(&Event) -> Result<()>,
 }
 
 /// What is to be appended, and on which condition.
@@ -174,7 +175,7 @@ fn decide(
             let (known, at_most) = (target.expected.known(), conflicts.at_most);
             let (definitions, sink) = (upcast::known()?, &mut *conflicts.sink);
             let upcasters = Upcasters::new(&definitions);
-            let mut told = |row: &Row| sink(upcasters.row(row)?.as_ref().unwrap_or(row));
+            let mut told = |row: &Row| sink(&*row.read(&upcasters)?);
             stream::newer(&table, target.name, known, at_most, &mut told)?;
             return Ok(Some(Outcome::Conflict {
                 cause: Cause::Version,
@@ -292,8 +293,7 @@ fn newest_match(
         };
         if fetcher.fetch(entry, false) && query.matches(&fetcher.row)? {
             newest.get_or_insert(entry.position);
-            let upcast = upcasters.row(&fetcher.row)?;
-            (conflicts.sink)(upcast.as_ref().unwrap_or(&fetcher.row))?;
+            (conflicts.sink)(&*fetcher.row.read(&upcasters)?)?;
             found += 1;
         }
     }

@@ -5,7 +5,7 @@
 //! meets the initial state, and it is the result where none follows.
 
 use crate::dcb::error::{Error, Result, SqlState};
-use crate::store::event::Row;
+use crate::store::door::Event;
 use crate::store::function::{Callable, Function};
 use crate::store::scratch::Scratch;
 use crate::store::tuple::{self, RowType};
@@ -70,11 +70,11 @@ impl<'f> Folding<'f> {
         self.take(result)
     }
 
-    /// Folds a stored event in; `false` where the state begins anew.
+    /// Folds an event in that was read; `false` where the state begins anew.
     ///
     /// # Errors
     /// 55000 where the event's type was altered; the function's own, by unwinding.
-    pub fn add_row(&mut self, row: &Row) -> Result<bool> {
+    pub fn add_read(&mut self, row: &Event) -> Result<bool> {
         let result = self.work.run(|| {
             let event = self.event_type.make(&mut tuple::event_columns(row))?;
             Ok(self.evolve.call([self.state, Some(event)]))

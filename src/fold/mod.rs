@@ -10,7 +10,7 @@ pub use manage::{Request, RequestedDecider, create, drop_snapshots, remove};
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
 use crate::read::{Options, Reading};
-use crate::store::event::Row;
+use crate::store::door::Event;
 use crate::store::function::{Function, Whereabouts};
 use crate::store::{Datum, catalog, fmgr, rights};
 
@@ -63,7 +63,7 @@ pub fn fold(range: Range, evolve: &Function, initial: Option<Datum>) -> Result<S
                 return Ok(());
             }
             at.at(row.position(), row.position());
-            folding.add_row(row).map(drop)
+            folding.add_read(row).map(drop)
         })
     };
     at.tell(|| rights::in_one_form(&mut read))?;
@@ -130,10 +130,10 @@ pub fn resume(
         reading.begin_at(kept.position + 1);
     }
     let (mut events, mut last) = (0, 0);
-    let mut add = |row: &Row| {
+    let mut add = |row: &Event| {
         (events, last) = (events + 1, row.position());
         at.at(last, last);
-        folding.add_row(row).map(drop)
+        folding.add_read(row).map(drop)
     };
     at.tell(|| rights::for_functions(&definition.path, partition, || reading.each(&mut add)))?;
     let state = folding.finish();

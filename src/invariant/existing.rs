@@ -88,7 +88,7 @@ impl Existing<'_> {
                         return Err(self.invariant.key_missing(&event));
                     }
                     if !ids.is_empty() {
-                        let event = self.judge.event(tuple::event_columns(row))?;
+                        let event = self.judge.event(row)?;
                         for id in ids {
                             found.entry(id).or_default().push((row.position(), event));
                         }

@@ -6,7 +6,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::Query;
 use crate::fold::evolve::Folding;
 use crate::read::{Options, Reading};
-use crate::store::event::EVENT_COLUMNS;
+use crate::store::door::{Event, Unread};
 use crate::store::function::{Callable, Whereabouts};
 use crate::store::rows::Source;
 use crate::store::scratch::Scratch;
@@ -87,16 +87,17 @@ impl<'i> Judge<'i> {
     ///
     /// # Errors
     /// As `event`; those of upcasters.
-    pub fn new_event(&self, columns: [Option<Datum>; EVENT_COLUMNS]) -> Result<Datum> {
-        self.event(Upcasters::new(&self.upcasters).columns(columns)?)
+    pub fn new_event(&self, event: Unread) -> Result<Datum> {
+        let mut columns = event.read(&Upcasters::new(&self.upcasters))?;
+        self.event_type.make(&mut columns)
     }
 
     /// An event as its functions take it, in the current memory context.
     ///
     /// # Errors
     /// 55000 where the row type is not as the extension made it.
-    pub fn event(&self, mut columns: [Option<Datum>; EVENT_COLUMNS]) -> Result<Datum> {
-        self.event_type.make(&mut columns)
+    pub fn event(&self, event: &Event) -> Result<Datum> {
+        self.event_type.make(&mut tuple::event_columns(event))
     }
 
     /// The stored events that the invariant is about.
@@ -138,7 +139,7 @@ impl<'i> Judge<'i> {
             let (mut found, before) = (Vec::new(), stat::pages_touched());
             more = rows.run(|| {
                 reading.fill(EVENTS_AT_ONCE, &mut |row| {
-                    found.push((row.position(), self.event(tuple::event_columns(row))?));
+                    found.push((row.position(), self.event(row)?));
                     Ok(())
                 })
             })?;

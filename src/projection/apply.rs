@@ -1,33 +1,46 @@
 //! Handing stored events to a projection.
 
-use std::borrow::Cow;
+use std::ops::Deref;
+use std::rc::Rc;
 
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
 use crate::read::Reading;
+use crate::store::door::Kept;
 use crate::store::function::Whereabouts;
-use crate::store::rows::Source;
 use crate::store::scratch::Scratch;
 use crate::store::tuple::{self, RowType};
 use crate::store::{Datum, rights};
-use crate::upcast::{self, Upcasters};
+use crate::upcast::Way;
 
 use super::definition::{KIND, Projection, Work};
 use super::document::Key;
 
 /// An event that is to be handled.
-#[derive(Clone)]
 pub struct Item {
     /// Its position.
     pub position: i64,
     /// When it was recorded.
     pub recorded_at_us: i64,
-    /// The event as a value, as it is stored, in the memory context in which it was collected.
-    pub event: Datum,
-    /// Whether there is an upcaster of it, to be called when it is handled: its errors are those of handling.
-    pub is_old: bool,
+    /// As it is stored, in the memory context in which it was collected. An upcaster's errors are those of handling it.
+    event: Kept,
     /// The documents that it belongs to; `None`: a function must be asked.
     pub ids: Option<Vec<String>>,
+}
+
+/// An event that is handled: one that functions can be called with.
+pub struct Ready<'i> {
+    item: &'i Item,
+    /// As a value, in the memory context in which it was read.
+    pub event: Datum,
+}
+
+impl Deref for Ready<'_> {
+    type Target = Item;
+
+    fn deref(&self) -> &Item {
+        self.item
+    }
 }
 
 /// The stored events that a projection is to handle, some at a time.
@@ -57,7 +70,7 @@ impl<'p> Events<'p> {
         let partition = &projection.partition;
         Ok(Self {
             projection,
-            reading: Reading::of_settled(query, partition, after, upto)?.without_upcasters(),
+            reading: Reading::of_settled(query, partition, after, upto)?,
             more: true,
         })
     }
@@ -76,8 +89,9 @@ impl<'p> Events<'p> {
             Work::Documents(documents) => Some(&documents.key),
             Work::Handler(_) => None,
         };
-        let definitions = upcast::known()?;
-        self.more = self.reading.fill(at_most, &mut |row| {
+        let way = self.reading.way();
+        let door = way.door();
+        self.more = self.reading.fill_rows(at_most, &mut |row| {
             let ids = match key {
                 Some(Key::Function(_)) => known(row.position()),
                 Some(key) => key.ids_of_row(row)?,
@@ -86,16 +100,17 @@ impl<'p> Events<'p> {
             items.push(Item {
                 position: row.position(),
                 recorded_at_us: row.recorded_at_us(),
-                event: event_type.make(&mut tuple::event_columns(row))?,
-                is_old: definitions
-                    .chains()
-                    .of(row.event_type()?, row.schema_version())
-                    .is_some(),
+                event: Kept::new(row, &event_type, &door)?,
                 ids,
             });
             Ok(())
         })?;
         Ok(items)
+    }
+
+    /// How these events become what functions are called with: by the definitions by which they were found.
+    pub fn way(&self) -> Rc<Way> {
+        self.reading.way()
     }
 }
 
@@ -116,32 +131,26 @@ impl Projection {
     ///
     /// # Errors
     /// 42883 where a function is gone; the functions' own, by unwinding.
-    pub fn handle(&self, items: &[Item]) -> Result<()> {
-        self.handle_new(&self.as_read(items)?)
+    pub fn handle(&self, items: &[Item], way: &Way) -> Result<()> {
+        let mut ready = Vec::with_capacity(items.len());
+        self.read(items, way, &mut ready)?;
+        self.handle_ready(&ready)
     }
 
-    /// The same events, as they have become.
+    /// Makes events ready to be handled, up to one that fails.
     ///
     /// # Errors
     /// Those of upcasters.
-    pub fn as_read<'i>(&self, items: &'i [Item]) -> Result<Cow<'i, [Item]>> {
-        if !items.iter().any(|i| i.is_old) {
-            return Ok(Cow::Borrowed(items));
+    pub fn read<'i>(&self, items: &'i [Item], way: &Way, ready: &mut Vec<Ready<'i>>) -> Result<()> {
+        let (door, event_type) = (way.door(), RowType::of(self.event_type()?));
+        for item in items {
+            let event = item.event.read(&event_type, &door)?;
+            ready.push(Ready { item, event });
         }
-        let definitions = upcast::known()?;
-        let (upcasters, event_type) = (
-            Upcasters::new(&definitions),
-            RowType::of(self.event_type()?),
-        );
-        let mut upcast = items.to_vec();
-        for item in upcast.iter_mut().filter(|i| i.is_old) {
-            let mut columns = upcasters.columns(tuple::columns(item.event)?)?;
-            item.event = event_type.make(&mut columns)?;
-        }
-        Ok(Cow::Owned(upcast))
+        Ok(())
     }
 
-    fn handle_new(&self, items: &[Item]) -> Result<()> {
+    fn handle_ready(&self, items: &[Ready]) -> Result<()> {
         let handler = match &self.work {
             Work::Documents(documents) => {
                 return rights::for_functions(&self.path, &self.partition, || {
@@ -184,12 +193,13 @@ impl Projection {
     /// As [`Self::handle`].
     pub fn handle_range(&self, after: i64, upto: i64, known: KnownIds) -> Result<()> {
         let mut events = Events::new(self, after, upto)?;
+        let way = events.way();
         let scratch = Scratch::new();
         loop {
             let done = scratch.run(|| {
                 let items = events.next(self.batch_size, known)?;
                 if !items.is_empty() {
-                    self.handle(&items)?;
+                    self.handle(&items, &way)?;
                 }
                 Ok(items.is_empty())
             })?;

@@ -14,7 +14,7 @@ use crate::store::scratch::Scratch;
 use crate::store::spi::{self, Type, text};
 use crate::store::{Datum, Oid, fmgr, rights, tuple};
 
-use super::apply::Item;
+use super::apply::Ready;
 use super::definition::{KIND, Projection};
 
 /// What a document projection keeps.
@@ -82,7 +82,7 @@ fn named(mut ids: Vec<String>) -> Vec<String> {
 }
 
 /// Events by the documents that they belong to, in position order.
-pub type ById<'i> = BTreeMap<String, Vec<&'i Item>>;
+pub type ById<'i> = BTreeMap<String, Vec<&'i Ready<'i>>>;
 
 /// Asks a key function. NULL and empty ids are none.
 ///
@@ -151,7 +151,7 @@ impl Documents {
     ///
     /// # Errors
     /// 42883 where the key function is gone; its own.
-    pub fn by_id<'i>(&self, projection: &Projection, items: &'i [Item]) -> Result<ById<'i>> {
+    pub fn by_id<'i>(&self, projection: &Projection, items: &'i [Ready<'i>]) -> Result<ById<'i>> {
         let asked = match &self.key {
             Key::Function(key) => Some(key.function(KIND, &projection.name)?.prepare()),
             _ => None,
@@ -202,7 +202,7 @@ impl Documents {
     fn evolved(
         &self,
         stored: Option<State>,
-        items: &[&Item],
+        items: &[&Ready],
         evolve: &Callable,
         at: &Whereabouts,
     ) -> State {

@@ -174,7 +174,7 @@ impl<'a> Due<'a> {
                 numbers
                     .map(|n| {
                         let columns = self.events[n].columns(self.partition, self.stream);
-                        let mut columns = upcasters.columns(columns)?;
+                        let mut columns = columns.read(&upcasters)?;
                         let event = event_type.make(&mut columns)?;
                         Ok((n as i64, asked_ids(&function, event, &projection.name)?))
                     })

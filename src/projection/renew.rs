@@ -18,7 +18,7 @@ use crate::store::spi::{self, text};
 use crate::store::{Datum, Oid, fmgr, rights};
 use crate::upcast::{self, Sought};
 
-use super::apply::{Events, Item};
+use super::apply::{Events, Ready};
 use super::definition::{KIND, Projection, Work, as_keeper, by_name};
 use super::document::{Documents, Key, State, Table, missing_table};
 use super::rebuild;
@@ -215,12 +215,8 @@ impl Renewal {
         );
         let mut named = BTreeSet::new();
         self.each(documents, None, range, &Cell::new(0), &mut |items| {
-            let items: Vec<Item> = items
-                .iter()
-                .filter(|i| chosen.contains(&i.position))
-                .cloned()
-                .collect();
-            named.extend(documents.by_id(&self.projection, &items)?.into_keys());
+            items.retain(|i| chosen.contains(&i.position));
+            named.extend(documents.by_id(&self.projection, items)?.into_keys());
             Ok(())
         })?;
         self.ids.extend(named);
@@ -309,7 +305,7 @@ impl Renewal {
         ids: Option<&[&str]>,
         (after, upto): (i64, i64),
         at: &Cell<i64>,
-        sink: &mut dyn FnMut(&[Item]) -> Result<()>,
+        sink: &mut dyn FnMut(&mut Vec<Ready>) -> Result<()>,
     ) -> Result<()> {
         let projection = &self.projection;
         let aside = put_aside(&projection.name)?;
@@ -326,6 +322,7 @@ impl Renewal {
             _ => projection.query.clone(),
         };
         let mut events = Events::among(projection, query, after, upto)?;
+        let way = events.way();
         let scratch = Scratch::new();
         rights::for_functions(&projection.path, &projection.partition, || {
             loop {
@@ -334,7 +331,9 @@ impl Renewal {
                     let is_last = items.is_empty();
                     items.retain(|item| !aside.contains(&item.position));
                     at.set(items.first().map_or(0, |item| item.position));
-                    sink(&projection.as_read(&items)?)?;
+                    let mut ready = Vec::with_capacity(items.len());
+                    projection.read(&items, &way, &mut ready)?;
+                    sink(&mut ready)?;
                     Ok(is_last)
                 })?;
                 scratch.reset();

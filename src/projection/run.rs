@@ -12,7 +12,7 @@ use crate::store::partition::Access;
 use crate::store::scratch::Scratch;
 use crate::store::spi::{self, Type};
 use crate::store::{Datum, catalog, fmgr, json, transaction};
-use crate::upcast::{self, Sought};
+use crate::upcast::{self, Sought, Way};
 
 use super::apply::{Events, Item};
 use super::definition::{Projection, as_keeper};
@@ -93,6 +93,7 @@ impl<'p> Progress<'p> {
     /// As [`run`].
     pub fn go(&mut self, head: i64, mut left: i64) -> Result<()> {
         let mut events = Events::new(self.projection, self.position, head)?;
+        let way = events.way();
         let scratch = Scratch::new();
         while self.failed.is_none() {
             let at_most = left.min(self.projection.batch_size as i64) as usize;
@@ -104,15 +105,15 @@ impl<'p> Progress<'p> {
                 break;
             }
             left -= items.len() as i64;
-            scratch.run(|| self.handle(&items))?;
+            scratch.run(|| self.handle(&items, &way))?;
             scratch.reset();
         }
         Ok(())
     }
 
     /// Handles events together; where that fails, one by one, to find the one that does.
-    fn handle(&mut self, items: &[Item]) -> Result<()> {
-        let together = attempt(|| self.try_to_handle(items))?;
+    fn handle(&mut self, items: &[Item], way: &Way) -> Result<()> {
+        let together = attempt(|| self.try_to_handle(items, way))?;
         match together {
             Ok(()) => {
                 self.advance(items);
@@ -124,7 +125,7 @@ impl<'p> Progress<'p> {
         }
         for item in items {
             let one = std::slice::from_ref(item);
-            match attempt(|| self.try_to_handle(one))? {
+            match attempt(|| self.try_to_handle(one, way))? {
                 Ok(()) => self.advance(one),
                 Err(failure) if failure.is_passing() => return failure.raise(),
                 Err(failure) => self.refuse(item, failure)?,
@@ -136,8 +137,8 @@ impl<'p> Progress<'p> {
         Ok(())
     }
 
-    fn try_to_handle(&self, items: &[Item]) -> Result<()> {
-        self.projection.handle(items)?;
+    fn try_to_handle(&self, items: &[Item], way: &Way) -> Result<()> {
+        self.projection.handle(items, way)?;
         match self.deferral {
             Deferral::Left => Ok(()),
             Deferral::Ended => spi::command("SET CONSTRAINTS ALL IMMEDIATE"),

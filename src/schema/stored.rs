@@ -81,7 +81,7 @@ pub fn check_stored(wanted: &Wanted, mut sink: impl FnMut(Misfit) -> Result<()>)
             faults,
         })
     };
-    reading.each(&mut fill)?;
+    reading.each_row(&mut fill)?;
     if !any && name != ALL && known.versions(name).is_empty() {
         let message = format!(
             "there is no event of type {}, and it is not registered",

@@ -4,10 +4,11 @@ use crate::dcb::error::{Error, Result, SqlState};
 use crate::read::{self, Options, Reading};
 use crate::sql_function;
 use crate::store::btree::Direction;
+use crate::store::door::Event;
 use crate::store::fmgr::{self, Args};
 use crate::store::snapshot::Leave;
 use crate::store::tuple::{self, RowType};
-use crate::store::{Datum, clock, event::Row, rows};
+use crate::store::{Datum, clock, rows};
 use crate::upcast::Upcast;
 use crate::wait;
 
@@ -53,7 +54,7 @@ sql_function!(en57_context, |args: &Args| {
 /// The one event that a function returns, as a value of its result type.
 fn one(
     args: &Args,
-    find: impl FnOnce(&mut dyn FnMut(&Row) -> Result<()>) -> Result<()>,
+    find: impl FnOnce(&mut dyn FnMut(&Event) -> Result<()>) -> Result<()>,
 ) -> Result<Option<Datum>> {
     let row_type = RowType::of_result(args)?;
     let mut found = None;
@@ -66,26 +67,18 @@ fn one(
 
 sql_function!(en57_last, |args: &Args| {
     let query = args.query(0)?;
-    one(args, |sink| {
-        read::last(query, args.text(1)?, Upcast::Run, sink)
-    })
+    one(args, |sink| read::last(query, args.text(1)?, sink))
 });
 
 sql_function!(en57_get, |args: &Args| {
     let Some(id) = args.datum(0).map(fmgr::uuid) else {
         return Ok(None);
     };
-    one(args, |sink| {
-        read::by_id(&id, args.text(1)?, Upcast::Run, sink)
-    })
+    one(args, |sink| read::by_id(&id, args.text(1)?, sink))
 });
 
 sql_function!(en57_exists, |args: &Args| {
-    let mut found = false;
-    read::last(args.query(0)?, args.text(1)?, Upcast::Names, |_| {
-        found = true;
-        Ok(())
-    })?;
+    let found = read::exists(args.query(0)?, args.text(1)?)?;
     Ok(Some(Datum::from(found)))
 });
 

@@ -9,6 +9,7 @@ use crate::dcb::key::{Namespace, key};
 use crate::dcb::query::Matchable;
 
 use super::array::TextArray;
+use super::door::{Columns, Unread};
 use super::json::{Jsonb, Value};
 use super::{fmgr, settings};
 
@@ -173,7 +174,7 @@ impl NewEvent<'_> {
     }
 
     /// The event as an `en57_event` has it before it is appended: what is not known yet is NULL.
-    pub fn columns(&self, partition: &str, stream: Option<&str>) -> [Option<Datum>; EVENT_COLUMNS] {
+    pub fn columns(&self, partition: &str, stream: Option<&str>) -> Unread {
         let text = |t: &str| fmgr::make_varlena(t.as_bytes());
         let mut columns = [None; EVENT_COLUMNS];
         columns[Column::Id as usize] = self.id.as_ref().map(fmgr::make_uuid);
@@ -185,7 +186,7 @@ impl NewEvent<'_> {
         columns[Column::SchemaVersion as usize] = Some(Datum::from(self.schema_version));
         columns[Column::OccurredAt as usize] = self.occurred_at_us.map(Datum::from);
         columns[Column::Partition as usize] = Some(text(partition));
-        columns
+        Unread::new(columns)
     }
 }
 
@@ -235,16 +236,17 @@ pub fn meta_text(meta: Option<Datum>, name: &str) -> Result<Option<&str>> {
     })
 }
 
-/// A stored row, its values borrowed from the page that `heap` keeps pinned.
+/// A stored row, its values borrowed from the page that `heap` keeps pinned. It passes a door before anybody gets it:
+/// see [`super::door`].
 pub struct Row {
     /// The columns.
-    pub values: [Datum; COLUMNS],
+    pub(super) values: [Datum; COLUMNS],
     /// Which of them are NULL.
-    pub nulls: [bool; COLUMNS],
+    pub(super) nulls: [bool; COLUMNS],
     /// The row as it is stored, in the pinned page.
-    pub stored: pg_sys::HeapTupleData,
+    pub(super) stored: pg_sys::HeapTupleData,
     /// Where the columns are what upcasters have made of them: the type that is stored.
-    pub stored_type: Option<Datum>,
+    pub(super) stored_type: Option<Datum>,
 }
 
 impl Row {
@@ -275,8 +277,13 @@ impl Row {
             .map_or_else(|| self.event_type(), fmgr::text)
     }
 
+    /// Its columns as `en57_event` has them; large values still point where the row does.
+    pub(super) fn columns(&self) -> Columns {
+        std::array::from_fn(|i| (!self.nulls[i]).then_some(self.values[i]))
+    }
+
     /// The same event with columns that upcasters have made.
-    pub fn upcast(&self, columns: &[Option<Datum>; EVENT_COLUMNS]) -> Self {
+    pub(super) fn upcast(&self, columns: &Columns) -> Self {
         let (mut values, mut nulls) = (self.values, self.nulls);
         for (i, column) in columns.iter().enumerate() {
             values[i] = column.unwrap_or(Datum::from(0));

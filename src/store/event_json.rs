@@ -7,18 +7,19 @@ use pgrx::pg_sys::{self, Datum};
 use crate::dcb::error::Result;
 use crate::dcb::query::JsonString;
 
-use super::event::{Column, Row};
+use super::door::Event;
+use super::event::Column;
 use super::{fmgr, json};
 
 fn uuid_text(datum: Datum) -> String {
     uuid::Uuid::from_bytes(fmgr::uuid(datum)).to_string()
 }
 
-/// A row as the JSON object that conflicts show: the columns of `en57_event`.
+/// An event as the JSON object that conflicts show: the columns of `en57_event`.
 ///
 /// # Errors
 /// Those of damaged rows.
-pub fn event_json(row: &Row) -> Result<String> {
+pub fn event_json(row: &Event) -> Result<String> {
     let mut out = String::with_capacity(256);
     let text = |column| row.get(column).map(fmgr::text).transpose();
     let quoted = |t: Option<&str>| t.map_or("null".to_owned(), |t| JsonString(t).to_string());
@@ -61,11 +62,11 @@ pub fn event_json(row: &Row) -> Result<String> {
     Ok(out)
 }
 
-/// A row as the JSON object that the gem's functions show.
+/// An event as the JSON object that the gem's functions show.
 ///
 /// # Errors
 /// Those of damaged rows.
-pub fn gem_json(row: &Row) -> Result<String> {
+pub fn gem_json(row: &Event) -> Result<String> {
     let document = |column| row.get(column).map_or(Ok("null"), json::text);
     let tags: Vec<String> = row
         .tags()?

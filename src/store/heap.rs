@@ -9,7 +9,8 @@ use crate::dcb::error::Result;
 
 use super::array;
 use super::btree::Tree;
-use super::event::{COLUMNS, Column, EVENT_COLUMNS, NewEvent, new_id};
+use super::door::Unread;
+use super::event::{COLUMNS, Column, NewEvent, new_id};
 use super::extras::Extras;
 use super::fmgr;
 use super::leaf::{self, New};
@@ -109,9 +110,9 @@ impl Batch<'_> {
     }
 
     /// The i-th event as it is going to be stored: as `en57_event` has it.
-    pub fn event_columns(&self, i: usize, event: &NewEvent) -> [Option<Datum>; EVENT_COLUMNS] {
+    pub fn event_columns(&self, i: usize, event: &NewEvent) -> Unread {
         let (values, nulls) = self.columns(i, event);
-        std::array::from_fn(|n| (!nulls[n]).then_some(values[n]))
+        Unread::new(std::array::from_fn(|n| (!nulls[n]).then_some(values[n])))
     }
 
     /// The i-th event's columns, in the current memory context.

@@ -18,6 +18,7 @@ pub mod ddl;
 mod descent;
 pub mod desk;
 pub mod documents;
+pub mod door;
 pub mod erase;
 pub mod event;
 pub mod event_json;

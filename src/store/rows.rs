@@ -10,7 +10,8 @@ use pgrx::pg_sys::{self, Datum, TupleDesc};
 
 use crate::dcb::error::{Error, Result, SqlState};
 
-use super::event::{COLUMNS, EVENT_COLUMNS, Row};
+use super::door::Event;
+use super::event::{COLUMNS, EVENT_COLUMNS};
 use super::fmgr::Args;
 use super::scratch::Scratch;
 use super::tuple::{self, StreamInfo, Traced};
@@ -43,13 +44,13 @@ pub struct Shape<T, const N: usize> {
     pub as_stored: Option<fn(&T) -> Option<&pg_sys::HeapTupleData>>,
 }
 
-/// Rows as `en57_event`.
-pub const EVENTS: Shape<Row, EVENT_COLUMNS> = Shape {
+/// Events as `en57_event`.
+pub const EVENTS: Shape<Event, EVENT_COLUMNS> = Shape {
     columns: tuple::event_columns,
     as_stored: Some(|row| row.stored_type.is_none().then_some(&row.stored)),
 };
-/// Rows as the gem's functions return them.
-pub const GEM_EVENTS: Shape<Row, 6> = Shape {
+/// Events as the gem's functions return them.
+pub const GEM_EVENTS: Shape<Event, 6> = Shape {
     columns: tuple::gem_columns,
     as_stored: None,
 };

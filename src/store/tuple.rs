@@ -6,7 +6,8 @@ use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::Matchable;
 
 use super::array::TextArray;
-use super::event::{Column, EVENT_COLUMNS, Row, meta_text};
+use super::door::{Columns, Event};
+use super::event::{Column, EVENT_COLUMNS, meta_text};
 use super::fmgr;
 use super::fmgr::Args;
 
@@ -97,9 +98,9 @@ impl Drop for RowType {
     }
 }
 
-/// A row's columns as `en57_event` has them; large values still point where the row does.
-pub fn event_columns(row: &Row) -> [Option<Datum>; EVENT_COLUMNS] {
-    std::array::from_fn(|i| (!row.nulls[i]).then_some(row.values[i]))
+/// An event's columns as `en57_event` has them; large values still point where the row does.
+pub fn event_columns(event: &Event) -> Columns {
+    event.columns()
 }
 
 /// A stream, as `en57_stream_info` shows it.
@@ -251,8 +252,8 @@ pub fn column_type(row_type: &RowType, n: usize) -> Oid {
     }
 }
 
-/// A row's columns as the gem's functions have them: position, id, type, data, meta, tags.
-pub fn gem_columns(row: &Row) -> [Option<Datum>; 6] {
+/// An event's columns as the gem's functions have them: position, id, type, data, meta, tags.
+pub fn gem_columns(row: &Event) -> [Option<Datum>; 6] {
     [
         row.get(Column::Position),
         row.get(Column::Id),

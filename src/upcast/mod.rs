@@ -17,6 +17,7 @@ use std::rc::Rc;
 
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
+use crate::store::door::{Columns, Door};
 use crate::store::event::Row;
 use crate::store::transaction;
 
@@ -25,10 +26,71 @@ use crate::store::transaction;
 pub enum Upcast {
     /// Events as they have become.
     Run,
-    /// Events that match by what they have become; they themselves are not looked at.
-    Names,
     /// Events as they are stored, found by what they are stored as.
     No,
+}
+
+/// By which upcasters a reader gets events: from here it has the door.
+pub struct Way(Option<Rc<Definitions>>);
+
+impl Way {
+    /// As they are stored, which somebody has asked for.
+    fn as_stored() -> Self {
+        Self(None)
+    }
+
+    /// By these upcasters, if they concern a query at all.
+    pub fn by(definitions: Rc<Definitions>, query: &Query) -> Self {
+        let is_concerned = definitions.chains().concern(query);
+        Self(is_concerned.then_some(definitions))
+    }
+
+    /// The door, for as long as the current memory context.
+    pub fn door(&self) -> Doorway<'_> {
+        Doorway(self.0.as_ref().map(Upcasters::new))
+    }
+
+    /// What stands for the way, as of what has been accepted of others' changes.
+    pub fn generation(&self) -> i64 {
+        self.0.as_ref().map_or(0, |d| d.generation())
+    }
+}
+
+/// The door of a [`Way`].
+pub struct Doorway<'w>(Option<Upcasters<'w>>);
+
+impl Doorway<'_> {
+    /// Whether any event that comes may have become another one.
+    pub fn may_upcast(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+impl Door for Doorway<'_> {
+    #[inline]
+    fn is_old(&self, name: &str, version: i32) -> bool {
+        self.0.as_ref().is_some_and(|u| u.is_old(name, version))
+    }
+
+    fn pass(&self, columns: Columns) -> Result<Columns> {
+        match &self.0 {
+            Some(upcasters) => upcasters.pass(columns),
+            None => Ok(columns),
+        }
+    }
+}
+
+/// What a query means for stored events, and the way by which its reader gets them.
+///
+/// # Errors
+/// 55000 where the table is missing.
+pub fn seek(query: Query, upcast: Upcast) -> Result<(Sought, Way)> {
+    if upcast == Upcast::No {
+        return Ok((Sought::as_stored(query), Way::as_stored()));
+    }
+    let definitions = for_readers()?;
+    let way = Way::by(Rc::clone(&definitions), &query);
+    Ok((Sought::by(query, &definitions), way))
 }
 
 /// A query as it was asked, and as the events that it means are stored. All that scans, locks or asks for

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::upcast::Chain;
 use crate::store::array::TextArray;
-use crate::store::event::{COLUMN_NAMES, Column, EVENT_COLUMNS, Row, meta_text};
+use crate::store::door::{Columns, Door};
+use crate::store::event::{COLUMN_NAMES, Column, meta_text};
 use crate::store::function::{Callable, Whereabouts};
 use crate::store::json::Jsonb;
 use crate::store::scratch::Scratch;
@@ -15,9 +16,6 @@ use crate::store::tuple::{self, RowType};
 use crate::store::{Datum, fmgr, rights};
 
 use super::definitions::{Definitions, Step};
-
-/// The columns of an event.
-type Columns = [Option<Datum>; EVENT_COLUMNS];
 
 /// Upcasters that are ready to be called, for as long as the memory context in which they were made. What they
 /// return, and leave behind, is in the one that is current when they are called.
@@ -45,31 +43,6 @@ impl<'d> Upcasters<'d> {
         }
     }
 
-    /// What a stored event has become; `None`: it is as it was.
-    ///
-    /// # Errors
-    /// 42883 where a function is gone; 22004, 22023 where it breaks the rules; its own, by unwinding.
-    #[inline]
-    pub fn row(&self, row: &Row) -> Result<Option<Row>> {
-        let chains = self.definitions.chains();
-        let chain = chains.of(row.event_type()?, row.schema_version());
-        let Some(chain) = chain else { return Ok(None) };
-        let columns = self.through(chain, tuple::event_columns(row))?;
-        Ok(Some(row.upcast(&columns)))
-    }
-
-    /// The same of an event's columns.
-    ///
-    /// # Errors
-    /// As [`Self::row`].
-    pub fn columns(&self, columns: Columns) -> Result<Columns> {
-        let name = columns[Column::Type as usize].map_or(Ok(""), fmgr::text)?;
-        match self.definitions.chains().of(name, version(&columns)) {
-            Some(chain) => self.through(chain, columns),
-            None => Ok(columns),
-        }
-    }
-
     fn through(&self, chain: &Chain, mut columns: Columns) -> Result<Columns> {
         for n in &chain.steps {
             columns = self.prepared(*n)?.call(columns)?;
@@ -93,6 +66,23 @@ impl<'d> Upcasters<'d> {
         });
         self.prepared.borrow_mut().insert(n, Rc::clone(&prepared));
         Ok(prepared)
+    }
+}
+
+impl Door for Upcasters<'_> {
+    #[inline]
+    fn is_old(&self, name: &str, version: i32) -> bool {
+        self.definitions.chains().of(name, version).is_some()
+    }
+
+    /// # Errors
+    /// 42883 where a function is gone; 22004, 22023 where it breaks the rules; its own, by unwinding.
+    fn pass(&self, columns: Columns) -> Result<Columns> {
+        let name = columns[Column::Type as usize].map_or(Ok(""), fmgr::text)?;
+        match self.definitions.chains().of(name, version(&columns)) {
+            Some(chain) => self.through(chain, columns),
+            None => Ok(columns),
+        }
     }
 }
 

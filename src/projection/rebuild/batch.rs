@@ -8,8 +8,9 @@ use crate::store::attempt::{Failure, attempt};
 use crate::store::function::Callable;
 use crate::store::scratch::Scratch;
 use crate::store::{Datum, fmgr, rights, tuple};
+use crate::upcast::Way;
 
-use super::super::apply::{Events, Item};
+use super::super::apply::{Events, Item, Ready};
 use super::super::definition::{KIND, Projection};
 use super::super::document::{Documents, Key, ids_told};
 use super::super::run::error_json;
@@ -118,6 +119,7 @@ impl<'a> Batch<'a> {
             ids: None,
         };
         let mut events = Events::new(self.projection, self.state.position, upto)?;
+        let way = events.way();
         let scratch = Scratch::new();
         while (done.events as usize) < EVENTS
             && self.bytes < BYTES
@@ -129,7 +131,7 @@ impl<'a> Batch<'a> {
                 done.position = done.position.max(upto);
                 break;
             };
-            let (count, stopped) = self.take(&items)?;
+            let (count, stopped) = self.take(&items, &way)?;
             done.stopped = stopped;
             done.events += count as i64;
             if count < items.len() {
@@ -146,20 +148,26 @@ impl<'a> Batch<'a> {
 
     /// Folds events, as many as there is time for; those that fail are put aside where that is wanted. Returns how
     /// many are done, and why the next one is not, if it failed.
-    fn take(&mut self, items: &[Item]) -> Result<(usize, Option<Stopped>)> {
+    fn take(&mut self, items: &[Item], way: &Way) -> Result<(usize, Option<Stopped>)> {
+        // What upcasters make; documents stay in the memory around.
+        let work = Scratch::new();
         let mut done = 0;
         // One at least, however long it takes.
         while done < items.len() && (done == 0 || !self.is_over()) {
-            let left = &items[done..];
+            let mut left = Vec::with_capacity(items.len() - done);
+            let projection = self.projection;
+            let unread =
+                attempt(|| work.run(|| projection.read(&items[done..], way, &mut left)))?.err();
             let mut ids = Vec::with_capacity(left.len());
-            let no_id = attempt(|| self.tell_ids(left, &mut ids))?.err();
+            let no_id = attempt(|| self.tell_ids(&left, &mut ids))?.err();
             self.load(&ids)?;
             let mut folded = 0;
-            let not_folded = attempt(|| self.evolve(left, &ids, &mut folded))?.err();
+            let not_folded = attempt(|| self.evolve(&left, &ids, &mut folded))?.err();
             done += folded;
-            let failure = match (not_folded, no_id) {
-                (Some(failure), _) => failure,
-                (None, Some(failure)) if folded == ids.len() => failure,
+            let failure = match (not_folded, no_id, unread) {
+                (Some(failure), ..) => failure,
+                (None, Some(failure), _) if folded == ids.len() => failure,
+                (None, None, Some(failure)) if folded == left.len() => failure,
                 _ => continue,
             };
             if failure.is_passing() {
@@ -182,7 +190,7 @@ impl<'a> Batch<'a> {
     }
 
     /// The documents of each event, up to one that fails.
-    fn tell_ids(&self, items: &[Item], ids: &mut Vec<Vec<String>>) -> Result<()> {
+    fn tell_ids(&self, items: &[Ready], ids: &mut Vec<Vec<String>>) -> Result<()> {
         let name = &self.projection.name;
         let Key::Function(key) = &self.documents.key else {
             ids.extend(items.iter().map(|i| i.ids.clone().unwrap_or_default()));
@@ -232,7 +240,7 @@ impl<'a> Batch<'a> {
 
     /// Folds events whose documents are known, up to one that fails, or the end of the time; that one is in none of
     /// its documents.
-    fn evolve(&mut self, items: &[Item], ids: &[Vec<String>], folded: &mut usize) -> Result<()> {
+    fn evolve(&mut self, items: &[Ready], ids: &[Vec<String>], folded: &mut usize) -> Result<()> {
         let evolve = self
             .documents
             .evolve
@@ -259,7 +267,7 @@ impl<'a> Batch<'a> {
     }
 
     /// All documents of the event change, or none does.
-    fn evolve_one(&mut self, item: &Item, ids: &[String], evolve: &Callable) {
+    fn evolve_one(&mut self, item: &Ready, ids: &[String], evolve: &Callable) {
         let doc_of = |id| self.known.get(id).and_then(|d: &Document| d.doc);
         let evolved: Vec<_> = ids
             .iter()

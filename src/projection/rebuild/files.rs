@@ -264,6 +264,9 @@ impl Exchange<'_> {
         if done.stopped.is_some() || done.position < upto {
             return Ok(Locked::Not(Outcome::TooMuch));
         }
+        if state.is_outdated()? {
+            return Ok(Locked::Not(Outcome::Changed));
+        }
         is_in_use.set(true);
         with_patience(self.patience_ms.map(|_| READERS_MS), || {
             keep_out(self.table);

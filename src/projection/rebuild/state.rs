@@ -6,7 +6,8 @@ use crate::dcb::error::Result;
 use crate::functions::Named;
 use crate::store::key_lock::{Turn, take_turn};
 use crate::store::spi::{self, Type, Values, text};
-use crate::store::{Datum, fmgr, guard, rights};
+use crate::store::{Datum, fmgr, guard, rights, watch};
+use crate::upcast;
 
 use super::super::definition::{Projection, Work, as_keeper};
 use super::super::document::{Documents, Key};
@@ -20,7 +21,7 @@ pub struct State {
     pub projection: String,
     /// What the projection will be.
     pub definition: Definition,
-    /// A hash of what its functions are.
+    /// What stands for its functions, and for the upcasters.
     functions: Option<String>,
     /// `building`, `swapping`, `failed` or `cancelled`.
     pub phase: String,
@@ -141,12 +142,19 @@ impl Definition {
         .map(drop)
     }
 
+    /// What stands for its functions, and for the upcasters by which they get events.
     fn functions(&self) -> Result<Option<String>> {
         let names = [text(&self.handler), optional(self.key_function.as_deref())];
         // Sessions that quote otherwise would each begin it anew.
         let rows = rights::quoted_as_needed(|| run(FUNCTIONS, &names))?;
         let hash = rows.first().and_then(|row| row[0]);
-        hash.map(|d| fmgr::text(d).map(str::to_owned)).transpose()
+        watch::accept_changes();
+        let upcasters = match upcast::known()?.generation() {
+            0 => String::new(),
+            generation => format!(" {generation}"),
+        };
+        let told = |d| fmgr::text(d).map(|hash| format!("{hash}{upcasters}"));
+        hash.map(told).transpose()
     }
 }
 
@@ -231,7 +239,7 @@ impl State {
             .map_or(0, |d| d.value() as i64))
     }
 
-    /// Whether a function is not what it was when the rebuild began.
+    /// Whether a function, or any upcaster, is not what it was when the rebuild began.
     pub fn is_outdated(&self) -> Result<bool> {
         Ok(self.definition.functions()? != self.functions)
     }

@@ -201,6 +201,12 @@ fn by_rows(outlook: &Outlook, patience_ms: Option<i64>) -> Result<Step> {
         // Too much for a moment in which nobody appends.
         return state.note(done, "building", since);
     }
+    if state.is_outdated()? {
+        // The last events were folded, or read, by another function than those before.
+        state.begin_anew()?;
+        state.advance(state.position, 0, "building", since)?;
+        return Ok(Step::More);
+    }
     let ids = known.zip(done.ids.as_ref()).map(|(known, folded)| {
         let mut ids = known.clone();
         ids.extend(folded.iter().cloned());
