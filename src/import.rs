@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::append::parse;
+use crate::append::{self, parse};
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::invariant::Rules;
 use crate::projection;
@@ -64,9 +64,13 @@ pub fn import(import: &Import) -> Result<i64> {
     plan.check_all();
     plan.acquire(place.oid)?;
     watch::accept_changes();
-    if import.check_types {
-        schema::check(events.iter().map(|e| &e.event))?;
-    }
+    demand_each(events, &|some| {
+        append::demand_sizes(some.iter().map(|e| &e.event))?;
+        if import.check_types {
+            schema::check(some.iter().map(|e| &e.event))?;
+        }
+        Ok(())
+    })?;
     let new = |n: usize| (&events[n].event, events[n].stream);
     let rules = Rules::new(&place.name, events.len(), &new)?;
 
@@ -103,6 +107,29 @@ pub fn import(import: &Import) -> Result<i64> {
     Ok(events.len() as i64)
 }
 
+/// Checks the events; an error names the source's position of the first one that fails.
+fn demand_each(events: &[Recorded], check: &dyn Fn(&[Recorded]) -> Result<()>) -> Result<()> {
+    check(events).map_err(|error| {
+        let mut each = events.iter();
+        let failing = each.find(|e| check(std::slice::from_ref(*e)).is_err());
+        named(error, failing.and_then(|e| e.position))
+    })
+}
+
+/// An error with the position that the event has in the source: of millions the number within a batch tells
+/// little.
+fn named(error: Error, position: Option<i64>) -> Error {
+    let Some(position) = position else {
+        return error;
+    };
+    let place = format!("Its position in the source is {position}.");
+    let detail = match &error.detail {
+        Some(detail) => format!("{detail} {place}"),
+        None => place,
+    };
+    error.detail(detail)
+}
+
 /// The version of each event in its stream: given or not, one more than that of the event before it.
 fn versions(table: &Opened, events: &[Recorded]) -> Result<Vec<Option<i64>>> {
     let mut heads: HashMap<&str, i64> = HashMap::new();
@@ -121,13 +148,12 @@ fn versions(table: &Opened, events: &[Recorded]) -> Result<Vec<Option<i64>>> {
         };
         let next = *head + 1;
         if let Some(given) = event.stream_version.filter(|given| *given != next) {
-            return Err(invalid(
+            let error = invalid(
                 i,
                 format!("stream_version {given} of stream \"{name}\" does not follow {head}"),
             )
-            .hint(
-                "Versions count from 1 without gaps; leave them out to have them counted anew.",
-            ));
+            .hint("Versions count from 1 without gaps; leave them out to have them counted anew.");
+            return Err(named(error, event.position));
         }
         *head = next;
         versions.push(Some(next));
@@ -250,14 +276,7 @@ pub fn from_rows<'a>(array: Datum) -> Result<Vec<Recorded<'a>>> {
     for (i, composite) in composites.into_iter().enumerate() {
         let columns = tuple::columns(composite)?;
         let position = columns[0].map(|d: Datum| d.value() as i64);
-        // In a source of millions the number within a batch tells little.
-        let told = |e: Error| match position {
-            Some(p) if e.detail.is_none() => {
-                e.detail(format!("Its position in the source is {p}."))
-            }
-            _ => e,
-        };
-        events.push(from_row(columns, i).map_err(told)?);
+        events.push(from_row(columns, i).map_err(|e| named(e, position))?);
     }
     Ok(events)
 }

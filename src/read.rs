@@ -21,6 +21,10 @@ use crate::upcast::{self, Definitions, Sought, Upcast, Upcasters};
 /// The largest position there can be.
 const LAST: i64 = i64::MAX - 1;
 
+/// Bytes of events that are handed out together: whoever collects a page of them has about so much in memory,
+/// however large they are.
+pub const PAGE_BYTES: usize = 4 << 20;
+
 /// What to read.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -303,7 +307,9 @@ impl Source for Reading {
         ROWS_AT_ONCE.max(4 * self.places.count())
     }
 
+    /// It may be fewer than asked for though more follow, where they are large.
     fn fill(&mut self, at_most: usize, sink: &mut Sink<Row>) -> Result<bool> {
+        let mut bytes = 0;
         let upto = self.options.upto.min(self.view.upto());
         let mut left = self
             .options
@@ -334,7 +340,9 @@ impl Source for Reading {
                     _ => None,
                 };
                 // It keeps nothing of the row: the next one takes its place.
-                sink(upcast.as_ref().unwrap_or(&fetcher.row))?;
+                let row = upcast.as_ref().unwrap_or(&fetcher.row);
+                sink(row)?;
+                bytes += row.bytes();
                 if let Some(work) = work.as_ref().filter(|_| upcast.is_some()) {
                     work.reset();
                 }
@@ -349,7 +357,7 @@ impl Source for Reading {
                 Direction::Forward => self.options.after = entry.position,
                 Direction::Backward => self.options.upto = entry.position - 1,
             }
-            if left == 0 {
+            if left == 0 || bytes >= PAGE_BYTES {
                 return Ok(self.options.max_count > 0);
             }
         }

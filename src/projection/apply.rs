@@ -15,6 +15,9 @@ use crate::upcast::{self, Upcasters};
 use super::definition::{KIND, Projection, Work};
 use super::document::Key;
 
+/// Events that are folded into documents together, where they are not large.
+const DOCUMENT_EVENTS: usize = 10_000;
+
 /// An event that is to be handled.
 #[derive(Clone)]
 pub struct Item {
@@ -112,6 +115,15 @@ impl Projection {
         Whereabouts::new(&format!("{role} {name} of projection \"{}\"", self.name))
     }
 
+    /// How many events are best handled together. Each document is written once for them, and its versions stay
+    /// until the transaction ends: who looks for it passes over all of them.
+    pub fn at_once(&self) -> usize {
+        match &self.work {
+            Work::Documents(_) => self.batch_size.max(DOCUMENT_EVENTS),
+            Work::Handler(_) => self.batch_size,
+        }
+    }
+
     /// Handles events, which are in position order.
     ///
     /// # Errors
@@ -187,7 +199,7 @@ impl Projection {
         let scratch = Scratch::new();
         loop {
             let done = scratch.run(|| {
-                let items = events.next(self.batch_size, known)?;
+                let items = events.next(self.at_once(), known)?;
                 if !items.is_empty() {
                     self.handle(&items)?;
                 }
