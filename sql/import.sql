@@ -133,7 +133,7 @@ DECLARE
     batch @extschema@.en57_event[] := '{}';
     bytes bigint := 0;
     more boolean := true;
-    next refcursor;
+    source_rows refcursor;
     state text;
     message text;
     detail text;
@@ -142,14 +142,14 @@ DECLARE
 BEGIN
     events := 0;
     -- One pass in order, whether the source has an index or not.
-    OPEN next NO SCROLL FOR EXECUTE
-        format('SELECT %s FROM %s AS s WHERE $1 IS NULL OR s."position" > $1 ORDER BY s."position" LIMIT $2',
+    OPEN source_rows NO SCROLL FOR EXECUTE
+        format('SELECT %s FROM (SELECT * FROM %s AS source WHERE $1 IS NULL OR "position" > $1 ORDER BY "position" LIMIT $2) AS s',
                en57.import_columns(source), source)
         USING after, batch_size;
     WHILE more LOOP
         BEGIN
             LOOP
-                FETCH next INTO event;
+                FETCH source_rows INTO event;
                 more := FOUND;
                 EXIT WHEN NOT more;
                 batch := batch || event;
@@ -160,15 +160,18 @@ BEGIN
         EXCEPTION WHEN data_exception THEN
             GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
             refused := en57.import_refused(source, coalesce((batch[cardinality(batch)])."position", import_batch."position", after));
-            RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message, HINT = hint,
-                DETAIL = concat_ws(' ', nullif(detail, ''), 'Its position in the source is ' || refused || '.');
+            detail := concat_ws(' ', nullif(detail, ''), format('Its position in the source is %s.', coalesce(refused::text, 'not known')));
+            IF hint = '' THEN
+                RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message, DETAIL = detail;
+            END IF;
+            RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message, DETAIL = detail, HINT = hint;
         END;
         events := events + en57.import_rows(batch, partition, keep_positions, check_types);
         import_batch."position" := coalesce((batch[cardinality(batch)])."position", import_batch."position");
         batch := '{}';
         bytes := 0;
     END LOOP;
-    CLOSE next;
+    CLOSE source_rows;
 END
 $$;
 COMMENT ON FUNCTION en57.import_batch(regclass, bigint, integer, text, boolean, boolean) IS 'the next events of a source, stored';

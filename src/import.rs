@@ -7,6 +7,7 @@ use crate::append::{self, parse};
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::invariant::Rules;
 use crate::projection;
+use crate::read::PAGE_BYTES;
 use crate::schema;
 use crate::store::event::{EVENT_COLUMNS, NewEvent};
 use crate::store::heap::{Batch, Place};
@@ -14,6 +15,7 @@ use crate::store::json::{Jsonb, Value};
 use crate::store::lock_plan::Plan;
 use crate::store::partition::Access;
 use crate::store::position::Counter;
+use crate::store::scratch::Scratch;
 use crate::store::table::Opened;
 use crate::store::{Datum, catalog, clock, fmgr, transaction, tuple, watch};
 use crate::stream;
@@ -266,17 +268,52 @@ pub fn recorded(object: Jsonb<'_>, i: usize) -> Result<Recorded<'_>> {
     })
 }
 
-/// Reads events from an array of `en57_event`; NULL stands for what en57 fills in.
+/// Imports events from an array of `en57_event`, some at a time where they are large; NULL stands for what en57
+/// fills in. Returns how many.
 ///
 /// # Errors
-/// 22004 where an element or its type is NULL, otherwise as an append.
-pub fn from_rows<'a>(array: Datum) -> Result<Vec<Recorded<'a>>> {
+/// 22004 where an element or its type is NULL, otherwise as [`import`].
+pub fn import_rows(
+    array: Datum,
+    partition: Option<&str>,
+    keep_positions: bool,
+    check_types: bool,
+) -> Result<i64> {
     let composites = tuple::elements(array, "event")?;
-    let mut events = Vec::with_capacity(composites.len());
-    for (i, composite) in composites.into_iter().enumerate() {
-        let columns = tuple::columns(composite)?;
+    let (scratch, mut stored) = (Scratch::new(), 0);
+    loop {
+        let left = &composites[stored as usize..];
+        let some = scratch.run(|| {
+            import(&Import {
+                events: from_rows(left, stored as usize)?,
+                partition,
+                keep_positions,
+                check_types,
+            })
+        })?;
+        scratch.reset();
+        stored += some;
+        if stored as usize == composites.len() {
+            return Ok(stored);
+        }
+    }
+}
+
+/// The next events, of which the first has `n` before it: so many as may be in memory together, at least one.
+fn from_rows<'a>(composites: &[Datum], n: usize) -> Result<Vec<Recorded<'a>>> {
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    for (i, composite) in (n..).zip(composites) {
+        let columns = tuple::columns::<EVENT_COLUMNS>(*composite)?;
+        bytes += columns[3..5]
+            .iter()
+            .flatten()
+            .map(|d| fmgr::bytes_of(*d))
+            .sum::<usize>();
         let position = columns[0].map(|d: Datum| d.value() as i64);
         events.push(from_row(columns, i).map_err(|e| named(e, position))?);
+        if bytes >= PAGE_BYTES {
+            break;
+        }
     }
     Ok(events)
 }
