@@ -89,7 +89,38 @@ END
 $$;
 COMMENT ON FUNCTION en57.import_columns(regclass) IS 'the columns of a source as the fields of an en57_event';
 
--- The next events of a source, stored; how many, and the last position taken.
+-- The position of the first row of a source after a position that cannot be made an event; NULL: none that has one.
+-- Where it fails, a source is asked for smaller and smaller ranges: its own columns may be what fails, in any order.
+CREATE FUNCTION en57.import_refused(source regclass, after bigint) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    good numeric;
+    bad numeric;
+    middle numeric;
+    has_failed boolean := false;
+    look text := format('SELECT count(ROW(%s)) FROM %s AS s WHERE s."position" > $1 AND s."position" <= $2', en57.import_columns(source), source);
+BEGIN
+    EXECUTE format('SELECT coalesce($1, min("position")::numeric - 1), max("position") FROM %s', source) INTO good, bad USING after;
+    middle := bad;
+    WHILE middle > good LOOP
+        BEGIN
+            EXECUTE look USING greatest(good, -9223372036854775808)::bigint, middle::bigint;
+            EXIT WHEN NOT has_failed AND middle = bad;
+            good := middle;
+        EXCEPTION WHEN data_exception THEN
+            has_failed := true;
+            bad := middle;
+        END;
+        middle := floor((good + bad) / 2);
+    END LOOP;
+    RETURN CASE WHEN has_failed THEN bad END;
+END
+$$;
+COMMENT ON FUNCTION en57.import_refused(regclass, bigint) IS 'the position of the first row of a source that cannot be made an event';
+
+-- The next events of a source, stored: so many, or NULL for all; how many there were, and the last position taken.
 CREATE FUNCTION en57.import_batch(
     source regclass, after bigint, batch_size integer, partition text, keep_positions boolean, check_types boolean,
     OUT events bigint, OUT "position" bigint
@@ -98,13 +129,49 @@ CREATE FUNCTION en57.import_batch(
     SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
-    rows @extschema@.en57_event[];
+    event @extschema@.en57_event;
+    batch @extschema@.en57_event[] := '{}';
+    bytes bigint := 0;
+    more boolean := true;
+    source_rows refcursor;
+    state text;
+    message text;
+    detail text;
+    hint text;
+    refused bigint;
 BEGIN
-    EXECUTE format('SELECT array_agg(ROW(%s)::@extschema@.en57_event ORDER BY s."position"), max(s."position")
-                      FROM (SELECT * FROM %s AS source WHERE $1 IS NULL OR "position" > $1 ORDER BY "position" LIMIT $2) AS s',
-                   en57.import_columns(source), source)
-       INTO rows, "position" USING after, batch_size;
-    events := CASE WHEN rows IS NULL THEN 0 ELSE en57.import_rows(rows, partition, keep_positions, check_types) END;
+    events := 0;
+    -- One pass in order, whether the source has an index or not.
+    OPEN source_rows NO SCROLL FOR EXECUTE
+        format('SELECT %s FROM (SELECT * FROM %s AS source WHERE $1 IS NULL OR "position" > $1 ORDER BY "position" LIMIT $2) AS s',
+               en57.import_columns(source), source)
+        USING after, batch_size;
+    WHILE more LOOP
+        BEGIN
+            LOOP
+                FETCH source_rows INTO event;
+                more := FOUND;
+                EXIT WHEN NOT more;
+                batch := batch || event;
+                bytes := bytes + pg_column_size(event.data) + pg_column_size(event.meta);
+                -- So many are in memory at a time, fewer where they are large.
+                EXIT WHEN cardinality(batch) = 5000 OR bytes > 4000000;
+            END LOOP;
+        EXCEPTION WHEN data_exception THEN
+            GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+            refused := en57.import_refused(source, coalesce((batch[cardinality(batch)])."position", import_batch."position", after));
+            detail := concat_ws(' ', nullif(detail, ''), format('Its position in the source is %s.', coalesce(refused::text, 'not known')));
+            IF hint = '' THEN
+                RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message, DETAIL = detail;
+            END IF;
+            RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message, DETAIL = detail, HINT = hint;
+        END;
+        events := events + en57.import_rows(batch, partition, keep_positions, check_types);
+        import_batch."position" := coalesce((batch[cardinality(batch)])."position", import_batch."position");
+        batch := '{}';
+        bytes := 0;
+    END LOOP;
+    CLOSE source_rows;
 END
 $$;
 COMMENT ON FUNCTION en57.import_batch(regclass, bigint, integer, text, boolean, boolean) IS 'the next events of a source, stored';
@@ -116,23 +183,8 @@ CREATE FUNCTION en57_import_from(
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
     AS $$
-DECLARE
-    event @extschema@.en57_event;
-    batch @extschema@.en57_event[] := '{}';
-    waiting integer := 0;
-    total bigint := 0;
 BEGIN
-    -- One pass in order, whether the source has an index or not.
-    FOR event IN EXECUTE format('SELECT %s FROM %s AS s ORDER BY s."position"', en57.import_columns(source), source) LOOP
-        batch := batch || event;
-        waiting := waiting + 1;
-        IF waiting = 5000 THEN
-            total := total + en57.import_rows(batch, partition, keep_positions, check_types);
-            batch := '{}';
-            waiting := 0;
-        END IF;
-    END LOOP;
-    RETURN total + en57.import_rows(batch, partition, keep_positions, check_types);
+    RETURN (en57.import_batch(source, NULL, NULL, partition, keep_positions, check_types)).events;
 END
 $$;
 COMMENT ON FUNCTION en57_import_from(regclass, text, boolean, boolean) IS

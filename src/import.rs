@@ -3,10 +3,11 @@
 
 use std::collections::HashMap;
 
-use crate::append::parse;
+use crate::append::{self, parse};
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::invariant::Rules;
 use crate::projection;
+use crate::read::PAGE_BYTES;
 use crate::schema;
 use crate::store::event::{EVENT_COLUMNS, NewEvent};
 use crate::store::heap::{Batch, Place};
@@ -14,6 +15,7 @@ use crate::store::json::{Jsonb, Value};
 use crate::store::lock_plan::Plan;
 use crate::store::partition::Access;
 use crate::store::position::Counter;
+use crate::store::scratch::Scratch;
 use crate::store::table::Opened;
 use crate::store::{Datum, catalog, clock, fmgr, transaction, tuple, watch};
 use crate::stream;
@@ -64,9 +66,13 @@ pub fn import(import: &Import) -> Result<i64> {
     plan.check_all();
     plan.acquire(place.oid)?;
     watch::accept_changes();
-    if import.check_types {
-        schema::check(events.iter().map(|e| &e.event))?;
-    }
+    demand_each(events, &|some| {
+        append::demand_sizes(some.iter().map(|e| &e.event))?;
+        if import.check_types {
+            schema::check(some.iter().map(|e| &e.event))?;
+        }
+        Ok(())
+    })?;
     let new = |n: usize| (&events[n].event, events[n].stream);
     let rules = Rules::new(&place.name, events.len(), &new)?;
 
@@ -103,6 +109,29 @@ pub fn import(import: &Import) -> Result<i64> {
     Ok(events.len() as i64)
 }
 
+/// Checks the events; an error names the source's position of the first one that fails.
+fn demand_each(events: &[Recorded], check: &dyn Fn(&[Recorded]) -> Result<()>) -> Result<()> {
+    check(events).map_err(|error| {
+        let mut each = events.iter();
+        let failing = each.find(|e| check(std::slice::from_ref(*e)).is_err());
+        named(error, failing.and_then(|e| e.position))
+    })
+}
+
+/// An error with the position that the event has in the source: of millions the number within a batch tells
+/// little.
+fn named(error: Error, position: Option<i64>) -> Error {
+    let Some(position) = position else {
+        return error;
+    };
+    let place = format!("Its position in the source is {position}.");
+    let detail = match &error.detail {
+        Some(detail) => format!("{detail} {place}"),
+        None => place,
+    };
+    error.detail(detail)
+}
+
 /// The version of each event in its stream: given or not, one more than that of the event before it.
 fn versions(table: &Opened, events: &[Recorded]) -> Result<Vec<Option<i64>>> {
     let mut heads: HashMap<&str, i64> = HashMap::new();
@@ -121,13 +150,12 @@ fn versions(table: &Opened, events: &[Recorded]) -> Result<Vec<Option<i64>>> {
         };
         let next = *head + 1;
         if let Some(given) = event.stream_version.filter(|given| *given != next) {
-            return Err(invalid(
+            let error = invalid(
                 i,
                 format!("stream_version {given} of stream \"{name}\" does not follow {head}"),
             )
-            .hint(
-                "Versions count from 1 without gaps; leave them out to have them counted anew.",
-            ));
+            .hint("Versions count from 1 without gaps; leave them out to have them counted anew.");
+            return Err(named(error, event.position));
         }
         *head = next;
         versions.push(Some(next));
@@ -240,24 +268,52 @@ pub fn recorded(object: Jsonb<'_>, i: usize) -> Result<Recorded<'_>> {
     })
 }
 
-/// Reads events from an array of `en57_event`; NULL stands for what en57 fills in.
+/// Imports events from an array of `en57_event`, some at a time where they are large; NULL stands for what en57
+/// fills in. Returns how many.
 ///
 /// # Errors
-/// 22004 where an element or its type is NULL, otherwise as an append.
-pub fn from_rows<'a>(array: Datum) -> Result<Vec<Recorded<'a>>> {
+/// 22004 where an element or its type is NULL, otherwise as [`import`].
+pub fn import_rows(
+    array: Datum,
+    partition: Option<&str>,
+    keep_positions: bool,
+    check_types: bool,
+) -> Result<i64> {
     let composites = tuple::elements(array, "event")?;
-    let mut events = Vec::with_capacity(composites.len());
-    for (i, composite) in composites.into_iter().enumerate() {
-        let columns = tuple::columns(composite)?;
+    let (scratch, mut stored) = (Scratch::new(), 0);
+    loop {
+        let left = &composites[stored as usize..];
+        let some = scratch.run(|| {
+            import(&Import {
+                events: from_rows(left, stored as usize)?,
+                partition,
+                keep_positions,
+                check_types,
+            })
+        })?;
+        scratch.reset();
+        stored += some;
+        if stored as usize == composites.len() {
+            return Ok(stored);
+        }
+    }
+}
+
+/// The next events, of which the first has `n` before it: so many as may be in memory together, at least one.
+fn from_rows<'a>(composites: &[Datum], n: usize) -> Result<Vec<Recorded<'a>>> {
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    for (i, composite) in (n..).zip(composites) {
+        let columns = tuple::columns::<EVENT_COLUMNS>(*composite)?;
+        bytes += columns[3..5]
+            .iter()
+            .flatten()
+            .map(|d| fmgr::bytes_of(*d))
+            .sum::<usize>();
         let position = columns[0].map(|d: Datum| d.value() as i64);
-        // In a source of millions the number within a batch tells little.
-        let told = |e: Error| match position {
-            Some(p) if e.detail.is_none() => {
-                e.detail(format!("Its position in the source is {p}."))
-            }
-            _ => e,
-        };
-        events.push(from_row(columns, i).map_err(told)?);
+        events.push(from_row(columns, i).map_err(|e| named(e, position))?);
+        if bytes >= PAGE_BYTES {
+            break;
+        }
     }
     Ok(events)
 }

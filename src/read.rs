@@ -22,6 +22,10 @@ use crate::upcast::{self, Definitions, Sought, Upcast, Upcasters, Way};
 /// The largest position there can be.
 const LAST: i64 = i64::MAX - 1;
 
+/// Bytes of events that are handed out together: whoever collects a page of them has about so much in memory,
+/// however large they are.
+pub const PAGE_BYTES: usize = 4 << 20;
+
 /// What to read.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -304,11 +308,12 @@ impl Reading {
         Ok(())
     }
 
-    /// As `fill`, but nothing passes the door.
+    /// As `fill`, but nothing passes the door. It may be fewer than asked for though more follow, where they are large.
     ///
     /// # Errors
     /// Those of reading, and of the sink.
     pub fn fill_rows(&mut self, at_most: usize, sink: &mut Sink<Row>) -> Result<bool> {
+        let mut bytes = 0;
         let upto = self.options.upto.min(self.view.upto());
         let mut left = self
             .options
@@ -332,6 +337,7 @@ impl Reading {
             if self.options.takes(&fetcher.row) {
                 // It keeps nothing of the row: the next one takes its place.
                 sink(&fetcher.row)?;
+                bytes += fetcher.row.bytes();
                 stat::count(Counted::EventsRead, i64::from(self.is_counted));
                 self.options.max_count -= 1;
                 left -= 1;
@@ -343,7 +349,7 @@ impl Reading {
                 Direction::Forward => self.options.after = entry.position,
                 Direction::Backward => self.options.upto = entry.position - 1,
             }
-            if left == 0 {
+            if left == 0 || bytes >= PAGE_BYTES {
                 return Ok(self.options.max_count > 0);
             }
         }

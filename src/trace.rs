@@ -63,7 +63,9 @@ impl Source for Trace {
 
     fn fill(&mut self, at_most: usize, sink: &mut Sink<Traced>) -> Result<bool> {
         let row_type = RowType::of(self.event_type);
-        for _ in 0..at_most {
+        let (mut found, mut bytes) = (0, 0);
+        while found < at_most && bytes < read::PAGE_BYTES {
+            found += 1;
             let Some((depth, parent, id)) = self.stack.pop() else {
                 return Ok(false);
             };
@@ -71,6 +73,7 @@ impl Source for Trace {
                 self.stack.push((depth + 1, Some(id), effect));
             }
             read::by_id(&id, self.partition.as_deref(), |row| {
+                bytes += row.bytes();
                 let event = row_type.make(&mut tuple::event_columns(row))?;
                 sink(&Traced {
                     depth,

@@ -107,3 +107,22 @@ SELECT count(*) FROM en57_imports;
 RESET ROLE;
 DROP OWNED BY import_stranger;
 DROP ROLE import_stranger;
+
+-- a value that cannot be cast, and an event that is refused, are named by the source's position
+CREATE TABLE bad_values AS SELECT n * 10::bigint AS "position", 'b'::text AS type, '{}'::text AS data, now()::text AS recorded_at FROM generate_series(1, 7000) AS n;
+UPDATE bad_values SET data = '{"a": "\u0000"}' WHERE position = 60010;
+SELECT en57_import_from('bad_values');
+CREATE VIEW bad_view AS SELECT position, type, data::jsonb AS data FROM bad_values;
+SELECT en57_import_from('bad_view');
+UPDATE bad_values SET data = '{}', recorded_at = 'never' WHERE position = 60010;
+SELECT en57_import_from('bad_values');
+\set VERBOSITY terse
+CALL en57_import_in_batches('bad', 'bad_values', batch_size => 6000);
+\set VERBOSITY default
+SELECT position, events FROM en57_imports WHERE name = 'bad';
+UPDATE bad_values SET recorded_at = NULL, data = format('["%s"]', repeat('x', 2000)) WHERE position = 60010;
+SET en57.max_event_size = '1kB';
+SELECT en57_import_from('bad_values');
+RESET en57.max_event_size;
+SELECT en57_import_from('bad_values');
+DROP VIEW bad_view;

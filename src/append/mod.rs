@@ -2,8 +2,12 @@
 
 mod lock;
 pub mod parse;
+mod size;
+mod told;
 
 pub use lock::lock_query;
+pub use size::demand as demand_sizes;
+pub use told::Told;
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::Query;
@@ -20,6 +24,7 @@ use crate::store::lookup::find_id;
 use crate::store::partition::Access;
 use crate::store::position::Counter;
 use crate::store::scan::{Range, Scan};
+use crate::store::scratch::Scratch;
 use crate::store::stat::{self, Counted};
 use crate::store::table::Opened;
 use crate::store::{clock, json, settings, transaction};
@@ -150,7 +155,7 @@ fn decide(
         upcasters: upcast::known()?,
         due: Due::new(&place.name, events, name)?,
         rules: Rules::new(&place.name, events.len(), &new)?,
-        fit: schema::check(events.iter()),
+        fit: size::demand(events.iter()).and_then(|()| schema::check(events.iter())),
     };
     // Events that are sent again are answered as they were the first time, whatever they must fit by now.
     if !request.may_repeat || events.iter().all(|e| e.id.is_none()) {
@@ -175,7 +180,12 @@ fn decide(
             let (known, at_most) = (target.expected.known(), conflicts.at_most);
             let (definitions, sink) = (upcast::known()?, &mut *conflicts.sink);
             let upcasters = Upcasters::new(&definitions);
-            let mut told = |row: &Row| sink(&*row.read(&upcasters)?);
+            let scratch = Scratch::new();
+            let mut told = |row: &Row| {
+                scratch.run(|| sink(&*row.read(&upcasters)?))?;
+                scratch.reset();
+                Ok(())
+            };
             stream::newer(&table, target.name, known, at_most, &mut told)?;
             return Ok(Some(Outcome::Conflict {
                 cause: Cause::Version,
@@ -285,6 +295,8 @@ fn newest_match(
     let upcasters = Upcasters::new(&definitions);
     let mut scan = Scan::new(table, query.stored(), range, Direction::Backward)?;
     let mut fetcher = Fetcher::new(table);
+    // One event at a time is in memory, however many there are.
+    let scratch = Scratch::new();
     let mut newest = None;
     let mut found = 0;
     while found < conflicts.at_most {
@@ -293,7 +305,8 @@ fn newest_match(
         };
         if fetcher.fetch(entry, false) && query.matches(&fetcher.row)? {
             newest.get_or_insert(entry.position);
-            (conflicts.sink)(&*fetcher.row.read(&upcasters)?)?;
+            scratch.run(|| (conflicts.sink)(&*fetcher.row.read(&upcasters)?))?;
+            scratch.reset();
             found += 1;
         }
     }

@@ -9,6 +9,10 @@ pub const TEXT_BYTES: usize = 1024;
 pub const TAGS_PER_EVENT: usize = 1000;
 /// Events of one append.
 pub const EVENTS_PER_APPEND: usize = 1_000_000;
+/// Bytes of conflicting events that are told whole.
+pub const CONFLICTS_BYTES: usize = 4 * 1024 * 1024;
+/// The same in an error's DETAIL, which goes into the server's log as well.
+pub const CONFLICTS_BYTES_OF_ERROR: usize = 8 * 1024;
 /// Criteria of one query.
 pub const CRITERIA_PER_QUERY: usize = 10_000;
 /// Types, and tags, of one criterion.

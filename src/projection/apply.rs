@@ -16,6 +16,9 @@ use crate::upcast::Way;
 use super::definition::{KIND, Projection, Work};
 use super::document::Key;
 
+/// Events that are folded into documents together, where they are not large.
+const DOCUMENT_EVENTS: usize = 10_000;
+
 /// An event that is to be handled.
 pub struct Item {
     /// Its position.
@@ -127,6 +130,15 @@ impl Projection {
         Whereabouts::new(&format!("{role} {name} of projection \"{}\"", self.name))
     }
 
+    /// How many events are best handled together. Each document is written once for them, and its versions stay
+    /// until the transaction ends: who looks for it passes over all of them.
+    pub fn at_once(&self) -> usize {
+        match &self.work {
+            Work::Documents(_) => self.batch_size.max(DOCUMENT_EVENTS),
+            Work::Handler(_) => self.batch_size,
+        }
+    }
+
     /// Handles events, which are in position order.
     ///
     /// # Errors
@@ -197,7 +209,7 @@ impl Projection {
         let scratch = Scratch::new();
         loop {
             let done = scratch.run(|| {
-                let items = events.next(self.batch_size, known)?;
+                let items = events.next(self.at_once(), known)?;
                 if !items.is_empty() {
                     self.handle(&items, &way)?;
                 }

@@ -96,7 +96,7 @@ impl<'p> Progress<'p> {
         let way = events.way();
         let scratch = Scratch::new();
         while self.failed.is_none() {
-            let at_most = left.min(self.projection.batch_size as i64) as usize;
+            let at_most = left.min(self.projection.at_once() as i64) as usize;
             let items = scratch.run(|| events.next(at_most, &|_| None))?;
             if items.is_empty() {
                 if left > 0 {
@@ -121,6 +121,14 @@ impl<'p> Progress<'p> {
             }
             Err(failure) if failure.is_passing() => return failure.raise(),
             Err(failure) if items.len() == 1 => return self.refuse(&items[0], failure),
+            Err(_) if items.len() > self.projection.batch_size => {
+                for some in items.chunks(self.projection.batch_size) {
+                    if self.failed.is_none() {
+                        self.handle(some, way)?;
+                    }
+                }
+                return Ok(());
+            }
             Err(_) => {}
         }
         for item in items {

@@ -2,11 +2,10 @@
 
 use std::ffi::CStr;
 
-use crate::append::{self, Cause, Conflicts, Outcome, Request};
+use crate::append::{self, Cause, Conflicts, Outcome, Request, Told};
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::JsonString;
 use crate::sql_function;
-use crate::store::event_json;
 use crate::store::fmgr::Args;
 use crate::store::tuple::{self, RowType};
 use crate::store::{Datum, array, json};
@@ -23,11 +22,8 @@ sql_function!(en57_append, |args: &Args| {
     let stream = Target::new(args.text(2)?, args.i64(3))?;
     let raise = on_conflict(args.text(5)?)?;
     let events = append::parse::events(document)?;
-    let mut found = Vec::new();
-    let mut sink = |row: &_| {
-        found.push(event_json::event_json(row)?);
-        Ok(())
-    };
+    let mut told = Told::new(raise);
+    let mut sink = |row: &_| told.add(row);
     let mut conflicts = Conflicts {
         at_most: append::max_conflicts(),
         sink: &mut sink,
@@ -40,12 +36,11 @@ sql_function!(en57_append, |args: &Args| {
         may_repeat: true,
     };
     let outcome = append::append(&request, &mut conflicts)?;
-    found.reverse();
     let refusal = match &outcome {
         Outcome::Conflict { cause, .. } if raise => Some(*cause),
         _ => None,
     };
-    let answer = Answer::new(outcome, format!("[{}]", found.join(", ")));
+    let answer = Answer::new(outcome, told.into_json());
     match refusal {
         Some(cause) => Err(match cause {
             Cause::Condition => {

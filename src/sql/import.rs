@@ -17,15 +17,23 @@ sql_function!(en57_import_rows, |args: &Args| {
     let Some(array) = args.datum(0) else {
         return Err(missing());
     };
-    run(args, import::from_rows(array)?)
+    let (keep_positions, check_types) = flags(args);
+    let stored = import::import_rows(array, args.text(1)?, keep_positions, check_types)?;
+    Ok(Some(Datum::from(stored)))
 });
 
+/// `keep_positions` and `check_types`.
+fn flags(args: &Args) -> (bool, bool) {
+    (args.bool(2).unwrap_or(false), args.bool(3).unwrap_or(true))
+}
+
 fn run(args: &Args, events: Vec<Recorded>) -> Result<Option<Datum>> {
+    let (keep_positions, check_types) = flags(args);
     let stored = import::import(&Import {
         events,
         partition: args.text(1)?,
-        keep_positions: args.bool(2).unwrap_or(false),
-        check_types: args.bool(3).unwrap_or(true),
+        keep_positions,
+        check_types,
     })?;
     Ok(Some(Datum::from(stored)))
 }

@@ -163,6 +163,17 @@ impl NewEvent<'_> {
         )
     }
 
+    /// About how many bytes it takes: its type, tags, data and metadata.
+    pub fn bytes(&self) -> usize {
+        let tags: usize = self.tags.iter().map(|t| t.len()).sum();
+        let data = match self.data {
+            Some(Value::Container(container)) => container.document().len(),
+            Some(Value::String(text)) => text.len(),
+            _ => 0,
+        };
+        self.event_type.len() + tags + data + self.meta.map_or(0, fmgr::bytes_of)
+    }
+
     /// The event as matching sees it: with the type that readers will see, in the stream that it goes to.
     pub fn candidate<'e>(&'e self, name: &'e str, stream: Option<&'e str>) -> Candidate<'e> {
         Candidate {
@@ -326,6 +337,17 @@ impl Row {
     /// When it happened, in PostgreSQL's microseconds.
     pub fn occurred_at_us(&self) -> i64 {
         self.values[Column::OccurredAt as usize].value() as i64
+    }
+
+    /// About how many bytes it takes in memory: what is stored compressed, or beside the row, counts as it
+    /// will be read.
+    pub fn bytes(&self) -> usize {
+        let columns = [Column::Type, Column::Data, Column::Meta, Column::Tags];
+        columns
+            .iter()
+            .filter_map(|c| self.get(*c))
+            .map(fmgr::bytes_of)
+            .sum()
     }
 
     /// The version of its schema.

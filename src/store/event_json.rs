@@ -20,10 +20,25 @@ fn uuid_text(datum: Datum) -> String {
 /// # Errors
 /// Those of damaged rows.
 pub fn event_json(row: &Event) -> Result<String> {
+    object(row, true)
+}
+
+/// The same without data and metadata, and a key `truncated` that says so.
+///
+/// # Errors
+/// Those of damaged rows.
+pub fn truncated_json(row: &Event) -> Result<String> {
+    object(row, false)
+}
+
+fn object(row: &Event, whole: bool) -> Result<String> {
     let mut out = String::with_capacity(256);
     let text = |column| row.get(column).map(fmgr::text).transpose();
     let quoted = |t: Option<&str>| t.map_or("null".to_owned(), |t| JsonString(t).to_string());
-    let document = |column| row.get(column).map_or(Ok("null"), json::text);
+    let document = |column| match row.get(column).filter(|_| whole) {
+        Some(document) => json::text(document),
+        None => Ok("null"),
+    };
     let tags: Vec<String> = row
         .tags()?
         .texts()?
@@ -54,9 +69,15 @@ pub fn event_json(row: &Event) -> Result<String> {
         ),
         ("partition", quoted(text(Column::Partition)?)),
     ] {
+        if !whole && matches!(name, "data" | "meta") {
+            continue;
+        }
         let separator = if out.is_empty() { '{' } else { ',' };
         out.push(separator);
         out.push_str(&format!("\"{name}\": {value}"));
+    }
+    if !whole {
+        out.push_str(",\"truncated\": true");
     }
     out.push('}');
     Ok(out)

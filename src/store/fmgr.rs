@@ -148,6 +148,12 @@ impl Args {
     }
 }
 
+/// How many bytes a varlena value has in memory, which is not made for it.
+pub fn bytes_of(datum: Datum) -> usize {
+    // SAFETY: the datum points to a varlena, of which the header is read, or that of a TOAST pointer.
+    unsafe { pg_sys::toast_raw_datum_size(datum) }
+}
+
 /// The bytes of a varlena value, detoasted where need be, without its header. They live in the current
 /// memory context, or where the datum lives.
 pub fn varlena<'a>(datum: Datum) -> &'a [u8] {

@@ -21,7 +21,7 @@ pub trait Source {
     /// What becomes a row.
     type Item;
 
-    /// Hands at most so many rows to `sink`; returns whether more may follow.
+    /// Hands at most so many rows to `sink`, fewer where they are large; returns whether more may follow.
     ///
     /// # Errors
     /// Those of reading, and of the sink.

@@ -13,6 +13,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 static META: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static PARTITION: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static MAX_CONFLICTS: GucSetting<i32> = GucSetting::<i32>::new(100);
+static MAX_EVENT_SIZE_KB: GucSetting<i32> = GucSetting::<i32>::new(16 << 10);
 static MAX_KEY_LOCKS: GucSetting<i32> = GucSetting::<i32>::new(64);
 static WAIT_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(5000);
 static DATABASES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
@@ -66,6 +67,16 @@ pub fn init() {
         10_000,
         GucContext::Userset,
         GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"en57.max_event_size",
+        c"How large an event may be that is appended or imported.",
+        c"Its type, tags, data and metadata, in PostgreSQL's binary form.",
+        &MAX_EVENT_SIZE_KB,
+        1,
+        1 << 20,
+        GucContext::Userset,
+        GucFlags::UNIT_KB,
     );
     GucRegistry::define_int_guc(
         c"en57.max_key_locks",
@@ -269,6 +280,11 @@ pub fn partition() -> Option<CString> {
 /// `en57.max_conflicts`.
 pub fn max_conflicts() -> usize {
     MAX_CONFLICTS.get() as usize
+}
+
+/// `en57.max_event_size`, in kB.
+pub fn max_event_size_kb() -> usize {
+    MAX_EVENT_SIZE_KB.get() as usize
 }
 
 /// `en57.max_key_locks`.

@@ -115,3 +115,63 @@ fn a_fold_over_many_upcast_events() {
         assert!(grown < GROWTH_KB, "{sql}: {grown} kB more");
     }
 }
+
+/// What each way to get at large events takes of memory; the page on importing and the reference show the table.
+/// Without bounds by bytes each takes hundreds of MB.
+#[test]
+fn of_large_events() {
+    const GROWTH_KB: i64 = 96 << 10;
+    const EVENTS: i64 = 100;
+    let db = Cluster::shared().database();
+    let mut session = db.connect();
+    // They compress well, so the server's buffers, which count as well once they are touched, say little.
+    session.run(&format!(
+        "CREATE TABLE source AS SELECT n::bigint AS position, 'large' AS type, to_jsonb(repeat(n::text, 3000000 / length(n::text))) AS data
+             FROM generate_series(1, {EVENTS}) n;
+         CREATE TABLE seen (n bigint);
+         CREATE FUNCTION see(e en57_event) RETURNS void LANGUAGE sql AS 'INSERT INTO public.seen VALUES (e.position)';
+         CREATE FUNCTION last(d jsonb, e en57_event) RETURNS jsonb LANGUAGE sql IMMUTABLE AS
+             $$ SELECT to_jsonb(length(e.data #>> '{{}}')) $$;
+         CREATE FUNCTION one(e en57_event) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'one' $$;"
+    ));
+    let ways = [
+        ("import", "SELECT en57_import_from('source')"),
+        ("import in batches", "CALL en57_import_in_batches('again', 'source')"),
+        (
+            "refused append",
+            "SELECT outcome FROM en57_append('{\"type\": \"x\"}', fail_if => '{\"types\": [\"large\"]}')",
+        ),
+        (
+            "refused append, raised",
+            "DO $$ BEGIN PERFORM en57_append('{\"type\": \"x\"}', fail_if => '{\"types\": [\"large\"]}', on_conflict => 'raise');
+                EXCEPTION WHEN SQLSTATE 'N5701' THEN NULL; END $$",
+        ),
+        (
+            "cursor",
+            "BEGIN; DECLARE c CURSOR FOR SELECT en57_read('{\"types\": [\"large\"]}'); MOVE 1 IN c; MOVE ALL IN c; COMMIT",
+        ),
+        (
+            "run of a handler",
+            "SELECT en57_create_projection('seen', '{\"types\": [\"large\"]}', 'see(en57_event)', mode => 'async'); SELECT en57_run('seen')",
+        ),
+        (
+            "document projection",
+            "SELECT en57_create_document_projection('one', '{\"types\": [\"large\"]}', key => 'one(en57_event)'::regprocedure, evolve => 'last(jsonb,en57_event)')",
+        ),
+        ("rebuild", "CALL en57_rebuild('one')"),
+    ];
+    for (way, sql) in ways {
+        let mut session = db.connect();
+        session.run("SELECT en57_count('{\"types\": [\"none\"]}')");
+        let pid = session.pid();
+        let before = peak_kb(pid);
+        session
+            .client
+            .batch_execute(sql)
+            .unwrap_or_else(|e| panic!("{way}: {e:?}"));
+        let grown = peak_kb(pid) - before;
+        println!("{way}: {} MB", grown >> 10);
+        assert!(grown < GROWTH_KB, "{way}: {grown} kB more");
+    }
+    assert_eq!(session.number("SELECT count(*) FROM seen"), 2 * EVENTS);
+}
