@@ -10,7 +10,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 # The script of CREATE EXTENSION is these parts in this order.
 SQL_PARTS := $(addprefix sql/,head.sql types.sql index.sql tables.sql functions.sql partitions.sql event_types.sql \
   upcasters.sql import.sql projections.sql rebuild.sql folds.sql deciders.sql invariants.sql erase.sql worker.sql gem.sql \
-  admin.sql subscriptions.sql polling.sql dead_letters.sql tracking.sql generate.sql privileges.sql)
+  admin.sql subscriptions.sql shards.sql polling.sql dead_letters.sql tracking.sql generate.sql privileges.sql)
 UPGRADES := $(wildcard sql/en57--*--*.sql)
 SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock
 

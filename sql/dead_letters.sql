@@ -157,7 +157,8 @@ REVOKE ALL ON en57.subscriptions, en57.subscription_shards, en57.dead_letters FR
 GRANT SELECT ON en57_subscriptions, en57_dead_letters TO PUBLIC;
 -- What asks for no ticket is called by what does.
 REVOKE EXECUTE ON FUNCTION
-    en57.lock_subscription(integer, boolean, boolean), en57.lock_shard(integer, integer, boolean),
+    en57.lock_subscription(integer, boolean, boolean), en57.unlock_subscription(integer), en57.lock_shard(integer, integer, boolean),
+    en57.join_shard(integer, text, integer, integer, boolean), en57.decide_shards(en57.subscriptions, integer),
     en57.note_polled(integer, integer, bigint), en57.polled(integer, integer), en57.redeem(bigint),
     en57.owned(bigint, text), en57.owned_alone(bigint, text), en57.split_subscription(integer, integer, bigint),
     en57.check_shards(en57.subscriptions, integer), en57.demand_shards(en57.subscriptions), en57.check_token(text, integer, bigint, bigint),

@@ -3,12 +3,12 @@
 ------------------------------------------------------------------------------------------------------
 
 -- Locks the shard, if nobody else holds it or leaves it within the patience, and says what to read.
--- outcome: 'mine'; 'held' by another transaction; 'leased' by another holder, "until" when; 'fresh' if the
--- number of shards is not decided yet.
+-- outcome: 'mine'; 'held' by another transaction; 'leased' by another holder, "until" when. fresh: the number of shards is
+-- not decided yet, and will be if there are events.
 CREATE FUNCTION en57.hold_shard(
     ticket bigint, name text, shard integer, shards integer, patience interval, token bigint,
     OUT outcome text, OUT id integer, OUT query en57_query, OUT partition text, OUT "position" bigint, OUT drain_to bigint,
-    OUT hold_key boolean, OUT careful boolean, OUT "until" timestamptz, OUT renew_at timestamptz
+    OUT hold_key boolean, OUT careful boolean, OUT "until" timestamptz, OUT renew_at timestamptz, OUT fresh boolean
 )
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = 0 AS $$
 #variable_conflict use_variable
@@ -17,12 +17,9 @@ DECLARE
     r en57.subscription_shards;
     mine text := en57.session();
 BEGIN
-    IF s.shards IS NULL THEN
-        outcome := 'fresh';
-        RETURN;
-    END IF;
-    PERFORM en57.check_shards(s, shards);
-    IF NOT (en57.lock_subscription(s.id, false, false) AND en57.lock_shard(s.id, shard, false)) THEN
+    id := s.id;
+    s := en57.join_shard(id, name, shard, shards, false);
+    IF s.id IS NULL THEN
         outcome := 'held';
         IF patience <= '0' THEN
             RETURN;
@@ -30,19 +27,14 @@ BEGIN
         PERFORM set_config('lock_timeout',
             least(ceil(extract(epoch FROM patience) * 1000), 2147483647)::bigint::text, true);
         BEGIN
-            PERFORM en57.lock_subscription(s.id, false, true);
-            PERFORM en57.lock_shard(s.id, shard, true);
+            s := en57.join_shard(id, name, shard, shards, true);
         EXCEPTION WHEN lock_not_available THEN
             RETURN;
         END;
     END IF;
-    -- Now that it stands still.
-    SELECT t.* INTO s FROM en57.subscriptions t WHERE t.id = s.id;
-    IF NOT FOUND THEN
-        RAISE 'there is no subscription "%"', name USING ERRCODE = 'undefined_object';
-    END IF;
-    PERFORM en57.check_shards(s, shards);
-    SELECT t.* INTO r FROM en57.subscription_shards t WHERE t.subscription = s.id AND t.shard = hold_shard.shard;
+    fresh := s.shards IS NULL AND shards > 1;
+    SELECT t.* INTO r FROM en57.subscription_shards t
+     WHERE t.subscription = s.id AND t.shard = CASE WHEN fresh THEN 0 ELSE hold_shard.shard END;
     IF NOT FOUND THEN
         PERFORM en57.demand_shards(s);
     END IF;
@@ -54,7 +46,6 @@ BEGIN
         RETURN;
     END IF;
     outcome := 'mine';
-    id := s.id;
     query := s.query;
     partition := s.partition;
     "position" := r."position";
@@ -86,7 +77,7 @@ COMMENT ON FUNCTION en57.check_token(text, integer, bigint, bigint) IS 'refuses 
 
 -- After a poll that found events: notes what was given out, for this transaction or under the lease.
 CREATE FUNCTION en57.give_out(
-    ticket bigint, name text, shard integer, upto bigint, leased boolean, lease interval, token bigint, replayed bigint[]
+    ticket bigint, name text, shard integer, shards integer, upto bigint, leased boolean, lease interval, token bigint, replayed bigint[]
 ) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
@@ -97,6 +88,9 @@ BEGIN
     IF replayed <> '{}' THEN
         UPDATE en57.dead_letters t SET state = 'delivered'
          WHERE t.subscription = s.id AND t."position" = ANY (replayed) AND t.state = 'replay';
+    END IF;
+    IF leased OR shards > 1 THEN
+        PERFORM en57.decide_shards(s, shards);
     END IF;
     IF NOT leased THEN
         PERFORM en57.note_polled(s.id, shard, upto);
@@ -112,12 +106,12 @@ BEGIN
      WHERE t.subscription = s.id AND t.shard = give_out.shard;
 END
 $$;
-COMMENT ON FUNCTION en57.give_out(bigint, text, integer, bigint, boolean, interval, bigint, bigint[]) IS
+COMMENT ON FUNCTION en57.give_out(bigint, text, integer, integer, bigint, boolean, interval, bigint, bigint[]) IS
     'notes up to where a shard''s events were given out';
 
 -- After a poll that found none, now and then: where it may go on the next time, and the lease renewed.
 CREATE FUNCTION en57.move_on(
-    ticket bigint, name text, shard integer, "from" bigint, upto bigint, token bigint
+    ticket bigint, name text, shard integer, shards integer, "from" bigint, upto bigint, token bigint
 ) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
@@ -125,6 +119,11 @@ DECLARE
     s en57.subscriptions := en57.owned(ticket, name);
 BEGIN
     IF en57.lock_subscription(s.id, false, false) AND en57.lock_shard(s.id, shard, false) THEN
+        -- What has no event for this shard may have some for a shard of another number.
+        SELECT t.* INTO s FROM en57.subscriptions t WHERE t.id = s.id;
+        IF s.shards <> shards THEN
+            RETURN;
+        END IF;
         UPDATE en57.subscription_shards t
            SET "position" = greatest(t."position", upto), delivered = greatest(t.delivered, upto), updated_at = clock_timestamp(),
                lease_until = CASE WHEN t.lease IS NOT NULL AND (move_on.token IS NOT NULL OR t.holder = en57.session())
@@ -135,7 +134,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION en57.move_on(bigint, text, integer, bigint, bigint, bigint) IS
+COMMENT ON FUNCTION en57.move_on(bigint, text, integer, integer, bigint, bigint, bigint) IS
     'moves a shard''s position over what is not its own';
 
 -- The next events of a shard that has dead letters which matter: those to be given out again and new ones,
@@ -296,18 +295,14 @@ BEGIN
             NULL;
         END;
         IF n > 0 THEN
-            PERFORM en57.give_out(en57.ticket(), name, shard, given,
+            PERFORM en57.give_out(en57.ticket(), name, shard, shards, given,
                 lease IS NOT NULL OR token IS NOT NULL OR h.renew_at IS NOT NULL, lease, token, replayed);
             RETURN;
         END IF;
-        IF h.outcome = 'fresh' THEN
-            PERFORM en57.decide_shards(en57.ticket(), name, shards);
-            CONTINUE;
-        END IF;
         -- Seldom enough to cost nothing, often enough that the next poll need not look far.
-        IF h.outcome = 'mine' AND (upto - h."position" >= 1000 OR h.renew_at <= clock_timestamp() OR held <> '{}'
+        IF h.outcome = 'mine' AND NOT h.fresh AND (upto - h."position" >= 1000 OR h.renew_at <= clock_timestamp() OR held <> '{}'
                                    OR h.drain_to > h."position") THEN
-            PERFORM en57.move_on(en57.ticket(), name, shard, h."position", greatest(upto, h."position"), token);
+            PERFORM en57.move_on(en57.ticket(), name, shard, shards, h."position", greatest(upto, h."position"), token);
             RETURN;
         END IF;
         left_over := deadline - clock_timestamp();
@@ -344,14 +339,11 @@ BEGIN
     -- Who has it already waits for who looks at it just now; nobody else waits for its holder.
     wait := token IS NOT NULL OR EXISTS (
         SELECT FROM en57.subscription_shards t WHERE t.subscription = s.id AND t.shard = take_lease.shard AND t.holder = mine);
-    IF NOT (en57.lock_subscription(s.id, false, wait) AND en57.lock_shard(s.id, shard, wait)) THEN
+    s := en57.join_shard(s.id, name, shard, shards, wait);
+    IF s.id IS NULL THEN
         RETURN NULL;
     END IF;
-    SELECT t.* INTO s FROM en57.subscriptions t WHERE t.id = s.id;
-    IF NOT FOUND THEN
-        RAISE 'there is no subscription "%"', name USING ERRCODE = 'undefined_object';
-    END IF;
-    PERFORM en57.check_shards(s, shards);
+    PERFORM en57.decide_shards(s, shards);
     SELECT t.* INTO r FROM en57.subscription_shards t WHERE t.subscription = s.id AND t.shard = take_lease.shard;
     IF NOT FOUND THEN
         PERFORM en57.demand_shards(s);
@@ -405,7 +397,6 @@ BEGIN
     ELSIF octet_length(holder) > 255 THEN
         RAISE 'a holder must not be longer than 255 bytes' USING ERRCODE = 'program_limit_exceeded';
     END IF;
-    PERFORM en57.decide_shards(en57.ticket(), name, shards);
     RETURN en57.take_lease(en57.ticket(), name, shard, shards, lease, holder, token);
 END
 $$;
@@ -423,13 +414,8 @@ CREATE FUNCTION en57.answering(ticket bigint, name text, shard integer, shards i
 #variable_conflict use_variable
 BEGIN
     s := en57.owned(ticket, name);
-    PERFORM en57.lock_subscription(s.id, false, true);
-    PERFORM en57.lock_shard(s.id, shard, true);
-    SELECT t.* INTO s FROM en57.subscriptions t WHERE t.id = s.id;
-    IF NOT FOUND THEN
-        RAISE 'there is no subscription "%"', name USING ERRCODE = 'undefined_object';
-    END IF;
-    PERFORM en57.check_shards(s, shards);
+    s := en57.join_shard(s.id, name, shard, shards, true);
+    PERFORM en57.decide_shards(s, shards);
     SELECT t.* INTO r FROM en57.subscription_shards t WHERE t.subscription = s.id AND t.shard = answering.shard;
     IF NOT FOUND THEN
         PERFORM en57.demand_shards(s);

@@ -26,7 +26,7 @@ COMMENT ON COLUMN en57.subscriptions.created_at IS 'when it was created';
 COMMENT ON COLUMN en57.subscriptions.owner IS 'the role that created it: a name, as a dump may be restored where roles have other oids';
 COMMENT ON COLUMN en57.subscriptions.max_attempts IS 'after so many an event goes to the dead letters; NULL: never';
 COMMENT ON COLUMN en57.subscriptions.hold_key IS 'whether events of a dead letter''s key are held behind it';
-COMMENT ON COLUMN en57.subscriptions.shards IS 'number of shards; NULL before the first poll, which decides it';
+COMMENT ON COLUMN en57.subscriptions.shards IS 'number of shards; NULL before it is decided, at creation or by who first changes a shard';
 COMMENT ON COLUMN en57.subscriptions.drain_to IS 'while the number of shards is to change: where all of them must arrive';
 
 -- The tables have no foreign keys to each other: a parallel pg_restore fills a table that refers to another one before
@@ -38,7 +38,7 @@ CREATE TABLE en57.subscription_shards (
     shard integer,
     "position" bigint NOT NULL,
     delivered bigint NOT NULL,
-    token bigint NOT NULL DEFAULT 0,
+    token bigint NOT NULL DEFAULT 1,
     holder text,
     lease interval,
     lease_until timestamptz,
@@ -125,6 +125,10 @@ COMMENT ON FUNCTION en57.shard_of(text, integer) IS 'the shard of a key';
 CREATE FUNCTION en57.lock_subscription(id integer, exclusive boolean, wait boolean) RETURNS boolean
     AS 'MODULE_PATHNAME', 'en57_lock_subscription' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57.lock_subscription(integer, boolean, boolean) IS 'locks a subscription until the transaction ends';
+
+CREATE FUNCTION en57.unlock_subscription(id integer) RETURNS void
+    AS 'MODULE_PATHNAME', 'en57_unlock_subscription' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57.unlock_subscription(integer) IS 'gives an exclusive lock back under which nothing was done';
 
 CREATE FUNCTION en57.lock_shard(id integer, shard integer, wait boolean) RETURNS boolean
     AS 'MODULE_PATHNAME', 'en57_lock_shard' LANGUAGE c VOLATILE PARALLEL UNSAFE;
@@ -240,26 +244,29 @@ COMMENT ON FUNCTION en57.demand_shards(en57.subscriptions) IS 'refuses a subscri
 ------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION en57.add_subscription(
-    ticket bigint, name text, query en57_query, "position" bigint, max_attempts integer, partition text, hold_key boolean
+    ticket bigint, name text, query en57_query, "position" bigint, max_attempts integer, partition text, hold_key boolean, shards integer
 ) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     owner text := pg_get_userbyid(en57.redeem(ticket));
-    new integer;
+    new en57.subscriptions;
 BEGIN
     INSERT INTO en57.subscriptions (name, owner, partition, query, max_attempts, hold_key)
     VALUES (name, owner, partition, query, max_attempts, hold_key)
     ON CONFLICT DO NOTHING
-    RETURNING id INTO new;
+    RETURNING * INTO new;
     IF NOT FOUND THEN
         RAISE 'subscription "%" exists already', name USING ERRCODE = 'duplicate_object';
     END IF;
     INSERT INTO en57.subscription_shards (subscription, shard, "position", delivered)
-    VALUES (new, 0, "position", "position");
+    VALUES (new.id, 0, "position", "position");
+    IF shards IS NOT NULL THEN
+        PERFORM en57.decide_shards(new, shards);
+    END IF;
 END
 $$;
-COMMENT ON FUNCTION en57.add_subscription(bigint, text, en57_query, bigint, integer, text, boolean) IS
+COMMENT ON FUNCTION en57.add_subscription(bigint, text, en57_query, bigint, integer, text, boolean, integer) IS
     'stores a new subscription';
 
 CREATE FUNCTION en57_create_subscription(
@@ -268,7 +275,8 @@ CREATE FUNCTION en57_create_subscription(
     start text DEFAULT 'beginning',
     max_attempts integer DEFAULT 10,
     partition text DEFAULT NULL,
-    hold_key boolean DEFAULT false
+    hold_key boolean DEFAULT false,
+    shards integer DEFAULT NULL
 ) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
@@ -286,6 +294,7 @@ BEGIN
     ELSIF max_attempts < 1 THEN
         RAISE 'max_attempts must be positive, or NULL for no limit' USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    PERFORM en57.check_shard(0, coalesce(shards, 1));
     IF place = '*' THEN
         -- All that the caller may read would be another log for each caller.
         RAISE 'a subscription is of one partition' USING ERRCODE = 'feature_not_supported',
@@ -302,11 +311,11 @@ BEGIN
     ELSIF "from" > head THEN
         RAISE 'position % is beyond the head, %', "from", head USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    PERFORM en57.add_subscription(en57.ticket(), name, coalesce(query, '{}'), "from", max_attempts, place, hold_key);
+    PERFORM en57.add_subscription(en57.ticket(), name, coalesce(query, '{}'), "from", max_attempts, place, hold_key, shards);
     RETURN "from";
 END
 $$;
-COMMENT ON FUNCTION en57_create_subscription(text, en57_query, text, integer, text, boolean) IS
+COMMENT ON FUNCTION en57_create_subscription(text, en57_query, text, integer, text, boolean, integer) IS
     'creates a subscription of the events that match; returns the position behind which it starts';
 
 CREATE FUNCTION en57.remove_subscription(ticket bigint, name text) RETURNS void
@@ -369,129 +378,3 @@ END
 $$;
 COMMENT ON FUNCTION en57_reset_subscription(text, bigint) IS
     'makes all shards of a subscription go on after a position, and ends their leases';
-
-------------------------------------------------------------------------------------------------------
--- Changing the number of shards
-------------------------------------------------------------------------------------------------------
-
-CREATE FUNCTION en57.split_subscription(id integer, shards integer, "position" bigint) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_variable
-DECLARE
-    last_token bigint;
-BEGIN
-    UPDATE en57.subscriptions t SET shards = split_subscription.shards, drain_to = NULL WHERE t.id = split_subscription.id;
-    -- Tokens go on growing, so that none of a former shard fits a new one.
-    SELECT max(t.token) + 1 INTO last_token FROM en57.subscription_shards t WHERE t.subscription = id;
-    DELETE FROM en57.subscription_shards t WHERE t.subscription = id;
-    INSERT INTO en57.subscription_shards (subscription, shard, "position", delivered, token)
-    SELECT id, n, "position", "position", last_token FROM generate_series(0, shards - 1) n;
-    UPDATE en57.dead_letters t SET shard = en57.shard_of(t.key, shards),
-           state = CASE t.state WHEN 'delivered' THEN 'replay' ELSE t.state END
-     WHERE t.subscription = id;
-END
-$$;
-COMMENT ON FUNCTION en57.split_subscription(integer, integer, bigint) IS 'gives a subscription that many shards, all at one position';
-
--- A number of shards is decided by the first poll, before which all shards are at the same position.
-CREATE FUNCTION en57.decide_shards(ticket bigint, name text, shards integer) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_variable
-DECLARE
-    s en57.subscriptions := en57.owned(ticket, name);
-BEGIN
-    IF s.shards IS NULL AND en57.lock_subscription(s.id, true, true) THEN
-        PERFORM en57.demand_shards(t) FROM en57.subscriptions t WHERE t.id = s.id;
-        PERFORM en57.split_subscription(s.id, shards, r."position")
-           FROM en57.subscription_shards r JOIN en57.subscriptions t ON t.id = r.subscription
-          WHERE t.id = s.id AND t.shards IS NULL;
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION en57.decide_shards(bigint, text, integer) IS 'gives a subscription that was never polled its number of shards';
-
-CREATE FUNCTION en57.begin_reshard(ticket bigint, name text, shards integer, OUT drain_to bigint, OUT was integer, OUT positions bigint[])
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_variable
-DECLARE
-    s en57.subscriptions := en57.owned_alone(ticket, name);
-BEGIN
-    PERFORM en57.demand_shards(s);
-    -- What is given out under a lease may still be acknowledged.
-    SELECT coalesce(s.drain_to, max(greatest(t."position", CASE WHEN t.holder IS NOT NULL THEN t.delivered END))),
-           array_agg(t."position" ORDER BY t.shard)
-      INTO drain_to, positions FROM en57.subscription_shards t WHERE t.subscription = s.id;
-    was := coalesce(s.shards, 1);
-    IF was = shards THEN
-        drain_to := NULL; -- it is given up
-    END IF;
-    UPDATE en57.subscriptions t SET drain_to = begin_reshard.drain_to
-     WHERE t.id = s.id AND t.drain_to IS DISTINCT FROM begin_reshard.drain_to;
-END
-$$;
-COMMENT ON FUNCTION en57.begin_reshard(bigint, text, integer) IS 'lets polls go no further than where all shards must arrive';
-
-CREATE FUNCTION en57.finish_reshard(ticket bigint, name text, shards integer) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_variable
-DECLARE
-    s en57.subscriptions := en57.owned_alone(ticket, name);
-BEGIN
-    PERFORM en57.split_subscription(s.id, shards, s.drain_to);
-END
-$$;
-COMMENT ON FUNCTION en57.finish_reshard(bigint, text, integer) IS 'changes the number of shards, all of which have arrived';
-
-CREATE FUNCTION en57_reshard(name text, shards integer) RETURNS boolean
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_variable
-DECLARE
-    s record;
-    r record;
-BEGIN
-    SELECT * INTO s FROM en57.describe(en57.ticket(), name);
-    PERFORM en57.check_shard(0, shards);
-    SELECT * INTO r FROM en57.begin_reshard(en57.ticket(), name, shards);
-    IF r.was = shards THEN
-        RETURN true;
-    END IF;
-    FOR n IN 1 .. r.was LOOP
-        IF r.positions[n] < r.drain_to AND EXISTS (
-            SELECT FROM en57.read_shard(s.query, r.positions[n], r.drain_to, 1, n - 1, r.was, s.partition))
-        THEN
-            RETURN false;
-        END IF;
-    END LOOP;
-    PERFORM en57.finish_reshard(en57.ticket(), name, shards);
-    RETURN true;
-END
-$$;
-COMMENT ON FUNCTION en57_reshard(text, integer) IS
-    'changes the number of shards, if all of them have arrived at one position; else they get no events beyond it until they have';
-
-CREATE FUNCTION en57.check_shard(shard integer, shards integer) RETURNS void
-    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF shard IS NULL OR shards IS NULL THEN
-        RAISE 'shard and shards must not be NULL' USING ERRCODE = 'null_value_not_allowed';
-    ELSIF shards NOT BETWEEN 1 AND 1024 THEN
-        RAISE 'shards must be from 1 to 1024' USING ERRCODE = 'invalid_parameter_value';
-    ELSIF shard NOT BETWEEN 0 AND shards - 1 THEN
-        RAISE 'there is no shard %', shard USING ERRCODE = 'invalid_parameter_value',
-            DETAIL = format('Of %s shards the first is 0 and the last %s.', shards, shards - 1);
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION en57.check_shard(integer, integer) IS 'refuses a shard that cannot be';
-
-CREATE FUNCTION en57.check_shards(s en57.subscriptions, shards integer) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF s.shards IS DISTINCT FROM shards THEN
-        RAISE 'subscription "%" has % shards, not %', s.name, coalesce(s.shards, 1), shards
-            USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT = 'Call en57_reshard to change their number.';
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION en57.check_shards(en57.subscriptions, integer) IS 'refuses another number of shards than the subscription has';

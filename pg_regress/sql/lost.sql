@@ -4,7 +4,7 @@ CREATE FUNCTION evolve(state jsonb, e en57_event) RETURNS jsonb IMMUTABLE LANGUA
 SELECT en57_create_partition('acme');
 SELECT outcome FROM en57_append('[{"type": "a"}, {"type": "b"}, {"type": "c"}]');
 SELECT en57_create_subscription('whole'), en57_create_subscription('new'), en57_create_subscription('one', max_attempts => 1),
-    en57_create_subscription('some', partition => 'acme');
+    en57_create_subscription('some', partition => 'acme', shards => 3);
 SELECT count(*) FROM en57_poll('whole');
 SELECT count(*) FROM en57_poll('some', shard => 1, shards => 3);
 SELECT position FROM en57_poll('one', 1, lease => '1 hour');

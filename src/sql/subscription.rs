@@ -44,6 +44,11 @@ sql_function!(en57_lock_subscription, |args: &Args| {
     Ok(Some(Datum::from(locked)))
 });
 
+sql_function!(en57_unlock_subscription, |args: &Args| {
+    holding::unlock_subscription(given(args.i32(0))?);
+    Ok(Some(Datum::from(0)))
+});
+
 sql_function!(en57_lock_shard, |args: &Args| {
     let (id, shard) = (given(args.i32(0))?, given(args.i32(1))?);
     let locked = holding::lock_shard(id, shard, given(args.bool(2))?);

@@ -38,6 +38,13 @@ pub fn lock_subscription(id: i32, exclusive: bool, wait: bool) -> bool {
     lock(tag(id, 0, SUBSCRIPTION), mode, wait) != LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
 }
 
+/// Gives an exclusive lock back that this subtransaction has taken, and under which nothing was done.
+pub fn unlock_subscription(id: i32) {
+    let tag = tag(id, 0, SUBSCRIPTION);
+    // SAFETY: a valid tag; where the lock is not held, PostgreSQL warns and does nothing.
+    unsafe { pg_sys::LockRelease(&tag, pg_sys::ExclusiveLock as pg_sys::LOCKMODE, false) };
+}
+
 /// Locks a shard in the same way, always exclusively.
 pub fn lock_shard(id: i32, shard: i32, wait: bool) -> bool {
     match lock(tag(id, shard, SHARD), pg_sys::ExclusiveLock, wait) {

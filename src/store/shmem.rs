@@ -86,7 +86,7 @@ pub struct Shared {
 
 const _: () = assert!(size_of::<Log>() == 64 && size_of::<Slot>() == 64);
 const _: () = assert!(offset_of!(Shared, slots) % 64 == 0);
-const _: () = assert!(size_of::<Counters>() % align_of::<LateKey>() == 0);
+const _: () = assert!(size_of::<Counters>().is_multiple_of(align_of::<LateKey>()));
 
 thread_local! {
     static ATTACHED: Cell<Option<&'static Shared>> = const { Cell::new(None) };

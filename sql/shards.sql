@@ -1,0 +1,163 @@
+------------------------------------------------------------------------------------------------------
+-- Changing the number of shards
+------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION en57.split_subscription(id integer, shards integer, "position" bigint) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    last_token bigint;
+BEGIN
+    UPDATE en57.subscriptions t SET shards = split_subscription.shards, drain_to = NULL WHERE t.id = split_subscription.id;
+    -- Tokens go on growing, so that none of a former shard fits a new one.
+    SELECT max(t.token) + 1 INTO last_token FROM en57.subscription_shards t WHERE t.subscription = id;
+    DELETE FROM en57.subscription_shards t WHERE t.subscription = id;
+    INSERT INTO en57.subscription_shards (subscription, shard, "position", delivered, token)
+    SELECT id, n, "position", "position", last_token FROM generate_series(0, shards - 1) n;
+    UPDATE en57.dead_letters t SET shard = en57.shard_of(t.key, shards),
+           state = CASE t.state WHEN 'delivered' THEN 'replay' ELSE t.state END
+     WHERE t.subscription = id;
+END
+$$;
+COMMENT ON FUNCTION en57.split_subscription(integer, integer, bigint) IS 'gives a subscription that many shards, all at one position';
+
+-- The number of shards is decided by what changes a shard first. Until then there is one shard, at the start. Whoever asks for one
+-- decides nothing by polling: another poller of it is kept out by the lock of the shard, as ever. Whoever asks for several
+-- writes them down when he is given events, and so holds the subscription alone until his transaction ends: others find it
+-- held, and wait no longer than they want to.
+CREATE FUNCTION en57.decide_shards(s en57.subscriptions, shards integer) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+BEGIN
+    IF s.shards IS NOT NULL THEN
+        RETURN;
+    END IF;
+    PERFORM en57.demand_shards(s);
+    IF shards = 1 THEN
+        UPDATE en57.subscriptions t SET shards = 1 WHERE t.id = s.id AND t.shards IS NULL;
+    ELSE
+        PERFORM en57.split_subscription(s.id, shards, r."position") FROM en57.subscription_shards r WHERE r.subscription = s.id;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION en57.decide_shards(en57.subscriptions, integer) IS
+    'gives a subscription its number of shards, where it has none; the caller has come by en57.join_shard';
+
+CREATE FUNCTION en57.join_shard(id integer, name text, shard integer, shards integer, wait boolean) RETURNS en57.subscriptions
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    s en57.subscriptions;
+    alone boolean;
+BEGIN
+    LOOP
+        SELECT t.* INTO s FROM en57.subscriptions t WHERE t.id = join_shard.id;
+        alone := s.shards IS NULL AND shards > 1;
+        IF NOT en57.lock_subscription(id, alone, wait) THEN
+            RETURN NULL;
+        END IF;
+        -- Now that it stands still.
+        SELECT t.* INTO s FROM en57.subscriptions t WHERE t.id = join_shard.id;
+        IF NOT FOUND THEN
+            RAISE 'there is no subscription "%"', name USING ERRCODE = 'undefined_object';
+        END IF;
+        EXIT WHEN NOT alone OR s.shards IS NULL;
+        -- Others have decided it meanwhile: then nobody needs to be kept out.
+        PERFORM en57.unlock_subscription(id);
+    END LOOP;
+    PERFORM en57.check_shards(s, shards);
+    IF NOT en57.lock_shard(id, shard, wait) THEN
+        RETURN NULL;
+    END IF;
+    RETURN s;
+END
+$$;
+COMMENT ON FUNCTION en57.join_shard(integer, text, integer, integer, boolean) IS
+    'locks a shard until the transaction ends; NULL where another holds it. Where the number of shards is to be decided, locks all';
+
+CREATE FUNCTION en57.begin_reshard(ticket bigint, name text, shards integer, OUT drain_to bigint, OUT was integer, OUT positions bigint[])
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    s en57.subscriptions := en57.owned_alone(ticket, name);
+BEGIN
+    PERFORM en57.demand_shards(s);
+    -- What is given out under a lease may still be acknowledged.
+    SELECT coalesce(s.drain_to, max(greatest(t."position", CASE WHEN t.holder IS NOT NULL THEN t.delivered END))),
+           array_agg(t."position" ORDER BY t.shard)
+      INTO drain_to, positions FROM en57.subscription_shards t WHERE t.subscription = s.id;
+    was := coalesce(s.shards, 1);
+    IF was = shards THEN
+        drain_to := NULL; -- it is given up
+    END IF;
+    UPDATE en57.subscriptions t SET drain_to = begin_reshard.drain_to
+     WHERE t.id = s.id AND t.drain_to IS DISTINCT FROM begin_reshard.drain_to;
+END
+$$;
+COMMENT ON FUNCTION en57.begin_reshard(bigint, text, integer) IS 'lets polls go no further than where all shards must arrive';
+
+CREATE FUNCTION en57.finish_reshard(ticket bigint, name text, shards integer) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    s en57.subscriptions := en57.owned_alone(ticket, name);
+BEGIN
+    PERFORM en57.split_subscription(s.id, shards, s.drain_to);
+END
+$$;
+COMMENT ON FUNCTION en57.finish_reshard(bigint, text, integer) IS 'changes the number of shards, all of which have arrived';
+
+CREATE FUNCTION en57_reshard(name text, shards integer) RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    s record;
+    r record;
+BEGIN
+    SELECT * INTO s FROM en57.describe(en57.ticket(), name);
+    PERFORM en57.check_shard(0, shards);
+    SELECT * INTO r FROM en57.begin_reshard(en57.ticket(), name, shards);
+    IF r.was = shards THEN
+        RETURN true;
+    END IF;
+    FOR n IN 1 .. r.was LOOP
+        IF r.positions[n] < r.drain_to AND EXISTS (
+            SELECT FROM en57.read_shard(s.query, r.positions[n], r.drain_to, 1, n - 1, r.was, s.partition))
+        THEN
+            RETURN false;
+        END IF;
+    END LOOP;
+    PERFORM en57.finish_reshard(en57.ticket(), name, shards);
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION en57_reshard(text, integer) IS
+    'changes the number of shards, if all of them have arrived at one position; else they get no events beyond it until they have';
+
+CREATE FUNCTION en57.check_shard(shard integer, shards integer) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF shard IS NULL OR shards IS NULL THEN
+        RAISE 'shard and shards must not be NULL' USING ERRCODE = 'null_value_not_allowed';
+    ELSIF shards NOT BETWEEN 1 AND 1024 THEN
+        RAISE 'shards must be from 1 to 1024' USING ERRCODE = 'invalid_parameter_value';
+    ELSIF shard NOT BETWEEN 0 AND shards - 1 THEN
+        RAISE 'there is no shard %', shard USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = format('Of %s shards the first is 0 and the last %s.', shards, shards - 1);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION en57.check_shard(integer, integer) IS 'refuses a shard that cannot be';
+
+CREATE FUNCTION en57.check_shards(s en57.subscriptions, shards integer) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- Where it is not decided, NULL: any number will do.
+    IF s.shards <> shards THEN
+        RAISE 'subscription "%" has % shards, not %', s.name, s.shards, shards
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Call en57_reshard to change their number.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION en57.check_shards(en57.subscriptions, integer) IS 'refuses another number of shards than the subscription has';
