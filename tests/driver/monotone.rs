@@ -17,16 +17,18 @@ use crate::session::Session;
 
 const WANTED: &str = r#"{"tags": ["t:0"]}"#;
 
+/// Writes as long as it is told to go on.
+type Writer<'a> = Box<dyn Fn(&dyn Fn() -> bool) + Send + 'a>;
+/// Reads until it is told that the writers have ended, and to the end.
+type Reader<'a> = Box<dyn Fn(&AtomicBool) + Send + 'a>;
+
 /// How long a run is.
 fn duration() -> Duration {
     Duration::from_secs(scaled(6) as u64)
 }
 
 /// Runs the writers for the time of a run, and meanwhile the readers, who are told when the writers have ended.
-fn run<'a>(
-    writers: Vec<Box<dyn Fn(&dyn Fn() -> bool) + Send + 'a>>,
-    readers: Vec<Box<dyn Fn(&AtomicBool) + Send + 'a>>,
-) {
+fn run<'a>(writers: Vec<Writer<'a>>, readers: Vec<Reader<'a>>) {
     let done = AtomicBool::new(false);
     let end = Instant::now() + duration();
     thread::scope(|scope| {
@@ -57,7 +59,7 @@ fn write_many_keys(db: &Database, n: u64, go_on: &dyn Fn() -> bool) {
             session.append(&json!({"type": "x", "tags": [format!("x:{x}")]}), None);
         }
         session.append(&json!({"type": "t", "tags": ["t:0"]}), None);
-        session.run(*random.pick(&["COMMIT", "ROLLBACK"]));
+        session.run(random.pick(&["COMMIT", "ROLLBACK"]));
     }
 }
 
@@ -134,7 +136,7 @@ fn a_subscription_is_given_every_event(lease: Option<&str>, fills: bool) {
             thread::sleep(Duration::from_millis(4)); // A rate, nothing that is waited for.
         }
     };
-    let mut writers: Vec<Box<dyn Fn(&dyn Fn() -> bool) + Send + '_>> = Vec::new();
+    let mut writers: Vec<Writer> = Vec::new();
     for n in 0..3 {
         writers.push(Box::new(move |go_on| write_many_keys(db, n, go_on)));
     }
@@ -225,7 +227,7 @@ fn follow_heads(db: &Database, query: &str, partition: &str, done: &AtomicBool) 
 #[test]
 fn heads_never_go_back_in_one_partition() {
     let db = &Cluster::shared().database();
-    let mut writers: Vec<Box<dyn Fn(&dyn Fn() -> bool) + Send + '_>> = Vec::new();
+    let mut writers: Vec<Writer> = Vec::new();
     for n in 0..4 {
         writers.push(Box::new(move |go_on| write_few(db, n, &["default"], go_on)));
     }
@@ -258,8 +260,7 @@ fn heads_never_go_back_over_all_partitions_while_some_come_and_go() {
             thread::sleep(Duration::from_millis(20)); // A rate, nothing that is waited for.
         }
     };
-    let mut writers: Vec<Box<dyn Fn(&dyn Fn() -> bool) + Send + '_>> =
-        vec![Box::new(comes_and_goes)];
+    let mut writers: Vec<Writer> = vec![Box::new(comes_and_goes)];
     for n in 0..4 {
         writers.push(Box::new(move |go_on| {
             write_few(db, n, &["default", "two"], go_on)
