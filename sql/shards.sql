@@ -1,5 +1,5 @@
 ------------------------------------------------------------------------------------------------------
--- Changing the number of shards
+-- The number of shards
 ------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION en57.split_subscription(id integer, shards integer, "position" bigint) RETURNS void

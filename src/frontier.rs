@@ -5,8 +5,8 @@ use crate::dcb::codec;
 use crate::dcb::error::Result;
 use crate::dcb::query::{Criterion, Query};
 use crate::places::Places;
-use crate::store::catalog::Store;
-use crate::store::partition::Partition;
+use crate::store::catalog::{self, Store};
+use crate::store::partition::{Access, Partition};
 use crate::store::position::{Counter, Flight};
 use crate::store::scan;
 use crate::store::sleep;
@@ -55,7 +55,8 @@ pub fn of(store: &'static Store, places: &mut Places, sought: &Sought) -> Result
 pub fn current(counter: &Counter, partition: &Partition, sought: &Sought) -> i64 {
     let query = sought.stored();
     let next = transaction::bounded_next(counter.next());
-    let flights: Vec<Flight> = counter.in_flight(next).collect();
+    let flights = counter.in_flight(next);
+    let flights: Vec<Flight> = flights.filter(|f| f.may_be_in(partition.oid)).collect();
     if flights.is_empty() {
         return next - 1;
     }
@@ -65,12 +66,14 @@ pub fn current(counter: &Counter, partition: &Partition, sought: &Sought) -> i64
         .map(|c| c.tags.len() + c.types.len() + 3)
         .sum();
     let by_key = !query.is_everything() && keys <= KEYS_ASKED;
-    let ask = || Writers::of(partition, by_key.then_some(query));
-    let writers = ask();
+    // Only of those that have appended to several partitions it must be asked whether to this one.
+    let any_is_several = flights.iter().any(Flight::is_several);
+    let ask = |several: bool| Writers::of(partition, by_key.then_some(query), several);
+    let writers = ask(any_is_several);
     let bounds = flights.into_iter().filter_map(|flight| {
         let earliest = |flight: Flight, is_again: bool| match is_again {
             false => writers.earliest(counter, flight, next),
-            true => ask().earliest(counter, flight, next),
+            true => ask(true).earliest(counter, flight, next),
         };
         counter.look(flight, next, earliest).flatten()
     });
@@ -80,7 +83,7 @@ pub fn current(counter: &Counter, partition: &Partition, sought: &Sought) -> i64
 /// Who writes in a partition, and who holds the keys of a query as written, asked once.
 struct Writers {
     partition: Oid,
-    /// Who appends to it at all.
+    /// Who appends to it at all, where that must be known.
     here: Vec<usize>,
     /// `None`: whoever does counts.
     by_key: Option<KeyWriters>,
@@ -101,7 +104,7 @@ struct CriterionWriters {
 }
 
 impl Writers {
-    fn of(partition: &Partition, query: Option<&Query>) -> Self {
+    fn of(partition: &Partition, query: Option<&Query>, any_is_several: bool) -> Self {
         let held = |keys: Vec<i64>| -> Held {
             keys.into_iter()
                 .map(|key| (key, key_lock::writers_of(partition.oid, key)))
@@ -113,7 +116,11 @@ impl Writers {
         };
         Self {
             partition: partition.oid,
-            here: key_lock::writers_in(partition.oid),
+            here: if any_is_several {
+                key_lock::writers_in(partition.oid)
+            } else {
+                Vec::new()
+            },
             by_key: query.map(|query| KeyWriters {
                 anything: key_lock::writers_of_anything(partition.oid),
                 criteria: query.criteria().iter().map(criterion).collect(),
@@ -152,6 +159,16 @@ impl Writers {
             .chain(writers.criteria.iter().filter_map(of_criterion))
             .min()
     }
+}
+
+/// The frontier of a query in a partition, or in all that the caller may see, as it stands: it waits for nothing.
+///
+/// # Errors
+/// 42501, 42704.
+pub fn settled(sought: &Sought, partition: Option<&str>, access: Access) -> Result<i64> {
+    let store = catalog::store()?;
+    let places = Places::find(store, partition, access)?;
+    Ok(places.current_frontier(&Counter::of(store)?, sought))
 }
 
 /// The last position of the session's own committed appends that the query could match, 0 if none.

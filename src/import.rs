@@ -9,7 +9,7 @@ use crate::invariant::Rules;
 use crate::projection;
 use crate::read::PAGE_BYTES;
 use crate::schema;
-use crate::store::event::{EVENT_COLUMNS, NewEvent};
+use crate::store::event::{self, EVENT_COLUMNS, NewEvent};
 use crate::store::heap::{Batch, Place};
 use crate::store::json::{Jsonb, Value};
 use crate::store::lock_plan::Plan;
@@ -87,12 +87,13 @@ pub fn import(import: &Import) -> Result<i64> {
             stream: event.stream.zip(versions[i]),
         }
     };
+    let recorded = |i: usize| (&events[i].event, place_of(i).recorded_at_us);
     let batch = Batch {
         partition: &place,
         table: &table,
         stable,
         place: &place_of,
-        ids: &rules.ids(),
+        ids: &event::ids((0..events.len()).map(recorded)),
     };
     rules.check(&batch)?;
     let new: Vec<&NewEvent> = events.iter().map(|e| &e.event).collect();

@@ -4,16 +4,15 @@
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
 use crate::dcb::shard::{Key, Shard};
-use crate::places::Places;
+use crate::frontier;
 use crate::projection::as_keeper;
 use crate::read::{Options, Reading};
 use crate::store::door::Event;
 use crate::store::event::{Column, Row};
 use crate::store::partition::Access;
-use crate::store::position::Counter;
 use crate::store::rows::{Sink, Source};
 use crate::store::spi::text;
-use crate::store::{catalog, fmgr, holding, spi};
+use crate::store::{fmgr, holding, spi};
 use crate::upcast::Sought;
 
 /// The frontier of a query as it stands, without waiting for anything.
@@ -21,10 +20,8 @@ use crate::upcast::Sought;
 /// # Errors
 /// 42501, 42704.
 pub fn settled(query: Option<Query>, partition: Option<&str>) -> Result<i64> {
-    let store = catalog::store()?;
-    let places = Places::find(store, partition, Access::Watch)?;
     let sought = Sought::now(query.unwrap_or_else(Query::everything))?;
-    Ok(places.current_frontier(&Counter::of(store)?, &sought))
+    frontier::settled(&sought, partition, Access::Watch)
 }
 
 /// The subscriptions of a partition, by name.

@@ -84,6 +84,15 @@ pub struct Conflicts<'a> {
     pub sink: &'a mut dyn FnMut(&Event) -> Result<()>,
 }
 
+impl Conflicts<'_> {
+    /// Tells the next older event. One at a time is in memory, however many there are.
+    fn tell(&mut self, row: &Row, upcasters: &Upcasters, work: &Scratch) -> Result<()> {
+        work.run(|| (self.sink)(&*row.read(upcasters)?))?;
+        work.reset();
+        Ok(())
+    }
+}
+
 /// What is to be appended, and on which condition.
 pub struct Request<'a> {
     /// At least one event.
@@ -178,14 +187,10 @@ fn decide(
         let (current, position) = stream::head(&table, target.name)?;
         if !target.expected.holds(current) {
             let (known, at_most) = (target.expected.known(), conflicts.at_most);
-            let (definitions, sink) = (upcast::known()?, &mut *conflicts.sink);
+            let definitions = upcast::known()?;
             let upcasters = Upcasters::new(&definitions);
-            let scratch = Scratch::new();
-            let mut told = |row: &Row| {
-                scratch.run(|| sink(&*row.read(&upcasters)?))?;
-                scratch.reset();
-                Ok(())
-            };
+            let work = Scratch::new();
+            let mut told = |row: &Row| conflicts.tell(row, &upcasters, &work);
             stream::newer(&table, target.name, known, at_most, &mut told)?;
             return Ok(Some(Outcome::Conflict {
                 cause: Cause::Version,
@@ -213,8 +218,7 @@ fn decide(
         recorded_at_us,
         stream: name.zip(version.map(|v| v + 1 + i as i64)),
     };
-    let new_id = |e: &NewEvent| e.id.unwrap_or_else(|| event::new_id(recorded_at_us));
-    let ids: Vec<_> = events.iter().map(new_id).collect();
+    let ids = event::ids(events.iter().map(|e| (e, recorded_at_us)));
     let batch = Batch {
         partition: &place,
         table: &table,
@@ -295,8 +299,7 @@ fn newest_match(
     let upcasters = Upcasters::new(&definitions);
     let mut scan = Scan::new(table, query.stored(), range, Direction::Backward)?;
     let mut fetcher = Fetcher::new(table);
-    // One event at a time is in memory, however many there are.
-    let scratch = Scratch::new();
+    let work = Scratch::new();
     let mut newest = None;
     let mut found = 0;
     while found < conflicts.at_most {
@@ -305,8 +308,7 @@ fn newest_match(
         };
         if fetcher.fetch(entry, false) && query.matches(&fetcher.row)? {
             newest.get_or_insert(entry.position);
-            scratch.run(|| (conflicts.sink)(&*fetcher.row.read(&upcasters)?))?;
-            scratch.reset();
+            conflicts.tell(&fetcher.row, &upcasters, &work)?;
             found += 1;
         }
     }

@@ -6,39 +6,38 @@
 use crate::dcb::codec;
 use crate::dcb::error::{Result, SqlState};
 use crate::dcb::query::Query;
-use crate::places::Places;
+use crate::frontier;
 use crate::projection::as_keeper;
 use crate::store::partition::Access;
-use crate::store::position::Counter;
-use crate::store::spi::{self, text};
-use crate::store::{catalog, fmgr};
+use crate::store::spi::{self, Type};
+use crate::store::{Datum, fmgr};
 use crate::upcast::Sought;
 
 use super::{Finding, Severity, Sink};
 
-/// Each gives object, partition, query, position and hint; `$1` is the partition, '' for all.
+/// Each gives object, partition, query, position and hint; `$1` is the partition, NULL for all.
 const POSITIONS: [&str; 2] = [SUBSCRIPTIONS, PROJECTIONS];
 
 const SUBSCRIPTIONS: &str = "
     SELECT format('subscription %s', s.name), s.partition, s.query, max(r.\"position\"),
            format('Call en57_reset_subscription(%L, ..) with the position of the last event that was handled.', s.name)
       FROM en57.subscriptions s JOIN en57.subscription_shards r ON r.subscription = s.id
-     WHERE $1 IN ('', s.partition) GROUP BY s.id ORDER BY s.name";
+     WHERE s.partition = coalesce($1, s.partition) GROUP BY s.id ORDER BY s.name";
 
 const PROJECTIONS: &str = "
     SELECT format('projection %s', p.name), p.partition, p.query, p.\"position\",
            CASE WHEN p.document_table IS NULL THEN 'Drop it and create it again.' ELSE format('Call en57_rebuild(%L).', p.name) END
-      FROM en57.projections p WHERE p.mode = 'async' AND $1 IN ('', p.partition) ORDER BY p.name";
+      FROM en57.projections p WHERE p.mode = 'async' AND p.partition = coalesce($1, p.partition) ORDER BY p.name";
 
 /// Checks those of a partition, or of all.
 ///
 /// # Errors
 /// 55000 where a table is missing.
 pub(super) fn check(partition: Option<&str>, sink: Sink) -> Result<()> {
-    let partition = partition.unwrap_or("");
+    let partition = partition.map(|name| fmgr::make_varlena(name.as_bytes()));
     for positions in POSITIONS {
-        for row in as_keeper(|| spi::run(positions, &[text(partition)]))? {
-            let text = |n: usize| row[n].map_or(Ok(""), fmgr::text);
+        for row in as_keeper(|| spi::run(positions, &[(Type::Text, partition)]))? {
+            let text = |n: usize| row[n].map_or(Ok(""), |d: Datum| fmgr::text(d));
             let query =
                 row[2].map_or(Ok(Query::everything()), |d| codec::decode(fmgr::varlena(d)))?;
             let position = row[3].map_or(0, |d| d.value() as i64);
@@ -63,11 +62,8 @@ pub(super) fn check(partition: Option<&str>, sink: Sink) -> Result<()> {
 
 /// The frontier of a query; `None` where the partition is gone, which is told elsewhere.
 fn settled(query: Query, partition: &str) -> Result<Option<i64>> {
-    let store = catalog::store()?;
-    let places = match Places::find(store, Some(partition), Access::Own) {
-        Err(e) if e.state == SqlState::UndefinedObject => return Ok(None),
-        found => found?,
-    };
-    let sought = Sought::now(query)?;
-    Ok(Some(places.current_frontier(&Counter::of(store)?, &sought)))
+    match frontier::settled(&Sought::now(query)?, Some(partition), Access::Own) {
+        Err(e) if e.state == SqlState::UndefinedObject => Ok(None),
+        settled => settled.map(Some),
+    }
 }

@@ -158,28 +158,6 @@ impl Invariant {
         self.key_required && ids.is_empty()
     }
 
-    /// The refusal of an event without a key.
-    pub fn key_missing(&self, event: &str) -> Error {
-        let name = &self.name;
-        let (missing, needed) = match &self.key {
-            Key::Stream => ("stream".to_owned(), "Append it to a stream".to_owned()),
-            Key::Tag(prefix) => (
-                format!("tag that begins with \"{prefix}\""),
-                format!("Give it a tag \"{prefix}..\""),
-            ),
-        };
-        Error::new(
-            SqlState::InvariantBroken,
-            format!("{event}: it has no key of invariant \"{name}\""),
-        )
-        .detail(format!(
-            "It matches the invariant's query and has no {missing}, so nothing could be checked of it."
-        ))
-        .hint(format!(
-            "{needed}. Or narrow the query, or create the invariant with key_required => false."
-        ))
-    }
-
     /// The row type of the events that it takes.
     ///
     /// # Errors

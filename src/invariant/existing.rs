@@ -11,7 +11,7 @@ use crate::store::states::{Kept, MadeWith, States};
 use crate::store::{Datum, Oid, fmgr, rights, tuple};
 
 use super::definition::{Invariant, run};
-use super::fold::{Judge, refusal};
+use super::fold::{Judge, key_missing, refusal};
 use super::rules::EVENTS_BETWEEN;
 
 /// Bytes of states that are kept in memory.
@@ -85,7 +85,7 @@ impl Existing<'_> {
                     let ids = key.ids_of_row(row)?;
                     if self.invariant.misses_key(&ids) {
                         let event = format!("event at position {}", row.position());
-                        return Err(self.invariant.key_missing(&event));
+                        return Err(key_missing(self.invariant, &event));
                     }
                     if !ids.is_empty() {
                         let event = self.judge.event(row)?;

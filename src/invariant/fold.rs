@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::by_key::Key;
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::Query;
 use crate::fold::evolve::Folding;
@@ -185,4 +186,22 @@ pub fn refusal(objection: String, invariant: &Invariant, detail: String) -> Erro
         objection
     };
     Error::new(SqlState::InvariantBroken, message).detail(detail)
+}
+
+/// The refusal of an event that matches and has no key, though it must have one.
+pub fn key_missing(invariant: &Invariant, event: &str) -> Error {
+    let (missing, needed) = match &invariant.key {
+        Key::Stream => ("stream".to_owned(), "Append it to a stream".to_owned()),
+        Key::Tag(prefix) => (
+            format!("tag that begins with \"{prefix}\""),
+            format!("Give it a tag \"{prefix}..\""),
+        ),
+    };
+    let objection = format!("{event}: it has no key of invariant \"{}\"", invariant.name);
+    let detail = format!(
+        "It matches the invariant's query and has no {missing}, so nothing could be checked of it."
+    );
+    refusal(objection, invariant, detail).hint(format!(
+        "{needed}. Or narrow the query, or create the invariant with key_required => false."
+    ))
 }

@@ -15,13 +15,13 @@ use crate::fold::evolve::Folding;
 use crate::store::event::NewEvent;
 use crate::store::heap::Batch;
 use crate::store::lock_plan::Plan;
+use crate::store::rights;
 use crate::store::scratch::Scratch;
 use crate::store::states::{Kept, States};
-use crate::store::{clock, event, rights};
 use crate::upcast;
 
 use super::definition::{self, Invariant};
-use super::fold::{Effort, Judge, refusal};
+use super::fold::{Effort, Judge, key_missing, refusal};
 
 /// A state is kept when so many events have come to it since the last time: then an append reads at most
 /// as many, and ids with few events cost no row.
@@ -147,19 +147,6 @@ impl<'a> Rules<'a> {
         Ok(())
     }
 
-    /// The ids of all events, where they must be known before they are stored: where there is nothing to do
-    /// for them, none.
-    pub fn ids(&self) -> Vec<[u8; 16]> {
-        if self.touched.is_empty() {
-            return Vec::new();
-        }
-        let now_us = clock::now_us();
-        (0..self.count)
-            .map(|n| (self.event)(n).0.id)
-            .map(|id| id.unwrap_or_else(|| event::new_id(now_us)))
-            .collect()
-    }
-
     /// Sees that all states may be, with the events that are about to be stored. The keys are locked, or the
     /// whole partition is.
     ///
@@ -177,7 +164,7 @@ impl<'a> Rules<'a> {
         } in &self.touched
         {
             if let Some(n) = without_key {
-                return Err(invariant.key_missing(&format!("event {}", n + 1)));
+                return Err(key_missing(invariant, &format!("event {}", n + 1)));
             }
             let mut judge = Judge::new(invariant, batch.partition.oid)?;
             rights::for_functions(&invariant.path, &invariant.partition, || {

@@ -2,13 +2,11 @@
 //! turn, which is a batch in a transaction of its own.
 
 use crate::dcb::error::Result;
-use crate::places::Places;
+use crate::frontier;
 use crate::read;
 use crate::store::attempt::Failure;
-use crate::store::catalog::{self, Store};
 use crate::store::fmgr;
 use crate::store::partition::Access;
-use crate::store::position::Counter;
 use crate::store::spi::{self, Type};
 use crate::store::{Datum, Oid, rights, transaction};
 use crate::upcast::{self, Sought};
@@ -46,12 +44,11 @@ pub enum ToDo {
 /// # Errors
 /// 55000 where tables are missing; those of reading.
 pub fn survey(mut looked: impl FnMut(i64, i64) -> Option<i64>) -> Result<Vec<Standing>> {
-    let store = catalog::store()?;
     let standing = |projection: Projection| {
         let todo = match looked(projection.number, projection.position) {
             None => ToDo::Unknown,
             // What goes wrong is for its turn to tell.
-            Some(after) => look(store, &projection, after).unwrap_or(ToDo::Due),
+            Some(after) => look(&projection, after).unwrap_or(ToDo::Due),
         };
         Standing {
             todo,
@@ -65,8 +62,8 @@ pub fn survey(mut looked: impl FnMut(i64, i64) -> Option<i64>) -> Result<Vec<Sta
     Ok(all.into_iter().map(standing).collect())
 }
 
-fn look(store: &'static Store, projection: &Projection, after: i64) -> Result<ToDo> {
-    let head = head(store, projection)?;
+fn look(projection: &Projection, after: i64) -> Result<ToDo> {
+    let head = head(projection)?;
     if head <= after {
         return Ok(ToDo::NoneUpTo(head));
     }
@@ -80,10 +77,9 @@ fn look(store: &'static Store, projection: &Projection, after: i64) -> Result<To
 
 /// The frontier of its query. Unlike a session's, it does not wait for what the worker's own handlers have
 /// appended: the worker must not be stopped by transactions that do not end.
-fn head(store: &'static Store, projection: &Projection) -> Result<i64> {
-    let places = Places::find(store, Some(&projection.partition), Access::Own)?;
+fn head(projection: &Projection) -> Result<i64> {
     let sought = Sought::by(projection.query.clone(), &upcast::known()?);
-    Ok(places.current_frontier(&Counter::of(store)?, &sought))
+    frontier::settled(&sought, Some(&projection.partition), Access::Own)
 }
 
 /// What has come of a turn.
@@ -113,7 +109,7 @@ pub fn turn(standing: &Standing) -> Result<Turn> {
     }
     // What triggers find that wait for the end of a batch, or of the transaction.
     rights::set_local(c"search_path", &projection.path);
-    let head = head(catalog::store()?, &projection)?;
+    let head = head(&projection)?;
     let mut progress = Progress::new(&projection, Deferral::Ended);
     progress.go(head, projection.batch_size as i64)?;
     progress.save()?;

@@ -74,7 +74,7 @@ impl Counter {
         if !self.has_own() {
             PASSED.set(0);
         }
-        self.cover(partition.to_u32())?;
+        self.cover(partition)?;
         if position > PASSED.get() {
             self.raise_ceiling_above(position);
         }

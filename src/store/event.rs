@@ -422,8 +422,16 @@ impl Matchable for RowView<'_> {
     }
 }
 
+/// The ids of new events in order: those that were given, and new ones of when each is recorded, in PostgreSQL's
+/// microseconds.
+pub fn ids<'e>(events: impl Iterator<Item = (&'e NewEvent<'e>, i64)>) -> Vec<[u8; 16]> {
+    events
+        .map(|(event, recorded_at_us)| event.id.unwrap_or_else(|| new_id(recorded_at_us)))
+        .collect()
+}
+
 /// A new version-7 uuid: milliseconds since 1970 from PostgreSQL's clock, the rest random.
-pub fn new_id(now_us: i64) -> [u8; 16] {
+fn new_id(now_us: i64) -> [u8; 16] {
     const POSTGRES_EPOCH_MS: u64 = 946_684_800_000;
     let ms = POSTGRES_EPOCH_MS.wrapping_add_signed(now_us.div_euclid(1000));
     uuid::Builder::from_unix_timestamp_millis(ms, &random_bytes())

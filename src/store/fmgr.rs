@@ -150,8 +150,16 @@ impl Args {
 
 /// How many bytes a varlena value has in memory, which is not made for it.
 pub fn bytes_of(datum: Datum) -> usize {
-    // SAFETY: the datum points to a varlena, of which the header is read, or that of a TOAST pointer.
-    unsafe { pg_sys::toast_raw_datum_size(datum) }
+    // SAFETY: the datum points to a varlena, of which the header is read, or that of a TOAST pointer. Most are plain; of
+    // these it is read here, since a call of PostgreSQL costs more than that, and each row that is read has some.
+    unsafe {
+        let header = datum.cast_mut_ptr::<pg_sys::varlena>();
+        if pgrx::varatt_is_1b_e(header) || pgrx::varatt_is_4b_c(header) {
+            pg_sys::toast_raw_datum_size(datum)
+        } else {
+            pgrx::varsize_any(header)
+        }
+    }
 }
 
 /// The bytes of a varlena value, detoasted where need be, without its header. They live in the current

@@ -10,7 +10,7 @@ use crate::dcb::error::Result;
 use super::array;
 use super::btree::Tree;
 use super::door::Unread;
-use super::event::{COLUMNS, Column, NewEvent, new_id};
+use super::event::{COLUMNS, Column, NewEvent};
 use super::extras::Extras;
 use super::fmgr;
 use super::leaf::{self, New};
@@ -34,8 +34,7 @@ pub struct Batch<'a> {
     pub stable: i64,
     /// Where the i-th event stands.
     pub place: &'a dyn Fn(usize) -> Place<'a>,
-    /// The ids of all events, where somebody has to know them before they are stored; otherwise empty, and
-    /// those that the client did not give are made up here.
+    /// The ids of all events: see [`event::ids`](super::event::ids).
     pub ids: &'a [[u8; 16]],
 }
 
@@ -128,12 +127,10 @@ impl Batch<'_> {
             recorded_at_us,
             stream,
         } = (self.place)(i);
-        let id = self.ids.get(i).copied().or(event.id);
-        let id = id.unwrap_or_else(|| new_id(recorded_at_us));
         set(Column::Position, Datum::from(position));
         set(Column::RecordedAt, Datum::from(recorded_at_us));
         set(Column::Stable, Datum::from(self.stable));
-        set(Column::Id, fmgr::make_uuid(&id));
+        set(Column::Id, fmgr::make_uuid(&self.ids[i]));
         set(
             Column::Type,
             fmgr::make_varlena(event.event_type.as_bytes()),

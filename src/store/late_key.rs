@@ -28,7 +28,7 @@ use super::shmem::{Shared, Slot, my_backend};
 /// A bound before its transaction is allotted positions.
 const UNSET: i64 = 0;
 /// A bound that is about to be set: a matter of two instructions.
-pub(super) const PENDING: i64 = -1;
+const PENDING: i64 = -1;
 /// What a partition is that the transaction came to.
 const PARTITION: u32 = 1;
 

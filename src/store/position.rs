@@ -51,6 +51,18 @@ pub struct Flight {
     is_several: bool,
 }
 
+impl Flight {
+    /// Whether it can have rows below `next` in a partition: it has appended there first, or to several.
+    pub fn may_be_in(&self, partition: Oid) -> bool {
+        self.partition == partition.to_u32() || self.is_several
+    }
+
+    /// Whether it has appended to several partitions.
+    pub fn is_several(&self) -> bool {
+        self.is_several
+    }
+}
+
 thread_local! {
     static CACHED: Cell<Option<(u32, &'static Log)>> = const { Cell::new(None) };
     /// How often positions had begun again when this backend's slot was last covered.
@@ -103,7 +115,6 @@ impl Counter {
     /// 54000 at the end of all positions; 55000 where the transaction restarts them.
     pub fn allot(&self, partition: Oid, n: i64) -> Result<(i64, i64)> {
         transaction::refuse_after_restart()?;
-        let partition = partition.to_u32();
         self.cover(partition)?;
         loop {
             let first = self.next();
@@ -137,7 +148,6 @@ impl Counter {
     /// them.
     pub fn allot_own(&self, partition: Oid, first: i64, last: i64) -> Result<i64> {
         transaction::refuse_after_restart()?;
-        let partition = partition.to_u32();
         self.cover(partition)?;
         loop {
             let next = self.next();
@@ -170,20 +180,19 @@ impl Counter {
     ///
     /// # Errors
     /// 53200 where there is no room for what readers must know of the transaction.
-    pub(super) fn cover(&self, partition: u32) -> Result<()> {
+    pub(super) fn cover(&self, partition: Oid) -> Result<()> {
         let (shared, slot) = (self.shared, self.shared.my_slot());
         let restarts = self.log.restarts.load(SeqCst);
         let covered_at = COVERED_AT.replace(restarts);
         if slot.bound.load(SeqCst) == 0 {
             slot.log.store(shared.index_of(self.log) as u32 + 1, SeqCst);
-            slot.partition.store(partition, SeqCst);
+            slot.partition.store(partition.to_u32(), SeqCst);
             slot.is_several.store(0, SeqCst);
             shared.used_slots.fetch_max(my_backend() as u32 + 1, SeqCst);
             set_bound(&slot.bound, || self.next());
             return Ok(());
         }
-        if slot.partition.load(SeqCst) != partition {
-            let partition = Oid::from(partition);
+        if slot.partition.load(SeqCst) != partition.to_u32() {
             if !late_key::has_come_to(partition) {
                 late_key::add(shared, Name::of_partition(partition))?;
             }
@@ -200,9 +209,9 @@ impl Counter {
     }
 
     /// The smaller of `next` and the bounds of the others' transactions in the partition.
-    fn settled(&self, next: i64, partition: u32) -> i64 {
+    fn settled(&self, next: i64, partition: Oid) -> i64 {
         self.in_flight(next)
-            .filter(|f| f.partition == partition || f.is_several)
+            .filter(|f| f.may_be_in(partition))
             .map(|f| f.bound)
             .min()
             .unwrap_or(next)

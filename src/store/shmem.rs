@@ -109,8 +109,7 @@ fn late_keys_offset() -> usize {
     cells_offset() + slot_count() * size_of::<Counters>()
 }
 
-/// How many late keys there can be at a time: as many as there are
-/// locks of running transactions.
+/// How many late keys there can be at a time: as many as there are locks of running transactions.
 fn late_key_count() -> usize {
     // SAFETY: both are set when the server starts.
     unsafe { pg_sys::max_locks_per_xact as usize * pg_sys::MaxBackends as usize }
