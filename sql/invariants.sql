@@ -75,10 +75,12 @@ CREATE FUNCTION en57_create_invariant(
     initial jsonb DEFAULT NULL,
     partition text DEFAULT NULL,
     validate boolean DEFAULT true,
-    key_required boolean DEFAULT true
+    key_required boolean DEFAULT true,
+    if_not_exists boolean DEFAULT false,
+    or_replace boolean DEFAULT false
 ) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_create_invariant(text, en57_query, text, regprocedure, regprocedure, jsonb, text, boolean, boolean) IS
+COMMENT ON FUNCTION en57_create_invariant(text, en57_query, text, regprocedure, regprocedure, jsonb, text, boolean, boolean, boolean, boolean) IS
     'refuses appends after which the state of a stream, or of a tag, would not be what it must be';
 
 CREATE FUNCTION en57_drop_invariant(name text) RETURNS void

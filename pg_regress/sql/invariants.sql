@@ -268,6 +268,45 @@ SELECT name, partition FROM en57_invariants ORDER BY name;
 SELECT en57_drop_invariant('other');
 SELECT en57_drop_partition('other');
 
+-- one that is there: refused, left, or made what is asked for
+CREATE FUNCTION nothing(state jsonb) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT NULL::text $$;
+CREATE FUNCTION at_most_twenty(state jsonb) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'too many' WHERE jsonb_array_length(state) > 20 $$;
+CREATE FUNCTION remembered(state jsonb, e en57_event) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$ SELECT coalesce(state, '[]') || to_jsonb(e.type) $$;
+SELECT en57_create_invariant('keyed', '{"types": ["keyed"]}', 'tag:key:', 'remembered(jsonb,en57_event)', 'nothing(jsonb)', or_replace => true);
+SELECT told($$SELECT en57_create_invariant('keyed', '{"types": ["keyed"]}', 'tag:key:', 'remembered(jsonb,en57_event)', 'nothing(jsonb)')$$);
+SELECT en57_create_invariant('keyed', '{"types": ["keyed"]}', 'tag:key:', 'remembered(jsonb,en57_event)', 'nothing(jsonb)', if_not_exists => true);
+SELECT en57_create_invariant('keyed', '{"types": ["else"]}', 'stream', 'remembered(jsonb,en57_event)', 'nothing(jsonb)', '[]', key_required => false, if_not_exists => true);
+SELECT query, key FROM en57_invariants WHERE name = 'keyed';
+-- what is the same already is not looked at again: what is stored would not hold
+SELECT en57_disable_invariant('keyed');
+SELECT append('{"type": "keyed"}');
+SELECT en57_enable_invariant('keyed', validate => false);
+SELECT en57_create_invariant('keyed', '{"types": ["keyed"]}', 'tag:key:', 'remembered(jsonb,en57_event)', 'nothing(jsonb)', or_replace => true);
+SELECT left(told($$SELECT en57_create_invariant('keyed', '{"types": ["keyed", "k"]}', 'tag:key:', 'remembered(jsonb,en57_event)', 'nothing(jsonb)', or_replace => true)$$), 23);
+SELECT query FROM en57_invariants WHERE name = 'keyed';
+-- another one forgets the states that were kept
+SELECT count(append('{"type": "keyed", "tags": ["key:kept"]}')) FROM generate_series(1, 20);
+SELECT count(*) FROM en57.invariant_states WHERE id = 'kept';
+SELECT en57_create_invariant('keyed', '{"types": ["keyed", "k"]}', 'tag:key:', 'remembered(jsonb,en57_event)', 'at_most_twenty(jsonb)', validate => false, key_required => false, or_replace => true);
+SELECT query, check_function, key_required, is_enabled FROM en57_invariants WHERE name = 'keyed';
+SELECT count(*) FROM en57.invariant_states WHERE id = 'kept';
+SELECT append('{"type": "keyed"}');
+SELECT append('{"type": "k", "tags": ["key:kept"]}');
+-- a disabled one stays disabled
+SELECT en57_disable_invariant('keyed');
+SELECT en57_create_invariant('keyed', '{"types": ["keyed"]}', 'tag:key:', 'remembered(jsonb,en57_event)', 'at_most_twenty(jsonb)', or_replace => true);
+SELECT query, is_enabled FROM en57_invariants WHERE name = 'keyed';
+-- the path by which its functions find names is part of it
+SET search_path = public, pg_catalog;
+SELECT en57_create_invariant('keyed', '{"types": ["keyed"]}', 'tag:key:', 'remembered(jsonb,en57_event)', 'at_most_twenty(jsonb)', if_not_exists => true);
+RESET search_path;
+SELECT en57_create_partition('elsewhere');
+SELECT en57_create_invariant('keyed', '{}', 'stream', 'remembered(jsonb,en57_event)', 'nothing(jsonb)', partition => 'elsewhere', if_not_exists => true);
+SELECT told(format($$SELECT en57_create_invariant('keyed', '{}', 'stream', 'remembered(jsonb,en57_event)', 'nothing(jsonb)', %s)$$, args)) FROM (VALUES
+    ($$or_replace => true, partition => 'elsewhere'$$), ('or_replace => true, if_not_exists => true'), ('or_replace => NULL'), ('if_not_exists => NULL'), ('key_required => NULL')) AS a (args);
+SELECT en57_drop_partition('elsewhere');
+SELECT en57_drop_invariant('keyed');
+
 -- what does not fit
 CREATE FUNCTION text_key(e en57_event) RETURNS text LANGUAGE sql AS $$ SELECT e.type $$;
 CREATE FUNCTION strict_balance(state jsonb, e en57_event) RETURNS jsonb LANGUAGE sql STRICT AS $$ SELECT state $$;

@@ -81,20 +81,25 @@ pub fn has_changed() -> bool {
 /// 42704 where there is none, 22004 where the name is NULL.
 pub fn by_name(name: Option<&str>, lock: bool) -> Result<Invariant> {
     let name = required(name, "the invariant's name")?;
-    let lock = if lock { "FOR UPDATE" } else { "" };
-    let rows = run(
-        &format!("SELECT {COLUMNS} FROM en57.invariants WHERE name = $1 {lock}"),
-        &[text(name)],
-    )?;
-    let row = rows.first().ok_or_else(|| {
+    find(name, lock)?.ok_or_else(|| {
         let shown: String = name.chars().take(64).collect();
         Error::new(
             SqlState::UndefinedObject,
             format!("invariant \"{shown}\" does not exist"),
         )
         .hint("The view en57_invariants shows all that there are.")
-    })?;
-    as_keeper(|| Invariant::from_row(row))
+    })
+}
+
+/// The same; `None` where there is none.
+///
+/// # Errors
+/// 55000 where the table is missing.
+pub fn find(name: &str, lock: bool) -> Result<Option<Invariant>> {
+    let lock = if lock { "FOR UPDATE" } else { "" };
+    let sql = format!("SELECT {COLUMNS} FROM en57.invariants WHERE name = $1 {lock}");
+    let rows = run(&sql, &[text(name)])?;
+    as_keeper(|| rows.first().map(Invariant::from_row).transpose())
 }
 
 /// The invariants of a partition, in the order of their creation.

@@ -1,129 +1,24 @@
 //! Invariants: what must hold of the events of each key after every append. A function folds the events
 //! into a state, another one says what is wrong with it, and the append that makes it wrong is refused.
 
+mod create;
 mod definition;
 mod existing;
 mod fold;
 mod renew;
 mod rules;
 
+pub use create::{Request, create};
 pub use definition::{all_of, has_changed};
 pub use renew::Affected;
 pub use rules::{Rules, keys_checked};
 
-use crate::dcb::error::{Error, Result, SqlState, invalid, null, required};
-use crate::dcb::query::Query;
-use crate::fold::evolve;
-use crate::functions;
+use crate::dcb::error::{Result, required};
 use crate::projection::{exclude_appends, place_to_administer};
-use crate::store::function::Function;
-use crate::store::partition::Access;
 use crate::store::spi::{Type, text};
-use crate::store::{Datum, Oid, catalog, fmgr, json, rights, tuple};
+use crate::store::{Datum, Oid, catalog, fmgr};
 
 use definition::{Invariant, by_name, run};
-
-/// Why its creator must own an invariant's functions.
-const BECAUSE: &str = "An invariant runs its functions with the rights of their owner.";
-
-/// What is to be made, as the caller said it.
-pub struct Request<'a> {
-    /// Its name.
-    pub name: Option<&'a str>,
-    /// Which events.
-    pub query: Option<Query>,
-    /// `stream` or `tag:PREFIX`.
-    pub key: Option<&'a str>,
-    /// The function that folds.
-    pub evolve: Option<Oid>,
-    /// The function that says what is wrong.
-    pub check: Option<Oid>,
-    /// What the first event meets.
-    pub initial: Option<Datum>,
-    /// The partition's name.
-    pub partition: Option<&'a str>,
-    /// Whether it must hold of what is stored already.
-    pub validate: Option<bool>,
-    /// Whether an event that matches must have a key.
-    pub key_required: Option<bool>,
-    /// The row type en57_event.
-    pub event_type: Oid,
-}
-
-/// Makes an invariant.
-///
-/// # Errors
-/// 42501 without the rights; 42710 where the name is taken; 22004 and 22023 for what does not fit; N5703
-/// where stored events break it; those of the functions.
-pub fn create(request: &Request) -> Result<()> {
-    catalog::demand_writable("en57_create_invariant()")?;
-    let name = functions::name(request.name, "an invariant's")?;
-    let query = request
-        .query
-        .clone()
-        .ok_or_else(|| null("query").hint("Write {} for every event."))?;
-    if query.criteria().iter().any(|c| c.after.is_some()) {
-        return Err(invalid("query of an invariant must not have \"after\"")
-            .detail("A state is made of all events of its key.")
-            .hint("Let evolve return the state that it was given for events up to a position."));
-    }
-    let key = required(request.key, "key")?;
-    definition::key(key)?;
-    let validate = required(request.validate, "validate")?;
-    let key_required = required(request.key_required, "key_required")?;
-    let (evolve, check) = functions_of(request)?;
-    let place = place_to_administer(request.partition)?;
-    Access::Read.demand(place.oid)?;
-    // Who has appended before has ended, and who appends after waits until this transaction has.
-    exclude_appends(&place)?;
-    if !run(
-        "SELECT 1 FROM en57.invariants WHERE name = $1",
-        &[text(name)],
-    )?
-    .is_empty()
-    {
-        return Err(Error::new(
-            SqlState::DuplicateObject,
-            format!("invariant \"{name}\" exists already"),
-        ));
-    }
-    let path = rights::path_of_caller();
-    let parameters = [
-        text(name),
-        text(&place.name),
-        (Type::Jsonb, Some(json::parse(&query.to_string(), "")?)),
-        text(key),
-        text(&evolve),
-        text(&check),
-        (Type::Jsonb, request.initial),
-        text(&path.to_string_lossy()),
-        (Type::Boolean, Some(Datum::from(key_required))),
-    ];
-    run(
-        "INSERT INTO en57.invariants
-             (name, partition, query, key, evolve, check_function, initial, search_path, is_enabled, key_required)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, true, $9)",
-        &parameters,
-    )?;
-    if validate {
-        existing::demand(&by_name(Some(name), true)?, place.oid)?;
-    }
-    Ok(())
-}
-
-/// The names of the two functions, which fit and may be used.
-fn functions_of(request: &Request) -> Result<(String, String)> {
-    let evolve = required(request.evolve, "evolve")?;
-    let evolve = evolve::check(evolve, request.event_type, request.initial.is_some())?;
-    evolve.demand_definable(BECAUSE)?;
-    let (check, argument) = (request.check, "check_function");
-    let form = "(jsonb) returning text";
-    let check = Function::of_form(required(check, argument)?, argument, form, |f| {
-        f.arguments == [tuple::JSONB] && f.result == tuple::TEXT
-    })?;
-    check.demand_definable(BECAUSE)?;
-    Ok((evolve.name(), check.name()))
-}
 
 /// An invariant that the caller may administer, kept from others until the end of the transaction, while
 /// nobody appends to its partition.

@@ -1,6 +1,7 @@
 //! Invariants: `en57_create_invariant` and what belongs to it.
 
 use crate::dcb::error::Result;
+use crate::functions::IfTaken;
 use crate::invariant::{self, Request};
 use crate::sql_function;
 use crate::store::fmgr::Args;
@@ -20,6 +21,7 @@ sql_function!(en57_create_invariant, |args: &Args| {
         partition: args.text(6)?,
         validate: args.bool(7),
         key_required: args.bool(8),
+        if_taken: IfTaken::said(args.bool(9), args.bool(10))?,
         event_type: tuple::event_type(args)?,
     })?;
     DONE

@@ -1,6 +1,6 @@
 //! Key locks: what makes the append condition exact without a lock that unrelated writers share.
 //!
-//! PostgreSQL's own lock manager, in the space of advisory locks with an objsubid (49 to 51 for turns, 54 for the worker, 57 for keys, 58 for
+//! PostgreSQL's own lock manager, in the space of advisory locks with an objsubid (48 to 51 for turns, 54 for the worker, 57 for keys, 58 for
 //! a partition's root, 59 for the log's ceiling) that `pg_advisory_lock` never uses, so that deadlock detection, lock_timeout, cancellation and pg_locks
 //! come with it. Locks last until the transaction ends. Root first, then keys in ascending order, then an event's id, then
 //! documents in ascending order.
@@ -183,6 +183,8 @@ pub enum Turn {
     Rebuild = 50,
     /// The swap of a rebuild, which locks no row until its end.
     Swap = 51,
+    /// The name of a definition that is made.
+    Name = 48,
 }
 
 /// Takes the turn until the transaction ends. Returns whether it has it, which without `wait` others may prevent.

@@ -1,0 +1,194 @@
+//! Making invariants, and making others of them.
+
+use std::ffi::CString;
+
+use crate::dcb::error::{Result, invalid, null, required};
+use crate::dcb::query::Query;
+use crate::fold::evolve;
+use crate::functions::{self, IfTaken, Taken};
+use crate::projection::{exclude_appends, place_to_administer};
+use crate::store::function::Function;
+use crate::store::partition::{Access, Partition};
+use crate::store::spi::{Type, text};
+use crate::store::{Datum, Oid, catalog, fmgr, json, rights, tuple};
+
+use super::definition::{self, Invariant, KIND, by_name, run};
+use super::{existing, forget_states};
+
+/// Why its creator must own an invariant's functions.
+const BECAUSE: &str = "An invariant runs its functions with the rights of their owner.";
+
+/// What is to be made, as the caller said it.
+pub struct Request<'a> {
+    /// Its name.
+    pub name: Option<&'a str>,
+    /// Which events.
+    pub query: Option<Query>,
+    /// `stream` or `tag:PREFIX`.
+    pub key: Option<&'a str>,
+    /// The function that folds.
+    pub evolve: Option<Oid>,
+    /// The function that says what is wrong.
+    pub check: Option<Oid>,
+    /// What the first event meets.
+    pub initial: Option<Datum>,
+    /// The partition's name.
+    pub partition: Option<&'a str>,
+    /// Whether it must hold of what is stored already.
+    pub validate: Option<bool>,
+    /// Whether an event that matches must have a key.
+    pub key_required: Option<bool>,
+    /// What is done where there is one of the name.
+    pub if_taken: IfTaken,
+    /// The row type en57_event.
+    pub event_type: Oid,
+}
+
+/// Makes an invariant, or makes what is asked for of one that is there.
+///
+/// # Errors
+/// 42501 without the rights; 42710 where the name is taken; 22004 and 22023 for what does not fit; N5703
+/// where stored events break it; those of the functions.
+pub fn create(request: &Request) -> Result<()> {
+    catalog::demand_writable("en57_create_invariant()")?;
+    let wanted = Wanted::of(request)?;
+    let place = place_to_administer(request.partition)?;
+    Access::Read.demand(place.oid)?;
+    functions::reserve(KIND, wanted.name);
+    // A script that is run again keeps no appends waiting.
+    if let Some(old) = definition::find(wanted.name, false)?
+        && !wanted.changes(&old, &place)?
+    {
+        return Ok(());
+    }
+    // Who has appended before has ended, and who appends after waits until this transaction has.
+    exclude_appends(&place)?;
+    let old = definition::find(wanted.name, true)?;
+    if let Some(old) = &old {
+        forget_states(old)?;
+    }
+    wanted.store(&place, old.is_some())?;
+    let stored = by_name(Some(wanted.name), true)?;
+    if wanted.validate && stored.is_enabled {
+        existing::demand(&stored, place.oid)?;
+    }
+    Ok(())
+}
+
+/// A request that has been checked.
+struct Wanted<'a> {
+    name: &'a str,
+    query: Query,
+    key: &'a str,
+    evolve: String,
+    check: String,
+    initial: Option<Datum>,
+    path: CString,
+    validate: bool,
+    key_required: bool,
+    if_taken: IfTaken,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(request: &Request<'a>) -> Result<Self> {
+        let name = functions::name(request.name, "an invariant's")?;
+        let query = request
+            .query
+            .clone()
+            .ok_or_else(|| null("query").hint("Write {} for every event."))?;
+        if query.criteria().iter().any(|c| c.after.is_some()) {
+            return Err(invalid("query of an invariant must not have \"after\"")
+                .detail("A state is made of all events of its key.")
+                .hint(
+                    "Let evolve return the state that it was given for events up to a position.",
+                ));
+        }
+        let key = required(request.key, "key")?;
+        definition::key(key)?;
+        let validate = required(request.validate, "validate")?;
+        let key_required = required(request.key_required, "key_required")?;
+        let (evolve, check) = functions_of(request)?;
+        Ok(Self {
+            name,
+            query,
+            key,
+            evolve,
+            check,
+            initial: request.initial,
+            path: rights::path_of_caller(),
+            validate,
+            key_required,
+            if_taken: request.if_taken,
+        })
+    }
+
+    /// Whether one that is there is to be made another one.
+    fn changes(&self, old: &Invariant, place: &Partition) -> Result<bool> {
+        let is_elsewhere = old.partition != place.name;
+        let changes = self.if_taken.changes(&Taken {
+            kind: KIND,
+            name: self.name,
+            differs_in: self.differences(old, is_elsewhere),
+            is_replaceable: !is_elsewhere,
+        })?;
+        if changes && is_elsewhere {
+            return Err(functions::of_another_partition(KIND, self.name));
+        }
+        Ok(changes)
+    }
+
+    /// The arguments that would make another one of an old one. One of another partition is not told of.
+    fn differences(&self, old: &Invariant, is_elsewhere: bool) -> Vec<&'static str> {
+        if is_elsewhere {
+            return vec!["partition"];
+        }
+        let initial = self.initial.map(|d| fmgr::varlena(d));
+        let all = [
+            ("query", self.query == old.query),
+            ("key", self.key == old.key.to_string()),
+            ("evolve", self.evolve == old.evolve.name),
+            ("check_function", self.check == old.check.name),
+            ("initial", initial == old.initial.as_deref()),
+            ("search_path", self.path == old.path),
+            ("key_required", self.key_required == old.key_required),
+        ];
+        functions::unlike(&all)
+    }
+
+    fn store(&self, place: &Partition, is_known: bool) -> Result<()> {
+        let parameters = [
+            text(self.name),
+            text(&place.name),
+            (Type::Jsonb, Some(json::parse(&self.query.to_string(), "")?)),
+            text(self.key),
+            text(&self.evolve),
+            text(&self.check),
+            (Type::Jsonb, self.initial),
+            text(&self.path.to_string_lossy()),
+            (Type::Boolean, Some(Datum::from(self.key_required))),
+        ];
+        let sql = if is_known {
+            "UPDATE en57.invariants SET query = $3, key = $4, evolve = $5, check_function = $6, initial = $7,
+                 search_path = $8, key_required = $9 WHERE name = $1 AND partition = $2"
+        } else {
+            "INSERT INTO en57.invariants
+                 (name, partition, query, key, evolve, check_function, initial, search_path, is_enabled, key_required)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, true, $9)"
+        };
+        run(sql, &parameters).map(drop)
+    }
+}
+
+/// The names of the two functions, which fit and may be used.
+fn functions_of(request: &Request) -> Result<(String, String)> {
+    let evolve = required(request.evolve, "evolve")?;
+    let evolve = evolve::check(evolve, request.event_type, request.initial.is_some())?;
+    evolve.demand_definable(BECAUSE)?;
+    let (check, argument) = (request.check, "check_function");
+    let form = "(jsonb) returning text";
+    let check = Function::of_form(required(check, argument)?, argument, form, |f| {
+        f.arguments == [tuple::JSONB] && f.result == tuple::TEXT
+    })?;
+    check.demand_definable(BECAUSE)?;
+    Ok((evolve.name(), check.name()))
+}
