@@ -10,10 +10,11 @@ CREATE FUNCTION en57_create_decider(
     initial jsonb DEFAULT NULL,
     command_schema jsonb DEFAULT NULL,
     snapshot_every integer DEFAULT NULL,
-    or_replace boolean DEFAULT false
+    or_replace boolean DEFAULT false,
+    if_not_exists boolean DEFAULT false
 ) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_create_decider(text, regprocedure, regprocedure, regprocedure, jsonb, jsonb, integer, boolean) IS
+COMMENT ON FUNCTION en57_create_decider(text, regprocedure, regprocedure, regprocedure, jsonb, jsonb, integer, boolean, boolean) IS
     'names a way to decide on commands: which events, what state they make, and which events follow';
 
 CREATE FUNCTION en57_drop_decider(name text) RETURNS void

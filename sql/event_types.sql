@@ -36,10 +36,11 @@ CREATE FUNCTION en57_register_type(
     type text,
     schema_version integer DEFAULT NULL,
     json_schema jsonb DEFAULT NULL,
-    meta_schema jsonb DEFAULT NULL
+    meta_schema jsonb DEFAULT NULL,
+    if_not_exists boolean DEFAULT false
 ) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_register_type(text, integer, jsonb, jsonb) IS
+COMMENT ON FUNCTION en57_register_type(text, integer, jsonb, jsonb, boolean) IS
     'registers a version of an event type, or changes the JSON Schemas that data and meta of its new events must fit';
 
 CREATE FUNCTION en57_unregister_type(type text, schema_version integer DEFAULT NULL) RETURNS bigint

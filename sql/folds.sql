@@ -85,10 +85,11 @@ CREATE FUNCTION en57_create_fold(
     evolve regprocedure,
     initial jsonb DEFAULT NULL,
     snapshot_every integer DEFAULT 100,
-    or_replace boolean DEFAULT false
+    or_replace boolean DEFAULT false,
+    if_not_exists boolean DEFAULT false
 ) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_create_fold(text, regprocedure, jsonb, integer, boolean) IS
+COMMENT ON FUNCTION en57_create_fold(text, regprocedure, jsonb, integer, boolean, boolean) IS
     'names a fold, whose states en57_state keeps as snapshots; with or_replace, redefines it';
 
 CREATE FUNCTION en57_drop_fold(name text) RETURNS void

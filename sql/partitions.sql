@@ -2,9 +2,9 @@
 -- Partitions
 ------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION en57_create_partition(name text) RETURNS regclass
+CREATE FUNCTION en57_create_partition(name text, if_not_exists boolean DEFAULT false) RETURNS regclass
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_create_partition(text) IS 'makes a partition; returns its table';
+COMMENT ON FUNCTION en57_create_partition(text, boolean) IS 'makes a partition; returns its table';
 
 CREATE FUNCTION en57_drop_partition(name text) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;

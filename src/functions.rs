@@ -99,10 +99,8 @@ pub enum IfTaken {
 
 /// Something that is there and has the name of what is to be created.
 pub struct Taken<'a> {
-    /// What it is.
-    pub kind: &'a str,
-    /// Its name.
-    pub name: &'a str,
+    /// What errors call it, with its name.
+    pub title: &'a str,
     /// The arguments that would make another one of it.
     pub differs_in: Vec<&'static str>,
     /// Whether its function has `or_replace`.
@@ -126,12 +124,21 @@ impl IfTaken {
         }
     }
 
+    /// The same of a function that changes what is there, unless it is told not to.
+    ///
+    /// # Errors
+    /// 22004.
+    pub fn registering(if_not_exists: Option<bool>) -> Result<Self> {
+        let leave = required(if_not_exists, "if_not_exists")?;
+        Ok(if leave { Self::Leave } else { Self::Replace })
+    }
+
     /// Whether what is there is to be changed. Where it stays, the caller is told; so he is what it differs in.
     ///
     /// # Errors
     /// 42710 where nothing was said.
     pub fn changes(self, taken: &Taken) -> Result<bool> {
-        let message = format!("{} \"{}\" exists already", taken.kind, taken.name);
+        let message = format!("{} exists already", taken.title);
         match self {
             Self::Replace => Ok(!taken.differs_in.is_empty()),
             Self::Leave => {

@@ -1,11 +1,11 @@
 //! Partitions: making, dropping, detaching and emptying them, and who may do what with them.
 
-use crate::dcb::error::{Error, Result, SqlState, nearest};
+use crate::dcb::error::{Error, Result, SqlState, nearest, required};
 use crate::dcb::partition::{DEFAULT, check_name, shown};
 use crate::dcb::query::Query;
 use crate::erase;
 use crate::fold::snapshot;
-use crate::functions::Named;
+use crate::functions::{IfTaken, Named, Taken};
 use crate::invariant;
 use crate::projection;
 use crate::store::Oid;
@@ -19,21 +19,30 @@ use crate::store::position::Counter;
 use crate::store::scan::{Range, Scan};
 use crate::subscription;
 
-/// Makes a partition and returns its table.
+/// Makes a partition, or leaves the one that there is, and returns its table.
 ///
 /// # Errors
 /// 42501 for others than admins of the whole log; 22023 for a name that cannot be; 42710 where there is one.
-pub fn create(name: &str) -> Result<Oid> {
+pub fn create(name: &str, if_not_exists: Option<bool>) -> Result<Oid> {
     catalog::demand_writable("en57_create_partition()")?;
     check_name(name)?;
+    let if_taken = match required(if_not_exists, "if_not_exists")? {
+        true => IfTaken::Leave,
+        false => IfTaken::Refuse,
+    };
     let store = catalog::store()?;
     Access::Manage.demand(store.events)?;
-    store.lock(Exclusion::OfAttaching);
+    // A script that is run again waits for nobody.
+    if if_taken == IfTaken::Refuse || !store.has_partition(name)? {
+        store.lock(Exclusion::OfAttaching);
+    }
     if store.has_partition(name)? {
-        return Err(Error::new(
-            SqlState::DuplicateObject,
-            format!("partition \"{}\" exists already", shown(name)),
-        ));
+        if_taken.changes(&Taken {
+            title: &format!("partition \"{}\"", shown(name)),
+            differs_in: Vec::new(),
+            is_replaceable: false,
+        })?;
+        return store.demand(name, Access::Manage);
     }
     let table = store.free_table(name)?;
     Ok(ddl::create_partition(store, name, &table))

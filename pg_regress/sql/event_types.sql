@@ -173,7 +173,7 @@ SET en57.strict_types = on;
 SELECT en57_append('{"type": "x", "schema_version": 7, "data": 3}');
 RESET ROLE;
 -- unless they are told so
-GRANT EXECUTE ON FUNCTION en57_register_type(text, integer, jsonb, jsonb) TO en57_types_writer;
+GRANT EXECUTE ON FUNCTION en57_register_type(text, integer, jsonb, jsonb, boolean) TO en57_types_writer;
 SET ROLE en57_types_writer;
 SELECT en57_register_type('sale', 1, 'false');
 SELECT en57_append('{"type": "sale"}');

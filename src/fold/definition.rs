@@ -52,6 +52,11 @@ thread_local! {
 }
 
 impl Decider {
+    /// That schema, as it is kept: a jsonb without its length word.
+    pub fn command_schema(&self) -> Option<&[u8]> {
+        self.command_schema.as_deref()
+    }
+
     /// The JSON Schema of its commands, `None` where any will do. Compiled when it is first asked for.
     ///
     /// # Errors

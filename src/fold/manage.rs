@@ -1,6 +1,7 @@
 //! Making and dropping named folds and deciders.
 
 use crate::dcb::error::{Error, Result, SqlState, invalid, required};
+use crate::functions::{self, IfTaken, Taken};
 use crate::projection::as_keeper;
 use crate::schema::compiled;
 use crate::store::function::Function;
@@ -8,11 +9,8 @@ use crate::store::partition::Access;
 use crate::store::spi::{self, Type};
 use crate::store::{Datum, Oid, catalog, fmgr, rights, tuple};
 
-use super::definition::{self, Definition};
+use super::definition::{self, Decider, Definition};
 use super::{evolve, snapshot};
-
-/// Bytes of a name: those of any name in PostgreSQL.
-const NAME_BYTES: usize = 63;
 
 /// What is to be made, as the caller said it.
 pub struct Request<'a> {
@@ -26,8 +24,8 @@ pub struct Request<'a> {
     pub snapshot_every: Option<i32>,
     /// What makes a decider of it.
     pub decider: Option<RequestedDecider>,
-    /// Whether one of this name is to be redefined.
-    pub or_replace: bool,
+    /// What is done where there is one of the name.
+    pub if_taken: IfTaken,
     /// The row type en57_event.
     pub event_type: Oid,
     /// The type en57_query.
@@ -52,6 +50,37 @@ impl Request<'_> {
             "fold"
         }
     }
+
+    /// The arguments that would make another one of an old one of the same kind.
+    fn differences(
+        &self,
+        old: &Definition,
+        evolve: &Function,
+        [query, decide]: &[Option<String>; 2],
+    ) -> Vec<&'static str> {
+        let is_initial =
+            |given: Option<Datum>, stored: Option<&[u8]>| given.map(|d| fmgr::varlena(d)) == stored;
+        let (new, of_old) = (self.decider.as_ref(), old.decider.as_ref());
+        let schema = new.and_then(|d| d.command_schema);
+        functions::unlike(&[
+            ("evolve", evolve.name() == old.evolve.name),
+            ("initial", is_initial(self.initial, old.initial.as_deref())),
+            (
+                "snapshot_every",
+                self.snapshot_every.map(i64::from) == old.snapshot_every,
+            ),
+            (
+                "query_function",
+                query.as_ref() == of_old.map(|d| &d.query.name),
+            ),
+            ("decide", decide.as_ref() == of_old.map(|d| &d.decide.name)),
+            (
+                "command_schema",
+                is_initial(schema, of_old.and_then(Decider::command_schema)),
+            ),
+            ("search_path", rights::path_of_caller() == old.path),
+        ])
+    }
 }
 
 /// Makes a fold or a decider, or redefines one; then its snapshots are forgotten.
@@ -61,12 +90,7 @@ impl Request<'_> {
 pub fn create(request: &Request) -> Result<()> {
     let kind = request.kind();
     catalog::demand_writable(&format!("en57_create_{kind}()"))?;
-    let name = required(request.name, "name")?;
-    if name.is_empty() || name.len() > NAME_BYTES || name.contains('\0') {
-        return Err(invalid(format!(
-            "a {kind}'s name must have 1 to {NAME_BYTES} bytes"
-        )));
-    }
+    let name = functions::name(request.name, &format!("a {kind}'s"))?;
     if request.snapshot_every.is_some_and(|n| n < 1) {
         return Err(
             invalid("snapshot_every must be at least 1").hint("With NULL no snapshots are taken.")
@@ -79,7 +103,7 @@ pub fn create(request: &Request) -> Result<()> {
         request.initial.is_some(),
     )?;
     evolve.demand_definable(&because)?;
-    let mut functions = [None, None];
+    let mut of_decider = [None, None];
     if let Some(decider) = &request.decider {
         if let Some(schema) = decider.command_schema {
             compiled(schema, "command_schema")?;
@@ -91,22 +115,29 @@ pub fn create(request: &Request) -> Result<()> {
             return Err(invalid("decide must not be STRICT where initial is NULL")
                 .detail("It would not be called for the first command: the state is NULL then."));
         }
-        functions = [Some(query.name()), Some(decide.name())];
+        of_decider = [Some(query.name()), Some(decide.name())];
     }
-    loop {
-        let old = lock(name)?;
-        if let Some(old) = &old {
-            if !request.or_replace || old.decider.is_some() != request.decider.is_some() {
-                let message = format!("{} \"{name}\" exists already", old.kind());
-                return Err(Error::new(SqlState::DuplicateObject, message));
-            }
-            demand_administration(old)?;
+    // Folds and deciders share their names.
+    functions::reserve("fold", name);
+    let old = lock(name)?;
+    if let Some(old) = &old {
+        if old.decider.is_some() != request.decider.is_some() {
+            let message = format!("{} \"{name}\" exists already", old.kind());
+            return Err(Error::new(SqlState::DuplicateObject, message)
+                .detail("Folds and deciders share their names."));
         }
-        if store(request, name, &evolve, &functions, old.is_some())? {
-            return old.map_or(Ok(()), |old| snapshot::forget_fold(old.number).map(drop));
+        let taken = Taken {
+            title: &format!("{kind} \"{name}\""),
+            differs_in: request.differences(old, &evolve, &of_decider),
+            is_replaceable: true,
+        };
+        if !request.if_taken.changes(&taken)? {
+            return Ok(());
         }
-        // Somebody else has made one meanwhile: whether it may be redefined is to be asked.
+        demand_administration(old)?;
     }
+    store(request, name, &evolve, &of_decider, old.is_some())?;
+    old.map_or(Ok(()), |old| snapshot::forget_fold(old.number).map(drop))
 }
 
 fn decider_functions(decider: &RequestedDecider, query_type: Oid) -> Result<(Function, Function)> {
@@ -123,14 +154,14 @@ fn decider_functions(decider: &RequestedDecider, query_type: Oid) -> Result<(Fun
     Ok((query, decide))
 }
 
-/// Stores a new definition, or in place of an old one; returns whether it could.
+/// Stores a new definition, or in place of an old one.
 fn store(
     request: &Request,
     name: &str,
     evolve: &Function,
     [query, decide]: &[Option<String>; 2],
     is_known: bool,
-) -> Result<bool> {
+) -> Result<()> {
     let text = |t: &str| Some(fmgr::make_varlena(t.as_bytes()));
     let path = rights::path_of_caller();
     let every = request.snapshot_every.map(|n| Datum::from(i64::from(n)));
@@ -149,14 +180,13 @@ fn store(
         "UPDATE en57.folds SET number = nextval('en57.fold_number'), evolve = $2, initial = $3,
              snapshot_every = $4::integer, query_function = $5, decide = $6, command_schema = $7, search_path = $8,
              updated_at = clock_timestamp()
-         WHERE name = $1 RETURNING 1"
+         WHERE name = $1"
     } else {
         "INSERT INTO en57.folds (name, evolve, initial, snapshot_every, query_function, decide,
              command_schema, search_path)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-         ON CONFLICT (name) DO NOTHING RETURNING 1"
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
     };
-    as_keeper(|| spi::run(sql, &parameters).map(|rows| !rows.is_empty()))
+    as_keeper(|| spi::run(sql, &parameters).map(drop))
 }
 
 /// The definition of a name, kept from others until the end of the transaction; `None` where there is none.

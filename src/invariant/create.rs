@@ -126,8 +126,7 @@ impl<'a> Wanted<'a> {
     fn changes(&self, old: &Invariant, place: &Partition) -> Result<bool> {
         let is_elsewhere = old.partition != place.name;
         let changes = self.if_taken.changes(&Taken {
-            kind: KIND,
-            name: self.name,
+            title: &format!("{KIND} \"{}\"", self.name),
             differs_in: self.differences(old, is_elsewhere),
             is_replaceable: !is_elsewhere,
         })?;

@@ -10,6 +10,8 @@ use crate::dcb::error::{Error, Result, SqlState, invalid, nearest};
 use crate::dcb::limits;
 use crate::dcb::query::JsonString;
 use crate::dcb::schema::{self, Schema};
+use crate::dcb::upcast::Form;
+use crate::functions::{self, IfTaken, Taken};
 use crate::projection::as_keeper;
 use crate::store::event::NewEvent;
 use crate::store::spi::{self, Type, text};
@@ -70,15 +72,15 @@ fn checked(name: Option<&str>, version: Option<i32>) -> Result<(&str, i32)> {
     }
 }
 
-/// Registers a version of a type, or changes its schemas.
+/// Registers a version of a type, or changes its schemas, those of data and meta.
 ///
 /// # Errors
 /// 22004, 22023, 54000 for what cannot be registered.
 pub fn register(
     name: Option<&str>,
     version: Option<i32>,
-    data_schema: Option<Datum>,
-    meta_schema: Option<Datum>,
+    [data_schema, meta_schema]: [Option<Datum>; 2],
+    if_taken: IfTaken,
 ) -> Result<()> {
     catalog::demand_writable("en57_register_type()")?;
     let (name, version) = checked(name, version)?;
@@ -96,6 +98,29 @@ pub fn register(
             compiled(schema, argument)?;
         }
     }
+    let number = (Type::Bigint, Some(Datum::from(i64::from(version))));
+    functions::reserve("type", &format!("{version}:{name}"));
+    let found = as_keeper(|| {
+        spi::run(
+            "SELECT data_schema IS NOT DISTINCT FROM $3, meta_schema IS NOT DISTINCT FROM $4 FROM en57.event_types
+             WHERE type = $1 AND schema_version = $2",
+            &[text(name), number, (Type::Jsonb, data_schema), (Type::Jsonb, meta_schema)],
+        )
+    })?;
+    if let Some(old) = found.first() {
+        let is_alike = |n: usize| old[n].is_some_and(|d| d.value() & 0xFF != 0);
+        let taken = Taken {
+            title: &Form::new(name, version).to_string(),
+            differs_in: functions::unlike(&[
+                ("json_schema", is_alike(0)),
+                ("meta_schema", is_alike(1)),
+            ]),
+            is_replaceable: false,
+        };
+        if !if_taken.changes(&taken)? {
+            return Ok(());
+        }
+    }
     as_keeper(|| {
         spi::run(
             "INSERT INTO en57.event_types AS t (type, schema_version, data_schema, meta_schema)
@@ -105,7 +130,7 @@ pub fn register(
                  WHERE (t.data_schema, t.meta_schema) IS DISTINCT FROM (excluded.data_schema, excluded.meta_schema)",
             &[
                 text(name),
-                (Type::Bigint, Some(Datum::from(i64::from(version)))),
+                number,
                 (Type::Jsonb, data_schema),
                 (Type::Jsonb, meta_schema),
             ],

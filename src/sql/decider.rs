@@ -3,6 +3,7 @@
 use crate::dcb::error::Result;
 use crate::decider::{self, Decided};
 use crate::fold::{self, RequestedDecider};
+use crate::functions::IfTaken;
 use crate::sql_function;
 use crate::store::fmgr::{self, Args};
 use crate::store::{Datum, tuple};
@@ -23,7 +24,7 @@ sql_function!(en57_create_decider, |args: &Args| {
             decide: args.oid(3),
             command_schema: args.datum(5),
         }),
-        or_replace: args.bool(7).unwrap_or(false),
+        if_taken: IfTaken::said(args.bool(8), args.bool(7))?,
         event_type: tuple::event_type(args)?,
         query_type: tuple::query_type(args)?,
     })?;

@@ -2,6 +2,7 @@
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::fold::{self, Range, State, evolve};
+use crate::functions::IfTaken;
 use crate::sql_function;
 use crate::store::fmgr::Args;
 use crate::store::tuple::{self, RowType};
@@ -46,7 +47,7 @@ sql_function!(en57_create_fold, |args: &Args| {
         initial: args.datum(2),
         snapshot_every: args.i32(3),
         decider: None,
-        or_replace: args.bool(4).unwrap_or(false),
+        if_taken: IfTaken::said(args.bool(5), args.bool(4))?,
         event_type: tuple::event_type(args)?,
         query_type: Oid::INVALID,
     })?;

@@ -19,7 +19,7 @@ fn required<'a>(args: &'a Args, n: usize, called: &str) -> Result<&'a str> {
 const NOTHING: Result<Option<Datum>> = Ok(Some(Datum::null()));
 
 sql_function!(en57_create_partition, |args: &Args| {
-    let table = partitions::create(required(args, 0, "name")?)?;
+    let table = partitions::create(required(args, 0, "name")?, args.bool(1))?;
     Ok(Some(Datum::from(table)))
 });
 

@@ -1,6 +1,7 @@
 //! Event types and upcasters.
 
 use crate::dcb::error::{Error, Result, SqlState};
+use crate::functions::IfTaken;
 use crate::schema::{self, Wanted};
 use crate::sql_function;
 use crate::store::fmgr::{self, Args};
@@ -11,7 +12,9 @@ use crate::upcast;
 const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
 
 sql_function!(en57_register_type, |args: &Args| {
-    schema::register(args.text(0)?, args.i32(1), args.datum(2), args.datum(3))?;
+    let if_taken = IfTaken::registering(args.bool(4))?;
+    let schemas = [args.datum(2), args.datum(3)];
+    schema::register(args.text(0)?, args.i32(1), schemas, if_taken)?;
     DONE
 });
 
@@ -55,6 +58,7 @@ sql_function!(en57_register_upcaster, |args: &Args| {
         function: args.oid(2),
         to_name: args.text(3)?,
         to_version: args.i32(4),
+        if_taken: IfTaken::registering(args.bool(5))?,
         event_type: tuple::event_type(args)?,
     })?;
     DONE

@@ -202,17 +202,17 @@ impl Rights {
 
 /// The functions that admins call; all of the schema of `function`, and so are types of en57.
 const ADMIN_FUNCTIONS: [&str; 12] = [
-    "en57_create_partition(text)",
+    "en57_create_partition(text, boolean)",
     "en57_drop_partition(text)",
     "en57_detach_partition(text)",
     "en57_truncate(text, boolean)",
     "en57_erase({schema}.en57_query, text, text)",
     "en57_grant(pg_catalog.regrole, text, text)",
     "en57_revoke(pg_catalog.regrole, text, text)",
-    "en57_create_fold(text, pg_catalog.regprocedure, pg_catalog.jsonb, integer, boolean)",
+    "en57_create_fold(text, pg_catalog.regprocedure, pg_catalog.jsonb, integer, boolean, boolean)",
     "en57_drop_fold(text)",
     "en57_drop_snapshots(text)",
-    "en57_create_decider(text, pg_catalog.regprocedure, pg_catalog.regprocedure, pg_catalog.regprocedure, pg_catalog.jsonb, pg_catalog.jsonb, integer, boolean)",
+    "en57_create_decider(text, pg_catalog.regprocedure, pg_catalog.regprocedure, pg_catalog.regprocedure, pg_catalog.jsonb, pg_catalog.jsonb, integer, boolean, boolean)",
     "en57_drop_decider(text)",
 ];
 

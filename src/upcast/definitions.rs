@@ -92,6 +92,11 @@ impl Definitions {
         &self.chains
     }
 
+    /// That of a type and version.
+    pub fn of(&self, from: &Form) -> Option<&Step> {
+        self.steps.iter().find(|step| step.from == *from)
+    }
+
     /// The n-th upcaster.
     pub fn step(&self, n: usize) -> &Step {
         &self.steps[n]

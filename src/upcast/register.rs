@@ -6,6 +6,7 @@
 use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::dcb::limits;
 use crate::dcb::upcast::{Chains, Form};
+use crate::functions::{self, IfTaken, Taken};
 use crate::projection::{as_keeper, exclude_appends};
 use crate::schema;
 use crate::store::catalog::{self, Exclusion};
@@ -28,6 +29,8 @@ pub struct Request<'a> {
     pub to_name: Option<&'a str>,
     /// The version that it becomes; none: the next one, or 1 of another type.
     pub to_version: Option<i32>,
+    /// What is done where there is one of the type and version.
+    pub if_taken: IfTaken,
     /// The row type en57_event.
     pub event_type: Oid,
 }
@@ -54,6 +57,21 @@ pub fn register(request: &Request) -> Result<()> {
     let function = checked(request)?;
     let path = rights::path_of_caller();
     let before = known_alone()?;
+    if let Some(old) = before.of(&from) {
+        let taken = Taken {
+            title: &format!("upcaster of {from}"),
+            differs_in: functions::unlike(&[
+                ("upcaster", function == old.name),
+                ("to_type", to.name == old.to.name),
+                ("to_version", to.version == old.to.version),
+                ("search_path", path == old.path),
+            ]),
+            is_replaceable: false,
+        };
+        if !request.if_taken.changes(&taken)? {
+            return Ok(());
+        }
+    }
     let others = before.forms().into_iter().filter(|(f, _)| *f != from);
     let after = Chains::new(others.chain([(from.clone(), to.clone())]).collect())?;
     let registered = schema::known()?.forms();
