@@ -13,7 +13,7 @@ CREATE FUNCTION en57.stat(
     OUT events_read bigint,
     OUT stats_reset timestamptz
 ) RETURNS record
-    AS 'MODULE_PATHNAME', 'en57_stat_counters' LANGUAGE c VOLATILE PARALLEL RESTRICTED;
+    AS 'MODULE_PATHNAME', 'en57_stat_counters' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57.stat() IS 'what was appended to and read from this database''s log';
 
 CREATE VIEW en57_stat AS SELECT * FROM en57.stat();
@@ -45,15 +45,15 @@ CREATE FUNCTION en57.shared_state(
     OUT ceiling bigint,
     OUT problem text
 ) RETURNS record
-    AS 'MODULE_PATHNAME', 'en57_shared_state' LANGUAGE c VOLATILE PARALLEL RESTRICTED;
+    AS 'MODULE_PATHNAME', 'en57_shared_state' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57.shared_state() IS 'what the library knows of this database''s log, or the problem that keeps it from knowing';
 
 CREATE FUNCTION en57.in_flight(OUT pid integer, OUT from_position bigint, OUT partition oid) RETURNS SETOF record
-    AS 'MODULE_PATHNAME', 'en57_in_flight' LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10;
+    AS 'MODULE_PATHNAME', 'en57_in_flight' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10;
 COMMENT ON FUNCTION en57.in_flight() IS 'the transactions that have appended and not ended';
 
 CREATE FUNCTION en57_status(OUT name text, OUT value text, OUT warning text) RETURNS SETOF record
-    LANGUAGE sql VOLATILE PARALLEL RESTRICTED ROWS 15
+    LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 15
     SET search_path = pg_catalog, pg_temp
     AS $$
 WITH state AS MATERIALIZED (
@@ -129,10 +129,12 @@ WITH state AS MATERIALIZED (
     SELECT 13, 'autovacuum', current_setting('autovacuum'),
            CASE WHEN current_setting('autovacuum') = 'off' THEN 'autovacuum is off: what rolled-back appends leave is never taken away, and old transactions'' ids will run out.' END
     UNION ALL
-    SELECT 14, 'worker', coalesce('running, process ' || en57.worker_pid(), 'not running'), NULL
+    SELECT 14, 'worker', concat_ws('; ', coalesce('running, process ' || en57.worker_pid(), 'not running'),
+               (SELECT format('%s events wait for async projections', sum(p.lag)) FROM @extschema@.en57_projections p
+                 WHERE p.mode = 'async' AND p.status = 'running' HAVING sum(p.lag) > 0)), NULL
     UNION ALL
     -- From what autovacuum goes by, which all may read.
-    SELECT 15, 'snapshots', format('about %s, %s on disk', pg_stat_get_live_tuples('en57.snapshots'::regclass), pg_size_pretty(pg_total_relation_size('en57.snapshots'::regclass))), NULL
+    SELECT 15, 'snapshots', format('about %s, %s on disk', pg_stat_get_live_tuples('en57.snapshots'::regclass), coalesce(pg_size_pretty(en57.bytes_now('en57.snapshots'::regclass)), 'locked')), NULL
 )
 SELECT name, value, warning FROM facts ORDER BY n
 $$;

@@ -62,31 +62,16 @@ COMMENT ON FUNCTION en57_drop_dead_letters(text, bigint) IS
 -- What is to be seen
 ------------------------------------------------------------------------------------------------------
 
--- NULL for those who may not read the events, and where the partition is gone.
-CREATE FUNCTION en57.lag(
-    query en57_query, partition text, "position" bigint, shard integer, shards integer, OUT head bigint, OUT lag bigint
-)
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_variable
-BEGIN
-    head := en57.settled(query, partition);
-    lag := CASE
-        WHEN EXISTS (SELECT FROM en57.read_shard(query, "position", head, 1, shard, shards, partition)) THEN head - "position"
-        ELSE 0
-    END;
-EXCEPTION WHEN insufficient_privilege OR undefined_object OR feature_not_supported THEN
-    head := NULL;
-    lag := NULL;
-END
-$$;
-COMMENT ON FUNCTION en57.lag(en57_query, text, bigint, integer, integer) IS 'how far a shard is behind the head';
-
+-- A view does not wait for who keeps the partition locked.
 CREATE FUNCTION en57.event_at("position" bigint, partition text) RETURNS en57_event
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '1ms' AS $$
 #variable_conflict use_variable
 BEGIN
+    IF en57.head_now(NULL, partition) IS NULL THEN
+        RETURN NULL;
+    END IF;
     RETURN (SELECT e FROM en57.read_shard(NULL, "position" - 1, "position", 1, 0, 1, partition) e);
-EXCEPTION WHEN insufficient_privilege OR undefined_object OR feature_not_supported THEN
+EXCEPTION WHEN insufficient_privilege OR undefined_object OR feature_not_supported OR lock_not_available THEN
     RETURN NULL;
 END
 $$;
@@ -107,8 +92,13 @@ SELECT s.name, r.shard, coalesce(s.shards, 1) AS shards, s.query, s.partition, r
        (SELECT pg_catalog.count(*) FROM en57.dead_letters d WHERE d.subscription = s.id AND d.shard = r.shard) AS dead_letters,
        s.owner, s.max_attempts, s.hold_key, s.drain_to
   FROM en57.subscriptions s
-  JOIN en57.subscription_shards r ON r.subscription = s.id,
-       LATERAL en57.lag(s.query, s.partition, r."position", r.shard, coalesce(s.shards, 1)) l
+       -- One look for all its shards. One that is lost has no position.
+ CROSS JOIN LATERAL en57.pending(s.query, s.partition, ARRAY(
+           SELECT coalesce(t."position", 9223372036854775807)
+             FROM pg_catalog.generate_series(0, coalesce(s.shards, 1) - 1) n
+             LEFT JOIN en57.subscription_shards t ON t.subscription = s.id AND t.shard = n
+            ORDER BY n)) l
+  JOIN en57.subscription_shards r ON r.subscription = s.id AND r.shard = l.shard
  WHERE en57.is_owner(pg_catalog.to_regrole(pg_catalog.quote_ident(current_user)), s.owner)
     OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW en57_subscriptions IS 'subscriptions of the current role, shard by shard: position, head, lag, holder, attempts';
@@ -118,8 +108,8 @@ COMMENT ON COLUMN en57_subscriptions.shards IS 'how many it has';
 COMMENT ON COLUMN en57_subscriptions.query IS 'which events it takes';
 COMMENT ON COLUMN en57_subscriptions.partition IS 'of which partition';
 COMMENT ON COLUMN en57_subscriptions."position" IS 'all events of the shard up to here are acknowledged, or dead letters';
-COMMENT ON COLUMN en57_subscriptions.head IS 'the query''s frontier; NULL without the right to read it, and on a standby';
-COMMENT ON COLUMN en57_subscriptions.lag IS 'head - position if an event is waiting, else 0; NULL like head';
+COMMENT ON COLUMN en57_subscriptions.head IS 'the query''s frontier; NULL without the right to read it, while somebody keeps the partition locked, and on a standby';
+COMMENT ON COLUMN en57_subscriptions.lag IS 'how many events of the shard are after its position, up to 1000; NULL like head';
 COMMENT ON COLUMN en57_subscriptions.holder IS 'who holds the shard: a session, a name, or the process of a transaction';
 COMMENT ON COLUMN en57_subscriptions.lease_until IS 'when the lease ends';
 COMMENT ON COLUMN en57_subscriptions.attempts IS 'failed attempts at the first event that is not acknowledged';
@@ -147,7 +137,7 @@ COMMENT ON COLUMN en57_dead_letters.at IS 'when it was put aside, or failed last
 COMMENT ON COLUMN en57_dead_letters.state IS 'parked: put aside; replay: to be given out again; delivered: given out again, not yet acknowledged';
 COMMENT ON COLUMN en57_dead_letters.held IS 'whether it did not fail itself, but is behind one of its key that did';
 COMMENT ON COLUMN en57_dead_letters.key IS 'its key: events of one key are in one shard';
-COMMENT ON COLUMN en57_dead_letters.event IS 'the event; NULL without the right to read it, and on a standby';
+COMMENT ON COLUMN en57_dead_letters.event IS 'the event; NULL without the right to read it, while somebody keeps the partition locked, and on a standby';
 
 ------------------------------------------------------------------------------------------------------
 -- Privileges

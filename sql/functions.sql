@@ -99,8 +99,12 @@ CREATE FUNCTION en57_streams(
 COMMENT ON FUNCTION en57_streams(text, text, bigint, text) IS
     'the streams whose names begin with prefix and follow after, in the order of their names'' bytes';
 
-CREATE VIEW en57_streams AS SELECT * FROM en57_streams();
-COMMENT ON VIEW en57_streams IS 'the streams of the session''s partition';
+CREATE FUNCTION en57.streams_now() RETURNS SETOF en57_stream_info
+    AS 'MODULE_PATHNAME', 'en57_streams_now' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION en57.streams_now() IS 'the streams of the session''s partition as they stand, without waiting for anybody';
+
+CREATE VIEW en57_streams AS SELECT * FROM en57.streams_now();
+COMMENT ON VIEW en57_streams IS 'the streams of the session''s partition as they stand: unlike the function of that name it waits for nobody';
 COMMENT ON COLUMN en57_streams.stream IS 'its name';
 COMMENT ON COLUMN en57_streams.version IS 'the version of its last event: how many it has';
 COMMENT ON COLUMN en57_streams.first_position IS 'the position of its first event';

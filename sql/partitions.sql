@@ -33,15 +33,22 @@ CREATE FUNCTION en57.partition_of("table" regclass) RETURNS text
     AS 'MODULE_PATHNAME', 'en57_partition_of' LANGUAGE c STABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION en57.partition_of(regclass) IS 'the name of the partition that a table is, or NULL';
 
+CREATE FUNCTION en57.bytes_now("table" regclass) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'en57_bytes_now' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57.bytes_now(regclass) IS 'what a table takes on disk, with its indexes; NULL while somebody else keeps one of them locked';
+
+CREATE FUNCTION en57.head_now(query en57_query, partition text) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'en57_head_now' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57.head_now(en57_query, text) IS
+    'the frontier of a query as it stands; NULL for who may not see it, while somebody else keeps the partition locked, and on a standby';
+
 CREATE VIEW en57_partitions AS
 SELECT p.name,
        p.oid::pg_catalog.regclass AS "table",
        pg_catalog.pg_get_userbyid(p.relowner) AS owner,
        GREATEST(p.reltuples::bigint, pg_catalog.pg_stat_get_live_tuples(p.oid)) AS events,
-       pg_catalog.pg_total_relation_size(p.oid) AS bytes,
-       CASE WHEN p.name IS NOT NULL AND pg_catalog.has_table_privilege(p.oid, 'SELECT')
-                 AND NOT pg_catalog.row_security_active(p.oid) AND NOT pg_catalog.pg_is_in_recovery()
-            THEN en57_head(NULL, p.name) END AS head
+       en57.bytes_now(p.oid::pg_catalog.regclass) AS bytes,
+       en57.head_now(NULL, p.name) AS head
   FROM (SELECT c.oid, c.relowner, c.reltuples, en57.partition_of(c.oid) AS name
           FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
          WHERE i.inhparent = 'en57.events'::pg_catalog.regclass) p;
@@ -50,5 +57,5 @@ COMMENT ON COLUMN en57_partitions.name IS 'its name; NULL if the table was attac
 COMMENT ON COLUMN en57_partitions."table" IS 'the table that holds its events';
 COMMENT ON COLUMN en57_partitions.owner IS 'the table''s owner';
 COMMENT ON COLUMN en57_partitions.events IS 'how many events it holds, as estimated';
-COMMENT ON COLUMN en57_partitions.bytes IS 'what it takes on disk, with its indexes';
-COMMENT ON COLUMN en57_partitions.head IS 'its frontier, as en57_head has it; NULL without the SELECT privilege, and on a standby';
+COMMENT ON COLUMN en57_partitions.bytes IS 'what it takes on disk, with its indexes; NULL while somebody keeps it locked';
+COMMENT ON COLUMN en57_partitions.head IS 'its frontier as it stands; NULL without the SELECT privilege, while somebody keeps it locked, and on a standby';

@@ -160,6 +160,12 @@ CREATE FUNCTION en57.is_readable(partition text) RETURNS boolean
     AS 'MODULE_PATHNAME', 'en57_is_readable' LANGUAGE c STABLE STRICT;
 COMMENT ON FUNCTION en57.is_readable(text) IS 'whether the caller may read the events of a partition';
 
+CREATE FUNCTION en57.pending(query en57_query, partition text, positions bigint[])
+    RETURNS TABLE (shard integer, head bigint, lag bigint)
+    AS 'MODULE_PATHNAME', 'en57_pending' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 COST 10000;
+COMMENT ON FUNCTION en57.pending(en57_query, text, bigint[]) IS
+    'the frontier of a query, and how many events are behind the position of each shard, up to 1000; NULLs as those of en57.head_now';
+
 CREATE VIEW en57_projections WITH (security_barrier) AS
 SELECT p.name,
     CASE WHEN p.document_table IS NULL THEN 'handler' ELSE 'documents' END AS kind,
@@ -172,24 +178,23 @@ SELECT p.name,
     p.on_error,
     p.batch_size,
     p.status,
-    CASE WHEN p.mode OPERATOR(pg_catalog.=) 'inline' AND p.status OPERATOR(pg_catalog.=) 'running' THEN h.head
-        ELSE p."position" END AS "position",
+    CASE WHEN i.is_running_inline THEN h.head ELSE p."position" END AS "position",
     h.head,
-    -- greatest() passes over NULL.
-    CASE WHEN h.head IS NULL THEN NULL
-        WHEN p.mode OPERATOR(pg_catalog.=) 'inline' AND p.status OPERATOR(pg_catalog.=) 'running' THEN 0
-        ELSE greatest(h.head OPERATOR(pg_catalog.-) p."position", 0) END AS lag,
+    h.lag,
     p.failed_position,
     p.last_error,
     (SELECT pg_catalog.count(*) FROM en57.projection_dead_letters d
         WHERE d.projection OPERATOR(pg_catalog.=) p.name) AS dead_letters,
     p.created_at,
     p.updated_at
-FROM en57.projections p, LATERAL
-    (SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN en57_head(p.query, p.partition) END AS head) h
+FROM en57.projections p,
+    LATERAL (SELECT p.mode OPERATOR(pg_catalog.=) 'inline' AND p.status OPERATOR(pg_catalog.=) 'running') i (is_running_inline),
+    -- Behind the last position there is nothing to count.
+    LATERAL en57.pending(p.query, p.partition,
+        ARRAY[CASE WHEN i.is_running_inline THEN 9223372036854775807 ELSE p."position" END]) h
 WHERE en57.is_readable(p.partition);
 COMMENT ON VIEW en57_projections IS
-    'projections whose events the caller may read, and how far they are; lag counts positions';
+    'projections whose events the caller may read, and how far they are';
 COMMENT ON COLUMN en57_projections.name IS 'its name, and that of its documents'' table';
 COMMENT ON COLUMN en57_projections.kind IS 'handler, or documents';
 COMMENT ON COLUMN en57_projections.mode IS 'inline: in the append''s transaction; async: by the worker, or en57_run';
@@ -202,8 +207,8 @@ COMMENT ON COLUMN en57_projections.on_error IS 'stop, or skip: put the event asi
 COMMENT ON COLUMN en57_projections.batch_size IS 'how many events are handled together at most';
 COMMENT ON COLUMN en57_projections.status IS 'running, paused or failed';
 COMMENT ON COLUMN en57_projections."position" IS 'all events up to here are handled; where it is inline and running: the head';
-COMMENT ON COLUMN en57_projections.head IS 'the query''s frontier; NULL on a standby';
-COMMENT ON COLUMN en57_projections.lag IS 'how many positions it is behind the head; NULL on a standby';
+COMMENT ON COLUMN en57_projections.head IS 'the query''s frontier; NULL while somebody keeps the partition locked, and on a standby';
+COMMENT ON COLUMN en57_projections.lag IS 'how many events wait for it, up to 1000; NULL like head';
 COMMENT ON COLUMN en57_projections.failed_position IS 'the event that could not be handled';
 COMMENT ON COLUMN en57_projections.last_error IS 'why';
 COMMENT ON COLUMN en57_projections.dead_letters IS 'how many events it has put aside';

@@ -119,8 +119,9 @@ SELECT r.projection AS name,
     r.updated_at
 FROM en57.rebuilds r
     JOIN en57.projections p ON p.name OPERATOR(pg_catalog.=) r.projection,
-    LATERAL (SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery()
-        THEN greatest(en57_head(p.query, p.partition), r."position") END AS head) h,
+    LATERAL (SELECT en57.head_now(p.query, p.partition)) n (head),
+    -- greatest() passes over NULL.
+    LATERAL (SELECT CASE WHEN n.head IS NOT NULL THEN greatest(n.head, r."position") END AS head) h,
     -- As many among the positions that are left as among those that are done.
     LATERAL (SELECT r.events OPERATOR(pg_catalog.+) pg_catalog.ceil(r.events::numeric OPERATOR(pg_catalog.*)
         (h.head OPERATOR(pg_catalog.-) r."position")
@@ -133,11 +134,11 @@ COMMENT ON COLUMN en57_stat_progress_rebuild.name IS 'the projection';
 COMMENT ON COLUMN en57_stat_progress_rebuild.partition IS 'the partition whose events it takes';
 COMMENT ON COLUMN en57_stat_progress_rebuild.phase IS 'building; swapping: it waits for its moment; failed';
 COMMENT ON COLUMN en57_stat_progress_rebuild.events_done IS 'how many events are folded';
-COMMENT ON COLUMN en57_stat_progress_rebuild.events_total IS 'how many there are, an estimate; NULL on a standby';
+COMMENT ON COLUMN en57_stat_progress_rebuild.events_total IS 'how many there are, an estimate; NULL like head';
 COMMENT ON COLUMN en57_stat_progress_rebuild.per_second IS 'events a second, pauses left out';
-COMMENT ON COLUMN en57_stat_progress_rebuild.remaining IS 'how long the rest takes, an estimate; NULL on a standby';
+COMMENT ON COLUMN en57_stat_progress_rebuild.remaining IS 'how long the rest takes, an estimate; NULL like head';
 COMMENT ON COLUMN en57_stat_progress_rebuild."position" IS 'all events up to here are in the rebuilt documents';
-COMMENT ON COLUMN en57_stat_progress_rebuild.head IS 'the head of the projection''s query; NULL on a standby';
+COMMENT ON COLUMN en57_stat_progress_rebuild.head IS 'the head of the projection''s query; NULL while somebody keeps the partition locked, and on a standby';
 COMMENT ON COLUMN en57_stat_progress_rebuild.failed_position IS 'the event that could not be handled';
 COMMENT ON COLUMN en57_stat_progress_rebuild.last_error IS 'why';
 COMMENT ON COLUMN en57_stat_progress_rebuild.started_at IS 'when it began';

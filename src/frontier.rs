@@ -51,7 +51,15 @@ pub fn of(store: &'static Store, places: &mut Places, sought: &Sought) -> Result
     Ok(result)
 }
 
-/// The same without waiting. `next` is read first, then who is in flight: see docs/ARCHITECTURE.md.
+/// The same without waiting: the session's own newest append may be beyond it. Where reads repeat, it is that of
+/// the reads before, if there were any.
+pub fn now(counter: &Counter, places: &Places, sought: &Sought) -> i64 {
+    let encoded = codec::encode(sought.stored());
+    transaction::kept_frontier(places.key(), &encoded)
+        .unwrap_or_else(|| places.current_frontier(counter, sought))
+}
+
+/// The same in one partition, whatever was read before. `next` is read first, then who is in flight: see docs/ARCHITECTURE.md.
 pub fn current(counter: &Counter, partition: &Partition, sought: &Sought) -> i64 {
     let query = sought.stored();
     let next = transaction::bounded_next(counter.next());

@@ -14,6 +14,7 @@ pub mod frontier;
 pub mod functions;
 pub mod generate;
 mod given;
+pub mod glance;
 pub mod import;
 pub mod invariant;
 pub mod partitions;

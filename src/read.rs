@@ -85,6 +85,28 @@ impl View {
         own_upto: LAST,
     };
 
+    /// What is committed up to a frontier, and the transaction's own.
+    fn with_own(counter: &Counter, frontier: i64) -> Self {
+        let own_upto = match counter.has_own() {
+            true => counter.next() - 1,
+            false => frontier,
+        };
+        Self { frontier, own_upto }
+    }
+
+    /// What a reader of a partition sees now, who does not wait for the session's own appends.
+    ///
+    /// # Errors
+    /// 42501, 42704.
+    pub fn now(partition: &str) -> Result<Self> {
+        let store = catalog::store()?;
+        let places = Places::find(store, Some(partition), Access::Read)?;
+        let counter = Counter::of(store)?;
+        let everything = Sought::as_stored(Query::everything());
+        let frontier = frontier::now(&counter, &places, &everything);
+        Ok(Self::with_own(&counter, frontier))
+    }
+
     /// The last position at which there can be anything to see.
     pub fn upto(&self) -> i64 {
         self.frontier.max(self.own_upto)
@@ -146,17 +168,12 @@ impl Reading {
         let frontier = frontier::of(store, &mut places, &sought)?;
         let counter = Counter::of(store)?;
         stat::count(Counted::Reads, 1);
-        let own_upto = if counter.has_own() {
-            counter.next() - 1
-        } else {
-            frontier
-        };
         Ok(Self {
             sought,
             way: Rc::new(way),
             options,
             places,
-            view: View { frontier, own_upto },
+            view: View::with_own(&counter, frontier),
             is_counted: true,
         })
     }

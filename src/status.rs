@@ -1,6 +1,7 @@
 //! What the running server knows of the log: for DBAs and their monitoring.
 
 use crate::dcb::error::Result;
+use crate::store::at_once::at_once;
 use crate::store::catalog;
 use crate::store::position::Counter;
 use crate::store::shmem::{self, Shared};
@@ -12,24 +13,31 @@ pub struct Positions {
     pub next: i64,
     /// The last position below all transactions in flight.
     pub head: i64,
-    /// The durable ceiling.
-    pub ceiling: i64,
+    /// The durable ceiling; `None` while somebody keeps its sequence locked.
+    pub ceiling: Option<i64>,
+}
+
+/// The counter, for who must not wait: when it is used first, it looks at the partitions.
+fn counter() -> Result<Counter> {
+    at_once(|| Counter::of(catalog::store()?))
 }
 
 /// The positions of the log.
 ///
 /// # Errors
-/// 55000 where the tables are missing, 0A000 on a standby, 53200 without shared memory.
+/// 55000 where the tables are missing, 0A000 on a standby, 53200 without shared memory; 55P03 where they are not known
+/// yet, and somebody keeps a partition locked.
 pub fn positions() -> Result<Positions> {
     let store = catalog::store()?;
-    let counter = Counter::of(store)?;
+    let counter = counter()?;
     let next = counter.next(); // before the slots
     let bounds = counter.all_in_flight().into_iter();
     let settled = bounds.map(|(_, from, _)| from).fold(next, i64::min);
     Ok(Positions {
         next,
         head: settled - 1,
-        ceiling: store.read_ceiling(),
+        // It is locked by who lets positions begin at 1 again.
+        ceiling: at_once(|| Ok(store.read_ceiling())).ok(),
     })
 }
 
@@ -53,7 +61,7 @@ pub struct Flight {
 /// # Errors
 /// As [`positions`].
 pub fn in_flight() -> Result<Vec<Flight>> {
-    let flights = Counter::of(catalog::store()?)?.all_in_flight();
+    let flights = counter()?.all_in_flight();
     let flight = |(backend, from, partition)| Flight {
         pid: shmem::pid_of(backend),
         from,
@@ -67,7 +75,7 @@ pub fn in_flight() -> Result<Vec<Flight>> {
 /// # Errors
 /// As [`positions`].
 pub fn counts() -> Result<(Counts, i64)> {
-    Ok(Counter::of(catalog::store()?)?.counts())
+    Ok(counter()?.counts())
 }
 
 /// Counts anew from now on.

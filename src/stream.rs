@@ -9,6 +9,7 @@ use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::dcb::limits;
 use crate::dcb::query::{Criterion, Query};
 use crate::read::{Options, Reading, View};
+use crate::store::at_once::{at_once, demand_free};
 use crate::store::btree::Direction;
 use crate::store::catalog;
 use crate::store::event::Row;
@@ -366,6 +367,29 @@ impl Listing {
             left,
             view: Reading::start(None, options, Some(&place.name))?.view(),
             partition: place.name.clone(),
+        })
+    }
+
+    /// All streams of the session's partition as they stand, without waiting for anybody.
+    ///
+    /// # Errors
+    /// 42501, 42704; 55P03 where somebody else keeps its table locked.
+    pub fn now() -> Result<Self> {
+        let store = catalog::store()?;
+        let partition = catalog::effective_name(None)?;
+        demand_free(store.demand(&partition, Access::Read)?)?;
+        at_once(|| {
+            // What this locks stays locked for the rest.
+            store
+                .partition(Some(&partition), Access::Read)?
+                .open_to_list()?;
+            Ok(Self {
+                prefix: String::new(),
+                after: None,
+                left: i64::MAX,
+                view: View::now(&partition)?,
+                partition: partition.clone(),
+            })
         })
     }
 

@@ -124,7 +124,11 @@ impl Source for ShardReading {
     }
 }
 
-fn key(row: &Row) -> Result<Key<'_>> {
+/// The key by which an event is in its shard.
+///
+/// # Errors
+/// Those of damaged rows.
+pub fn key(row: &Row) -> Result<Key<'_>> {
     let stream = row.get(Column::Stream).map(fmgr::text).transpose()?;
     let first_tag = row.tags()?.iter().next();
     // A shard keeps its events, whatever they are called later.

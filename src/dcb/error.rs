@@ -41,6 +41,8 @@ pub enum SqlState {
     LimitExceeded,
     /// 55000: the object or server is not in the state that this needs.
     NotInPrerequisiteState,
+    /// 55P03: somebody else has a lock that is not waited for.
+    LockNotAvailable,
     /// 0A000: not supported.
     NotSupported,
     /// XX001: stored data is damaged.
@@ -72,6 +74,7 @@ impl SqlState {
             Self::UndefinedFunction => "42883",
             Self::LimitExceeded => "54000",
             Self::NotInPrerequisiteState => "55000",
+            Self::LockNotAvailable => "55P03",
             Self::NotSupported => "0A000",
             Self::DataCorrupted => "XX001",
             Self::OutOfMemory => "53200",

@@ -40,14 +40,6 @@ pub fn place_to_administer(partition: Option<&str>) -> Result<Rc<Partition>> {
     catalog::store()?.partition(partition, Access::Project)
 }
 
-/// Whether the caller may read the events of a partition, and so know what is done with them.
-///
-/// # Errors
-/// 55000 where the tables are missing.
-pub fn is_readable(partition: Option<&str>) -> Result<bool> {
-    Ok(catalog::store()?.partition(partition, Access::Read).is_ok())
-}
-
 /// A projection that the caller may administer, kept from others until the end of the transaction. Where it
 /// is inline, no append to its partition is under way.
 fn to_administer(name: Option<&str>, function: &str) -> Result<Projection> {

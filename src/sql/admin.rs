@@ -31,7 +31,12 @@ sql_function!(en57_shared_state, |args: &Args| {
     let has_memory = !matches!(&positions, Err(e) if e.state == SqlState::OutOfMemory);
     let number = |n: i64| Some(Datum::from(n));
     let (next, head, ceiling, problem) = match &positions {
-        Ok(p) => (number(p.next), number(p.head), number(p.ceiling), None),
+        Ok(p) => (
+            number(p.next),
+            number(p.head),
+            p.ceiling.and_then(number),
+            None,
+        ),
         Err(error) => (None, None, None, text(&in_words(error))),
     };
     RowType::of_result(args)?

@@ -8,6 +8,7 @@ mod erase;
 mod fold;
 mod gem;
 mod generate;
+mod glance;
 mod import;
 mod internals;
 mod invariant;

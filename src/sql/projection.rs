@@ -96,11 +96,6 @@ sql_function!(en57_wait_projection, |args: &Args| {
     Ok(Some(Datum::from(reached)))
 });
 
-sql_function!(en57_is_readable, |args: &Args| {
-    let readable = projection::is_readable(args.text(0)?)?;
-    Ok(Some(Datum::from(readable)))
-});
-
 sql_function!(en57_projections_changed, |args: &Args| {
     watch::announce(args)?;
     DONE

@@ -8,6 +8,7 @@
 pub use pgrx::pg_sys::{Datum, Oid};
 
 pub mod array;
+pub mod at_once;
 pub mod attempt;
 mod bound;
 pub mod btree;

@@ -296,12 +296,7 @@ impl Partition {
     /// # Errors
     /// 0A000.
     pub(super) fn refuse_row_security(&self) -> Result<()> {
-        // SAFETY: the table is locked; check_enable_rls looks in the system caches and raises nothing
-        // with noError set.
-        let in_force = self.has_row_security
-            && unsafe { pg_sys::check_enable_rls(self.oid, pg_sys::InvalidOid, true) }
-                == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32;
-        if !in_force {
+        if !self.has_row_security || !is_row_security_in_force(self.oid) {
             return Ok(());
         }
         Err(Error::new(
@@ -314,6 +309,13 @@ impl Partition {
         .detail("en57 reads and writes the table directly and would bypass its policies.")
         .hint("Use one partition for each tenant, or a role that bypasses row-level security."))
     }
+}
+
+/// Whether row-level security is in force for the caller on a table, which need not be locked.
+pub fn is_row_security_in_force(table: Oid) -> bool {
+    // SAFETY: looks in the system caches and raises nothing with noError set.
+    let state = unsafe { pg_sys::check_enable_rls(table, pg_sys::InvalidOid, true) };
+    state == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
 }
 
 /// Whether a column that en57 leaves NULL may not be.
