@@ -29,6 +29,7 @@ pub mod stream;
 pub mod subscription;
 pub mod trace;
 pub mod upcast;
+pub mod view;
 pub mod wait;
 pub mod worker;
 

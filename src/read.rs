@@ -18,9 +18,8 @@ use crate::store::scratch::Scratch;
 use crate::store::stat::{self, Counted};
 use crate::store::{Oid, catalog, lookup};
 use crate::upcast::{self, Definitions, Sought, Upcast, Upcasters, Way};
-
-/// The largest position there can be.
-const LAST: i64 = i64::MAX - 1;
+use crate::view::LAST;
+pub use crate::view::View;
 
 /// Bytes of events that are handed out together: whoever collects a page of them has about so much in memory,
 /// however large they are.
@@ -66,55 +65,6 @@ impl Options {
                 Direction::Forward => version >= to,
                 Direction::Backward => version <= from,
             })
-    }
-}
-
-/// Up to where a reader sees what.
-#[derive(Clone, Copy, Debug)]
-pub struct View {
-    /// All that is committed, up to here.
-    frontier: i64,
-    /// The transaction's own, up to here.
-    own_upto: i64,
-}
-
-impl View {
-    /// All that is committed by now, and the transaction's own: for those who hold the keys' locks.
-    pub const ALL: Self = Self {
-        frontier: LAST,
-        own_upto: LAST,
-    };
-
-    /// What is committed up to a frontier, and the transaction's own.
-    fn with_own(counter: &Counter, frontier: i64) -> Self {
-        let own_upto = match counter.has_own() {
-            true => counter.next() - 1,
-            false => frontier,
-        };
-        Self { frontier, own_upto }
-    }
-
-    /// What a reader of a partition sees now, who does not wait for the session's own appends.
-    ///
-    /// # Errors
-    /// 42501, 42704.
-    pub fn now(partition: &str) -> Result<Self> {
-        let store = catalog::store()?;
-        let places = Places::find(store, Some(partition), Access::Read)?;
-        let counter = Counter::of(store)?;
-        let everything = Sought::as_stored(Query::everything());
-        let frontier = frontier::now(&counter, &places, &everything);
-        Ok(Self::with_own(&counter, frontier))
-    }
-
-    /// The last position at which there can be anything to see.
-    pub fn upto(&self) -> i64 {
-        self.frontier.max(self.own_upto)
-    }
-
-    /// Whether only the transaction's own event can be seen at a position.
-    pub fn is_beyond(&self, position: i64) -> bool {
-        position > self.frontier
     }
 }
 
