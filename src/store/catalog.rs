@@ -13,6 +13,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use crate::dcb::error::{self, Error, Result, SqlState};
 use crate::dcb::partition::{self as names, shown};
 
+use super::at_once::{at_once, demand_free};
 use super::ddl::as_owner;
 use super::partition::{Access, Partition};
 use super::position::Counter;
@@ -375,6 +376,15 @@ impl Store {
             pgrx::direct_function_call_as_datum(pg_sys::pg_sequence_last_value, &[oid])
         })
         .map_or(0, |d| d.value() as i64)
+    }
+
+    /// The same without waiting for who lets positions begin at 1 again.
+    ///
+    /// # Errors
+    /// 55P03.
+    pub fn ceiling_now(&self) -> Result<i64> {
+        demand_free(self.ceiling)?;
+        at_once(|| Ok(self.read_ceiling()))
     }
 
     /// Forgets the ceiling, once the transaction is committed.
