@@ -26,7 +26,8 @@ CREATE TABLE en57.projections (
     last_error jsonb,
     created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     updated_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
-    start_position bigint NOT NULL DEFAULT 0
+    start_position bigint NOT NULL DEFAULT 0,
+    truncate_function text
 ) WITH (fillfactor = 50);
 -- Statistics would keep what en57_erase() takes away.
 ALTER TABLE en57.projections ALTER COLUMN last_error SET STATISTICS 0;
@@ -51,6 +52,7 @@ COMMENT ON COLUMN en57.projections.last_error IS 'why';
 COMMENT ON COLUMN en57.projections.created_at IS 'when it was created';
 COMMENT ON COLUMN en57.projections.updated_at IS 'when its position or status has changed last';
 COMMENT ON COLUMN en57.projections.start_position IS 'it takes events after this one: where a rebuild begins';
+COMMENT ON COLUMN en57.projections.truncate_function IS 'the function that takes away what the handler has written';
 
 CREATE TABLE en57.projection_dead_letters (
     projection text COLLATE "C" NOT NULL,
@@ -90,10 +92,13 @@ CREATE FUNCTION en57_create_projection(
     on_error text DEFAULT 'stop',
     batch_size integer DEFAULT NULL,
     partition text DEFAULT NULL,
-    start text DEFAULT 'beginning'
+    start text DEFAULT 'beginning',
+    truncate regprocedure DEFAULT NULL,
+    if_not_exists boolean DEFAULT false,
+    or_replace boolean DEFAULT false
 ) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_create_projection(text, en57_query, regprocedure, text, text, integer, text, text) IS
+COMMENT ON FUNCTION en57_create_projection(text, en57_query, regprocedure, text, text, integer, text, text, regprocedure, boolean, boolean) IS
     'calls a function with the events that match: in the append''s transaction (inline), or after it (async)';
 
 CREATE FUNCTION en57_create_document_projection(
@@ -106,10 +111,12 @@ CREATE FUNCTION en57_create_document_projection(
     on_error text DEFAULT 'stop',
     batch_size integer DEFAULT NULL,
     partition text DEFAULT NULL,
-    start text DEFAULT 'beginning'
+    start text DEFAULT 'beginning',
+    if_not_exists boolean DEFAULT false,
+    or_replace boolean DEFAULT false
 ) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_create_document_projection(text, en57_query, text, regprocedure, jsonb, text, text, integer, text, text) IS
+COMMENT ON FUNCTION en57_create_document_projection(text, en57_query, text, regprocedure, jsonb, text, text, integer, text, text, boolean, boolean) IS
     'keeps a table of documents: one for each stream, or for each tag that begins with a prefix';
 
 CREATE FUNCTION en57_create_document_projection(
@@ -122,16 +129,23 @@ CREATE FUNCTION en57_create_document_projection(
     on_error text DEFAULT 'stop',
     batch_size integer DEFAULT NULL,
     partition text DEFAULT NULL,
-    start text DEFAULT 'beginning'
+    start text DEFAULT 'beginning',
+    if_not_exists boolean DEFAULT false,
+    or_replace boolean DEFAULT false
 ) RETURNS void
     AS 'MODULE_PATHNAME', 'en57_create_document_projection_by' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_create_document_projection(text, en57_query, regprocedure, regprocedure, jsonb, text, text, integer, text, text) IS
+COMMENT ON FUNCTION en57_create_document_projection(text, en57_query, regprocedure, regprocedure, jsonb, text, text, integer, text, text, boolean, boolean) IS
     'keeps a table of documents, whose ids a function says';
 
 CREATE FUNCTION en57_drop_projection(name text, keep_table boolean DEFAULT false) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_drop_projection(text, boolean) IS
     'drops a projection, with the table of its documents unless that is to be kept';
+
+CREATE FUNCTION en57_reset_projection(name text, start text DEFAULT NULL) RETURNS void
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_reset_projection(text, text) IS
+    'takes away what a projection has made, and lets it handle its events again, from where it began or from start';
 
 CREATE FUNCTION en57_pause(name text) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
@@ -186,7 +200,9 @@ SELECT p.name,
     (SELECT pg_catalog.count(*) FROM en57.projection_dead_letters d
         WHERE d.projection OPERATOR(pg_catalog.=) p.name) AS dead_letters,
     p.created_at,
-    p.updated_at
+    p.updated_at,
+    p.start_position,
+    p.truncate_function
 FROM en57.projections p,
     LATERAL (SELECT p.mode OPERATOR(pg_catalog.=) 'inline' AND p.status OPERATOR(pg_catalog.=) 'running') i (is_running_inline),
     -- Behind the last position there is nothing to count.
@@ -214,3 +230,5 @@ COMMENT ON COLUMN en57_projections.last_error IS 'why';
 COMMENT ON COLUMN en57_projections.dead_letters IS 'how many events it has put aside';
 COMMENT ON COLUMN en57_projections.created_at IS 'when it was created';
 COMMENT ON COLUMN en57_projections.updated_at IS 'when its position or status has changed last';
+COMMENT ON COLUMN en57_projections.start_position IS 'it takes events after this one';
+COMMENT ON COLUMN en57_projections.truncate_function IS 'the function that takes away what the handler has written';

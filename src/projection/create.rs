@@ -3,15 +3,16 @@
 use crate::dcb::error::{Error, Result, SqlState, invalid, null, required};
 use crate::dcb::query::Query;
 use crate::fold::evolve;
-use crate::functions;
+use crate::functions::{self, IfTaken};
 use crate::store::catalog;
 use crate::store::function::Function;
 use crate::store::partition::Access;
 use crate::store::spi::{self, Type};
 use crate::store::{Datum, Oid, fmgr, rights, tuple};
 
-use super::definition::{self, as_keeper};
+use super::definition::{self, KIND, as_keeper};
 use super::document::Key;
+use super::start::Start;
 
 /// How many events are handled together, where nobody says otherwise.
 const BATCH_SIZE: i32 = 500;
@@ -35,16 +36,23 @@ pub struct Request<'a> {
     pub batch_size: Option<i32>,
     /// The partition's name.
     pub partition: Option<&'a str>,
-    /// `beginning` or `end`.
+    /// `beginning`, `end` or a position.
     pub start: Option<&'a str>,
+    /// What is done where there is one of the name.
+    pub if_taken: IfTaken,
     /// The row type en57_event.
     pub event_type: Oid,
 }
 
 /// What handles the events.
 pub enum RequestedWork<'a> {
-    /// A function, by its oid.
-    Handler(Option<Oid>),
+    /// A function is called.
+    Handler {
+        /// By its oid.
+        handler: Option<Oid>,
+        /// The function that takes away what it has written.
+        truncate: Option<Oid>,
+    },
     /// Documents.
     Documents {
         /// `stream` or `tag:PREFIX`.
@@ -59,20 +67,23 @@ pub enum RequestedWork<'a> {
 }
 
 /// A request that has been checked.
-struct Checked<'a> {
-    name: &'a str,
-    query: Query,
-    is_inline: bool,
-    skips: bool,
-    batch_size: i32,
-    from_beginning: bool,
-    function: String,
-    key: Option<&'a str>,
-    key_function: Option<String>,
-    initial: Option<Datum>,
+pub struct Checked<'a> {
+    pub name: &'a str,
+    pub query: Query,
+    pub is_inline: bool,
+    pub skips: bool,
+    pub batch_size: i32,
+    pub has_documents: bool,
+    pub function: String,
+    pub truncate: Option<String>,
+    pub key: Option<&'a str>,
+    pub key_function: Option<String>,
+    pub initial: Option<Datum>,
+    pub if_taken: IfTaken,
+    start: Start,
 }
 
-/// Makes a projection.
+/// Makes a projection, or makes what is asked for of one that is there.
 ///
 /// # Errors
 /// 42501 without the rights; 42710 where the name is taken; 22004 and 22023 for what does not fit;
@@ -82,27 +93,30 @@ pub fn create(request: &Request) -> Result<()> {
     let checked = check(request)?;
     let place = super::place_to_administer(request.partition)?;
     Access::Read.demand(place.oid)?;
-    let partition = place.name.clone();
-    if checked.is_inline {
+    functions::reserve(KIND, checked.name);
+    let old = definition::find(checked.name, false)?;
+    if let Some(old) = &old
+        && !checked.changes(old, &place)?
+    {
+        return Ok(());
+    }
+    if checked.is_inline || old.is_some() {
         // Who has appended before has ended, and who appends after waits until this transaction has.
         super::exclude_appends(&place)?;
     }
-    if definition::exists(checked.name)? {
-        return Err(Error::new(
-            SqlState::DuplicateObject,
-            format!("projection \"{}\" exists already", checked.name),
-        ));
+    if old.is_some()
+        && let Some(old) = definition::find(checked.name, true)?
+    {
+        return checked.replace(old);
     }
     let table = match request.work {
         RequestedWork::Documents { .. } => Some(create_table(checked.name)?),
-        RequestedWork::Handler(_) => None,
+        RequestedWork::Handler { .. } => None,
     };
-    let position = match (checked.from_beginning, checked.is_inline) {
-        (true, _) => 0,
-        (false, true) => super::last_position()?,
-        (false, false) => crate::read::head(Some(checked.query.clone()), Some(&partition))?,
-    };
-    insert(&checked, &partition, table, position)?;
+    let position = checked
+        .start
+        .position(checked.is_inline, &checked.query, &place.name)?;
+    insert(&checked, &place.name, table, position)?;
     if checked.is_inline {
         super::activate(checked.name)?;
     }
@@ -136,14 +150,17 @@ fn check<'a>(request: &Request<'a>) -> Result<Checked<'a>> {
         is_inline,
         skips,
         batch_size,
-        from_beginning: choice(request.start, "start", ["beginning", "end"])?,
+        start: Start::parse(required(request.start, "start")?)?,
+        has_documents: matches!(request.work, RequestedWork::Documents { .. }),
         function: String::new(),
+        truncate: None,
         key: None,
         key_function: None,
         initial: None,
+        if_taken: request.if_taken,
     };
     match request.work {
-        RequestedWork::Handler(handler) => {
+        RequestedWork::Handler { handler, truncate } => {
             let fits =
                 |f: &Function| f.arguments == [event] || f.arguments == [tuple::array_type(event)];
             let form = "(en57_event) or (en57_event[]) returning void";
@@ -151,6 +168,7 @@ fn check<'a>(request: &Request<'a>) -> Result<Checked<'a>> {
                 fits(f) && f.result == tuple::VOID
             })?;
             checked.function = function.name();
+            checked.truncate = truncate.map(check_truncate).transpose()?;
         }
         RequestedWork::Documents {
             key,
@@ -175,6 +193,13 @@ fn check<'a>(request: &Request<'a>) -> Result<Checked<'a>> {
         }
     }
     Ok(checked)
+}
+
+fn check_truncate(oid: Oid) -> Result<String> {
+    let function = function(oid, "truncate", "() returning void", |f| {
+        f.arguments.is_empty() && f.result == tuple::VOID
+    })?;
+    Ok(function.name())
 }
 
 /// A function that may say which documents an event belongs to.
@@ -254,12 +279,14 @@ fn insert(checked: &Checked, partition: &str, table: Option<Oid>, position: i64)
         (Type::Text, text(&path.to_string_lossy())),
         (Type::Text, choose(checked.is_inline, "paused", "running")),
         (Type::Bigint, Some(Datum::from(position))),
+        (Type::Text, checked.truncate.as_deref().and_then(text)),
     ];
     as_keeper(|| {
         spi::run(
             "INSERT INTO en57.projections (name, mode, partition, query, handler, key, key_function, initial,
-                 document_table, on_error, batch_size, search_path, status, position, start_position)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::regclass, $10, $11, $12, $13, $14, $14)",
+                 document_table, on_error, batch_size, search_path, status, position, start_position,
+                 truncate_function)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::regclass, $10, $11, $12, $13, $14, $14, $15)",
             &parameters,
         )
         .map(drop)

@@ -84,6 +84,21 @@ pub fn by_name(name: Option<&str>, lock: bool) -> Result<Projection> {
             "the projection's name must not be NULL",
         ));
     };
+    find(name, lock)?.ok_or_else(|| {
+        let shown: String = name.chars().take(64).collect();
+        Error::new(
+            SqlState::UndefinedObject,
+            format!("projection \"{shown}\" does not exist"),
+        )
+        .hint("The view en57_projections shows all that there are.")
+    })
+}
+
+/// The same; `None` where there is none.
+///
+/// # Errors
+/// 55000 where the table is missing.
+pub fn find(name: &str, lock: bool) -> Result<Option<Projection>> {
     if lock {
         take_turn_of(name, true)?;
     }
@@ -92,14 +107,7 @@ pub fn by_name(name: Option<&str>, lock: bool) -> Result<Projection> {
         &format!("SELECT {COLUMNS} FROM en57.projections WHERE name = $1 {lock}"),
         &[text(name)],
     )?;
-    found.into_iter().next().ok_or_else(|| {
-        let shown: String = name.chars().take(64).collect();
-        Error::new(
-            SqlState::UndefinedObject,
-            format!("projection \"{shown}\" does not exist"),
-        )
-        .hint("The view en57_projections shows all that there are.")
-    })
+    Ok(found.into_iter().next())
 }
 
 /// A projection by name, kept from others until the end of the transaction; `None` where there is none, or
@@ -150,21 +158,6 @@ pub fn all_of(partition: &str) -> Result<Vec<Projection>> {
         &format!("SELECT {COLUMNS} FROM en57.projections WHERE partition = $1 ORDER BY number"),
         &[text(partition)],
     )
-}
-
-/// Whether there is a projection of this name.
-///
-/// # Errors
-/// 55000 where the table is missing.
-pub fn exists(name: &str) -> Result<bool> {
-    let name = Some(fmgr::make_varlena(name.as_bytes()));
-    as_keeper(|| {
-        spi::run(
-            "SELECT 1 FROM en57.projections WHERE name = $1",
-            &[(Type::Text, name)],
-        )
-        .map(|rows| !rows.is_empty())
-    })
 }
 
 fn load(sql: &str, parameters: &[(Type, Option<Datum>)]) -> Result<Vec<Projection>> {

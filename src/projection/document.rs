@@ -147,6 +147,22 @@ pub struct State {
 }
 
 impl Documents {
+    /// Makes sure that the caller may say what is written into the table, whose owner this is.
+    ///
+    /// # Errors
+    /// 42501.
+    pub fn demand_rights_of(&self, owner: Oid) -> Result<()> {
+        if rights::has_rights_of(owner) {
+            return Ok(());
+        }
+        let table = rights::qualified_name(self.table).unwrap_or_default();
+        Err(Error::new(
+            SqlState::InsufficientPrivilege,
+            format!("must be owner of table {table}"),
+        )
+        .detail("A projection writes its documents with the rights of their table's owner."))
+    }
+
     /// Says which documents events belong to.
     ///
     /// # Errors

@@ -8,7 +8,10 @@ mod document;
 mod inline;
 pub mod rebuild;
 mod renew;
+mod replace;
+mod reset;
 mod run;
+mod start;
 mod turn;
 mod wait;
 
@@ -16,6 +19,7 @@ pub use create::{Request, RequestedWork, create};
 pub use definition::{all_of, as_keeper};
 pub use inline::{Due, catch_up};
 pub use renew::Renewals;
+pub use reset::reset;
 pub use run::run;
 pub use turn::{Standing, ToDo, Turn, move_up, note_trouble, survey, turn};
 pub use wait::wait;
@@ -101,39 +105,22 @@ pub fn names_of(partition: &str) -> Result<Vec<String>> {
 }
 
 /// A partition is being emptied: its projections begin anew, without documents and dead letters. What
-/// handlers have written elsewhere is theirs.
+/// handlers have written elsewhere is theirs, unless they have a truncate function.
 ///
 /// # Errors
 /// PostgreSQL's own where documents cannot be deleted.
 pub fn begin_anew(partition: &str) -> Result<()> {
     for name in names_of(partition)? {
         let projection = by_name(Some(&name), true)?;
-        if let Work::Documents(documents) = &projection.work
-            && let Some(owner) = rights::owner_of(documents.table)
-        {
-            let table = rights::qualified_name(documents.table).unwrap_or_default();
-            rights::as_role(owner, || {
-                rights::with_path(rights::SAFE_PATH, || {
-                    spi::command(&format!("DELETE FROM {table}"))
-                })
-            })?;
+        // One whose table was dropped by hand has no documents.
+        match &projection.work {
+            Work::Documents(documents) if rights::owner_of(documents.table).is_none() => {}
+            _ => drop(reset::empty(&projection)?),
         }
-        let parameter = (Type::Text, Some(fmgr::make_varlena(name.as_bytes())));
-        as_keeper(|| {
-            spi::run(
-                "DELETE FROM en57.projection_dead_letters WHERE projection = $1",
-                &[parameter],
-            )
-        })?;
+        reset::forget(&projection, 0)?;
         let paused = projection.status == "paused";
         set(&name, if paused { "paused" } else { "running" }, 0)?;
-        as_keeper(|| {
-            spi::run(
-                "UPDATE en57.projections SET start_position = 0 WHERE name = $1",
-                &[parameter],
-            )
-        })?;
-        rebuild::truncated(&name)?;
+        rebuild::restarted(&name, 0)?;
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ use super::apply::{Events, Ready};
 use super::definition::{KIND, Projection, Work, as_keeper, by_name};
 use super::document::{Documents, Key, State, Table, missing_table};
 use super::rebuild;
+use super::reset::Kept;
 
 /// Documents whose events are read together.
 const DOCUMENTS_AT_ONCE: usize = 64;
@@ -75,7 +76,7 @@ impl Renewals {
             };
             renewals.push(Renewal {
                 sought: Sought::by(projection.query.clone(), &definitions),
-                handled: (start_of(&name)?, upto),
+                handled: (Kept::of(&name)?.start, upto),
                 projection,
                 is_touched: false,
                 has_handled: false,
@@ -173,14 +174,6 @@ impl Renewals {
         }
         Ok(renewed)
     }
-}
-
-/// The position after which a projection takes events.
-fn start_of(name: &str) -> Result<i64> {
-    let sql = "SELECT start_position FROM en57.projections WHERE name = $1";
-    let rows = as_keeper(|| spi::run(sql, &[text(name)]))?;
-    let start = rows.first().and_then(|row| row[0]);
-    Ok(start.map_or(0, |d| d.value() as i64))
 }
 
 /// A document in the making.

@@ -2,12 +2,13 @@
 //! turn, which is a batch in a transaction of its own.
 
 use crate::dcb::error::Result;
+use crate::dcb::query::Query;
 use crate::frontier;
 use crate::read;
 use crate::store::attempt::Failure;
 use crate::store::fmgr;
 use crate::store::partition::Access;
-use crate::store::spi::{self, Type};
+use crate::store::spi::{self, Type, text};
 use crate::store::{Datum, Oid, rights, transaction};
 use crate::upcast::{self, Sought};
 
@@ -22,6 +23,8 @@ pub struct Standing {
     pub number: i64,
     /// All events up to here are handled.
     pub position: i64,
+    /// Which events it takes.
+    query: Query,
     /// As whom it runs.
     pub role: Option<Oid>,
     /// What there is to do.
@@ -55,6 +58,7 @@ pub fn survey(mut looked: impl FnMut(i64, i64) -> Option<i64>) -> Result<Vec<Sta
             role: projection.role(),
             number: projection.number,
             position: projection.position,
+            query: projection.query,
             name: projection.name,
         }
     };
@@ -133,12 +137,13 @@ pub fn move_up(moves: &[(&Standing, i64)]) -> Result<()> {
                 "UPDATE en57.projections SET position = $4, updated_at = clock_timestamp()
                   WHERE name = (SELECT p.name FROM en57.projections p
                                  WHERE p.name = $1 AND p.number = $2 AND p.position = $3 AND p.status = 'running'
-                                   FOR UPDATE SKIP LOCKED)",
+                                   AND p.query::text = $5 FOR UPDATE SKIP LOCKED)",
                 &[
                     (Type::Text, Some(name)),
                     (Type::Bigint, Some(Datum::from(standing.number))),
                     (Type::Bigint, Some(Datum::from(standing.position))),
                     (Type::Bigint, Some(Datum::from(*upto))),
+                    text(&standing.query.to_string()),
                 ],
             )?;
         }

@@ -1,6 +1,7 @@
 //! Projections: `en57_create_projection` and what belongs to it.
 
 use crate::dcb::error::{Error, Result, SqlState};
+use crate::functions::IfTaken;
 use crate::projection::{self, Request, RequestedWork};
 use crate::sql_function;
 use crate::store::fmgr::Args;
@@ -18,12 +19,16 @@ sql_function!(en57_create_projection, |args: &Args| {
     projection::create(&Request {
         name: args.text(0)?,
         query: args.query(1)?,
-        work: RequestedWork::Handler(function(args, 2)),
+        work: RequestedWork::Handler {
+            handler: function(args, 2),
+            truncate: function(args, 8),
+        },
         mode: args.text(3)?,
         on_error: args.text(4)?,
         batch_size: args.i32(5),
         partition: args.text(6)?,
         start: args.text(7)?,
+        if_taken: IfTaken::said(args.bool(9), args.bool(10))?,
         event_type: tuple::event_type(args)?,
     })?;
     DONE
@@ -45,6 +50,7 @@ fn create_documents(args: &Args, key: Option<&str>, key_function: Option<Oid>) -
         batch_size: args.i32(7),
         partition: args.text(8)?,
         start: args.text(9)?,
+        if_taken: IfTaken::said(args.bool(10), args.bool(11))?,
         event_type: tuple::event_type(args)?,
     })
 }
@@ -61,6 +67,11 @@ sql_function!(en57_create_document_projection_by, |args: &Args| {
 
 sql_function!(en57_drop_projection, |args: &Args| {
     projection::remove(args.text(0)?, args.bool(1).unwrap_or(false))?;
+    DONE
+});
+
+sql_function!(en57_reset_projection, |args: &Args| {
+    projection::reset(args.text(0)?, args.text(1)?)?;
     DONE
 });
 

@@ -114,14 +114,7 @@ impl Request<'_> {
     /// another search path, and the table is written with its owner's rights.
     fn demand_creation(&self, projection: &Projection, owner: Oid) -> Result<()> {
         let documents = documents(projection)?;
-        if !rights::has_rights_of(owner) {
-            let table = rights::qualified_name(documents.table).unwrap_or_default();
-            return Err(Error::new(
-                SqlState::InsufficientPrivilege,
-                format!("must be owner of table {table}"),
-            )
-            .detail("A projection writes its documents with the rights of their table's owner."));
-        }
+        documents.demand_rights_of(owner)?;
         let name = &projection.name;
         if self.evolve.is_none() {
             documents

@@ -15,7 +15,7 @@ mod state;
 mod swap;
 
 pub use begin::Request;
-pub use state::{erased, forget_documents, truncated};
+pub use state::{erased, forget_documents, restarted};
 pub use swap::Way;
 
 use std::time::{Duration, Instant};

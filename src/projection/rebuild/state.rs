@@ -393,15 +393,15 @@ pub fn erased(projection: &str, first: i64) -> Result<bool> {
     Ok(true)
 }
 
-/// The partition of a projection is emptied: its rebuild begins anew, from the first position.
-pub fn truncated(projection: &str) -> Result<()> {
+/// A projection begins anew after a position: its rebuild does, too.
+pub fn restarted(projection: &str, start: i64) -> Result<()> {
     if let Some(mut state) = State::of(projection, true)?.filter(|s| s.phase != "cancelled") {
         run(
-            "UPDATE en57.rebuilds SET start_position = 0, phase = 'building', failed_position = NULL,
+            "UPDATE en57.rebuilds SET start_position = $2, phase = 'building', failed_position = NULL,
                  last_error = NULL WHERE number = $1",
-            &[number(state.number)],
+            &[number(state.number), number(start)],
         )?;
-        state.start_position = 0;
+        state.start_position = start;
         state.begin_anew()?;
     }
     Ok(())

@@ -1,0 +1,140 @@
+//! Beginning anew: what a projection has made goes, and it handles its events again.
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::functions::Named;
+use crate::store::spi::{self, Type, text};
+use crate::store::{Datum, fmgr, rights};
+
+use super::definition::{KIND, Projection, Work, as_keeper};
+use super::document::missing_table;
+use super::rebuild;
+use super::start::Start;
+
+/// What is kept of a projection that only those need who let it begin anew.
+pub struct Kept {
+    /// It takes events after this position.
+    pub start: i64,
+    /// The function that takes away what its handler has written.
+    pub truncate: Option<String>,
+}
+
+impl Kept {
+    /// That of a projection.
+    ///
+    /// # Errors
+    /// 55000 where the table is missing.
+    pub fn of(name: &str) -> Result<Self> {
+        let sql = "SELECT start_position, truncate_function FROM en57.projections WHERE name = $1";
+        let rows = as_keeper(|| spi::run(sql, &[text(name)]))?;
+        let column = |n: usize| rows.first().and_then(|row| row[n]);
+        Ok(Self {
+            start: column(0).map_or(0, |d| d.value() as i64),
+            truncate: column(1)
+                .map(|d| fmgr::text(d).map(str::to_owned))
+                .transpose()?,
+        })
+    }
+}
+
+/// Lets a projection begin anew, where it began or somewhere else; an inline one handles its events at once.
+///
+/// # Errors
+/// 42501, 42704; 22023 for a start that cannot be; 0A000 for a handler without a truncate function; those of
+/// the functions.
+pub fn reset(name: Option<&str>, start: Option<&str>) -> Result<()> {
+    let projection = super::to_administer(name, "en57_reset_projection()")?;
+    let start = match start.map(Start::parse).transpose()? {
+        None => Kept::of(&projection.name)?.start,
+        Some(start) => start.position(
+            projection.is_inline,
+            &projection.query,
+            &projection.partition,
+        )?,
+    };
+    begin_at(&projection, start)
+}
+
+/// The same of one that is kept from others; where it is inline, nobody appends to its partition.
+///
+/// # Errors
+/// As [`reset`].
+pub fn begin_at(projection: &Projection, start: i64) -> Result<()> {
+    if !empty(projection)? {
+        return Err(Error::new(
+            SqlState::NotSupported,
+            format!(
+                "projection \"{}\" calls a handler and has no truncate function",
+                projection.name
+            ),
+        )
+        .detail("What a handler has written is not known to en57.")
+        .hint("Give it one with en57_create_projection(.., truncate => .., or_replace => true)."));
+    }
+    forget(projection, start)?;
+    rebuild::restarted(&projection.name, start)?;
+    match (projection.status.as_str(), projection.is_inline) {
+        ("paused", _) => super::set(&projection.name, "paused", start),
+        (_, false) => super::set(&projection.name, "running", start),
+        (_, true) => {
+            super::set(&projection.name, "paused", start)?;
+            super::activate(&projection.name)
+        }
+    }
+}
+
+/// Takes away what a projection has made; `false`, and nothing is done, where it is not known what that is.
+///
+/// # Errors
+/// 55000 where the table of documents is gone, 42883 where the function is; its own.
+pub fn empty(projection: &Projection) -> Result<bool> {
+    let Work::Documents(documents) = &projection.work else {
+        return call_truncate(projection);
+    };
+    let missing = || missing_table(&projection.name);
+    let owner = rights::owner_of(documents.table).ok_or_else(missing)?;
+    let table = rights::qualified_name(documents.table).ok_or_else(missing)?;
+    rights::as_role(owner, || {
+        rights::with_path(rights::SAFE_PATH, || {
+            // Also those that the transaction's own snapshot does not show.
+            spi::run(&format!("DELETE FROM {table}"), &[])
+        })
+    })?;
+    Ok(true)
+}
+
+fn call_truncate(projection: &Projection) -> Result<bool> {
+    let Some(function) = Kept::of(&projection.name)?.truncate else {
+        return Ok(false);
+    };
+    let at = crate::store::function::Whereabouts::new(&format!(
+        "truncate function {function} of projection \"{}\"",
+        projection.name
+    ));
+    let named = Named::new(function);
+    let callable = named.function(KIND, &projection.name)?.prepare_handler();
+    at.tell(|| {
+        rights::for_functions(&projection.path, &projection.partition, || {
+            callable.call([]);
+        });
+    });
+    Ok(true)
+}
+
+/// Forgets what was put aside, and where it began before.
+///
+/// # Errors
+/// 55000 where a table is missing.
+pub fn forget(projection: &Projection, start: i64) -> Result<()> {
+    let name = text(&projection.name);
+    as_keeper(|| {
+        spi::run(
+            "DELETE FROM en57.projection_dead_letters WHERE projection = $1",
+            &[name],
+        )?;
+        spi::run(
+            "UPDATE en57.projections SET start_position = $2 WHERE name = $1",
+            &[name, (Type::Bigint, Some(Datum::from(start)))],
+        )
+        .map(drop)
+    })
+}
