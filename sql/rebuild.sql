@@ -14,6 +14,8 @@ CREATE TABLE en57.rebuilds (
     key_function text,
     initial jsonb,
     search_path text NOT NULL,
+    query en57_query,
+    mode text CHECK (mode OPERATOR(pg_catalog.=) ANY ('{inline,async}')),
     functions text,
     phase text NOT NULL DEFAULT 'building'
         CHECK (phase OPERATOR(pg_catalog.=) ANY ('{building,swapping,failed,cancelled}')),
@@ -34,6 +36,8 @@ COMMENT ON COLUMN en57.rebuilds.key IS 'which documents an event belongs to, fro
 COMMENT ON COLUMN en57.rebuilds.key_function IS 'the function that says so, in place of key';
 COMMENT ON COLUMN en57.rebuilds.initial IS 'what the first event of a document meets, from now on';
 COMMENT ON COLUMN en57.rebuilds.search_path IS 'the search path of its functions, from now on';
+COMMENT ON COLUMN en57.rebuilds.query IS 'which events it will take; NULL: as before';
+COMMENT ON COLUMN en57.rebuilds.mode IS 'when it will run; NULL: as before';
 COMMENT ON COLUMN en57.rebuilds.functions IS 'a hash of the functions'' definitions: where they change, the rebuild begins anew';
 COMMENT ON COLUMN en57.rebuilds.phase IS 'building, swapping, failed, or cancelled';
 COMMENT ON COLUMN en57.rebuilds.start_position IS 'where the projection began';
@@ -91,10 +95,12 @@ CREATE PROCEDURE en57_rebuild(
     initial jsonb DEFAULT NULL,
     key text DEFAULT NULL,
     key_function regprocedure DEFAULT NULL,
-    swap text DEFAULT NULL
+    swap text DEFAULT NULL,
+    query en57_query DEFAULT NULL,
+    mode text DEFAULT NULL
 )
     AS 'MODULE_PATHNAME' LANGUAGE c;
-COMMENT ON PROCEDURE en57_rebuild(text, regprocedure, jsonb, text, regprocedure, text) IS
+COMMENT ON PROCEDURE en57_rebuild(text, regprocedure, jsonb, text, regprocedure, text, en57_query, text) IS
     'builds the documents of a projection anew beside the live ones, and swaps them; called again it goes on where it stopped';
 
 CREATE FUNCTION en57_cancel_rebuild(name text) RETURNS boolean
@@ -119,7 +125,7 @@ SELECT r.projection AS name,
     r.updated_at
 FROM en57.rebuilds r
     JOIN en57.projections p ON p.name OPERATOR(pg_catalog.=) r.projection,
-    LATERAL (SELECT en57.head_now(p.query, p.partition)) n (head),
+    LATERAL (SELECT en57.head_now(coalesce(r.query, p.query), p.partition)) n (head),
     -- greatest() passes over NULL.
     LATERAL (SELECT CASE WHEN n.head IS NOT NULL THEN greatest(n.head, r."position") END AS head) h,
     -- As many among the positions that are left as among those that are done.

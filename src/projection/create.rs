@@ -131,10 +131,7 @@ fn check<'a>(request: &Request<'a>) -> Result<Checked<'a>> {
         .ok_or_else(|| null("query").hint("Write {} for every event."))?;
     let is_inline = choice(request.mode, "mode", ["inline", "async"])?;
     let skips = !choice(request.on_error, "on_error", ["stop", "skip"])?;
-    if skips && is_inline {
-        return Err(invalid("on_error must be 'stop' for an inline projection")
-            .detail("An error in an inline projection fails the append."));
-    }
+    demand_stop(is_inline, skips)?;
     let batch_size = request.batch_size.unwrap_or(BATCH_SIZE);
     if !BATCH_SIZES.contains(&batch_size) {
         return Err(invalid(format!(
@@ -293,8 +290,23 @@ fn insert(checked: &Checked, partition: &str, table: Option<Oid>, position: i64)
     })
 }
 
+/// Makes sure that an inline projection puts no events aside.
+///
+/// # Errors
+/// 22023.
+pub fn demand_stop(is_inline: bool, skips: bool) -> Result<()> {
+    if skips && is_inline {
+        return Err(invalid("on_error must be 'stop' for an inline projection")
+            .detail("An error in an inline projection fails the append."));
+    }
+    Ok(())
+}
+
 /// Whether the first of two words was said, which is the default for the caller's functions.
-fn choice(said: Option<&str>, argument: &str, words: [&str; 2]) -> Result<bool> {
+///
+/// # Errors
+/// 22004, 22023.
+pub fn choice(said: Option<&str>, argument: &str, words: [&str; 2]) -> Result<bool> {
     match said {
         Some(word) if words.contains(&word) => Ok(word == words[0]),
         Some(_) => Err(invalid(format!(

@@ -47,10 +47,15 @@ pub fn place_to_administer(partition: Option<&str>) -> Result<Rc<Partition>> {
 /// A projection that the caller may administer, kept from others until the end of the transaction. Where it
 /// is inline, no append to its partition is under way.
 fn to_administer(name: Option<&str>, function: &str) -> Result<Projection> {
+    kept_from_others(name, function, false)
+}
+
+/// The same of one that may become inline.
+fn kept_from_others(name: Option<&str>, function: &str, inline: bool) -> Result<Projection> {
     catalog::demand_writable(function)?;
     let found = by_name(name, false)?;
     let place = place_to_administer(Some(&found.partition))?;
-    if found.is_inline {
+    if found.is_inline || inline {
         exclude_appends(&place)?;
     }
     by_name(name, true)

@@ -49,6 +49,10 @@ struct Renewal {
     sought: Sought,
     /// The events that it has handled: after the first of these, up to the second.
     handled: (i64, i64),
+    /// The events that a rebuild takes in place of its own.
+    rebuilt: Option<Sought>,
+    /// Whether the rebuild takes any of the events that its projection does not.
+    is_rebuild_touched: bool,
     /// Whether any of the events is one of its own, be it handled or not.
     is_touched: bool,
     /// Whether any of them was handled.
@@ -78,6 +82,8 @@ impl Renewals {
                 sought: Sought::by(projection.query.clone(), &definitions),
                 handled: (Kept::of(&name)?.start, upto),
                 projection,
+                rebuilt: rebuild::query_of(&name)?.map(|query| Sought::by(query, &definitions)),
+                is_rebuild_touched: false,
                 is_touched: false,
                 has_handled: false,
                 ids: BTreeSet::new(),
@@ -92,6 +98,9 @@ impl Renewals {
     /// Those of damaged rows.
     pub fn see(&mut self, row: &Row) -> Result<()> {
         for renewal in &mut self.0 {
+            if let Some(rebuilt) = &renewal.rebuilt {
+                renewal.is_rebuild_touched |= rebuilt.matches(row)?;
+            }
             if !renewal.sought.matches(row)? {
                 continue;
             }
@@ -136,8 +145,14 @@ impl Renewals {
             handlers: Vec::new(),
             touched: Vec::new(),
         };
-        for renewal in self.0.iter_mut().filter(|r| r.is_touched) {
+        for renewal in &mut self.0 {
             let name = renewal.projection.name.clone();
+            if !renewal.is_touched {
+                if renewal.is_rebuild_touched && rebuild::erased(&name, first)? {
+                    renewed.tables.insert("en57.rebuild_documents".into());
+                }
+                continue;
+            }
             renewed.touched.push(name.clone());
             let Some(table) = renewal.table() else {
                 if renewal.has_handled {

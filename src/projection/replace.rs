@@ -113,7 +113,7 @@ impl Checked<'_> {
                 rights::owner_of(documents.table).ok_or_else(|| missing_table(&old.name))?;
             documents.demand_rights_of(owner)?;
         }
-        if makes_others {
+        if makes_others || differs.contains(&"mode") {
             rebuild::drop_of(&old.name)?;
         }
         let position = match old.is_inline && old.status == "running" {

@@ -15,6 +15,8 @@ sql_function!(en57_rebuild, |args: &Args| -> Result<Option<Datum>> {
         key: args.text(3)?,
         key_function: args.oid(4),
         way: Way::parse(args.text(5)?)?,
+        query: args.query(6)?,
+        mode: args.text(7)?,
         event_type: tuple::event_type(args)?,
     };
     rebuild::rebuild(&request, &Call::of(args))?;

@@ -1,11 +1,12 @@
 //! Beginning a rebuild, or joining one.
 
 use crate::dcb::error::{Error, Result, SqlState, invalid};
+use crate::dcb::query::Query;
 use crate::fold::evolve;
 use crate::store::partition::Access;
 use crate::store::{Datum, Oid, catalog, fmgr, rights};
 
-use super::super::create::{BECAUSE, check_key_function};
+use super::super::create::{BECAUSE, check_key_function, choice, demand_stop};
 use super::super::definition::{KIND, Projection, by_name};
 use super::super::document::{Key, missing_table};
 use super::documents;
@@ -24,6 +25,10 @@ pub struct Request<'a> {
     pub key: Option<&'a str>,
     /// A function, in place of it.
     pub key_function: Option<Oid>,
+    /// Other events.
+    pub query: Option<Query>,
+    /// `inline` or `async`.
+    pub mode: Option<&'a str>,
     /// How the live documents are to become the new ones.
     pub way: Way,
     /// The row type en57_event.
@@ -108,6 +113,8 @@ impl Request<'_> {
             || self.initial.is_some()
             || self.key.is_some()
             || self.key_function.is_some()
+            || self.query.is_some()
+            || self.mode.is_some()
     }
 
     /// Makes sure that the caller could create the projection as it is to be, with its table: what stays runs with
@@ -159,6 +166,12 @@ impl Request<'_> {
                     Some(check_key_function(function, self.event_type)?.name());
             }
             (None, None) => {}
+        }
+        definition.query = self.query.clone().filter(|q| *q != projection.query);
+        if let Some(mode) = self.mode {
+            let is_inline = choice(Some(mode), "mode", ["inline", "async"])?;
+            definition.is_inline = Some(is_inline).filter(|i| *i != projection.is_inline);
+            demand_stop(is_inline, projection.skips)?;
         }
         if self.changes() {
             definition.path = rights::path_of_caller().to_string_lossy().into_owned();

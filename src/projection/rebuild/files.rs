@@ -17,7 +17,7 @@ use crate::store::scratch::Scratch;
 use crate::store::snapshot::Leave;
 use crate::store::{Datum, Oid, fmgr, rights, sleep};
 
-use super::super::definition::{Projection, by_name};
+use super::super::definition::Projection;
 use super::super::document::missing_table;
 use super::batch::{Batch, Done};
 use super::rows::Rows;
@@ -193,7 +193,7 @@ impl Exchange<'_> {
                 return Ok(Some(outcome));
             }
             let since = Instant::now();
-            let head = super::settled(&by_name(Some(&state.projection), false)?)?;
+            let head = super::settled(self.new, None)?;
             let memory = Scratch::new();
             let done = memory.run(|| {
                 let mut batch = self.batch(&memory, files, state)?;
@@ -249,9 +249,7 @@ impl Exchange<'_> {
 
     /// Locks all, folding in memory what is left: nothing is written, so it can be undone alone.
     fn lock_all(&self, batch: &mut Batch, is_in_use: &Cell<bool>) -> Result<Locked> {
-        let name = Some(self.state.projection.as_str());
-        let (projection, state) =
-            with_patience(self.patience_ms, || lock(name, self.state.number))?;
+        let (projection, state) = with_patience(self.patience_ms, || lock(self.state))?;
         let Some(state) = state.filter(|s| s.is_where(self.state)) else {
             return Ok(Locked::Not(Outcome::Changed));
         };
@@ -259,7 +257,7 @@ impl Exchange<'_> {
             return Ok(Locked::Not(Outcome::Changed));
         }
         let since = Instant::now();
-        let upto = upto(&projection)?;
+        let upto = upto(&projection, &state)?;
         let done = batch.run(upto)?;
         if done.stopped.is_some() || done.position < upto {
             return Ok(Locked::Not(Outcome::TooMuch));

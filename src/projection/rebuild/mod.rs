@@ -15,12 +15,13 @@ mod state;
 mod swap;
 
 pub use begin::Request;
-pub use state::{erased, forget_documents, restarted};
+pub use state::{erased, forget_documents, query_of, restarted};
 pub use swap::Way;
 
 use std::time::{Duration, Instant};
 
 use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::query::Query;
 use crate::places::Places;
 use crate::store::attempt::Failure;
 use crate::store::partition::Access;
@@ -139,8 +140,8 @@ fn advance(seen: &State, way: &mut Way, may_wait_later: bool) -> Result<Step> {
     if state.is_outdated()? {
         state.begin_anew()?;
     }
-    let head = settled(&projection)?;
     let projection = state.definition.applied_to(projection)?;
+    let head = settled(&projection, None)?;
     let done = batch::fold(&state, &projection, documents(&projection)?, head)?;
     let is_near = done.position >= head && since.elapsed() < NEAR;
     let phase = if is_near { "swapping" } else { "building" };
@@ -216,10 +217,12 @@ fn documents(projection: &Projection) -> Result<&Documents> {
     }
 }
 
-/// The position as of which nothing is missing that the projection handles, without waiting.
-fn settled(projection: &Projection) -> Result<i64> {
+/// The position as of which nothing is missing that the projection handles, or would by another query, without
+/// waiting.
+fn settled(projection: &Projection, other: Option<&Query>) -> Result<i64> {
     let store = catalog::store()?;
     let places = Places::find(store, Some(&projection.partition), Access::Own)?;
-    let sought = Sought::by(projection.query.clone(), &upcast::known()?);
+    let query = other.unwrap_or(&projection.query).clone();
+    let sought = Sought::by(query, &upcast::known()?);
     Ok(places.current_frontier(&Counter::of(store)?, &sought))
 }

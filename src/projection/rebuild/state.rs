@@ -2,11 +2,13 @@
 
 use std::time::Instant;
 
+use crate::dcb::codec;
 use crate::dcb::error::Result;
+use crate::dcb::query::Query;
 use crate::functions::Named;
 use crate::store::key_lock::{Turn, take_turn};
 use crate::store::spi::{self, Type, Values, text};
-use crate::store::{Datum, fmgr, guard, rights, watch};
+use crate::store::{Datum, fmgr, guard, json, rights, watch};
 use crate::upcast;
 
 use super::super::definition::{Projection, Work, as_keeper};
@@ -35,7 +37,7 @@ pub struct State {
     started_at_us: i64,
 }
 
-/// How documents are made of events: what a rebuild may change.
+/// How documents are made of events, and when: what a rebuild may change.
 #[derive(Clone)]
 pub struct Definition {
     pub handler: String,
@@ -44,11 +46,15 @@ pub struct Definition {
     /// A jsonb without its length word.
     pub initial: Option<Vec<u8>>,
     pub path: String,
+    /// Which events; `None`: as before.
+    pub query: Option<Query>,
+    /// Whether it runs in the append's transaction; `None`: as before.
+    pub is_inline: Option<bool>,
 }
 
 const COLUMNS: &str =
     "number, projection, handler, key, key_function, initial, search_path, functions,
-    phase, start_position, position, events, started_at";
+    phase, start_position, position, events, started_at, query, mode";
 
 /// Is NULL where there is none of the name; without schema and types nothing is found by a bare name.
 const FUNCTIONS: &str = "SELECT md5(concat(pg_get_functiondef(to_regprocedure($1)),
@@ -81,10 +87,12 @@ impl Definition {
             key_function,
             initial: documents.initial.clone(),
             path: projection.path.to_string_lossy().into_owned(),
+            query: None,
+            is_inline: None,
         }
     }
 
-    /// The projection as it will be.
+    /// The projection as it will be, but for when it runs: that changes with the swap.
     pub fn applied_to(&self, mut projection: Projection) -> Result<Projection> {
         if let Work::Documents(Documents { table, .. }) = projection.work {
             let key = match (&self.key, &self.key_function) {
@@ -99,44 +107,63 @@ impl Definition {
             });
         }
         projection.path = guard::text(&self.path);
+        if let Some(query) = &self.query {
+            projection.query = query.clone();
+        }
         Ok(projection)
     }
 
-    fn parameters(&self) -> [(Type, Option<Datum>); 5] {
-        [
+    fn parameters(&self) -> Result<[(Type, Option<Datum>); 7]> {
+        let query = self.query.as_ref();
+        let query = query.map(|q| json::parse(&q.to_string(), "")).transpose()?;
+        let mode = self
+            .is_inline
+            .map(|inline| if inline { "inline" } else { "async" });
+        Ok([
             text(&self.handler),
             optional(self.key.as_deref()),
             optional(self.key_function.as_deref()),
             (Type::Jsonb, self.initial.as_deref().map(fmgr::make_varlena)),
             text(&self.path),
-        ]
+            (Type::Jsonb, query),
+            optional(mode),
+        ])
     }
 
     /// Whether it is the same but for the search path.
     pub fn is_as(&self, other: &Self) -> bool {
-        (&self.handler, &self.key, &self.key_function, &self.initial)
-            == (
-                &other.handler,
-                &other.key,
-                &other.key_function,
-                &other.initial,
-            )
+        let made = |d: &Self| (d.query.clone(), d.is_inline);
+        made(self) == made(other)
+            && (&self.handler, &self.key, &self.key_function, &self.initial)
+                == (
+                    &other.handler,
+                    &other.key,
+                    &other.key_function,
+                    &other.initial,
+                )
     }
 
     /// Whether an event belongs to the same documents with both, if the function is not replaced.
     pub fn has_key_of(&self, other: &Self) -> bool {
         let is_plain = self.key.is_some();
-        (&self.key, &self.key_function) == (&other.key, &other.key_function)
+        (&self.key, &self.key_function, &self.query)
+            == (&other.key, &other.key_function, &other.query)
             && (is_plain || self.path == other.path)
     }
 
     /// Makes it the projection's.
     pub fn store(&self, projection: &str) -> Result<()> {
-        let mut parameters = self.parameters().to_vec();
+        let mut parameters = self.parameters()?.to_vec();
         parameters.push(text(projection));
+        if self.query.is_some() {
+            // By its own: what is NULL has no type of en57's here.
+            let sql = "UPDATE en57.projections SET query = $1 WHERE name = $2";
+            run(sql, &[parameters[5], parameters[7]])?;
+        }
+        parameters.remove(5);
         run(
             "UPDATE en57.projections SET handler = $1, key = $2, key_function = $3, initial = $4,
-                 search_path = $5 WHERE name = $6",
+                 search_path = $5, mode = coalesce($6, mode) WHERE name = $7",
             &parameters,
         )
         .map(drop)
@@ -196,6 +223,10 @@ impl State {
                 key_function: text(4)?,
                 initial: row[5].map(|d| fmgr::varlena(d).to_vec()),
                 path: required(6)?,
+                query: row[13]
+                    .map(|d| codec::decode(fmgr::varlena(d)))
+                    .transpose()?,
+                is_inline: text(14)?.map(|mode| mode == "inline"),
             },
             functions: text(7)?,
             phase: required(8)?,
@@ -223,14 +254,14 @@ impl State {
                 &[],
             )?;
         }
-        let mut parameters = definition.parameters().to_vec();
+        let mut parameters = definition.parameters()?.to_vec();
         parameters.push(text(projection));
         parameters.push(optional(definition.functions()?.as_deref()));
         let rows = run(
-            "INSERT INTO en57.rebuilds (handler, key, key_function, initial, search_path, projection, functions,
-                 start_position, position)
-             SELECT $1, $2, $3, $4, $5, name, $7, start_position, start_position
-             FROM en57.projections WHERE name = $6 RETURNING number",
+            "INSERT INTO en57.rebuilds (handler, key, key_function, initial, search_path, query, mode, projection,
+                 functions, start_position, position)
+             SELECT $1, $2, $3, $4, $5, $6, $7, name, $9, start_position, start_position
+             FROM en57.projections WHERE name = $8 RETURNING number",
             &parameters,
         )?;
         Ok(rows
@@ -405,4 +436,9 @@ pub fn restarted(projection: &str, start: i64) -> Result<()> {
         state.begin_anew()?;
     }
     Ok(())
+}
+
+/// The events of which the rebuild of a projection makes documents, where these are not those of the projection.
+pub fn query_of(projection: &str) -> Result<Option<Query>> {
+    Ok(State::of(projection, false)?.and_then(|state| state.definition.query))
 }

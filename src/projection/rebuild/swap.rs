@@ -113,7 +113,7 @@ struct Outlook {
     /// The projection as it will be.
     new: Projection,
     /// Whether appends wait for the swap.
-    is_inline: bool,
+    keeps_appends_out: bool,
     status: String,
     position: i64,
     /// The documents that differ, if they are few, and nobody changes others without the rebuild's knowing.
@@ -124,6 +124,7 @@ impl Outlook {
     fn of(state: State, projection: Projection) -> Result<Self> {
         let (status, position) = (projection.status.clone(), projection.position);
         let is_inline = projection.is_inline;
+        let will_be_inline = state.definition.is_inline.unwrap_or(is_inline);
         // An event belongs to the same documents before and after.
         let is_same_key = {
             let old = Definition::of(&projection, documents(&projection)?);
@@ -133,7 +134,7 @@ impl Outlook {
         let mut outlook = Self {
             state,
             new,
-            is_inline,
+            keeps_appends_out: is_inline || will_be_inline,
             status,
             position,
             differing: None,
@@ -154,7 +155,7 @@ impl Outlook {
             Way::Files => true,
             Way::Best => {
                 let may_wait_later = patience_ms.is_some();
-                self.is_inline
+                self.keeps_appends_out
                     && may_wait_later
                     && self.differing.is_none()
                     && obstacle(&self.new)?.is_none()
@@ -171,13 +172,9 @@ impl Outlook {
 }
 
 fn by_rows(outlook: &Outlook, patience_ms: Option<i64>) -> Result<Step> {
-    let (name, number) = (
-        Some(outlook.state.projection.as_str()),
-        outlook.state.number,
-    );
     let locked = match patience_ms {
-        None => Ok(lock(name, number)?),
-        Some(_) => attempt(|| with_patience(patience_ms, || lock(name, number)))?,
+        None => Ok(lock(&outlook.state)?),
+        Some(_) => attempt(|| with_patience(patience_ms, || lock(&outlook.state)))?,
     };
     let (projection, state) = match locked {
         Ok(locked) => locked,
@@ -192,7 +189,7 @@ fn by_rows(outlook: &Outlook, patience_ms: Option<i64>) -> Result<Step> {
         state.begin_anew()?;
     }
     let since = Instant::now();
-    let upto = upto(&projection)?;
+    let upto = upto(&projection, &state)?;
     let known = outlook.differing.as_ref();
     let known = known.filter(|_| outlook.holds(&projection, &state));
     let new = state.definition.applied_to(projection)?;
@@ -229,17 +226,27 @@ fn by_rows(outlook: &Outlook, patience_ms: Option<i64>) -> Result<Step> {
 }
 
 /// Keeps appends out where they would change documents, and others from projection and rebuild.
-pub fn lock(name: Option<&str>, rebuild: i64) -> Result<(Projection, Option<State>)> {
-    let projection = super::super::to_administer(name, "en57_rebuild()")?;
-    Ok((projection, State::numbered(rebuild, true)?))
+pub fn lock(seen: &State) -> Result<(Projection, Option<State>)> {
+    let will_be_inline = seen.definition.is_inline == Some(true);
+    let name = Some(seen.projection.as_str());
+    let projection = super::super::kept_from_others(name, "en57_rebuild()", will_be_inline)?;
+    Ok((projection, State::numbered(seen.number, true)?))
 }
 
 /// Up to where events are to be folded, now that all is locked.
-pub fn upto(projection: &Projection) -> Result<i64> {
-    if projection.is_inline {
+pub fn upto(projection: &Projection, state: &State) -> Result<i64> {
+    let Definition {
+        query, is_inline, ..
+    } = &state.definition;
+    if projection.is_inline || *is_inline == Some(true) {
         return super::super::last_position();
     }
-    Ok(super::settled(projection)?.max(projection.position))
+    let settled = super::settled(projection, query.as_ref())?;
+    // Where others are its events, it has not come anywhere yet.
+    Ok(match query {
+        Some(_) => settled,
+        None => settled.max(projection.position),
+    })
 }
 
 /// Waits for no lock longer than that; it may be less where the session says so.
