@@ -294,6 +294,7 @@ BEGIN
         EXCEPTION WHEN SQLSTATE 'N5799' THEN
             NULL;
         END;
+        PERFORM en57.note_empty_handed(name, shard, n = 0);
         IF n > 0 THEN
             PERFORM en57.give_out(en57.ticket(), name, shard, shards, given,
                 lease IS NOT NULL OR token IS NOT NULL OR h.renew_at IS NOT NULL, lease, token, replayed);
@@ -466,9 +467,25 @@ BEGIN
            lease = CASE WHEN NOT ends THEN t.lease END,
            lease_until = CASE WHEN NOT ends THEN t.lease_until END
      WHERE t.subscription = (a.s).id AND t.shard = acknowledge.shard;
+    PERFORM en57.moved();
 END
 $$;
 COMMENT ON FUNCTION en57.acknowledge(bigint, text, bigint, integer, integer, bigint) IS 'notes what is done with';
+
+CREATE FUNCTION en57.is_acknowledged(ticket bigint, name text, "position" bigint, shard integer, shards integer) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    s en57.subscriptions := en57.owned(ticket, name);
+BEGIN
+    PERFORM en57.check_shards(s, shards);
+    RETURN "position" IS NULL OR EXISTS (
+        SELECT FROM en57.subscription_shards t
+         WHERE t.subscription = s.id AND t.shard = CASE WHEN s.shards IS NULL THEN 0 ELSE is_acknowledged.shard END
+           AND t."position" >= is_acknowledged."position");
+END
+$$;
+COMMENT ON FUNCTION en57.is_acknowledged(bigint, text, bigint, integer, integer) IS 'whether a shard is at a position, or none is given';
 
 CREATE FUNCTION en57_ack(
     name text,
@@ -481,14 +498,17 @@ CREATE FUNCTION en57_ack(
 #variable_conflict use_variable
 BEGIN
     PERFORM en57.check_shard(shard, shards);
-    IF "position" IS NULL THEN
-        RAISE 'position must not be NULL' USING ERRCODE = 'null_value_not_allowed';
+    -- A worker need not look whether his poll has found anything: there is nothing to acknowledge, or it was done before.
+    IF "position" IS NULL OR (token IS NULL AND en57.is_empty_handed(name, shard)) THEN
+        IF en57.is_acknowledged(en57.ticket(), name, "position", shard, shards) THEN
+            RETURN;
+        END IF;
     END IF;
     PERFORM en57.acknowledge(en57.ticket(), name, "position", shard, shards, token);
 END
 $$;
 COMMENT ON FUNCTION en57_ack(text, bigint, integer, integer, bigint) IS
-    'the events of the shard up to this position are done with; raises N5705 if the lease was taken over';
+    'the events of the shard up to this position are done with; raises N5705 if the lease was taken over; NULL does nothing';
 
 CREATE FUNCTION en57.hold_to_answer(
     ticket bigint, name text, "position" bigint, shard integer, shards integer, token bigint,
@@ -561,6 +581,9 @@ BEGIN
            lease = CASE WHEN NOT ends THEN t.lease END,
            lease_until = CASE WHEN NOT ends THEN t.lease_until END
      WHERE t.subscription = (a.s).id AND t.shard = reject.shard;
+    IF parked THEN
+        PERFORM en57.moved();
+    END IF;
     RETURN parked;
 END
 $$;

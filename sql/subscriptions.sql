@@ -142,6 +142,18 @@ CREATE FUNCTION en57.polled(id integer, shard integer) RETURNS bigint
     AS 'MODULE_PATHNAME', 'en57_polled' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57.polled(integer, integer) IS 'how far the transaction, which holds its lock, was given a shard''s events; or NULL';
 
+CREATE FUNCTION en57.note_empty_handed(name text, shard integer, is_empty boolean) RETURNS void
+    AS 'MODULE_PATHNAME', 'en57_note_empty_handed' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57.note_empty_handed(text, integer, boolean) IS 'notes whether the session''s last poll of a shard has given it nothing';
+
+CREATE FUNCTION en57.is_empty_handed(name text, shard integer) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'en57_is_empty_handed' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57.is_empty_handed(text, integer) IS 'whether the session''s last poll of a shard has given it nothing';
+
+CREATE FUNCTION en57.moved() RETURNS void
+    AS 'MODULE_PATHNAME', 'en57_moved' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57.moved() IS 'wakes those who wait for a subscription, when the transaction is committed';
+
 CREATE FUNCTION en57.complete_to() RETURNS bigint
     AS 'MODULE_PATHNAME', 'en57_complete_to' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57.complete_to() IS 'up to where the last read of a shard had all there is';
@@ -327,6 +339,7 @@ BEGIN
     DELETE FROM en57.subscription_shards t WHERE t.subscription = s.id;
     DELETE FROM en57.dead_letters t WHERE t.subscription = s.id;
     DELETE FROM en57.subscriptions t WHERE t.id = s.id;
+    PERFORM en57.moved();
 END
 $$;
 COMMENT ON FUNCTION en57.remove_subscription(bigint, text) IS 'removes a subscription';
@@ -352,6 +365,7 @@ BEGIN
      WHERE t.subscription = s.id;
     -- They come again as what they are.
     DELETE FROM en57.dead_letters t WHERE t.subscription = s.id AND t."position" > move_subscription."position";
+    PERFORM en57.moved();
 END
 $$;
 COMMENT ON FUNCTION en57.move_subscription(bigint, text, bigint) IS 'sets all shards of a subscription to a position';
@@ -378,3 +392,12 @@ END
 $$;
 COMMENT ON FUNCTION en57_reset_subscription(text, bigint) IS
     'makes all shards of a subscription go on after a position, and ends their leases';
+
+CREATE FUNCTION en57_wait_subscription(
+    name text,
+    "position" bigint DEFAULT NULL,
+    timeout interval DEFAULT '30s'
+) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_wait_subscription(text, bigint, interval) IS
+    'sleeps until all events of a subscription up to a position (by default: all that there are) are acknowledged or dead letters; whether they are';

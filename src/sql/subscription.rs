@@ -1,11 +1,12 @@
 //! What sql/subscriptions.sql calls.
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{Error, Result, SqlState, required};
 use crate::dcb::shard::{Key, Shard};
 use crate::read::Options;
 use crate::sql_function;
 use crate::store::fmgr::{self, Args};
-use crate::store::{Datum, holding, rows};
+use crate::store::snapshot::Leave;
+use crate::store::{Datum, clock, holding, rows, transaction};
 use crate::subscription::{self, ShardReading};
 
 /// An argument that the callers in SQL always give.
@@ -64,6 +65,33 @@ sql_function!(en57_note_polled, |args: &Args| {
 sql_function!(en57_polled, |args: &Args| {
     let (id, shard) = (given(args.i32(0))?, given(args.i32(1))?);
     Ok(holding::polled(id, shard).map(Datum::from))
+});
+
+sql_function!(en57_note_empty_handed, |args: &Args| {
+    let (name, shard) = (given(args.text(0)?)?, given(args.i32(1))?);
+    holding::note_empty_handed(name, shard, given(args.bool(2))?);
+    Ok(Some(Datum::from(0)))
+});
+
+sql_function!(en57_is_empty_handed, |args: &Args| {
+    let (Some(name), Some(shard)) = (args.text(0)?, args.i32(1)) else {
+        return Ok(Some(Datum::from(false)));
+    };
+    let is_empty = holding::is_empty_handed(name, shard);
+    Ok(Some(Datum::from(is_empty)))
+});
+
+sql_function!(en57_moved, |_: &Args| {
+    transaction::wake_at_commit();
+    Ok(Some(Datum::from(0)))
+});
+
+sql_function!(en57_wait_subscription, |args: &Args| {
+    let timeout = required(args.datum(2), "timeout")?;
+    let timeout_ms = clock::interval_ms(timeout)?;
+    let (name, position) = (args.text(0)?, args.i64(1));
+    let done = subscription::wait(name, position, timeout_ms, Leave::for_call(args))?;
+    Ok(Some(Datum::from(done)))
 });
 
 sql_function!(en57_last_read, |_: &Args| {

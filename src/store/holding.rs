@@ -6,7 +6,7 @@
 //! transaction ends and write nothing, so a poll that finds no event costs no write.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use pgrx::pg_sys::{self, LOCKTAG, LockAcquireResult, Oid};
 
@@ -19,6 +19,8 @@ thread_local! {
     /// How far the transaction has polled the shards whose locks it holds. An entry is worth nothing
     /// without the lock, and is removed when the lock is taken anew.
     static POLLED: RefCell<HashMap<(i32, i32), i64>> = RefCell::default();
+    /// The shards, by their subscriptions' names, whose last poll has given the session nothing.
+    static EMPTY_HANDED: RefCell<HashSet<(String, i32)>> = RefCell::default();
     /// The last position that was read of a shard.
     static LAST_READ: Cell<i64> = const { Cell::new(0) };
     /// Up to where the last read of a shard had all there is.
@@ -67,6 +69,23 @@ pub fn note_polled(id: i32, shard: i32, position: i64) {
 /// Up to where the transaction was given the shard's events, where it was. It must hold the lock.
 pub fn polled(id: i32, shard: i32) -> Option<i64> {
     POLLED.with_borrow(|polled| polled.get(&(id, shard)).copied())
+}
+
+/// Notes whether the session's last poll of a shard has given it nothing.
+pub fn note_empty_handed(name: &str, shard: i32, is_empty: bool) {
+    EMPTY_HANDED.with_borrow_mut(|shards| {
+        if is_empty {
+            shards.insert((name.to_owned(), shard));
+        } else if !shards.is_empty() {
+            shards.remove(&(name.to_owned(), shard));
+        }
+    });
+}
+
+/// Whether the session's last poll of a shard has given it nothing.
+pub fn is_empty_handed(name: &str, shard: i32) -> bool {
+    EMPTY_HANDED
+        .with_borrow(|shards| !shards.is_empty() && shards.contains(&(name.to_owned(), shard)))
 }
 
 /// Notes the last position that was read.

@@ -1,6 +1,10 @@
 //! Subscriptions: what of them is no SQL. Which events are settled, and which of them are a shard's.
 //! Positions, leases and dead letters are in sql/subscriptions.sql.
 
+mod wait;
+
+pub use wait::wait;
+
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
 use crate::dcb::shard::{Key, Shard};
