@@ -16,5 +16,35 @@ BEGIN
 END
 $$;
 
+-- A schema of this name that holds nothing is made anew: Rails' schema.rb has create_schema "en57" before
+-- enable_extension "en57". It is not taken over, since its owner could put objects among ours.
+DO $$
+DECLARE
+    present pg_catalog.oid := pg_catalog.to_regnamespace('en57');
+    holds text;
+BEGIN
+    IF present IS NULL THEN
+        RETURN;
+    END IF;
+    -- What depends on a schema is what is in it; privileges by default count as well.
+    SELECT pg_catalog.string_agg(pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid), ', ') INTO holds
+        FROM (SELECT classid, objid, objsubid FROM pg_catalog.pg_depend
+                  WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass
+                      AND refobjid OPERATOR(pg_catalog.=) present
+                  ORDER BY classid, objid LIMIT 10) d;
+    IF holds IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'duplicate_schema',
+            MESSAGE = 'the schema "en57" exists and is not empty',
+            DETAIL = pg_catalog.concat('It holds: ', holds, '.'),
+            HINT = CASE WHEN pg_catalog.to_regclass('en57.tags') IS NOT NULL AND pg_catalog.to_regclass('en57.events') IS NOT NULL
+                THEN 'The Ruby gem''s migration made it. Write ALTER SCHEMA en57 RENAME TO en57_gem, create the extension, and bring the events over as docs/ruby.md shows.'
+                ELSE 'The extension needs this schema for itself. Rename yours, for example by ALTER SCHEMA en57 RENAME TO en57_old.'
+            END;
+    END IF;
+    DROP SCHEMA en57;
+END
+$$;
+
 CREATE SCHEMA en57;
 COMMENT ON SCHEMA en57 IS 'tables and private objects of the event store en57';

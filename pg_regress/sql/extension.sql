@@ -71,7 +71,9 @@ SELECT count(*) FROM pg_am WHERE amname = 'en57_keys';
 
 -- where the schema en57 is taken by something else, it says so
 CREATE SCHEMA en57;
+CREATE TABLE en57.events ();
 \set VERBOSITY terse
 CREATE EXTENSION en57;
+DROP TABLE en57.events;
 DROP SCHEMA en57;
 CREATE EXTENSION en57;

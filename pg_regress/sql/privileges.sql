@@ -26,7 +26,7 @@ INSERT INTO calls (call) VALUES ('SELECT count(*) FROM en57_read()'), ('SELECT e
     ('SELECT en57_get(''00000000-0000-0000-0000-000000000001'')'), ('SELECT en57_wait(0, ''1ms'')'), ('SELECT en57_wait(0, ''1ms'', ''{"tags": ["s"]}'')'), ('SELECT en57_lock(''{"tags": ["t"]}'')'),
     ('SELECT en57_append(''{"type": "a"}'')'), ('SELECT en57_append(''{"type": "a"}'', fail_if => ''{"tags": ["t"]}'')'), ('SELECT en57_append(''{"type": "a"}'', fail_if => ''{}'')'),
     ('SELECT en57_append(''{"type": "secret", "tags": ["s"], "id": "00000000-0000-0000-0000-000000000001"}'')'), ('SELECT en57_append(''{"type": "guess", "tags": ["s"], "id": "00000000-0000-0000-0000-000000000001"}'')'),
-    ('SELECT en57.append_events(ARRAY[(NULL, ''a'', NULL, NULL, NULL)]::en57.event[])'), ('SELECT en57.append_events(ARRAY[(NULL, ''a'', NULL, NULL, NULL)]::en57.event[], ''{"fail_if_events_match": [{}]}'')'), ('SELECT count(*) FROM en57.read_events(''{}'')'),
+    ('SELECT en57.append_events(ARRAY[(NULL, ''a'', NULL, NULL, NULL)]::en57.event[])'), ('SELECT * FROM en57.append_events(ARRAY[(NULL, ''a'', NULL, NULL, NULL)]::en57.event[], ''{"fail_if_events_match": [{}]}'')'), ('SELECT count(*) FROM en57.read_events(''{}'')'),
     ('SELECT en57_query(tags => ''{a}'') @> NULL'), ('SELECT count(*) FROM en57.events'), ('SELECT count(*) FROM en57.events_default'), ('INSERT INTO en57.events_default SELECT * FROM en57.events_default WHERE false'), ('SELECT last_value FROM en57.position_ceiling'), ('SELECT setval(''en57.position_ceiling'', 1)'),
     ('CREATE TABLE en57.mine ()'), ('DROP TABLE en57.events'), ('CREATE INDEX ON en57.events_default (type)');
 SET ROLE regress_en57_stranger;

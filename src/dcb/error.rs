@@ -43,6 +43,8 @@ pub enum SqlState {
     NotInPrerequisiteState,
     /// 55P03: somebody else has a lock that is not waited for.
     LockNotAvailable,
+    /// P0001: what RAISE raises in PL/pgSQL, for clients that wait for that.
+    RaiseException,
     /// 0A000: not supported.
     NotSupported,
     /// XX001: stored data is damaged.
@@ -75,6 +77,7 @@ impl SqlState {
             Self::LimitExceeded => "54000",
             Self::NotInPrerequisiteState => "55000",
             Self::LockNotAvailable => "55P03",
+            Self::RaiseException => "P0001",
             Self::NotSupported => "0A000",
             Self::DataCorrupted => "XX001",
             Self::OutOfMemory => "53200",

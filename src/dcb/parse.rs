@@ -23,10 +23,31 @@ const KEYS: [&str; 6] = [
 /// # Errors
 /// 22P02, with the criterion's number and the key.
 pub fn query(text: &str) -> Result<Query> {
-    let value: Value = serde_json::from_str(text).map_err(|e| {
+    from_json(json(text)?)
+}
+
+/// Reads a criterion of the Ruby gem, in whose own tables every position is after a number below 0.
+///
+/// # Errors
+/// As [`query`].
+pub fn gem_criterion(text: &str) -> Result<Query> {
+    let mut value = json(text)?;
+    if let Some(after) = value.get_mut("after")
+        && after.as_i64().is_some_and(|n| n < 0)
+    {
+        *after = Value::Null;
+    }
+    from_json(value)
+}
+
+fn json(text: &str) -> Result<Value> {
+    serde_json::from_str(text).map_err(|e| {
         invalid("invalid input syntax for type en57_query")
             .detail(format!("The text is not JSON: {e}."))
-    })?;
+    })
+}
+
+fn from_json(value: Value) -> Result<Query> {
     match value {
         Value::Array(items) => criteria(&items),
         Value::Object(object) if object.contains_key("items") => dcb_form(&object),

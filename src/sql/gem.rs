@@ -47,6 +47,13 @@ sql_function!(en57_gem_append_events, |args: &Args| {
     )?;
     let (position, conflicts) = match outcome {
         Outcome::Appended { last, .. } | Outcome::Repeated { last, .. } => (Some(last), None),
+        // So calls an older release, which looks at no answer: it would take a conflict for an append.
+        Outcome::Conflict { .. } if !args.is_in_from() => {
+            return Err(
+                Error::new(SqlState::RaiseException, "append_condition_violated")
+                    .hint("Call the function in FROM to be given the event that is in the way."),
+            );
+        }
         Outcome::Conflict { position, .. } => (
             position,
             Some(json::parse(
@@ -79,9 +86,9 @@ sql_function!(en57_gem_read_events, |args: &Args| {
     })
 });
 
-/// The gem's criterion; `types: []` and `tags: []`, which its client leaves out, restrict nothing.
+/// The gem's criterion; every event is `after` a number below 0.
 fn criterion(document: Datum) -> Result<Query> {
-    query_parse::query(json::text(document)?)
+    query_parse::gem_criterion(json::text(document)?)
 }
 
 /// The criteria of `{"fail_if_events_match": [criterion, ..]}`, in their order.
@@ -120,6 +127,10 @@ fn events<'a>(array: Datum) -> Result<Vec<NewEvent<'a>>> {
         let columns = tuple::columns(composite)?;
         events.push(parse::from_columns(columns, i + 1, ambient)?);
     }
-    parse::refuse_repeated_ids(events.iter())?;
+    // The gem knows this as what its own tables' key would say.
+    parse::refuse_repeated_ids(events.iter()).map_err(|mut error| {
+        error.state = SqlState::UniqueViolation;
+        error
+    })?;
     Ok(events)
 }

@@ -9,7 +9,8 @@ use crate::dcb::query::JsonString;
 
 use super::door::Event;
 use super::event::Column;
-use super::{fmgr, json};
+use super::fmgr;
+use super::json::{self, Jsonb, Value};
 
 fn uuid_text(datum: Datum) -> String {
     uuid::Uuid::from_bytes(fmgr::uuid(datum)).to_string()
@@ -83,24 +84,38 @@ fn object(row: &Event, whole: bool) -> Result<String> {
     Ok(out)
 }
 
+/// Metadata in the gem's form. The gem looks in every object for `serializer`, which says how it wrote the keys and
+/// values of data; an event that somebody else wrote, or that `en57.meta` gave its metadata, gets an empty one. NULL
+/// stays NULL: so the gem itself writes what needs no description.
+///
+/// # Errors
+/// XX001 where it is damaged.
+pub fn gem_meta(meta: Datum) -> Result<Datum> {
+    match Jsonb::from_datum(meta).get("serializer")? {
+        Some(Value::Container(described)) if described.is_object() => Ok(meta),
+        _ => json::concat(meta, json::parse("{\"serializer\": {}}", "")?),
+    }
+}
+
 /// An event as the JSON object that the gem's functions show.
 ///
 /// # Errors
 /// Those of damaged rows.
 pub fn gem_json(row: &Event) -> Result<String> {
-    let document = |column| row.get(column).map_or(Ok("null"), json::text);
+    let document = |datum: Option<Datum>| datum.map_or(Ok("null"), json::text);
     let tags: Vec<String> = row
         .tags()?
         .texts()?
         .iter()
         .map(|t| JsonString(t).to_string())
         .collect();
+    let meta = row.get(Column::Meta).map(gem_meta).transpose()?;
     Ok(format!(
         "{{\"id\": \"{}\", \"type\": {}, \"data\": {}, \"meta\": {}, \"tags\": [{}]}}",
         row.get(Column::Id).map_or(String::new(), uuid_text),
         JsonString(row.event_type()?),
-        document(Column::Data)?,
-        document(Column::Meta)?,
+        document(row.get(Column::Data))?,
+        document(meta)?,
         tags.join(", "),
     ))
 }

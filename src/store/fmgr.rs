@@ -67,6 +67,13 @@ impl Args {
         self.fcinfo
     }
 
+    /// Whether the call stands in FROM: there alone PostgreSQL says how rows are to be returned, also to a function
+    /// that returns no set.
+    pub fn is_in_from(&self) -> bool {
+        // SAFETY: the description is valid for the call.
+        unsafe { !(*self.fcinfo).resultinfo.is_null() }
+    }
+
     /// The n-th argument (from 0), or `None` where it is NULL or not there.
     pub fn datum(&self, n: usize) -> Option<Datum> {
         // SAFETY: PostgreSQL gives `nargs` arguments behind the struct; n is compared with it.

@@ -8,8 +8,8 @@ use crate::dcb::query::Matchable;
 use super::array::TextArray;
 use super::door::{Columns, Event};
 use super::event::{Column, EVENT_COLUMNS, meta_text};
-use super::fmgr;
 use super::fmgr::Args;
+use super::{event_json, fmgr};
 
 /// A row type: from PostgreSQL's type cache, where it is released when dropped, or a function's own.
 pub struct RowType(TupleDesc);
@@ -252,14 +252,16 @@ pub fn column_type(row_type: &RowType, n: usize) -> Oid {
     }
 }
 
-/// An event's columns as the gem's functions have them: position, id, type, data, meta, tags.
+/// An event's columns as the gem's functions have them: position, id, type, data, meta, tags. Metadata that is damaged is
+/// shown as it is stored.
 pub fn gem_columns(row: &Event) -> [Option<Datum>; 6] {
     [
         row.get(Column::Position),
         row.get(Column::Id),
         row.get(Column::Type),
         row.get(Column::Data),
-        row.get(Column::Meta),
+        row.get(Column::Meta)
+            .map(|meta| event_json::gem_meta(meta).unwrap_or(meta)),
         row.get(Column::Tags),
     ]
 }
