@@ -32,6 +32,8 @@ CREATE FUNCTION en57_query_to_jsonb(en57_query) RETURNS jsonb
 COMMENT ON FUNCTION en57_query_to_jsonb(en57_query) IS 'the query as a JSON document';
 
 CREATE CAST (jsonb AS en57_query) WITH FUNCTION en57_query(jsonb) AS IMPLICIT;
+-- json by its text. None from text: a comparison of text with jsonb, which PostgreSQL refuses, would become one of queries.
+CREATE CAST (json AS en57_query) WITH INOUT AS IMPLICIT;
 CREATE CAST (en57_query AS jsonb) WITH FUNCTION en57_query_to_jsonb(en57_query) AS ASSIGNMENT;
 
 CREATE FUNCTION en57_query(

@@ -127,7 +127,7 @@ class GemTest < Minitest::Test
       found = @client.read({ types: [text], tags: [text, "all"] })
       assert_equal [id], found.map { |event| event[:id] }, text.inspect
       event = found.first
-      assert_equal [text, { text => text }, { text => [text] }], event.values_at(:type, :data, :meta)
+      assert_equal [text, { text => text }, { text => [text], "serializer" => {} }], event.values_at(:type, :data, :meta)
       assert_equal [text, "#{text}!", "all"].sort_by(&:bytes), event[:tags]
       assert_equal [], @client.read({ tags: ["#{text}?"] })
       refused = @client.append([{ type: "never" }], must_not_match({ tags: ["#{text}!"] }))
@@ -174,7 +174,7 @@ class GemTest < Minitest::Test
     assert_equal [4, [ids[3]]], refused.({})
     event = @client.append([{ type: "never" }], must_not_match({ tags: ["student:9"] })).events.first
     assert_equal(
-      { "id" => ids[1], "type" => "booked", "data" => { "seat" => 1 }, "meta" => { "m" => "n" }, "tags" => ["course:1", "student:9"] },
+      { "id" => ids[1], "type" => "booked", "data" => { "seat" => 1 }, "meta" => { "m" => "n", "serializer" => {} }, "tags" => ["course:1", "student:9"] },
       event,
     )
     assert_empty @client.read({ types: ["never"] })
@@ -190,6 +190,32 @@ class GemTest < Minitest::Test
       assert_equal "23505", error.result.error_field(PG::PG_DIAG_SQLSTATE)
     end
     assert_equal 1, @client.read.size
+  end
+
+  def test_an_id_twice_in_a_call
+    id = SecureRandom.uuid
+    assert_raises(PG::UniqueViolation) { @client.append([{ id: id, type: "a" }, { id: id, type: "b" }]) }
+    assert_empty @client.read
+  end
+
+  # What the gem's serializer does first with metadata that is not NULL.
+  def test_metadata_always_has_what_the_gem_looks_for
+    @client.connection.exec(%q(SELECT * FROM en57_append('{"type": "foreign", "meta": {"source": "import"}}')))
+    @client.connection.exec(%q(SET en57.meta = '{"correlation_id": "c"}'))
+    @client.append([{ type: "strings", data: { "a" => "b" } }])
+    assert_equal [{}, {}], @client.read.map { |event| event[:meta].fetch("serializer") }
+    conflict = @client.append([{ type: "never" }], must_not_match({ types: ["strings"] })).events.first
+    assert_equal({}, conflict["meta"].fetch("serializer"))
+  end
+
+  # An older release looks at no answer, but at an error of RAISE.
+  def test_an_older_release_is_told_of_conflicts
+    @client.append([{ type: "there" }])
+    condition = JSON.generate(must_not_match({ types: ["there"] }))
+    assert_raises(PG::RaiseException) do
+      @client.connection.exec_params("SELECT en57.append_events(ARRAY[ROW(NULL, 'never', NULL, NULL, NULL)]::en57.event[], $1::jsonb)", [condition])
+    end
+    assert_equal ["there"], @client.read.map { |event| event[:type] }
   end
 
   WRITERS = 10
