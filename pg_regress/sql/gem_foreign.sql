@@ -32,6 +32,9 @@ SELECT en57_count('{"after": -1}');
 -- an older release calls it in a select list, looks at no answer, and waits for an error of RAISE
 SELECT en57.append_events(ARRAY[(NULL, 'never', NULL, NULL, NULL)]::en57.event[], '{"fail_if_events_match": [{"types": ["none"]}]}');
 \echo :SQLSTATE
+-- one that asks for a column that is not there fails before it stores
+SELECT status FROM en57.append_events(ARRAY[(NULL, 'never', NULL, NULL, NULL)]::en57.event[], '{}');
+\echo :SQLSTATE
 SELECT en57_exists('{"types": ["never"]}');
 SELECT (en57.append_events(ARRAY[(NULL, 'fine', NULL, NULL, NULL)]::en57.event[], '{"fail_if_events_match": [{"types": ["never"]}]}')).position;
 
