@@ -1,0 +1,114 @@
+//! Consumers of subscriptions: some handle and acknowledge in one transaction, some hold a lease with a token.
+
+use std::time::Duration;
+
+use postgres::{Client, Error};
+
+use crate::random::Random;
+use crate::server::Server;
+use crate::world::SUBSCRIPTIONS;
+
+/// One consumer of a shard; several compete for it.
+pub struct Consumer<'a> {
+    pub server: &'a Server,
+    pub random: Random,
+    pub subscription: usize,
+    pub shard: i32,
+}
+
+impl Consumer<'_> {
+    pub fn run(&mut self) {
+        while let Some(mut client) = self.server.connect() {
+            while !client.is_closed() && !self.server.is_over() {
+                let leased = SUBSCRIPTIONS[self.subscription].4;
+                let done = if leased {
+                    self.with_lease(&mut client)
+                } else {
+                    self.in_transaction(&mut client)
+                };
+                match done {
+                    Ok(n) if n > 0 => (),
+                    _ => {
+                        let _ = client.batch_execute("ROLLBACK");
+                        std::thread::sleep(Duration::from_millis(self.random.below(30) as u64));
+                    }
+                }
+            }
+            if self.server.is_over() {
+                return;
+            }
+        }
+    }
+
+    /// Polls, handles and acknowledges in one transaction: exactly once.
+    pub fn in_transaction(&mut self, client: &mut Client) -> Result<usize, Error> {
+        let (name, _, _, shards, _) = SUBSCRIPTIONS[self.subscription];
+        client.batch_execute(if self.random.chance(50) {
+            "BEGIN"
+        } else {
+            "BEGIN; SET LOCAL synchronous_commit = off"
+        })?;
+        let max_count = self.random.between(1, 200) as i64;
+        let rows = client.query(
+            "SELECT \"position\" FROM en57_poll($1, $2, shard => $3, shards => $4)",
+            &[&name, &max_count, &self.shard, &shards],
+        )?;
+        let positions: Vec<i64> = rows.iter().map(|r| r.get(0)).collect();
+        if let Some(last) = positions.last() {
+            self.handle(client, &positions)?;
+            client.execute(
+                "SELECT en57_ack($1, $2, $3, $4)",
+                &[&name, &last, &self.shard, &shards],
+            )?;
+        }
+        if self.random.chance(90) {
+            client.batch_execute("COMMIT")?;
+            return Ok(positions.len());
+        }
+        client.batch_execute("ROLLBACK")?;
+        Ok(positions.len())
+    }
+
+    /// Takes the lease for a time; each batch is handled in a transaction, and acknowledged in another one.
+    pub fn with_lease(&mut self, client: &mut Client) -> Result<usize, Error> {
+        let (name, _, _, shards, _) = SUBSCRIPTIONS[self.subscription];
+        let lease = format!("{} ms", self.random.between(20, 400));
+        let row = client.query_one(
+            "SELECT en57_lease($1, $2::text::interval, $3, $4)",
+            &[&name, &lease, &self.shard, &shards],
+        )?;
+        let Some(token): Option<i64> = row.get(0) else {
+            return Ok(0);
+        };
+        let mut n = 0;
+        for _ in 0..self.random.between(1, 8) {
+            let max_count = self.random.between(1, 200) as i64;
+            let sql = "SELECT \"position\" FROM en57_poll($1, $2, shard => $3, shards => $4, token => $5)";
+            let rows = client.query(sql, &[&name, &max_count, &self.shard, &shards, &token])?;
+            let positions: Vec<i64> = rows.iter().map(|r| r.get(0)).collect();
+            let Some(last) = positions.last() else {
+                break;
+            };
+            self.handle(client, &positions)?;
+            if self.random.chance(5) {
+                return Ok(n);
+            }
+            client.execute(
+                "SELECT en57_ack($1, $2, $3, $4, $5)",
+                &[&name, last, &self.shard, &shards, &token],
+            )?;
+            n += positions.len();
+        }
+        Ok(n)
+    }
+
+    fn handle(&self, client: &mut Client, positions: &[i64]) -> Result<(), Error> {
+        let sql = "INSERT INTO consumed (subscription, shard, \"position\") SELECT $1, $2, * FROM unnest($3::bigint[])";
+        client
+            .execute(
+                sql,
+                &[&SUBSCRIPTIONS[self.subscription].0, &self.shard, &positions],
+            )
+            .map(drop)
+    }
+}

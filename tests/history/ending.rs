@@ -1,0 +1,162 @@
+//! What is there at the end: the events, what stands on them, and what the store says of itself.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::consumers::Consumer;
+use crate::random::Random;
+use crate::server::Server;
+use crate::world::SUBSCRIPTIONS;
+
+/// An event as it is stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Stored {
+    pub position: i64,
+    pub mark: String,
+    pub event_type: String,
+    pub tags: Vec<String>,
+    pub stream: Option<String>,
+    pub version: Option<i64>,
+    pub partition: String,
+    /// None where it was erased.
+    pub amount: Option<i64>,
+    /// What decides its shard.
+    pub key: String,
+}
+
+/// All that is looked at.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Ending {
+    /// In the order of their positions.
+    pub events: Vec<Stored>,
+    /// Name of a projection → id → document.
+    pub documents: BTreeMap<String, BTreeMap<String, serde_json::Value>>,
+    /// Name of a projection with a handler → positions, in the order in which it handled them.
+    pub handled: BTreeMap<String, Vec<i64>>,
+    /// Name of a subscription → shard and position, in the order in which they were handled.
+    pub consumed: BTreeMap<String, Vec<(i32, i64)>>,
+    /// What en57_check found.
+    pub faults: Vec<String>,
+}
+
+/// Lets subscriptions and projections come to their end, and collects all.
+pub fn collect(socket: &Path, folder: &Path) -> Ending {
+    let patience = Duration::from_secs(120);
+    let server = Server {
+        socket: socket.into(),
+        deadline: Instant::now() + patience,
+    };
+    for (i, (_, _, _, shards, leased)) in SUBSCRIPTIONS.iter().enumerate() {
+        for shard in 0..*shards {
+            drain(&server, i, shard, *leased);
+        }
+    }
+    let mut client = server.connect().expect("the server is there");
+    for name in ["accounts_later", "streams_later", "async"] {
+        let run = "SELECT en57_run($1)";
+        client
+            .query_one(run, &[&name])
+            .unwrap_or_else(|e| panic!("en57_run of {name}: {e:?}"));
+    }
+    let mut ending = Ending::default();
+    let sql = "SELECT \"position\", coalesce(data ->> 'mark', id::text), type, tags, stream, stream_version, partition,
+            (data ->> 'amount')::bigint, en57.event_key(e)
+        FROM en57_read(partition => '*') e";
+    for row in client.query(sql, &[]).expect("all can be read") {
+        ending.events.push(Stored {
+            position: row.get(0),
+            mark: row.get(1),
+            event_type: row.get(2),
+            tags: row.get(3),
+            stream: row.get(4),
+            version: row.get(5),
+            partition: row.get(6),
+            amount: row.get(7),
+            key: row.get(8),
+        });
+    }
+    for name in ["accounts", "accounts_later", "streams_later"] {
+        let rows = client
+            .query(&format!("SELECT id, doc FROM {name}"), &[])
+            .expect("documents can be read");
+        ending.documents.insert(
+            name.into(),
+            rows.iter().map(|r| (r.get(0), r.get(1))).collect(),
+        );
+    }
+    for row in client
+        .query(
+            "SELECT projection, \"position\" FROM handled ORDER BY n",
+            &[],
+        )
+        .expect("a table")
+    {
+        ending
+            .handled
+            .entry(row.get(0))
+            .or_default()
+            .push(row.get(1));
+    }
+    for row in client
+        .query(
+            "SELECT subscription, shard, \"position\" FROM consumed ORDER BY n",
+            &[],
+        )
+        .expect("a table")
+    {
+        ending
+            .consumed
+            .entry(row.get(0))
+            .or_default()
+            .push((row.get(1), row.get(2)));
+    }
+    for row in client
+        .query("SELECT to_jsonb(c) FROM en57_check() c", &[])
+        .expect("en57_check runs")
+    {
+        ending
+            .faults
+            .push(row.get::<_, serde_json::Value>(0).to_string());
+    }
+    let text = serde_json::to_string(&ending).expect("it is JSON");
+    std::fs::write(folder.join("ending.json"), text).expect("the folder can be written");
+    ending
+}
+
+/// Polls until nothing is left.
+fn drain(server: &Server, subscription: usize, shard: i32, leased: bool) {
+    let mut consumer = Consumer {
+        server,
+        random: Random::new(1 << 20),
+        subscription,
+        shard,
+    };
+    let name = SUBSCRIPTIONS[subscription].0;
+    let lag = "SELECT coalesce(max(lag), 0)::bigint FROM en57_subscriptions WHERE name = $1 AND shard = $2";
+    while let Some(mut client) = server.connect() {
+        let done = if leased {
+            consumer.with_lease(&mut client)
+        } else {
+            consumer.in_transaction(&mut client)
+        };
+        match done {
+            Ok(0) => {
+                let _ = client.batch_execute("ROLLBACK");
+                let left: i64 = client
+                    .query_one(lag, &[&name, &shard])
+                    .expect("the view can be read")
+                    .get(0);
+                if left == 0 {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Ok(_) => (),
+            Err(error) => eprintln!("draining {name}: {error}"),
+        }
+    }
+    panic!("{name} is not drained after two minutes");
+}

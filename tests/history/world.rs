@@ -1,0 +1,150 @@
+//! What the run works on: few types, tags, streams and partitions, so that clients meet; and what of the extension
+//! stands on their events.
+
+use serde_json::{Value, json};
+
+use crate::random::Random;
+use crate::record::{Criterion, Query};
+
+/// The partitions that stay. Those of the nemesis come and go.
+pub const PARTITIONS: [&str; 2] = ["default", "second"];
+pub const TYPES: [&str; 4] = ["t0", "t1", "t2", "t3"];
+pub const TAGS: [&str; 6] = ["a:0", "a:1", "a:2", "a:3", "b:0", "b:1"];
+pub const STREAMS: [&str; 6] = ["s0", "s1", "s2", "s3", "s4", "s5"];
+/// Accounts have an invariant: their balance is never below zero after an append.
+pub const ACCOUNTS: usize = 6;
+/// Of each stock the decider reserves no more than this.
+pub const STOCK: i64 = 25;
+pub const STOCKS: usize = 4;
+
+/// The queries that are followed and asked for their heads.
+pub fn queries() -> Vec<Query> {
+    let criterion = |types: &[&str], tags: &[&str]| Criterion {
+        types: types.iter().map(|s| (*s).into()).collect(),
+        tags: tags.iter().map(|s| (*s).into()).collect(),
+    };
+    vec![
+        vec![],
+        vec![criterion(&["t0"], &[])],
+        vec![criterion(&[], &["a:0"])],
+        vec![criterion(&["t1", "t2"], &["a:1"])],
+        vec![
+            criterion(&["t3"], &["b:0"]),
+            criterion(&[], &["a:2", "b:1"]),
+        ],
+        vec![criterion(&[], &["rare:1"])],
+    ]
+}
+
+/// The subscriptions: name, number of the query, partition, shards, whether it is polled with a lease.
+pub const SUBSCRIPTIONS: [(&str, usize, &str, i32, bool); 4] = [
+    ("once", 2, "default", 1, false),
+    ("sharded", 0, "default", 3, false),
+    ("leased", 2, "default", 1, true),
+    ("leased_second", 0, "second", 2, true),
+];
+
+/// A query as the store takes it.
+pub fn written(query: &Query, after: Option<i64>) -> String {
+    let criterion = |c: &Criterion| {
+        let mut object = serde_json::Map::new();
+        if !c.types.is_empty() {
+            object.insert("types".into(), json!(c.types));
+        }
+        if !c.tags.is_empty() {
+            object.insert("tags".into(), json!(c.tags));
+        }
+        if let Some(after) = after {
+            object.insert("after".into(), json!(after));
+        }
+        Value::Object(object)
+    };
+    if query.is_empty() {
+        return criterion(&Criterion::default()).to_string();
+    }
+    Value::Array(query.iter().map(criterion).collect()).to_string()
+}
+
+/// A query for a condition.
+pub fn condition(random: &mut Random) -> Query {
+    let one = |random: &mut Random| {
+        let types = match random.below(3) {
+            0 => vec![(*random.pick(&TYPES)).to_owned()],
+            _ => vec![],
+        };
+        let mut tags: Vec<String> = vec![(*random.pick(&TAGS)).to_owned()];
+        if random.chance(20) {
+            tags.push((*random.pick(&TAGS)).to_owned());
+        }
+        if random.chance(10) && !types.is_empty() {
+            tags.clear();
+        }
+        tags.sort();
+        tags.dedup();
+        Criterion { types, tags }
+    };
+    let n = 1 + usize::from(random.chance(20));
+    (0..n).map(|_| one(random)).collect()
+}
+
+/// Whether an event matches a query.
+pub fn matches(query: &Query, event_type: &str, tags: &[String]) -> bool {
+    let one = |c: &Criterion| {
+        (c.types.is_empty() || c.types.iter().any(|t| t == event_type))
+            && c.tags.iter().all(|t| tags.contains(t))
+    };
+    query.is_empty() || query.iter().any(one)
+}
+
+/// What is there before the first client begins.
+pub const SCHEMA: &str = r#"
+CREATE EXTENSION en57;
+SELECT en57_create_partition('second');
+
+CREATE FUNCTION amount(e en57_event) RETURNS bigint LANGUAGE sql IMMUTABLE
+    RETURN (((e).data) ->> 'amount')::bigint;
+
+-- an invariant: no balance below zero
+CREATE FUNCTION move(state jsonb, e en57_event) RETURNS jsonb LANGUAGE sql IMMUTABLE
+    RETURN to_jsonb(coalesce((state #>> '{}')::bigint, 0) + amount(e));
+CREATE FUNCTION overdrawn(state jsonb) RETURNS text LANGUAGE sql IMMUTABLE
+    RETURN CASE WHEN (state #>> '{}')::bigint < 0 THEN 'overdrawn' END;
+SELECT en57_create_invariant('balance', '{"types": ["moved"]}', 'tag:account:', 'move(jsonb, en57_event)', 'overdrawn(jsonb)');
+
+-- documents, inline and async
+CREATE FUNCTION add_up(doc jsonb, e en57_event) RETURNS jsonb LANGUAGE sql IMMUTABLE
+    RETURN jsonb_build_object('n', coalesce((doc ->> 'n')::bigint, 0) + 1, 'sum', coalesce((doc ->> 'sum')::bigint, 0) + amount(e));
+SELECT en57_create_document_projection('accounts', '{"types": ["moved"]}', 'tag:account:', 'add_up(jsonb, en57_event)');
+SELECT en57_create_document_projection('accounts_later', '{"types": ["moved"]}', 'tag:account:', 'add_up(jsonb, en57_event)', mode => 'async');
+SELECT en57_create_document_projection('streams_later', '{}', 'stream', 'add_up(jsonb, en57_event)', mode => 'async', partition => 'second');
+
+-- handlers, inline and async
+CREATE TABLE handled (n bigserial, projection text NOT NULL, "position" bigint NOT NULL);
+CREATE FUNCTION handle_inline(e en57_event) RETURNS void LANGUAGE sql
+    AS $$ INSERT INTO handled (projection, "position") VALUES ('inline', (e)."position") $$;
+CREATE FUNCTION handle_async(e en57_event) RETURNS void LANGUAGE sql
+    AS $$ INSERT INTO handled (projection, "position") VALUES ('async', (e)."position") $$;
+SELECT en57_create_projection('inline', '{"tags": ["b:0"]}', 'handle_inline(en57_event)');
+SELECT en57_create_projection('async', '{"tags": ["b:0"]}', 'handle_async(en57_event)', mode => 'async');
+
+-- a decider: of each stock no more than 25 are reserved
+CREATE FUNCTION stock_of(command jsonb) RETURNS en57_query LANGUAGE sql IMMUTABLE
+    RETURN jsonb_build_object('tags', jsonb_build_array('stock:' || (command ->> 'stock')))::en57_query;
+CREATE FUNCTION reserve(command jsonb, state jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE
+    RETURN CASE WHEN coalesce((state #>> '{}')::bigint, 0) + (command ->> 'amount')::bigint BETWEEN 0 AND 25
+        THEN jsonb_build_array(jsonb_build_object('type', 'reserved', 'tags', jsonb_build_array('stock:' || (command ->> 'stock')),
+            'data', jsonb_build_object('mark', command -> 'mark', 'amount', command -> 'amount'))) END;
+SELECT en57_create_decider('reserve', 'stock_of(jsonb)', 'move(jsonb, en57_event)', 'reserve(jsonb, jsonb)', snapshot_every => 20);
+
+-- an append that is undone by an exception which the function catches
+CREATE FUNCTION append_in_vain(events jsonb, partition text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM outcome FROM en57_append(events, partition => partition);
+    RAISE 'in vain' USING ERRCODE = 'P0099';
+EXCEPTION WHEN SQLSTATE 'P0099' THEN
+    NULL;
+END $$;
+
+-- what consumers of subscriptions have done
+CREATE TABLE consumed (n bigserial, subscription text NOT NULL, shard integer NOT NULL, "position" bigint NOT NULL);
+"#;
