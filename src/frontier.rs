@@ -9,7 +9,7 @@ use crate::store::catalog::{self, Store};
 use crate::store::partition::{Access, Partition};
 use crate::store::position::{Counter, Flight};
 use crate::store::scan;
-use crate::store::sleep;
+use crate::store::sleep::{self, Look};
 use crate::store::snapshot::Leave;
 use crate::store::{Oid, key_lock, settings, transaction};
 use crate::upcast::Sought;
@@ -21,7 +21,8 @@ const KEYS_ASKED: usize = 256;
 /// The position as of which nothing that matches the query is missing, for this caller.
 ///
 /// # Errors
-/// N5706 where the session's own newest append stays behind a transaction in flight for too long.
+/// N5706 where the session's own newest append stays behind a transaction in flight for too long; 40P01 where that one
+/// waits for this session.
 pub fn of(store: &'static Store, places: &mut Places, sought: &Sought) -> Result<i64> {
     let encoded = codec::encode(sought.stored());
     if let Some(kept) = transaction::kept_frontier(places.key(), &encoded) {
@@ -36,10 +37,15 @@ pub fn of(store: &'static Store, places: &mut Places, sought: &Sought) -> Result
         .unwrap_or(0);
     if result < own && transaction::bounded_next(counter.next()) > own {
         let timeout_ms = Some(settings::wait_timeout_ms()).filter(|ms| *ms > 0);
-        let reached = sleep::wait_until(timeout_ms, Leave::NONE, || {
+        let reached = sleep::until(timeout_ms, Leave::NONE, || {
             places.renew(store)?;
-            result = places.current_frontier(&counter, sought);
-            Ok(result >= own)
+            let (frontier, keeper) = places.kept_frontier(&counter, sought);
+            result = frontier;
+            Ok(match keeper {
+                _ if result >= own => Look::Ready,
+                Some(backend) => Look::Behind(backend),
+                None => Look::NotYet,
+            })
         })?;
         if !reached {
             return Err(key_lock::waited_too_long(
@@ -59,14 +65,20 @@ pub fn now(counter: &Counter, places: &Places, sought: &Sought) -> i64 {
         .unwrap_or_else(|| places.current_frontier(counter, sought))
 }
 
-/// The same in one partition, whatever was read before. `next` is read first, then who is in flight: see docs/ARCHITECTURE.md.
+/// The frontier of a query in one partition as it stands, whatever was read before.
 pub fn current(counter: &Counter, partition: &Partition, sought: &Sought) -> i64 {
+    kept(counter, partition, sought).0
+}
+
+/// The frontier of a query as it stands, and the backend whose transaction keeps it there, if one does. `next` is read
+/// first, then who is in flight: see docs/ARCHITECTURE.md.
+pub fn kept(counter: &Counter, partition: &Partition, sought: &Sought) -> (i64, Option<usize>) {
     let query = sought.stored();
     let next = transaction::bounded_next(counter.next());
     let flights = counter.in_flight(next);
     let flights: Vec<Flight> = flights.filter(|f| f.may_be_in(partition.oid)).collect();
     if flights.is_empty() {
-        return next - 1;
+        return (next - 1, None);
     }
     let keys: usize = query
         .criteria()
@@ -83,9 +95,13 @@ pub fn current(counter: &Counter, partition: &Partition, sought: &Sought) -> i64
             false => writers.earliest(counter, flight, next),
             true => ask(true).earliest(counter, flight, next),
         };
-        counter.look(flight, next, earliest).flatten()
+        let bound = counter.look(flight, next, earliest).flatten()?;
+        Some((bound, flight.backend))
     });
-    bounds.min().unwrap_or(next).min(next) - 1
+    match bounds.min() {
+        Some((bound, backend)) if bound < next => (bound - 1, Some(backend)),
+        _ => (next - 1, None),
+    }
 }
 
 /// Who writes in a partition, and who holds the keys of a query as written, asked once.

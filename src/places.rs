@@ -73,12 +73,19 @@ impl Places {
 
     /// The position as of which nothing that matches is missing in any of them, without waiting.
     pub fn current_frontier(&self, counter: &Counter, sought: &Sought) -> i64 {
+        self.kept_frontier(counter, sought).0
+    }
+
+    /// The same with the backend whose transaction keeps it there, if that is known.
+    pub fn kept_frontier(&self, counter: &Counter, sought: &Sought) -> (i64, Option<usize>) {
         let frontiers = self.list.iter();
-        frontiers
-            .map(|place| frontier::current(counter, place, sought))
-            .min()
-            .unwrap_or(self.floor)
-            .min(self.floor)
+        let lowest = frontiers
+            .map(|place| frontier::kept(counter, place, sought))
+            .min_by_key(|(frontier, _)| *frontier);
+        match lowest {
+            Some(kept) if kept.0 <= self.floor => kept,
+            _ => (self.floor, None),
+        }
     }
 
     /// The partitions.

@@ -21,6 +21,8 @@ pub enum SqlState {
     DoesNotFit,
     /// N5706: a wait for transactions in flight took too long.
     WaitTimeout,
+    /// 40P01: two transactions wait for each other.
+    DeadlockDetected,
     /// 22P02: a text is not of its type's form.
     InvalidText,
     /// 22023: a value is not allowed where it stands.
@@ -66,6 +68,7 @@ impl SqlState {
             Self::InvariantBroken => "N5703",
             Self::DoesNotFit => "N5704",
             Self::WaitTimeout => "N5706",
+            Self::DeadlockDetected => "40P01",
             Self::InvalidText => "22P02",
             Self::InvalidParameter => "22023",
             Self::NullNotAllowed => "22004",

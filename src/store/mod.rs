@@ -16,6 +16,7 @@ pub mod catalog;
 mod ceiling;
 pub mod clock;
 pub mod ddl;
+mod deadlock;
 mod descent;
 pub mod desk;
 pub mod documents;

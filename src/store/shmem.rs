@@ -22,7 +22,7 @@ use super::stat::{Cell as Counters, Total};
 /// Logs of one cluster: databases that have the extension, and some room for dropped ones.
 const LOGS: usize = 256;
 /// Changes when the layout does: two builds must never share a segment.
-const NAME: &std::ffi::CStr = c"en57 shared memory 5";
+const NAME: &std::ffi::CStr = c"en57 shared memory 6";
 
 /// What the backends know together about one log.
 #[repr(C, align(64))]
@@ -63,6 +63,8 @@ pub struct Slot {
     pub late_keys: AtomicU32,
     /// 1 where it has appended to several partitions.
     pub is_several: AtomicU32,
+    /// While the backend sleeps until the transaction of another one has ended: that one's number, plus one; else 0.
+    pub awaits: AtomicU32,
 }
 
 /// The whole; the slots follow it in memory, then the backends' counters, then the pool of late keys.

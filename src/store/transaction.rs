@@ -12,7 +12,7 @@ use pgrx::pg_sys::{self, Oid};
 use crate::dcb::error::{Error, Result, SqlState};
 
 use super::shmem::{Log, Shared};
-use super::{desk, guard, late_key, position};
+use super::{deadlock, desk, guard, late_key, position};
 
 /// A session remembers its own newest appends key by key up to this many, beyond it as a whole.
 const REMEMBERED_KEYS: usize = 1024;
@@ -418,6 +418,7 @@ impl Drop for Sleeper {
 /// This backend sleeps no more. Never fails.
 pub(super) fn wake_up() {
     if let Some(shared) = Shared::attached().filter(|_| SLEEPING.replace(false)) {
+        deadlock::forget(shared);
         shared.sleepers.fetch_sub(1, SeqCst);
     }
 }
