@@ -65,7 +65,7 @@ fn look<T>(partition: &str, body: impl FnOnce() -> Result<T>) -> Result<Option<T
 /// The frontier of a query as it stands.
 ///
 /// # Errors
-/// None that says what [`shown`] leaves out.
+/// None that says what `shown` leaves out.
 pub fn head(query: Option<Query>, partition: &str) -> Result<Option<i64>> {
     look(partition, || subscription::settled(query, Some(partition)))
 }

@@ -59,7 +59,7 @@ impl Request<'_> {
         [query, decide]: &[Option<String>; 2],
     ) -> Vec<&'static str> {
         let is_initial =
-            |given: Option<Datum>, stored: Option<&[u8]>| given.map(|d| fmgr::varlena(d)) == stored;
+            |given: Option<Datum>, stored: Option<&[u8]>| given.map(fmgr::varlena) == stored;
         let (new, of_old) = (self.decider.as_ref(), old.decider.as_ref());
         let schema = new.and_then(|d| d.command_schema);
         functions::unlike(&[

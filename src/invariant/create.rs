@@ -141,7 +141,7 @@ impl<'a> Wanted<'a> {
         if is_elsewhere {
             return vec!["partition"];
         }
-        let initial = self.initial.map(|d| fmgr::varlena(d));
+        let initial = self.initial.map(fmgr::varlena);
         let all = [
             ("query", self.query == old.query),
             ("key", self.key == old.key.to_string()),

@@ -63,7 +63,7 @@ impl Checked<'_> {
     /// The arguments that would make another one of an old one of the same kind and partition. Where it begins is
     /// no part of what it is.
     fn differences(&self, old: &Projection) -> Result<Vec<&'static str>> {
-        let initial = self.initial.map(|d| fmgr::varlena(d));
+        let initial = self.initial.map(fmgr::varlena);
         let (function, key, old_initial) = match &old.work {
             Work::Handler(handler) => (&handler.name, true, None),
             Work::Documents(d) => (&d.evolve.name, self.has_key_of(d), d.initial.as_deref()),
