@@ -61,6 +61,14 @@ pub fn collect(socket: &Path, folder: &Path) -> Ending {
             .query_one(run, &[&name])
             .unwrap_or_else(|e| panic!("en57_run of {name}: {e:?}"));
     }
+    // What a REINDEX CONCURRENTLY that was cut short leaves behind; PostgreSQL's page says to drop it.
+    let left = "SELECT format('DROP INDEX %s', indexrelid::regclass) FROM pg_index WHERE NOT indisvalid AND indrelid = 'en57.events_default'::regclass";
+    for row in client.query(left, &[]).expect("the catalog can be read") {
+        let drop: String = row.get(0);
+        client
+            .batch_execute(&drop)
+            .expect("an index that is not valid can be dropped");
+    }
     let mut ending = Ending::default();
     let sql = "SELECT \"position\", coalesce(data ->> 'mark', id::text), type, tags, stream, stream_version, partition,
             (data ->> 'amount')::bigint, en57.event_key(e)
