@@ -199,13 +199,9 @@ impl Partition {
     /// change of the table.
     fn open(&self, lock: u32, roles: &[IndexRole]) -> Opened {
         let mut opened = Opened::table(self.oid, lock);
-        for (oid, role) in self.indexes.iter().filter(|(_, r)| roles.contains(r)) {
-            let index = Index::open(*oid, lock);
-            let (is_valid, is_ready) = index.state();
-            if is_valid || (is_ready && lock != pg_sys::AccessShareLock) {
-                opened.take(*role, index);
-            }
-        }
+        let indexes = self.indexes.iter().filter(|(_, r)| roles.contains(r));
+        let indexes = indexes.map(|(oid, role)| (*role, Index::open(*oid, lock)));
+        opened.take(indexes.collect(), lock != pg_sys::AccessShareLock);
         opened
     }
 

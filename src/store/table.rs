@@ -86,6 +86,8 @@ impl Firing {
 /// An open index.
 pub struct Index {
     relation: Relation,
+    /// Whether it was valid when its table was opened with it.
+    is_readable: bool,
 }
 
 impl Opened {
@@ -156,17 +158,28 @@ impl Opened {
         }
     }
 
-    /// Takes an index of the table's along.
-    pub fn take(&mut self, role: IndexRole, index: Index) {
-        self.indexes.push((role, index));
+    /// Takes indexes of the table's along: those that may be read, and for who writes those that must be written.
+    ///
+    /// REINDEX CONCURRENTLY exchanges two indexes, and both are written for a while. Then nobody must read the old
+    /// one any more: others leave it out before this transaction has ended. So it counts what they are now, once all
+    /// of them are open, and for as long as the table is.
+    pub fn take(&mut self, indexes: Vec<(IndexRole, Index)>, writes: bool) {
+        for (role, mut index) in indexes {
+            let (is_valid, is_ready) = index.state();
+            index.is_readable = is_valid;
+            if is_valid || (is_ready && writes) {
+                self.indexes.push((role, index));
+            }
+        }
     }
 
-    /// An index by what it is for.
+    /// The index to look things up in, by what it is for.
     ///
     /// # Errors
     /// 55000 where it is missing.
     pub fn index(&self, role: IndexRole) -> Result<&Index> {
-        self.indexes(role).next().ok_or_else(|| {
+        let mut readable = self.indexes(role).filter(|index| index.is_readable);
+        readable.next().ok_or_else(|| {
             Error::new(
                 SqlState::NotInPrerequisiteState,
                 format!(
@@ -179,7 +192,7 @@ impl Opened {
         })
     }
 
-    /// All indexes for one thing: more than one while an index is being rebuilt.
+    /// All indexes for one thing that must be written: more than one while an index is being rebuilt.
     pub fn indexes(&self, role: IndexRole) -> impl Iterator<Item = &Index> {
         self.indexes
             .iter()
@@ -304,7 +317,10 @@ impl Index {
     pub fn open(oid: Oid, lock: u32) -> Self {
         // SAFETY: raises where the index is gone.
         let relation = unsafe { pg_sys::index_open(oid, lock as _) };
-        Self { relation }
+        Self {
+            relation,
+            is_readable: false,
+        }
     }
 
     /// PostgreSQL's own handle.

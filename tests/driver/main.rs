@@ -42,6 +42,7 @@ mod race;
 mod rebuild;
 mod rebuild_end;
 mod rebuild_files;
+mod reindex;
 mod repeat;
 mod restart;
 mod status;
