@@ -69,14 +69,14 @@ pub fn write_anything(partition: Oid) -> Result<()> {
         return Ok(());
     }
     note_arrival(partition)?;
-    take_to_write(tag, pg_sys::ShareLock, &ROOT_WRITES, true).map(drop)
+    take_to_write(partition, tag, pg_sys::ShareLock, &ROOT_WRITES, true).map(drop)
 }
 
 /// Notes that the transaction, which may have positions already, comes to a partition.
 pub(super) fn note_arrival(partition: Oid) -> Result<()> {
     match position::holder() {
         Some(shared) if !holds_root(partition) => {
-            late_key::add(shared, Name::of_partition(partition))
+            late_key::add(shared, partition, Name::of_partition(partition))
         }
         _ => Ok(()),
     }
@@ -85,12 +85,18 @@ pub(super) fn note_arrival(partition: Oid) -> Result<()> {
 /// Takes one lock. Where the transaction has positions already and comes to write under the key only now, readers of the
 /// key are told since when, so that they do not go back to its first position. Returns whether it is held now, which
 /// without `wait` others may prevent.
-pub(super) fn take_to_write(tag: LOCKTAG, mode: u32, writes: &[u32], wait: bool) -> Result<bool> {
+pub(super) fn take_to_write(
+    partition: Oid,
+    tag: LOCKTAG,
+    mode: u32,
+    writes: &[u32],
+    wait: bool,
+) -> Result<bool> {
     let is_new = || writes.contains(&mode) && !writes.iter().any(|m| is_held(&tag, *m));
     let late = position::holder().filter(|_| is_new());
     let name = Name::of_lock(&tag);
     if let Some(shared) = late {
-        late_key::add(shared, name)?;
+        late_key::add(shared, partition, name)?;
     }
     match lock(tag, mode, wait) {
         LOCKACQUIRE_NOT_AVAIL => {

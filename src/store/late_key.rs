@@ -7,7 +7,9 @@
 //!
 //! An entry is made *before* its key is locked. So whoever sees the lock sees the entry.
 //!
-//! - Its bound is [`UNSET`] until the transaction is allotted positions again: it has nothing under the key until then.
+//! - Its bound is [`UNSET`] until the transaction is allotted positions in the key's partition again: it has nothing under
+//!   the key until then. Positions in another partition do not count: readers of the key go on beyond them, until the
+//!   transaction comes to the partition.
 //! - A subtransaction that is rolled back has nothing under its keys: their bounds are unset. The entries are used again
 //!   for keys that are locked later, when the locks are gone.
 //! - The end of the transaction gives all of them back.
@@ -74,6 +76,7 @@ pub struct LateKey {
 struct Own {
     index: u32,
     name: Name,
+    partition: Oid,
     state: State,
     /// Which one it is of all that this backend has made: how a subtransaction tells its own.
     serial: u64,
@@ -94,11 +97,11 @@ thread_local! {
     static LAST_SERIAL: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Makes an entry for a key that this transaction, which has positions, is about to lock as written.
+/// Makes an entry for a key of a partition that this transaction, which has positions, is about to lock as written.
 ///
 /// # Errors
 /// 53200 where the pool is used up.
-pub(super) fn add(shared: &Shared, name: Name) -> Result<()> {
+pub(super) fn add(shared: &Shared, partition: Oid, name: Name) -> Result<()> {
     OWN.with_borrow_mut(|own| {
         // Where it is known its lock is not held any more, and what was written under it was rolled back.
         let known = own.iter().position(|o| o.name == name);
@@ -126,6 +129,7 @@ pub(super) fn add(shared: &Shared, name: Name) -> Result<()> {
         own.push(Own {
             index,
             name,
+            partition,
             state: State::Locked,
             serial,
         });
@@ -176,11 +180,17 @@ pub(super) fn has_come_to(partition: Oid) -> bool {
     OWN.with_borrow(|own| own.iter().any(|o| o.name == name && o.state != State::Dead))
 }
 
-/// Sets the bounds of the keys that were locked since positions were allotted last, or of all, to what `next` says.
-pub(super) fn set_bounds(shared: &Shared, all: bool, next: impl Fn() -> i64) {
+/// Sets the bounds of the partition's keys that were locked since positions were allotted in it, to what `next` says;
+/// with `anew` also all that are set.
+pub(super) fn set_bounds(shared: &Shared, partition: Oid, anew: bool, next: impl Fn() -> i64) {
     OWN.with_borrow_mut(|own| {
         for o in own.iter_mut() {
-            if o.state == State::Locked || (all && o.state == State::Bounded) {
+            let is_due = match o.state {
+                State::Locked => o.partition == partition,
+                State::Bounded => anew,
+                State::Dead => false,
+            };
+            if is_due {
                 set_bound(&shared.late_keys()[o.index as usize].bound, &next);
                 o.state = State::Bounded;
             }

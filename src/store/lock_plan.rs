@@ -245,6 +245,6 @@ impl Taker {
 
     /// Takes one lock, unless it is held. Returns whether it is, which without `wait` others may prevent.
     fn take(&self, tag: LOCKTAG, mode: u32, writes: &[u32], wait: bool) -> Result<bool> {
-        Ok(self.holds(&tag, mode) || take_to_write(tag, mode, writes, wait)?)
+        Ok(self.holds(&tag, mode) || take_to_write(self.partition, tag, mode, writes, wait)?)
     }
 }

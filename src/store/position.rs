@@ -194,7 +194,7 @@ impl Counter {
         }
         if slot.partition.load(SeqCst) != partition.to_u32() {
             if !late_key::has_come_to(partition) {
-                late_key::add(shared, Name::of_partition(partition))?;
+                late_key::add(shared, partition, Name::of_partition(partition))?;
             }
             slot.is_several.store(1, SeqCst);
         }
@@ -204,7 +204,7 @@ impl Counter {
             // from happening. Those of late keys go along, for they were set then.
             set_bound(&slot.bound, || self.next());
         }
-        late_key::set_bounds(shared, is_anew, || self.next());
+        late_key::set_bounds(shared, partition, is_anew, || self.next());
         Ok(())
     }
 
