@@ -4,9 +4,9 @@
 
 CREATE FUNCTION en57_create_decider(
     name text,
-    query_function regprocedure,
-    evolve regprocedure,
-    decide regprocedure,
+    query_function en57_function,
+    evolve en57_function,
+    decide en57_function,
     initial jsonb DEFAULT NULL,
     command_schema jsonb DEFAULT NULL,
     snapshot_every integer DEFAULT NULL,
@@ -14,7 +14,7 @@ CREATE FUNCTION en57_create_decider(
     if_not_exists boolean DEFAULT false
 ) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_create_decider(text, regprocedure, regprocedure, regprocedure, jsonb, jsonb, integer, boolean, boolean) IS
+COMMENT ON FUNCTION en57_create_decider(text, en57_function, en57_function, en57_function, jsonb, jsonb, integer, boolean, boolean) IS
     'names a way to decide on commands: which events, what state they make, and which events follow';
 
 CREATE FUNCTION en57_drop_decider(name text) RETURNS void

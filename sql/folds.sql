@@ -4,7 +4,7 @@
 
 CREATE FUNCTION en57_fold(
     query en57_query,
-    evolve regprocedure,
+    evolve en57_function,
     initial jsonb DEFAULT NULL,
     upto bigint DEFAULT NULL,
     as_of timestamptz DEFAULT NULL,
@@ -13,7 +13,7 @@ CREATE FUNCTION en57_fold(
     OUT "position" bigint
 ) RETURNS record
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_fold(en57_query, regprocedure, jsonb, bigint, timestamptz, text) IS
+COMMENT ON FUNCTION en57_fold(en57_query, en57_function, jsonb, bigint, timestamptz, text) IS
     'the state that evolve(state, event) makes of the events that match, and the position to use as after in fail_if, of one moment';
 
 CREATE SEQUENCE en57.fold_number AS bigint;
@@ -82,14 +82,14 @@ ALTER TABLE en57.folds ENABLE ALWAYS TRIGGER en57_folds_changed;
 
 CREATE FUNCTION en57_create_fold(
     name text,
-    evolve regprocedure,
+    evolve en57_function,
     initial jsonb DEFAULT NULL,
     snapshot_every integer DEFAULT 100,
     or_replace boolean DEFAULT false,
     if_not_exists boolean DEFAULT false
 ) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_create_fold(text, regprocedure, jsonb, integer, boolean, boolean) IS
+COMMENT ON FUNCTION en57_create_fold(text, en57_function, jsonb, integer, boolean, boolean) IS
     'names a fold, whose states en57_state keeps as snapshots; with or_replace, redefines it';
 
 CREATE FUNCTION en57_drop_fold(name text) RETURNS void

@@ -70,8 +70,8 @@ CREATE FUNCTION en57_create_invariant(
     name text,
     query en57_query,
     key text,
-    evolve regprocedure,
-    check_function regprocedure,
+    evolve en57_function,
+    check_function en57_function,
     initial jsonb DEFAULT NULL,
     partition text DEFAULT NULL,
     validate boolean DEFAULT true,
@@ -80,7 +80,7 @@ CREATE FUNCTION en57_create_invariant(
     or_replace boolean DEFAULT false
 ) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_create_invariant(text, en57_query, text, regprocedure, regprocedure, jsonb, text, boolean, boolean, boolean, boolean) IS
+COMMENT ON FUNCTION en57_create_invariant(text, en57_query, text, en57_function, en57_function, jsonb, text, boolean, boolean, boolean, boolean) IS
     'refuses appends after which the state of a stream, or of a tag, would not be what it must be';
 
 CREATE FUNCTION en57_drop_invariant(name text) RETURNS void

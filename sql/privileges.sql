@@ -22,7 +22,7 @@ REVOKE ALL ON en57.event_types, en57.upcasters FROM PUBLIC;
 -- They hold for all partitions: whoever may call them is for the extension's owner to say.
 REVOKE EXECUTE ON FUNCTION
     en57_register_type(text, integer, jsonb, jsonb, boolean), en57_unregister_type(text, integer),
-    en57_register_upcaster(text, integer, regprocedure, text, integer, boolean), en57_drop_upcaster(text, integer)
+    en57_register_upcaster(text, integer, en57_function, text, integer, boolean), en57_drop_upcaster(text, integer)
     FROM PUBLIC;
 GRANT SELECT ON en57_event_types, en57_upcasters TO PUBLIC;
 REVOKE ALL ON en57.projections, en57.projection_dead_letters,
@@ -34,8 +34,8 @@ REVOKE ALL ON SEQUENCE en57.fold_number FROM PUBLIC;
 GRANT SELECT ON en57_folds, en57_deciders, en57_snapshots TO PUBLIC;
 -- Given to admins, too; they check whose functions it is about.
 REVOKE EXECUTE ON FUNCTION
-    en57_create_fold(text, regprocedure, jsonb, integer, boolean, boolean), en57_drop_fold(text), en57_drop_snapshots(text),
-    en57_create_decider(text, regprocedure, regprocedure, regprocedure, jsonb, jsonb, integer, boolean, boolean), en57_drop_decider(text)
+    en57_create_fold(text, en57_function, jsonb, integer, boolean, boolean), en57_drop_fold(text), en57_drop_snapshots(text),
+    en57_create_decider(text, en57_function, en57_function, en57_function, jsonb, jsonb, integer, boolean, boolean), en57_drop_decider(text)
     FROM PUBLIC;
 REVOKE ALL ON en57.invariants, en57.invariant_states FROM PUBLIC;
 -- It shows invariants of partitions that the reader may read.

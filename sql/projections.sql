@@ -87,25 +87,25 @@ ALTER TABLE en57.projections ENABLE ALWAYS TRIGGER en57_projections_changed;
 CREATE FUNCTION en57_create_projection(
     name text,
     query en57_query,
-    handler regprocedure,
+    handler en57_function,
     mode text DEFAULT 'inline',
     on_error text DEFAULT 'stop',
     batch_size integer DEFAULT NULL,
     partition text DEFAULT NULL,
     start text DEFAULT 'beginning',
-    truncate regprocedure DEFAULT NULL,
+    truncate en57_function DEFAULT NULL,
     if_not_exists boolean DEFAULT false,
     or_replace boolean DEFAULT false
 ) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_create_projection(text, en57_query, regprocedure, text, text, integer, text, text, regprocedure, boolean, boolean) IS
+COMMENT ON FUNCTION en57_create_projection(text, en57_query, en57_function, text, text, integer, text, text, en57_function, boolean, boolean) IS
     'calls a function with the events that match: in the append''s transaction (inline), or after it (async)';
 
 CREATE FUNCTION en57_create_document_projection(
     name text,
     query en57_query,
     key text,
-    evolve regprocedure,
+    evolve en57_function,
     initial jsonb DEFAULT NULL,
     mode text DEFAULT 'inline',
     on_error text DEFAULT 'stop',
@@ -116,14 +116,14 @@ CREATE FUNCTION en57_create_document_projection(
     or_replace boolean DEFAULT false
 ) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_create_document_projection(text, en57_query, text, regprocedure, jsonb, text, text, integer, text, text, boolean, boolean) IS
+COMMENT ON FUNCTION en57_create_document_projection(text, en57_query, text, en57_function, jsonb, text, text, integer, text, text, boolean, boolean) IS
     'keeps a table of documents: one for each stream, or for each tag that begins with a prefix';
 
 CREATE FUNCTION en57_create_document_projection(
     name text,
     query en57_query,
-    key regprocedure,
-    evolve regprocedure,
+    key en57_function,
+    evolve en57_function,
     initial jsonb DEFAULT NULL,
     mode text DEFAULT 'inline',
     on_error text DEFAULT 'stop',
@@ -134,7 +134,7 @@ CREATE FUNCTION en57_create_document_projection(
     or_replace boolean DEFAULT false
 ) RETURNS void
     AS 'MODULE_PATHNAME', 'en57_create_document_projection_by' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_create_document_projection(text, en57_query, regprocedure, regprocedure, jsonb, text, text, integer, text, text, boolean, boolean) IS
+COMMENT ON FUNCTION en57_create_document_projection(text, en57_query, en57_function, en57_function, jsonb, text, text, integer, text, text, boolean, boolean) IS
     'keeps a table of documents, whose ids a function says';
 
 CREATE FUNCTION en57_drop_projection(name text, keep_table boolean DEFAULT false) RETURNS void

@@ -91,16 +91,16 @@ SELECT pg_catalog.pg_extension_config_dump('en57.rebuild_dead_letters', '');
 
 CREATE PROCEDURE en57_rebuild(
     name text,
-    evolve regprocedure DEFAULT NULL,
+    evolve en57_function DEFAULT NULL,
     initial jsonb DEFAULT NULL,
     key text DEFAULT NULL,
-    key_function regprocedure DEFAULT NULL,
+    key_function en57_function DEFAULT NULL,
     swap text DEFAULT NULL,
     query en57_query DEFAULT NULL,
     mode text DEFAULT NULL
 )
     AS 'MODULE_PATHNAME' LANGUAGE c;
-COMMENT ON PROCEDURE en57_rebuild(text, regprocedure, jsonb, text, regprocedure, text, en57_query, text) IS
+COMMENT ON PROCEDURE en57_rebuild(text, en57_function, jsonb, text, en57_function, text, en57_query, text) IS
     'builds the documents of a projection anew beside the live ones, and swaps them; called again it goes on where it stopped';
 
 CREATE FUNCTION en57_cancel_rebuild(name text) RETURNS boolean

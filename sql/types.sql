@@ -105,6 +105,46 @@ CREATE OPERATOR CLASS en57_query_hash_ops DEFAULT FOR TYPE en57_query USING hash
     FUNCTION 2 en57_query_hash_extended(en57_query, bigint);
 
 ------------------------------------------------------------------------------------------------------
+-- Type en57_function: a function, as a caller writes it down
+------------------------------------------------------------------------------------------------------
+
+-- A text: which function is meant depends on what it is to do, so who takes it looks it up. Not regprocedure, whose
+-- input demands the types of the arguments.
+CREATE TYPE en57_function;
+
+CREATE FUNCTION en57_function_in(cstring) RETURNS en57_function
+    AS 'textin' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION en57_function_out(en57_function) RETURNS cstring
+    AS 'textout' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION en57_function_recv(internal) RETURNS en57_function
+    AS 'textrecv' LANGUAGE internal STABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION en57_function_send(en57_function) RETURNS bytea
+    AS 'textsend' LANGUAGE internal STABLE STRICT PARALLEL SAFE;
+
+CREATE TYPE en57_function (
+    INPUT = en57_function_in,
+    OUTPUT = en57_function_out,
+    RECEIVE = en57_function_recv,
+    SEND = en57_function_send,
+    INTERNALLENGTH = VARIABLE,
+    STORAGE = extended
+);
+COMMENT ON TYPE en57_function IS
+    'a function, by name alone or with the types of its arguments; who takes it knows which form it must have';
+
+CREATE FUNCTION en57_function(regprocedure) RETURNS en57_function
+    AS 'MODULE_PATHNAME', 'en57_function_of' LANGUAGE c STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION en57_function(regprocedure) IS 'this very function';
+CREATE FUNCTION en57_function(regproc) RETURNS en57_function
+    AS 'MODULE_PATHNAME', 'en57_function_of' LANGUAGE c STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION en57_function(regproc) IS 'this very function';
+
+-- No operator takes it, so a cast from text can change the meaning of nothing.
+CREATE CAST (text AS en57_function) WITHOUT FUNCTION AS IMPLICIT;
+CREATE CAST (regprocedure AS en57_function) WITH FUNCTION en57_function(regprocedure) AS IMPLICIT;
+CREATE CAST (regproc AS en57_function) WITH FUNCTION en57_function(regproc) AS IMPLICIT;
+
+------------------------------------------------------------------------------------------------------
 -- Events and results
 ------------------------------------------------------------------------------------------------------
 
@@ -159,6 +199,10 @@ COMMENT ON OPERATOR @> (en57_query, en57_event) IS 'whether the event matches th
 -- Comments on what the operators and the type stand on
 ------------------------------------------------------------------------------------------------------
 
+COMMENT ON FUNCTION en57_function_in(cstring) IS 'input of en57_function';
+COMMENT ON FUNCTION en57_function_out(en57_function) IS 'output of en57_function';
+COMMENT ON FUNCTION en57_function_recv(internal) IS 'binary input of en57_function: its text';
+COMMENT ON FUNCTION en57_function_send(en57_function) IS 'binary output of en57_function: its text';
 COMMENT ON FUNCTION en57_query_in(cstring) IS 'input of en57_query';
 COMMENT ON FUNCTION en57_query_out(en57_query) IS 'output of en57_query';
 COMMENT ON FUNCTION en57_query_recv(internal) IS 'binary input of en57_query: its text';

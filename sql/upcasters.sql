@@ -31,13 +31,13 @@ ALTER TABLE en57.upcasters ENABLE ALWAYS TRIGGER en57_definitions_changed;
 CREATE FUNCTION en57_register_upcaster(
     type text,
     from_version integer,
-    upcaster regprocedure,
+    upcaster en57_function,
     to_type text DEFAULT NULL,
     to_version integer DEFAULT NULL,
     if_not_exists boolean DEFAULT false
 ) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_register_upcaster(text, integer, regprocedure, text, integer, boolean) IS
+COMMENT ON FUNCTION en57_register_upcaster(text, integer, en57_function, text, integer, boolean) IS
     'lets events of a type and version be read as those of another: the next version, unless it is said which';
 
 CREATE FUNCTION en57_drop_upcaster(type text, from_version integer) RETURNS void

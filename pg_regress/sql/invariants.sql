@@ -323,7 +323,7 @@ SELECT told(call) FROM (VALUES
     ($$SELECT en57_create_invariant('i', '{}', 'tag:', 'balance(jsonb,en57_event)', 'not_negative(jsonb)')$$),
     ($$SELECT en57_create_invariant('i', '{}', 'stream', NULL, 'not_negative(jsonb)')$$),
     ($$SELECT en57_create_invariant('i', '{}', 'stream', 'balance(jsonb,en57_event)', NULL)$$),
-    ($$SELECT en57_create_invariant('i', '{}', 'stream', 12345678, 'not_negative(jsonb)')$$),
+    ($$SELECT en57_create_invariant('i', '{}', 'stream', 12345678::regprocedure, 'not_negative(jsonb)')$$),
     ($$SELECT en57_create_invariant('i', '{}', 'stream', 'not_negative(jsonb)', 'not_negative(jsonb)')$$),
     ($$SELECT en57_create_invariant('i', '{}', 'stream', 'balance(jsonb,en57_event)', 'text_key(en57_event)')$$),
     ($$SELECT en57_create_invariant('i', '{}', 'stream', 'strict_balance(jsonb,en57_event)', 'not_negative(jsonb)')$$),

@@ -176,7 +176,7 @@ SELECT told(call) FROM (VALUES
     ($$SELECT en57_create_projection('p', NULL, 'each(en57_event)')$$),
     ($$SELECT en57_create_projection('p', '[]', 'each(en57_event)')$$),
     ($$SELECT en57_create_projection('p', '{}', NULL)$$),
-    ($$SELECT en57_create_projection('p', '{}', 12345678)$$),
+    ($$SELECT en57_create_projection('p', '{}', 12345678::regprocedure)$$),
     ($$SELECT en57_create_projection('p', '{}', 'stable_count()')$$),
     ($$SELECT en57_create_projection('p', '{}', 'sum(integer)')$$),
     ($$SELECT en57_create_projection('p', '{}', 'each(en57_event)', mode => 'later')$$),

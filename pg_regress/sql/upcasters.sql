@@ -210,7 +210,7 @@ SELECT en57_register_upcaster('x', 1, 'same(en57_event)');
 SELECT count(*) > 0 AS sees FROM en57_upcasters;
 SELECT count(*) FROM en57.upcasters;
 RESET ROLE;
-GRANT EXECUTE ON FUNCTION en57_register_upcaster(text, integer, regprocedure, text, integer, boolean), en57_drop_upcaster(text, integer) TO en57_upcast_reader;
+GRANT EXECUTE ON FUNCTION en57_register_upcaster(text, integer, en57_function, text, integer, boolean), en57_drop_upcaster(text, integer) TO en57_upcast_reader;
 SET ROLE en57_upcast_reader;
 SELECT en57_register_upcaster('x', 1, 'same(en57_event)');
 RESET ROLE;

@@ -39,6 +39,8 @@ pub enum SqlState {
     DuplicateObject,
     /// 42883: a function does not exist.
     UndefinedFunction,
+    /// 42725: a name may mean several functions.
+    AmbiguousFunction,
     /// 54000: a limit of the program is exceeded.
     LimitExceeded,
     /// 55000: the object or server is not in the state that this needs.
@@ -77,6 +79,7 @@ impl SqlState {
             Self::UndefinedObject => "42704",
             Self::DuplicateObject => "42710",
             Self::UndefinedFunction => "42883",
+            Self::AmbiguousFunction => "42725",
             Self::LimitExceeded => "54000",
             Self::NotInPrerequisiteState => "55000",
             Self::LockNotAvailable => "55P03",

@@ -5,19 +5,23 @@
 //! meets the initial state, and it is the result where none follows.
 
 use crate::dcb::error::{Error, Result, SqlState};
+use crate::functions::Form;
 use crate::store::door::Event;
 use crate::store::function::{Callable, Function};
 use crate::store::scratch::Scratch;
 use crate::store::tuple::{self, RowType};
 use crate::store::{Datum, Oid};
 
-/// The function with this oid, if it can fold events of this row type.
+/// The function that is written so, if it can fold events of this row type.
 ///
 /// # Errors
-/// 42883 where there is none, 22023 where it has another form, or would never be called.
-pub fn check(oid: Oid, event_type: Oid, has_initial: bool) -> Result<Function> {
-    let form = "(jsonb, en57_event) returning jsonb";
-    let function = Function::of_form(oid, "evolve", form, |f| {
+/// Those of [`Form::find`]; 22023 where it would never be called.
+pub fn check(said: &str, event_type: Oid, has_initial: bool) -> Result<Function> {
+    let form = Form {
+        role: "evolve",
+        text: "(jsonb, en57_event) returning jsonb",
+    };
+    let function = form.find(said, |f| {
         f.arguments == [tuple::JSONB, event_type] && f.result == tuple::JSONB
     })?;
     if function.strict && !has_initial {

@@ -1,7 +1,7 @@
 //! Making and dropping named folds and deciders.
 
 use crate::dcb::error::{Error, Result, SqlState, invalid, required};
-use crate::functions::{self, IfTaken, Taken};
+use crate::functions::{self, Form, IfTaken, Taken};
 use crate::projection::as_keeper;
 use crate::schema::compiled;
 use crate::store::function::Function;
@@ -17,13 +17,13 @@ pub struct Request<'a> {
     /// Its name.
     pub name: Option<&'a str>,
     /// The function that folds.
-    pub evolve: Option<Oid>,
+    pub evolve: Option<&'a str>,
     /// What the first event meets.
     pub initial: Option<Datum>,
     /// A snapshot is taken when so many events were read beyond the last one; `None`: never.
     pub snapshot_every: Option<i32>,
     /// What makes a decider of it.
-    pub decider: Option<RequestedDecider>,
+    pub decider: Option<RequestedDecider<'a>>,
     /// What is done where there is one of the name.
     pub if_taken: IfTaken,
     /// The row type en57_event.
@@ -33,11 +33,11 @@ pub struct Request<'a> {
 }
 
 /// What a decider has beyond a fold.
-pub struct RequestedDecider {
+pub struct RequestedDecider<'a> {
     /// `command → query`.
-    pub query_function: Option<Oid>,
+    pub query_function: Option<&'a str>,
     /// `(command, state) → events`.
-    pub decide: Option<Oid>,
+    pub decide: Option<&'a str>,
     /// The JSON Schema of commands.
     pub command_schema: Option<Datum>,
 }
@@ -141,14 +141,18 @@ pub fn create(request: &Request) -> Result<()> {
 }
 
 fn decider_functions(decider: &RequestedDecider, query_type: Oid) -> Result<(Function, Function)> {
-    let form = "(jsonb) returning en57_query";
-    let query = required(decider.query_function, "query_function")?;
-    let query = Function::of_form(query, "query_function", form, |f| {
+    let form = Form {
+        role: "query_function",
+        text: "(jsonb) returning en57_query",
+    };
+    let query = form.find(required(decider.query_function, form.role)?, |f| {
         f.arguments == [tuple::JSONB] && f.result == query_type
     })?;
-    let form = "(jsonb, jsonb) returning jsonb";
-    let decide = required(decider.decide, "decide")?;
-    let decide = Function::of_form(decide, "decide", form, |f| {
+    let form = Form {
+        role: "decide",
+        text: "(jsonb, jsonb) returning jsonb",
+    };
+    let decide = form.find(required(decider.decide, form.role)?, |f| {
         f.arguments == [tuple::JSONB, tuple::JSONB] && f.result == tuple::JSONB
     })?;
     Ok((query, decide))

@@ -5,9 +5,8 @@ use std::ffi::CString;
 use crate::dcb::error::{Result, invalid, null, required};
 use crate::dcb::query::Query;
 use crate::fold::evolve;
-use crate::functions::{self, IfTaken, Taken};
+use crate::functions::{self, Form, IfTaken, Taken};
 use crate::projection::{exclude_appends, place_to_administer};
-use crate::store::function::Function;
 use crate::store::partition::{Access, Partition};
 use crate::store::spi::{Type, text};
 use crate::store::{Datum, Oid, catalog, fmgr, json, rights, tuple};
@@ -27,9 +26,9 @@ pub struct Request<'a> {
     /// `stream` or `tag:PREFIX`.
     pub key: Option<&'a str>,
     /// The function that folds.
-    pub evolve: Option<Oid>,
+    pub evolve: Option<&'a str>,
     /// The function that says what is wrong.
-    pub check: Option<Oid>,
+    pub check: Option<&'a str>,
     /// What the first event meets.
     pub initial: Option<Datum>,
     /// The partition's name.
@@ -183,9 +182,11 @@ fn functions_of(request: &Request) -> Result<(String, String)> {
     let evolve = required(request.evolve, "evolve")?;
     let evolve = evolve::check(evolve, request.event_type, request.initial.is_some())?;
     evolve.demand_definable(BECAUSE)?;
-    let (check, argument) = (request.check, "check_function");
-    let form = "(jsonb) returning text";
-    let check = Function::of_form(required(check, argument)?, argument, form, |f| {
+    let form = Form {
+        role: "check_function",
+        text: "(jsonb) returning text",
+    };
+    let check = form.find(required(request.check, form.role)?, |f| {
         f.arguments == [tuple::JSONB] && f.result == tuple::TEXT
     })?;
     check.demand_definable(BECAUSE)?;

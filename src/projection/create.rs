@@ -3,7 +3,7 @@
 use crate::dcb::error::{Error, Result, SqlState, invalid, null, required};
 use crate::dcb::query::Query;
 use crate::fold::evolve;
-use crate::functions::{self, IfTaken};
+use crate::functions::{self, Form, IfTaken};
 use crate::store::catalog;
 use crate::store::function::Function;
 use crate::store::partition::Access;
@@ -48,19 +48,19 @@ pub struct Request<'a> {
 pub enum RequestedWork<'a> {
     /// A function is called.
     Handler {
-        /// By its oid.
-        handler: Option<Oid>,
+        /// As it is written: by name, or with the types of its arguments.
+        handler: Option<&'a str>,
         /// The function that takes away what it has written.
-        truncate: Option<Oid>,
+        truncate: Option<&'a str>,
     },
     /// Documents.
     Documents {
         /// `stream` or `tag:PREFIX`.
         key: Option<&'a str>,
         /// A function, in place of it.
-        key_function: Option<Oid>,
+        key_function: Option<&'a str>,
         /// The function that folds.
-        evolve: Option<Oid>,
+        evolve: Option<&'a str>,
         /// What the first event meets.
         initial: Option<Datum>,
     },
@@ -160,8 +160,11 @@ fn check<'a>(request: &Request<'a>) -> Result<Checked<'a>> {
         RequestedWork::Handler { handler, truncate } => {
             let fits =
                 |f: &Function| f.arguments == [event] || f.arguments == [tuple::array_type(event)];
-            let form = "(en57_event) or (en57_event[]) returning void";
-            let function = function(required(handler, "handler")?, "handler", form, |f| {
+            let form = Form {
+                role: "handler",
+                text: "(en57_event) or (en57_event[]) returning void",
+            };
+            let function = function(required(handler, form.role)?, &form, |f| {
                 fits(f) && f.result == tuple::VOID
             })?;
             checked.function = function.name();
@@ -183,8 +186,7 @@ fn check<'a>(request: &Request<'a>) -> Result<Checked<'a>> {
                 }
                 None => {
                     let key = required(key, "key")?;
-                    Key::parse(key)?;
-                    checked.key = Some(key);
+                    (checked.key, checked.key_function) = check_key(key, event)?;
                 }
             }
         }
@@ -192,32 +194,54 @@ fn check<'a>(request: &Request<'a>) -> Result<Checked<'a>> {
     Ok(checked)
 }
 
-fn check_truncate(oid: Oid) -> Result<String> {
-    let function = function(oid, "truncate", "() returning void", |f| {
+fn check_truncate(said: &str) -> Result<String> {
+    let form = Form {
+        role: "truncate",
+        text: "() returning void",
+    };
+    let function = function(said, &form, |f| {
         f.arguments.is_empty() && f.result == tuple::VOID
     })?;
     Ok(function.name())
 }
 
+/// What says which documents an event belongs to: `stream` or `tag:PREFIX`, or else the name of a function.
+///
+/// # Errors
+/// 22023; those of [`check_key_function`].
+pub fn check_key(said: &str, event: Oid) -> Result<(Option<&str>, Option<String>)> {
+    match Key::parse(said) {
+        Ok(_) => Ok((Some(said), None)),
+        // It was meant for a tag.
+        Err(error) if said.is_empty() || said.contains(':') => Err(error),
+        Err(_) => {
+            let or = "A key that is no function is 'stream' or 'tag:PREFIX'.";
+            let function = check_key_function(said, event).map_err(|error| match error.state {
+                SqlState::UndefinedFunction => error.hint(or),
+                _ => error,
+            })?;
+            Ok((None, Some(function.name())))
+        }
+    }
+}
+
 /// A function that may say which documents an event belongs to.
 ///
 /// # Errors
-/// 42883, 22023, 42501.
-pub fn check_key_function(oid: Oid, event: Oid) -> Result<Function> {
-    let form = "(en57_event) returning text or text[]";
-    function(oid, "key", form, |f| {
+/// Those of [`Form::find`], 42501.
+pub fn check_key_function(said: &str, event: Oid) -> Result<Function> {
+    let form = Form {
+        role: "key",
+        text: "(en57_event) returning text or text[]",
+    };
+    function(said, &form, |f| {
         f.arguments == [event] && [tuple::TEXT, tuple::TEXT_ARRAY].contains(&f.result)
     })
 }
 
 /// A function of the form that is wanted, and that the caller may have run with its owner's rights.
-fn function(
-    oid: Oid,
-    role: &str,
-    form: &str,
-    fits: impl FnOnce(&Function) -> bool,
-) -> Result<Function> {
-    let function = Function::of_form(oid, role, form, fits)?;
+fn function(said: &str, form: &Form, fits: impl Fn(&Function) -> bool) -> Result<Function> {
+    let function = form.find(said, fits)?;
     function.demand_definable(BECAUSE)?;
     Ok(function)
 }

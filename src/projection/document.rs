@@ -46,7 +46,7 @@ impl Key {
         by_key::Key::parse(text).map(Self::Plain).ok_or_else(|| {
             invalid("key must be 'stream', 'tag:PREFIX', or a function").hint(
                 "With 'tag:course:', an event tagged course:sql belongs to the document sql. \
-                 A function is written 'name(en57_event)'::regprocedure.",
+                 Any other key is the name of a function.",
             )
         })
     }

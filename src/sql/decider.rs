@@ -16,12 +16,12 @@ const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
 sql_function!(en57_create_decider, |args: &Args| {
     fold::create(&fold::Request {
         name: args.text(0)?,
-        evolve: args.oid(2),
+        evolve: args.text(2)?,
         initial: args.datum(4),
         snapshot_every: args.i32(6),
         decider: Some(RequestedDecider {
-            query_function: args.oid(1),
-            decide: args.oid(3),
+            query_function: args.text(1)?,
+            decide: args.text(3)?,
             command_schema: args.datum(5),
         }),
         if_taken: IfTaken::said(args.bool(8), args.bool(7))?,

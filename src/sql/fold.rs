@@ -1,6 +1,6 @@
 //! Folds: `en57_fold`, `en57_state`, and what belongs to them.
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{Result, required};
 use crate::fold::{self, Range, State, evolve};
 use crate::functions::IfTaken;
 use crate::sql_function;
@@ -18,12 +18,7 @@ fn answer(args: &Args, state: &State) -> Result<Option<Datum>> {
 }
 
 sql_function!(en57_fold, |args: &Args| {
-    let Some(function) = args.oid(1) else {
-        return Err(Error::new(
-            SqlState::NullNotAllowed,
-            "evolve must not be NULL",
-        ));
-    };
+    let function = required(args.text(1)?, "evolve")?;
     let initial = args.datum(2);
     let evolve = evolve::check(function, tuple::event_type(args)?, initial.is_some())?;
     let range = Range {
@@ -43,7 +38,7 @@ sql_function!(en57_state, |args: &Args| {
 sql_function!(en57_create_fold, |args: &Args| {
     fold::create(&fold::Request {
         name: args.text(0)?,
-        evolve: args.oid(1),
+        evolve: args.text(1)?,
         initial: args.datum(2),
         snapshot_every: args.i32(3),
         decider: None,

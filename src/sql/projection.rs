@@ -6,22 +6,18 @@ use crate::projection::{self, Request, RequestedWork};
 use crate::sql_function;
 use crate::store::fmgr::Args;
 use crate::store::snapshot::Leave;
-use crate::store::{Datum, Oid, clock, tuple, watch};
+use crate::store::{Datum, clock, tuple, watch};
 
 /// What a function that returns void returns.
 const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
-
-fn function(args: &Args, n: usize) -> Option<Oid> {
-    args.datum(n).map(|d| Oid::from(d.value() as u32))
-}
 
 sql_function!(en57_create_projection, |args: &Args| {
     projection::create(&Request {
         name: args.text(0)?,
         query: args.query(1)?,
         work: RequestedWork::Handler {
-            handler: function(args, 2),
-            truncate: function(args, 8),
+            handler: args.text(2)?,
+            truncate: args.text(8)?,
         },
         mode: args.text(3)?,
         on_error: args.text(4)?,
@@ -34,15 +30,15 @@ sql_function!(en57_create_projection, |args: &Args| {
     DONE
 });
 
-/// The key of a document projection is declared `text`, or `regprocedure`.
-fn create_documents(args: &Args, key: Option<&str>, key_function: Option<Oid>) -> Result<()> {
+/// The key of a document projection is declared `text`, or `en57_function`.
+fn create_documents(args: &Args, key: Option<&str>, key_function: Option<&str>) -> Result<()> {
     projection::create(&Request {
         name: args.text(0)?,
         query: args.query(1)?,
         work: RequestedWork::Documents {
             key,
             key_function,
-            evolve: function(args, 3),
+            evolve: args.text(3)?,
             initial: args.datum(4),
         },
         mode: args.text(5)?,
@@ -61,7 +57,7 @@ sql_function!(en57_create_document_projection, |args: &Args| {
 });
 
 sql_function!(en57_create_document_projection_by, |args: &Args| {
-    create_documents(args, None, function(args, 2))?;
+    create_documents(args, None, args.text(2)?)?;
     DONE
 });
 

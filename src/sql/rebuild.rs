@@ -10,10 +10,10 @@ use crate::store::{Datum, tuple};
 sql_function!(en57_rebuild, |args: &Args| -> Result<Option<Datum>> {
     let request = Request {
         name: args.text(0)?,
-        evolve: args.oid(1),
+        evolve: args.text(1)?,
         initial: args.datum(2),
         key: args.text(3)?,
-        key_function: args.oid(4),
+        key_function: args.text(4)?,
         way: Way::parse(args.text(5)?)?,
         query: args.query(6)?,
         mode: args.text(7)?,

@@ -1,10 +1,11 @@
-//! Event types and upcasters.
+//! Event types and upcasters; the type of functions as callers write them.
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::functions::IfTaken;
 use crate::schema::{self, Wanted};
 use crate::sql_function;
 use crate::store::fmgr::{self, Args};
+use crate::store::function::Function;
 use crate::store::{Datum, rows, tuple};
 use crate::upcast;
 
@@ -55,7 +56,7 @@ sql_function!(en57_register_upcaster, |args: &Args| {
     upcast::register(&upcast::Request {
         name: args.text(0)?,
         version: args.i32(1),
-        function: args.oid(2),
+        function: args.text(2)?,
         to_name: args.text(3)?,
         to_version: args.i32(4),
         if_taken: IfTaken::registering(args.bool(5))?,
@@ -67,4 +68,12 @@ sql_function!(en57_register_upcaster, |args: &Args| {
 sql_function!(en57_drop_upcaster, |args: &Args| {
     upcast::drop(args.text(0)?, args.i32(1))?;
     DONE
+});
+
+sql_function!(en57_function_of, |args: &Args| {
+    let Some(oid) = args.oid(0) else {
+        return Ok(None);
+    };
+    let name = Function::of(oid).map_or_else(|| oid.to_u32().to_string(), |f| f.name());
+    Ok(Some(fmgr::make_varlena(name.as_bytes())))
 });

@@ -209,10 +209,10 @@ const ADMIN_FUNCTIONS: [&str; 12] = [
     "en57_erase({schema}.en57_query, text, text)",
     "en57_grant(pg_catalog.regrole, text, text)",
     "en57_revoke(pg_catalog.regrole, text, text)",
-    "en57_create_fold(text, pg_catalog.regprocedure, pg_catalog.jsonb, integer, boolean, boolean)",
+    "en57_create_fold(text, {schema}.en57_function, pg_catalog.jsonb, integer, boolean, boolean)",
     "en57_drop_fold(text)",
     "en57_drop_snapshots(text)",
-    "en57_create_decider(text, pg_catalog.regprocedure, pg_catalog.regprocedure, pg_catalog.regprocedure, pg_catalog.jsonb, pg_catalog.jsonb, integer, boolean, boolean)",
+    "en57_create_decider(text, {schema}.en57_function, {schema}.en57_function, {schema}.en57_function, pg_catalog.jsonb, pg_catalog.jsonb, integer, boolean, boolean)",
     "en57_drop_decider(text)",
 ];
 

@@ -78,33 +78,6 @@ impl Function {
         }
     }
 
-    /// A function that somebody has named for a role, and that has the form which the role demands.
-    ///
-    /// # Errors
-    /// 42883 where there is none, 22023 where it has another form.
-    pub fn of_form(
-        oid: Oid,
-        role: &str,
-        form: &str,
-        fits: impl FnOnce(&Self) -> bool,
-    ) -> Result<Self> {
-        let missing = || {
-            Error::new(
-                SqlState::UndefinedFunction,
-                format!("{role}: there is no function with oid {}", oid.to_u32()),
-            )
-        };
-        let function = Self::of(oid).ok_or_else(missing)?;
-        if !function.plain || !fits(&function) {
-            return Err(Error::new(
-                SqlState::InvalidParameter,
-                format!("{role} must be a function {form}"),
-            )
-            .detail(format!("It is {}.", function.name())));
-        }
-        Ok(function)
-    }
-
     /// Makes sure that the caller may put it into a definition, which outlives the session and has it run with its
     /// owner's rights; `because` is the DETAIL.
     ///

@@ -29,6 +29,7 @@ pub mod extras;
 pub mod fetch;
 pub mod fmgr;
 pub mod function;
+mod function_name;
 pub mod guard;
 pub mod heap;
 pub mod holding;

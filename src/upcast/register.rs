@@ -3,14 +3,13 @@
 //! What changes names changes which keys a condition locks. So nobody appends anywhere while names change: an
 //! append has either ended before, or sees the new names when it has the root's lock.
 
-use crate::dcb::error::{Error, Result, SqlState, invalid};
+use crate::dcb::error::{Error, Result, SqlState, invalid, required};
 use crate::dcb::limits;
 use crate::dcb::upcast::{Chains, Form};
 use crate::functions::{self, IfTaken, Taken};
 use crate::projection::{as_keeper, exclude_appends};
 use crate::schema;
 use crate::store::catalog::{self, Exclusion};
-use crate::store::function::Function;
 use crate::store::partition::Access;
 use crate::store::spi::{self, Type, text};
 use crate::store::{Datum, Oid, rights, transaction};
@@ -24,7 +23,7 @@ pub struct Request<'a> {
     /// Its version.
     pub version: Option<i32>,
     /// The function.
-    pub function: Option<Oid>,
+    pub function: Option<&'a str>,
     /// The type that it becomes; none: the same.
     pub to_name: Option<&'a str>,
     /// The version that it becomes; none: the next one, or 1 of another type.
@@ -174,23 +173,14 @@ fn form(name: &str, said: Option<&str>, version: &str, number: Option<i32>) -> R
 /// The function's name, if it is one that can upcast, and that the caller may have run with its owner's
 /// rights.
 fn checked(request: &Request) -> Result<String> {
-    let Some(oid) = request.function else {
-        return Err(Error::new(
-            SqlState::NullNotAllowed,
-            "upcaster must not be NULL",
-        ));
+    let form = functions::Form {
+        role: "upcaster",
+        text: "(en57_event) returning en57_event",
     };
-    let function = Function::of(oid).ok_or_else(|| {
-        let message = format!("upcaster: there is no function with oid {}", oid.to_u32());
-        Error::new(SqlState::UndefinedFunction, message)
-    })?;
     let event = request.event_type;
-    if !function.plain || function.arguments != [event] || function.result != event {
-        return Err(
-            invalid("upcaster must be a function (en57_event) returning en57_event")
-                .detail(format!("It is {}.", function.name())),
-        );
-    }
+    let function = form.find(required(request.function, form.role)?, |f| {
+        f.arguments == [event] && f.result == event
+    })?;
     if function.volatile {
         return Err(invalid("upcaster must not be VOLATILE")
             .detail("It is called whenever an event is read, and must change nothing.")

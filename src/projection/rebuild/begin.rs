@@ -6,7 +6,7 @@ use crate::fold::evolve;
 use crate::store::partition::Access;
 use crate::store::{Datum, Oid, catalog, fmgr, rights};
 
-use super::super::create::{BECAUSE, check_key_function, choice, demand_stop};
+use super::super::create::{BECAUSE, check_key, check_key_function, choice, demand_stop};
 use super::super::definition::{KIND, Projection, by_name};
 use super::super::document::{Key, missing_table};
 use super::documents;
@@ -18,13 +18,13 @@ pub struct Request<'a> {
     /// The projection.
     pub name: Option<&'a str>,
     /// Another function that folds.
-    pub evolve: Option<Oid>,
+    pub evolve: Option<&'a str>,
     /// What the first event of a document is to meet.
     pub initial: Option<Datum>,
     /// Another key: `stream` or `tag:PREFIX`.
     pub key: Option<&'a str>,
     /// A function, in place of it.
-    pub key_function: Option<Oid>,
+    pub key_function: Option<&'a str>,
     /// Other events.
     pub query: Option<Query>,
     /// `inline` or `async`.
@@ -156,9 +156,9 @@ impl Request<'_> {
                 return Err(invalid("only one of key and key_function can be given"));
             }
             (Some(key), None) => {
-                Key::parse(key)?;
-                definition.key = Some(key.to_owned());
-                definition.key_function = None;
+                let (key, function) = check_key(key, self.event_type)?;
+                definition.key = key.map(str::to_owned);
+                definition.key_function = function;
             }
             (None, Some(function)) => {
                 definition.key = None;
