@@ -33,6 +33,83 @@ CREATE FUNCTION en57_stat_reset() RETURNS void
 COMMENT ON FUNCTION en57_stat_reset() IS 'lets en57_stat count from zero';
 
 ------------------------------------------------------------------------------------------------------
+-- What is wrong with the partitions' tables, as far as the catalogs say: no table is locked or read
+------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION en57.table_faults(OUT fact text, OUT "table" oid, OUT severity text, OUT object text, OUT problem text, OUT hint text)
+    RETURNS SETOF record
+    LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 1
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+WITH log AS MATERIALIZED (
+    SELECT c.oid, c.relpersistence, c.relreplident, c.relnamespace, format('%I.%I', c.relnamespace::regnamespace::name, c.relname) AS name
+      FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+     WHERE i.inhparent = 'en57.events'::regclass
+), guards (name, against) AS (
+    VALUES ('en57_guard', 'INSERT OR UPDATE OR DELETE'), ('en57_guard_truncate', 'TRUNCATE')
+), publications AS MATERIALIZED (
+    SELECT l.oid, p.pubname, p.pubupdate, p.pubtruncate, p.pubviaroot
+      FROM log AS l, pg_publication AS p
+     WHERE p.puballtables
+        OR EXISTS (SELECT FROM pg_publication_rel AS r WHERE r.prpubid = p.oid AND r.prrelid IN (l.oid, 'en57.events'::regclass))
+        OR EXISTS (SELECT FROM pg_publication_namespace AS n WHERE n.pnpubid = p.oid AND n.pnnspid IN (l.relnamespace, 'en57'::regnamespace))
+), faults (n, fact, oid, severity, object, problem, hint) AS (
+    SELECT 1, 'durable', oid, 'error', 'table ' || name,
+           'it is UNLOGGED: a crash of the server empties it, and standbys do not have it',
+           format('Run ALTER TABLE %s SET LOGGED.', name)
+      FROM log WHERE relpersistence <> 'p'
+    UNION ALL
+    SELECT 2, 'guards', l.oid, 'warning', 'table ' || l.name,
+           format('trigger %s is %s, so events can be changed', g.name, CASE WHEN t.oid IS NULL THEN 'missing' ELSE 'not in force' END),
+           CASE WHEN t.oid IS NULL
+                THEN format('Run CREATE TRIGGER %1$s BEFORE %2$s ON %3$s FOR EACH STATEMENT EXECUTE FUNCTION en57.guard(); ALTER TABLE %3$s ENABLE ALWAYS TRIGGER %1$s;', g.name, g.against, l.name)
+                ELSE format('Run ALTER TABLE %s ENABLE ALWAYS TRIGGER %s.', l.name, g.name) END
+      FROM log AS l CROSS JOIN guards AS g LEFT JOIN pg_trigger AS t ON t.tgrelid = l.oid AND t.tgname = g.name
+     WHERE t.tgenabled IS DISTINCT FROM 'A'
+    UNION ALL
+    SELECT 3, 'columns', l.oid, 'error', 'table ' || l.name, 'it has other columns than en57 made: en57 does not append or read there',
+           format('Call en57_check(): it says what to do.')
+      FROM log AS l
+     WHERE EXISTS (
+        SELECT FROM (VALUES (1, 'position', 'bigint'::regtype), (2, 'id', 'uuid'), (3, 'type', 'text'), (4, 'data', 'jsonb'), (5, 'meta', 'jsonb'),
+                            (6, 'tags', 'text[]'), (7, 'stream', 'text'), (8, 'stream_version', 'bigint'), (9, 'schema_version', 'integer'),
+                            (10, 'occurred_at', 'timestamptz'), (11, 'recorded_at', 'timestamptz'), (12, 'partition', 'text'), (13, 'stable', 'bigint')
+                    ) AS made (n, name, type)
+          FULL JOIN (SELECT * FROM pg_attribute WHERE attrelid = l.oid AND attnum > 0 AND NOT (attisdropped AND attnum > 13)) AS a ON a.attnum = made.n
+         WHERE (made.name, made.type::oid, '') IS DISTINCT FROM (a.attname::text, a.atttypid, a.attgenerated::text))
+    UNION ALL
+    SELECT 4, 'replica_identity', l.oid, 'warning', 'table ' || l.name,
+           'it has no replica identity: en57_erase() fails as soon as a publication has its updates',
+           coalesce((SELECT format('Run ALTER TABLE %s REPLICA IDENTITY USING INDEX %I.', l.name, x.relname)
+                       FROM pg_index AS i JOIN pg_class AS x ON x.oid = i.indexrelid
+                      WHERE i.indrelid = l.oid AND i.indisunique AND i.indkey::text = '1' AND i.indpred IS NULL AND i.indisvalid LIMIT 1),
+                    'Make a unique index on position first.')
+      FROM log AS l
+     WHERE l.relreplident <> 'f'
+       AND NOT EXISTS (SELECT FROM pg_index AS i
+                        WHERE i.indrelid = l.oid
+                          AND CASE l.relreplident WHEN 'i' THEN i.indisreplident WHEN 'd' THEN i.indisprimary ELSE false END)
+    UNION ALL
+    SELECT 5, 'publications', l.oid, 'warning', 'table ' || l.name,
+           CASE WHEN NOT p.pubupdate THEN format('publication %I does not have its updates: subscribers keep what en57_erase() takes away', p.pubname)
+                WHEN NOT p.pubtruncate THEN format('publication %I does not have TRUNCATE: subscribers keep what en57_truncate() takes away, and stop where positions begin again', p.pubname)
+                ELSE format('publication %I has publish_via_partition_root: subscribers stop at what en57_erase() does', p.pubname) END,
+           CASE WHEN NOT (p.pubupdate AND p.pubtruncate)
+                THEN format($h$Run ALTER PUBLICATION %I SET (publish = 'insert, update, truncate').$h$, p.pubname)
+                ELSE format('Run ALTER PUBLICATION %I SET (publish_via_partition_root = false), and refresh the subscriptions.', p.pubname) END
+      FROM log AS l JOIN publications AS p ON p.oid = l.oid
+     WHERE NOT (p.pubupdate AND p.pubtruncate AND NOT p.pubviaroot)
+    UNION ALL
+    SELECT 6, 'replicas', l.oid, 'warning', 'table ' || l.name,
+           format('subscription %I fills it: events with lower positions may come after others, so en57 does not read or append there', s.subname),
+           format('Read the table with plain SQL, or run DROP SUBSCRIPTION %I.', s.subname)
+      FROM log AS l JOIN pg_subscription_rel AS r ON r.srrelid IN (l.oid, 'en57.events'::regclass) JOIN pg_subscription AS s ON s.oid = r.srsubid
+)
+SELECT fact, oid, severity, object, problem, hint FROM faults ORDER BY n, object COLLATE "C", problem COLLATE "C"
+$$;
+COMMENT ON FUNCTION en57.table_faults() IS 'what is wrong with the partitions'' tables, as the catalogs have it';
+
+------------------------------------------------------------------------------------------------------
 -- Status
 ------------------------------------------------------------------------------------------------------
 
@@ -53,7 +130,7 @@ CREATE FUNCTION en57.in_flight(OUT pid integer, OUT from_position bigint, OUT pa
 COMMENT ON FUNCTION en57.in_flight() IS 'the transactions that have appended and not ended';
 
 CREATE FUNCTION en57_status(OUT name text, OUT value text, OUT warning text) RETURNS SETOF record
-    LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 15
+    LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 21
     SET search_path = pg_catalog, pg_temp
     AS $$
 WITH state AS MATERIALIZED (
@@ -75,6 +152,12 @@ WITH state AS MATERIALIZED (
 ), oldest AS (
     SELECT *, CASE WHEN state LIKE 'idle%' THEN 'is idle in its transaction since' ELSE 'has been running since' END AS does
       FROM flight ORDER BY from_position LIMIT 1
+), warnings AS (
+    SELECT fact, 'see warning' AS value,
+           string_agg(format('%s: %s. %s', upper(left(object, 1)) || substr(object, 2), problem, hint), ' ' ORDER BY n) FILTER (WHERE n <= 3)
+               || CASE WHEN count(*) > 3 THEN format(' And %s more: call en57_check().', count(*) - 3) ELSE '' END AS warning
+      FROM (SELECT *, row_number() OVER (PARTITION BY fact ORDER BY object COLLATE "C", problem COLLATE "C") AS n FROM en57.table_faults()) AS f
+     GROUP BY fact
 ), facts (n, name, value, warning) AS (
     SELECT 1, 'library_version', library_version,
            CASE WHEN available_version IS NULL THEN 'The files of the extension are missing on this server: install them again.'
@@ -135,6 +218,24 @@ WITH state AS MATERIALIZED (
     UNION ALL
     -- From what autovacuum goes by, which all may read.
     SELECT 15, 'snapshots', format('about %s, %s on disk', pg_stat_get_live_tuples('en57.snapshots'::regclass), coalesce(pg_size_pretty(en57.bytes_now('en57.snapshots'::regclass)), 'locked')), NULL
+    UNION ALL
+    -- What would be found at the next en57_check() at the latest, without its cost.
+    SELECT 15 + k.n, k.name, coalesce(f.value, k.good), f.warning
+      FROM (VALUES (1, 'durable', 'all tables'), (2, 'guards', 'in force on all tables'), (3, 'columns', 'as en57 made them'),
+                   (4, 'replica_identity', 'on all tables')) AS k (n, name, good)
+      LEFT JOIN warnings AS f ON f.fact = k.name
+    UNION ALL
+    SELECT 20, 'publications',
+           coalesce((SELECT string_agg(quote_ident(p.pubname), ', ' ORDER BY p.pubname)
+                       FROM pg_publication AS p
+                      WHERE p.puballtables
+                         OR EXISTS (SELECT FROM pg_publication_namespace AS n WHERE n.pnpubid = p.oid AND n.pnnspid = 'en57'::regnamespace)
+                         OR EXISTS (SELECT FROM pg_publication_rel AS r
+                                     WHERE r.prpubid = p.oid AND (r.prrelid = 'en57.events'::regclass
+                                           OR r.prrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'en57.events'::regclass)))), 'none'),
+           (SELECT warning FROM warnings WHERE fact = 'publications')
+    UNION ALL
+    SELECT 21, 'replicas', coalesce((SELECT value FROM warnings WHERE fact = 'replicas'), 'none'), (SELECT warning FROM warnings WHERE fact = 'replicas')
 )
 SELECT name, value, warning FROM facts ORDER BY n
 $$;
@@ -158,7 +259,7 @@ COMMENT ON FUNCTION en57_check(text) IS 'compares tables, indexes and shared mem
 -- Who may call them
 ------------------------------------------------------------------------------------------------------
 
-REVOKE ALL ON FUNCTION en57.stat(), en57_stat_reset(), en57.shared_state(), en57.in_flight(), en57_status(), en57_check(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION en57.stat(), en57.shared_state(), en57.in_flight(), en57_status(), en57_check(text) TO pg_monitor;
+REVOKE ALL ON FUNCTION en57.stat(), en57_stat_reset(), en57.shared_state(), en57.in_flight(), en57.table_faults(), en57_status(), en57_check(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION en57.stat(), en57.shared_state(), en57.in_flight(), en57.table_faults(), en57_status(), en57_check(text) TO pg_monitor;
 REVOKE ALL ON en57_stat FROM PUBLIC;
 GRANT SELECT ON en57_stat TO pg_monitor;

@@ -108,7 +108,7 @@ COMMENT ON COLUMN en57_subscriptions.shards IS 'how many it has';
 COMMENT ON COLUMN en57_subscriptions.query IS 'which events it takes';
 COMMENT ON COLUMN en57_subscriptions.partition IS 'of which partition';
 COMMENT ON COLUMN en57_subscriptions."position" IS 'all events of the shard up to here are acknowledged, or dead letters';
-COMMENT ON COLUMN en57_subscriptions.head IS 'the query''s frontier; NULL without the right to read it, while somebody keeps the partition locked, and on a standby';
+COMMENT ON COLUMN en57_subscriptions.head IS 'the query''s frontier; NULL without the right to read it, while somebody keeps the partition locked, on a standby, and where logical replication fills it';
 COMMENT ON COLUMN en57_subscriptions.lag IS 'how many events of the shard are after its position, up to 1000; NULL like head';
 COMMENT ON COLUMN en57_subscriptions.holder IS 'who holds the shard: a session, a name, or the process of a transaction';
 COMMENT ON COLUMN en57_subscriptions.lease_until IS 'when the lease ends';
@@ -137,7 +137,7 @@ COMMENT ON COLUMN en57_dead_letters.at IS 'when it was put aside, or failed last
 COMMENT ON COLUMN en57_dead_letters.state IS 'parked: put aside; replay: to be given out again; delivered: given out again, not yet acknowledged';
 COMMENT ON COLUMN en57_dead_letters.held IS 'whether it did not fail itself, but is behind one of its key that did';
 COMMENT ON COLUMN en57_dead_letters.key IS 'its key: events of one key are in one shard';
-COMMENT ON COLUMN en57_dead_letters.event IS 'the event; NULL without the right to read it, while somebody keeps the partition locked, and on a standby';
+COMMENT ON COLUMN en57_dead_letters.event IS 'the event; NULL without the right to read it, while somebody keeps the partition locked, on a standby, and where logical replication fills it';
 
 ------------------------------------------------------------------------------------------------------
 -- Privileges

@@ -40,7 +40,7 @@ COMMENT ON FUNCTION en57.bytes_now(regclass) IS 'what a table takes on disk, wit
 CREATE FUNCTION en57.head_now(query en57_query, partition text) RETURNS bigint
     AS 'MODULE_PATHNAME', 'en57_head_now' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57.head_now(en57_query, text) IS
-    'the frontier of a query as it stands; NULL for who may not see it, while somebody else keeps the partition locked, and on a standby';
+    'the frontier of a query as it stands; NULL for who may not see it, while somebody else keeps the partition locked, on a standby, and where logical replication fills it';
 
 CREATE VIEW en57_partitions AS
 SELECT p.name,
@@ -58,4 +58,4 @@ COMMENT ON COLUMN en57_partitions."table" IS 'the table that holds its events';
 COMMENT ON COLUMN en57_partitions.owner IS 'the table''s owner';
 COMMENT ON COLUMN en57_partitions.events IS 'how many events it holds, as estimated';
 COMMENT ON COLUMN en57_partitions.bytes IS 'what it takes on disk, with its indexes; NULL while somebody keeps it locked';
-COMMENT ON COLUMN en57_partitions.head IS 'its frontier as it stands; NULL without the SELECT privilege, while somebody keeps it locked, and on a standby';
+COMMENT ON COLUMN en57_partitions.head IS 'its frontier as it stands; NULL without the SELECT privilege, while somebody keeps it locked, on a standby, and where logical replication fills it';

@@ -3,7 +3,7 @@
 ------------------------------------------------------------------------------------------------------
 
 GRANT USAGE ON SCHEMA en57 TO PUBLIC;
-REVOKE ALL ON en57.events, en57.events_default FROM PUBLIC;
+REVOKE ALL ON en57.events FROM PUBLIC;
 GRANT SELECT ON en57_streams TO PUBLIC;
 -- An import says when events were recorded, and which versions they have.
 REVOKE ALL ON FUNCTION en57_import(jsonb, text, boolean, boolean), en57.import_rows(en57_event[], text, boolean, boolean),
@@ -44,3 +44,9 @@ REVOKE ALL ON en57.erasures FROM PUBLIC;
 REVOKE ALL ON SEQUENCE en57.erasure_number FROM PUBLIC;
 -- It shows erasures of partitions that the reader may read.
 GRANT SELECT ON en57_erasures TO PUBLIC;
+
+------------------------------------------------------------------------------------------------------
+-- The default partition, made as all others are
+------------------------------------------------------------------------------------------------------
+
+SELECT en57_create_partition('default');

@@ -223,7 +223,7 @@ COMMENT ON COLUMN en57_projections.on_error IS 'stop, or skip: put the event asi
 COMMENT ON COLUMN en57_projections.batch_size IS 'how many events are handled together at most';
 COMMENT ON COLUMN en57_projections.status IS 'running, paused or failed';
 COMMENT ON COLUMN en57_projections."position" IS 'all events up to here are handled; where it is inline and running: the head';
-COMMENT ON COLUMN en57_projections.head IS 'the query''s frontier; NULL while somebody keeps the partition locked, and on a standby';
+COMMENT ON COLUMN en57_projections.head IS 'the query''s frontier; NULL while somebody keeps the partition locked, on a standby, and where logical replication fills it';
 COMMENT ON COLUMN en57_projections.lag IS 'how many events wait for it, up to 1000; NULL like head';
 COMMENT ON COLUMN en57_projections.failed_position IS 'the event that could not be handled';
 COMMENT ON COLUMN en57_projections.last_error IS 'why';

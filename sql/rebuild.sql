@@ -144,7 +144,7 @@ COMMENT ON COLUMN en57_stat_progress_rebuild.events_total IS 'how many there are
 COMMENT ON COLUMN en57_stat_progress_rebuild.per_second IS 'events a second, pauses left out';
 COMMENT ON COLUMN en57_stat_progress_rebuild.remaining IS 'how long the rest takes, an estimate; NULL like head';
 COMMENT ON COLUMN en57_stat_progress_rebuild."position" IS 'all events up to here are in the rebuilt documents';
-COMMENT ON COLUMN en57_stat_progress_rebuild.head IS 'the head of the projection''s query; NULL while somebody keeps the partition locked, and on a standby';
+COMMENT ON COLUMN en57_stat_progress_rebuild.head IS 'the head of the projection''s query; NULL while somebody keeps the partition locked, on a standby, and where logical replication fills it';
 COMMENT ON COLUMN en57_stat_progress_rebuild.failed_position IS 'the event that could not be handled';
 COMMENT ON COLUMN en57_stat_progress_rebuild.last_error IS 'why';
 COMMENT ON COLUMN en57_stat_progress_rebuild.started_at IS 'when it began';

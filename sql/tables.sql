@@ -33,24 +33,13 @@ COMMENT ON COLUMN en57.events.recorded_at IS 'when the event was appended';
 COMMENT ON COLUMN en57.events.partition IS 'name of the partition';
 COMMENT ON COLUMN en57.events.stable IS 'the partition''s frontier when the position was allotted';
 
--- A partition's table and indexes are its own: what en57_create_partition() makes at run time is the same
--- (src/store/ddl.rs). An index of the partitioned table would be made anew when a dump attaches a partition, before
--- it makes the partition's own.
-CREATE TABLE en57.events_default PARTITION OF en57.events FOR VALUES IN ('default');
-COMMENT ON TABLE en57.events_default IS 'events of the partition default';
-CREATE UNIQUE INDEX events_default_position ON en57.events_default ("position");
-CREATE UNIQUE INDEX events_default_id ON en57.events_default (id);
--- The list of streams; an entry for each stream, not for each event.
-CREATE UNIQUE INDEX events_default_stream ON en57.events_default (stream) WHERE stream_version = 1;
-CREATE INDEX events_default_keys ON en57.events_default
-    USING en57_keys (en57.keys(type, tags, stream, meta), "position");
-
--- An append-only table has no dead rows but those of rolled-back appends: vacuum it for its visibility
--- map and hint bits, after inserts.
-ALTER TABLE en57.events_default SET (autovacuum_vacuum_insert_scale_factor = 0.1);
+-- Partitions are made by en57_create_partition() alone, the default one at the end of privileges.sql: each has a table and
+-- indexes of its own (src/store/ddl.rs), which are no members of the extension. So a dump has them as the DBA has left them.
+-- An index of the partitioned table would be made anew when a dump attaches a partition, before it makes the partition's
+-- own.
 
 -- Statistics hold values as they are, and would keep what en57_erase() takes away, for all who may read the table. They are of
--- no use to en57, which asks no planner. Partitions that are made later have the same.
+-- no use to en57, which asks no planner. The partitions have the same.
 ALTER TABLE en57.events ALTER COLUMN data SET STATISTICS 0, ALTER COLUMN meta SET STATISTICS 0;
 
 CREATE SEQUENCE en57.position_ceiling AS bigint;
@@ -58,7 +47,6 @@ COMMENT ON SEQUENCE en57.position_ceiling IS
     'no position beyond its last value has been allotted; after a restart positions begin above it';
 
 SELECT pg_catalog.pg_extension_config_dump('en57.events', '');
-SELECT pg_catalog.pg_extension_config_dump('en57.events_default', '');
 SELECT pg_catalog.pg_extension_config_dump('en57.position_ceiling', '');
 
 ------------------------------------------------------------------------------------------------------
@@ -73,11 +61,18 @@ CREATE TRIGGER en57_guard BEFORE INSERT OR UPDATE OR DELETE ON en57.events
     FOR EACH STATEMENT EXECUTE FUNCTION en57.guard();
 CREATE TRIGGER en57_guard_truncate BEFORE TRUNCATE ON en57.events
     FOR EACH STATEMENT EXECUTE FUNCTION en57.guard();
-CREATE TRIGGER en57_guard BEFORE INSERT OR UPDATE OR DELETE ON en57.events_default
-    FOR EACH STATEMENT EXECUTE FUNCTION en57.guard();
-CREATE TRIGGER en57_guard_truncate BEFORE TRUNCATE ON en57.events_default
-    FOR EACH STATEMENT EXECUTE FUNCTION en57.guard();
 ALTER TABLE en57.events ENABLE ALWAYS TRIGGER en57_guard;
 ALTER TABLE en57.events ENABLE ALWAYS TRIGGER en57_guard_truncate;
-ALTER TABLE en57.events_default ENABLE ALWAYS TRIGGER en57_guard;
-ALTER TABLE en57.events_default ENABLE ALWAYS TRIGGER en57_guard_truncate;
+
+------------------------------------------------------------------------------------------------------
+-- A dump brings the default partition along, and CREATE EXTENSION has made one
+------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION en57.make_way() RETURNS event_trigger
+    AS 'MODULE_PATHNAME', 'en57_make_way' LANGUAGE c;
+COMMENT ON FUNCTION en57.make_way() IS 'drops the default partition as long as it is empty, where a restore makes or attaches its own';
+
+CREATE EVENT TRIGGER en57_make_way ON ddl_command_start WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE')
+    EXECUTE FUNCTION en57.make_way();
+ALTER EVENT TRIGGER en57_make_way ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER en57_make_way IS 'lets a restore bring the default partition along';

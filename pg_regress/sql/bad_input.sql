@@ -87,6 +87,9 @@ SELECT calls('SELECT en57.append_events(NULL)', 'SELECT en57.append_events(ARRAY
     'SELECT en57.append_events(ARRAY[(NULL, ''a'', NULL, NULL, NULL)]::en57.event[], ''{"fail_if_events_match": [1]}'')', 'SELECT en57.append_events(ARRAY[(NULL, ''a'', NULL, NULL, NULL)]::en57.event[], ''{"fail_if_events_match": [{"tag": ["x"]}]}'')',
     'SELECT * FROM en57.read_events(ARRAY[NULL]::jsonb[])', 'SELECT * FROM en57.read_events(''{1}''::jsonb[])', 'SELECT * FROM en57.read_events(ARRAY[''{"tag": 1}'']::jsonb[])', 'SELECT * FROM en57.read_events(''{}'', -1)');
 
+-- what jsonb cannot hold is refused before en57 sees it
+SELECT refused(call) FROM unnest(ARRAY[$$SELECT en57_append('{"type": "a", "data": "\u0000"}')$$, $$SELECT en57_append('{"type": "a", "data": {"\ud800": 1}}')$$, $$SELECT en57_append('{"type": "a", "data": "\udc00"}')$$]) call;
+
 -- the store is still empty, and no position was used
 SELECT en57_count(), en57_head();
 SELECT outcome, position FROM en57_append('{"type": "first"}');

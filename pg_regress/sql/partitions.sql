@@ -173,6 +173,17 @@ CREATE TABLE shuffled (partition text COLLATE "C" NOT NULL, "position" bigint NO
 ALTER TABLE en57.events ATTACH PARTITION shuffled FOR VALUES IN ('shuffled');
 SELECT en57_append('{"type": "a"}', partition => 'shuffled');
 SELECT en57_count(partition => 'shuffled');
+-- the way out that the hint names: rows come into a new table by the names of their columns
+INSERT INTO shuffled (partition, "position", id, type, tags, schema_version, occurred_at, recorded_at, stable)
+VALUES ('shuffled', 1, gen_random_uuid(), 'a', '{x}', 1, now(), now(), 0);
+BEGIN;
+ALTER TABLE en57.events DETACH PARTITION shuffled;
+SELECT en57_create_partition('shuffled');
+INSERT INTO en57.events_shuffled ("position", id, type, data, meta, tags, stream, stream_version, schema_version, occurred_at, recorded_at, partition, stable)
+SELECT "position", id, type, data, meta, tags, stream, stream_version, schema_version, occurred_at, recorded_at, partition, stable FROM shuffled;
+COMMIT;
+SELECT position, type, tags FROM en57_read('{"tags": ["x"]}', partition => 'shuffled');
+SELECT en57_drop_partition('shuffled');
 DROP TABLE shuffled;
 -- columns of one type in another order
 CREATE TABLE shuffled ("position" bigint NOT NULL, id uuid NOT NULL, type text COLLATE "C" NOT NULL, meta jsonb, data jsonb, tags text[] COLLATE "C" NOT NULL, stream text COLLATE "C",

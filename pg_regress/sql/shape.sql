@@ -10,6 +10,23 @@ SELECT position, type FROM en57_read();
 ALTER TABLE en57.events DROP COLUMN extra;
 SELECT outcome FROM en57_append('{"type": "b"}');
 SELECT en57_count();
+-- what was dropped leaves its place behind, also many of them, and one that is not the last
+ALTER TABLE en57.events ADD COLUMN a integer DEFAULT 7, ADD COLUMN b text, ADD COLUMN c text, ADD COLUMN d text NOT NULL DEFAULT 'd',
+    ADD COLUMN e bigint GENERATED ALWAYS AS ("position" + 1) STORED;
+SELECT en57_append('{"type": "b"}');
+SELECT object, hint FROM en57_check();
+ALTER TABLE en57.events DROP COLUMN a, DROP COLUMN b, DROP COLUMN c, DROP COLUMN d, DROP COLUMN e;
+SELECT outcome FROM en57_append('[{"type": "c", "tags": ["x"], "data": {"n": 1}}, {"type": "d", "data": [2], "meta": {"m": 3}}]', stream => 's');
+SELECT outcome FROM en57_append('{"type": "c"}', fail_if => '{"tags": ["x"]}');
+SELECT position, type, tags, data, meta, stream_version FROM en57_read();
+SELECT (en57_last()).type;
+SELECT erased FROM en57_erase('{"tags": ["x"]}', 'why') AS erased;
+SELECT position, type, data FROM en57_read('{"stream": "s"}');
+SELECT * FROM en57_check();
+-- a partition of later has the same columns
+SELECT en57_create_partition('later');
+SELECT outcome FROM en57_append('{"type": "e"}', partition => 'later');
+SELECT type FROM en57_read(partition => '*');
 DROP EXTENSION en57;
 CREATE EXTENSION en57;
 ALTER TABLE en57.events_default ALTER COLUMN data SET DEFAULT '{}';

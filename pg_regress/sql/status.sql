@@ -130,3 +130,22 @@ ALTER TABLE en57.events DROP COLUMN more;
 DROP VIEW state, tried;
 DROP ROLE regress_en57_monitor;
 DROP ROLE regress_en57_stranger;
+
+-- what the catalogs say of the tables: as soon as it is so, not at the next en57_check()
+BEGIN;
+SET LOCAL client_min_messages = error; -- of wal_level
+SELECT en57_create_partition('tables');
+ALTER TABLE en57.events_tables ENABLE TRIGGER en57_guard;
+DROP TRIGGER en57_guard_truncate ON en57.events_tables;
+ALTER TABLE en57.events_tables REPLICA IDENTITY NOTHING;
+SELECT en57_create_partition('unlogged_tables');
+ALTER TABLE en57.events_unlogged_tables SET UNLOGGED;
+CREATE PUBLICATION rows_only FOR TABLE en57.events_tables WITH (publish = 'insert');
+CREATE PUBLICATION with_root FOR TABLE en57.events_tables WITH (publish_via_partition_root = true);
+CREATE PUBLICATION whole FOR TABLE en57.events_tables;
+ALTER TABLE en57.events ADD COLUMN tables_more text;
+SELECT name, value, warning FROM en57_status() WHERE name IN ('durable', 'guards', 'columns', 'replica_identity', 'publications', 'replicas');
+SELECT fact, severity, object, problem, hint FROM en57.table_faults() WHERE object LIKE '%tables';
+ALTER TABLE en57.events DROP COLUMN tables_more;
+SELECT * FROM en57_check('tables');
+ROLLBACK;

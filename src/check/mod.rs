@@ -6,6 +6,7 @@
 //! takes entries away before it frees the rows' places.
 
 mod ahead;
+mod faults;
 mod kept;
 mod met;
 mod row;
@@ -21,9 +22,9 @@ use crate::store::partition::{Access, Partition};
 use crate::store::position::Counter;
 use crate::store::scratch::Scratch;
 use crate::store::table::{IndexRole, Opened};
-use crate::store::triggers::GUARDS;
-use crate::store::{fmgr, rights, tree_check};
+use crate::store::{fmgr, tree_check};
 
+use faults::faults;
 use met::Met;
 
 /// How bad it is.
@@ -168,15 +169,9 @@ impl<'a, 's> Check<'a, 's> {
         format!("table en57.{}", self.table.name())
     }
 
-    /// The table's name as commands have it.
-    fn sql_name(&self) -> String {
-        rights::qualified_name(self.place.oid).unwrap_or_default()
-    }
-
     /// Checks it all; returns the largest position.
     fn run(&mut self, met: &mut Met) -> Result<i64> {
-        self.check_logged()?;
-        self.check_guards()?;
+        self.check_catalogs()?;
         self.check_indexes()?;
         let ready = Ready {
             keys: self.check_tree(IndexRole::Keys)?,
@@ -196,36 +191,9 @@ impl<'a, 's> Check<'a, 's> {
         Ok(largest)
     }
 
-    /// Whether the table outlives a crash.
-    fn check_logged(&mut self) -> Result<()> {
-        if self.table.is_logged() {
-            return Ok(());
-        }
-        let problem =
-            "it is UNLOGGED: a crash of the server empties it, and standbys do not have it";
-        let hint = format!("Run ALTER TABLE {} SET LOGGED.", self.sql_name());
-        self.found(self.table_name(), problem, &hint)
-    }
-
-    /// The triggers that keep events from being changed.
-    fn check_guards(&mut self) -> Result<()> {
-        let table = self.sql_name();
-        for guard in &GUARDS {
-            let (what, statement) = match self.table.trigger_always_fires(guard.name) {
-                Some(true) => continue,
-                Some(false) => ("not in force", guard.enable(&table) + "."),
-                None => ("missing", guard.create(&table)),
-            };
-            let name = guard.name.to_string_lossy();
-            let object = self.table_name();
-            (self.sink)(Finding {
-                severity: Severity::Warning,
-                object,
-                problem: format!("trigger {name} is {what}, so events can be changed"),
-                hint: format!("Run {statement}"),
-            })?;
-        }
-        Ok(())
+    /// What the catalogs say of the table.
+    fn check_catalogs(&mut self) -> Result<()> {
+        faults(self.place.oid, self.sink)
     }
 
     /// Whether the indexes are there.

@@ -4,7 +4,7 @@ use crate::sql_function;
 use crate::store::array::{self, TextArray};
 use crate::store::event::{self, meta_text};
 use crate::store::fmgr::Args;
-use crate::store::{Datum, key_index, triggers};
+use crate::store::{Datum, key_index, make_way, triggers};
 
 sql_function!(en57_keys_handler, |_: &Args| Ok(Some(Datum::from(
     key_index::routine()
@@ -32,5 +32,10 @@ sql_function!(en57_keys, |args: &Args| {
 sql_function!(en57_guard, |args: &Args| {
     triggers::guard(args)?;
     // A statement-level trigger's result is not looked at, but must not be NULL by `isnull`.
+    Ok(Some(Datum::from(0)))
+});
+
+sql_function!(en57_make_way, |args: &Args| {
+    make_way::make_way(args)?;
     Ok(Some(Datum::from(0)))
 });

@@ -17,7 +17,7 @@ use super::at_once::{at_once, demand_free};
 use super::ddl::as_owner;
 use super::partition::{Access, Partition};
 use super::position::Counter;
-use super::{bound, function, guard, settings};
+use super::{bound, function, guard, replica, settings};
 
 // Not in pgrx's bindings. The same from PostgreSQL 15 to 18.
 unsafe extern "C-unwind" {
@@ -70,6 +70,7 @@ pub fn store() -> Result<&'static Store> {
     if !WATCHED.replace(true) {
         // SAFETY: the callback is a function of this library, which is never unloaded.
         unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(on_change), Datum::from(0)) };
+        replica::watch(on_subscription);
     }
     let loaded = load()?;
     let store = match LEAKED.get().filter(|leaked| **leaked == loaded) {
@@ -100,6 +101,12 @@ unsafe extern "C-unwind" fn on_change(_: Datum, relation: Oid) {
         CACHED.set(None);
         Counter::forget();
     }
+}
+
+/// The same for subscriptions of logical replication, which change no table.
+unsafe extern "C-unwind" fn on_subscription(_: Datum, _: i32, _: u32) {
+    CHANGES.set(CHANGES.get() + 1);
+    KNOWN.with_borrow_mut(|known| known.by_name.clear());
 }
 
 fn load() -> Result<Store> {
@@ -247,6 +254,9 @@ impl Store {
         };
         if let Some(partition) = entered.as_ref().filter(|_| access.sees_rows()) {
             partition.refuse_row_security()?;
+        }
+        if let Some(partition) = entered.as_ref().filter(|_| access.needs_frontier()) {
+            partition.refuse_replica()?;
         }
         if access == Access::Watch {
             // SAFETY: acquired above.
@@ -416,7 +426,8 @@ impl Store {
 fn remember(table: Oid, name: &str) -> Result<Rc<Partition>> {
     loop {
         let changes = CHANGES.get();
-        let partition = Rc::new(Partition::load(table, name)?);
+        let is_replica = replica::is_subscribed(&[table, store()?.events]);
+        let partition = Rc::new(Partition::load(table, name, is_replica)?);
         if changes == CHANGES.get() {
             KNOWN.with_borrow_mut(|known| {
                 let kept = Rc::clone(&partition);

@@ -72,7 +72,8 @@ fn run(role: Oid, commands: &[String]) -> Vec<String> {
     answer
 }
 
-fn identifier(name: &str) -> String {
+/// A name as commands have it.
+pub(super) fn identifier(name: &str) -> String {
     // SAFETY: returns its argument or a copy in the current memory context.
     unsafe {
         let name = guard::text(name);
@@ -93,8 +94,8 @@ pub(super) fn in_schema(table: Oid) -> String {
     format!("en57.{}", identifier(&bound::relation_name(table)))
 }
 
-/// Makes a partition: the table that sql/tables.sql makes for the default one, with the rights that others
-/// have on the log as a whole.
+/// Makes a partition, with the rights that others have on the log as a whole. It is no member of an extension
+/// whose script is running, so that a dump has all that a DBA has done to it.
 pub fn create_partition(store: &Store, name: &str, table: &str) -> Oid {
     let owner = owner_of(store.events);
     let full = format!("en57.{}", identifier(table));
@@ -114,6 +115,11 @@ pub fn create_partition(store: &Store, name: &str, table: &str) -> Oid {
         ),
         format!(
             "CREATE UNIQUE INDEX {} ON {full} (\"position\")",
+            index("position")
+        ),
+        // What a publication of updates names an event by.
+        format!(
+            "ALTER TABLE {full} REPLICA IDENTITY USING INDEX {}",
             index("position")
         ),
         format!("CREATE UNIQUE INDEX {} ON {full} (id)", index("id")),
@@ -142,9 +148,30 @@ pub fn create_partition(store: &Store, name: &str, table: &str) -> Oid {
         literal(&full),
         store.events.to_u32()
     ));
-    let grants = run(owner, &commands);
-    run(owner, &grants);
+    as_no_member(|| {
+        let grants = run(owner, &commands);
+        run(owner, &grants);
+    });
     store.table_named(table)
+}
+
+/// Makes what is made no member of the extension whose script is running; CREATE EXTENSION's own cleanup follows
+/// an error.
+fn as_no_member(body: impl FnOnce()) {
+    // SAFETY: a variable of the backend, which only the commands on extensions look at.
+    unsafe {
+        let is_script = pg_sys::creating_extension;
+        pg_sys::creating_extension = false;
+        body();
+        pg_sys::creating_extension = is_script;
+    }
+}
+
+/// Drops an empty partition, as the caller.
+pub(super) fn drop_empty(table: Oid) {
+    // SAFETY: reads the backend's state.
+    let caller = unsafe { pg_sys::GetUserId() };
+    run(caller, &[format!("DROP TABLE {}", in_schema(table))]);
 }
 
 /// Drops a partition with its events.

@@ -122,16 +122,27 @@ impl<'t> Fetcher<'t> {
             let found = version_on_page(self.buffer, tid, own_only, moved_by, &mut tuple);
             pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_UNLOCK as _);
             if found == Found::Here(Spot::Row) {
-                pg_sys::heap_deform_tuple(
-                    &mut tuple,
-                    (*relation).rd_att,
-                    self.row.values.as_mut_ptr(),
-                    self.row.nulls.as_mut_ptr(),
-                );
+                deform(&mut tuple, (*relation).rd_att, &mut self.row);
                 self.row.stored = tuple;
             }
             found
         }
+    }
+}
+
+/// Takes a row apart. Where columns were dropped at the end, their places are left out.
+unsafe fn deform(tuple: &mut pg_sys::HeapTupleData, descriptor: pg_sys::TupleDesc, row: &mut Row) {
+    // SAFETY: the tuple is of the table with this descriptor; there is room for all of its columns.
+    unsafe {
+        let n = (*descriptor).natts as usize;
+        if n == COLUMNS {
+            let (values, nulls) = (row.values.as_mut_ptr(), row.nulls.as_mut_ptr());
+            return pg_sys::heap_deform_tuple(tuple, descriptor, values, nulls);
+        }
+        let (mut values, mut nulls) = (vec![Datum::from(0); n], vec![true; n]);
+        pg_sys::heap_deform_tuple(tuple, descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
+        row.values.copy_from_slice(&values[..COLUMNS]);
+        row.nulls.copy_from_slice(&nulls[..COLUMNS]);
     }
 }
 

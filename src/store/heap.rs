@@ -162,8 +162,16 @@ impl Batch<'_> {
         // SAFETY: values and nulls have as many elements as the table has columns.
         unsafe {
             let descriptor = (*self.table.relation()).rd_att;
-            let tuple =
-                pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
+            let n = (*descriptor).natts as usize;
+            let tuple = if n == COLUMNS {
+                pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr())
+            } else {
+                // Columns were dropped at the end.
+                let (mut values, mut nulls) = (values.to_vec(), nulls.to_vec());
+                values.resize(n, Datum::from(0));
+                nulls.resize(n, true);
+                pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr())
+            };
             stat::count(Counted::Events, 1);
             stat::count(Counted::Bytes, i64::from((*tuple).t_len));
             tuple

@@ -3,6 +3,7 @@
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::partition::shown;
 use crate::dcb::query::{Criterion, Query};
 
 use super::bound::relation_name;
@@ -62,6 +63,11 @@ impl Access {
             self,
             Self::Project | Self::Manage | Self::Erase | Self::Exclude | Self::Close | Self::Own
         )
+    }
+
+    /// Whether it is about what is settled, or adds to it.
+    pub(super) fn needs_frontier(self) -> bool {
+        self.sees_rows() || matches!(self, Self::Project | Self::Erase)
     }
 
     /// The lock on its table.
@@ -148,6 +154,8 @@ pub struct Partition {
     /// Whether inserting needs more than the heap and en57's own indexes.
     pub needs_extras: bool,
     has_row_security: bool,
+    /// Logical replication fills it.
+    is_replica: bool,
     /// The guards that it does not have, be they in force or not.
     lost_guards: Vec<&'static Guard>,
 }
@@ -157,7 +165,7 @@ impl Partition {
     ///
     /// # Errors
     /// 55000 where it is not as en57 makes them.
-    pub(super) fn load(oid: Oid, name: &str) -> Result<Self> {
+    pub(super) fn load(oid: Oid, name: &str, is_replica: bool) -> Result<Self> {
         let relation = Opened::table(oid, pg_sys::NoLock);
         relation.demand_shape()?;
         // SAFETY: the relation is open and locked, so its relcache entry and lists stay.
@@ -186,6 +194,7 @@ impl Partition {
                 indexes,
                 needs_extras: has_checks || has_others || has_added_not_null(oid),
                 has_row_security: (*(*relation.relation()).rd_rel).relrowsecurity,
+                is_replica,
                 lost_guards: GUARDS
                     .iter()
                     .filter(|guard| relation.trigger_always_fires(guard.name).is_none())
@@ -304,6 +313,22 @@ impl Partition {
         )
         .detail("en57 reads and writes the table directly and would bypass its policies.")
         .hint("Use one partition for each tenant, or a role that bypasses row-level security."))
+    }
+
+    /// Refuses where logical replication fills the table.
+    ///
+    /// # Errors
+    /// 55000.
+    pub(super) fn refuse_replica(&self) -> Result<()> {
+        if !self.is_replica {
+            return Ok(());
+        }
+        Err(Error::new(
+            SqlState::NotInPrerequisiteState,
+            format!("partition \"{}\" is filled by logical replication", shown(&self.name)),
+        )
+        .detail("Events arrive in the order of commits here, so that events with lower positions may come after those that are there.")
+        .hint("Read the table with plain SQL, or drop the subscription: then en57 reads and appends here."))
     }
 }
 

@@ -6,6 +6,7 @@ use pgrx::pg_sys::{self, HeapTuple, Oid, Relation};
 
 use crate::dcb::error::{Error, Result, SqlState};
 
+use super::ddl::identifier;
 use super::event;
 
 /// The operators of `stream_version = 1`: bigint with integer, as it is written, and bigint with bigint.
@@ -220,26 +221,45 @@ impl Opened {
             .hint("A partition of en57.events is a table of access method heap."));
         }
         // SAFETY: the relation is open; its descriptor lives as long.
-        let fits = unsafe {
+        let (fits, added) = unsafe {
             let descriptor = (*self.relation).rd_att;
-            let constraints = (*descriptor).constr;
-            let generated = !constraints.is_null() && (*constraints).has_generated_stored;
-            !generated
-                && (*descriptor).natts as usize == event::COLUMN_TYPES.len()
+            let table = (*self.relation).rd_id;
+            let n = (*descriptor).natts as usize;
+            let name = |i: usize| CStr::from_ptr(pg_sys::SPI_fname(descriptor, i as i32 + 1));
+            let fits = n >= event::COLUMNS
                 && event::COLUMN_TYPES.iter().enumerate().all(|(i, expected)| {
-                    let name = pg_sys::SPI_fname(descriptor, i as i32 + 1);
                     pg_sys::SPI_gettypeid(descriptor, i as i32 + 1) == *expected
-                        && CStr::from_ptr(name) == event::COLUMN_NAMES[i]
-                })
+                        && name(i) == event::COLUMN_NAMES[i]
+                        && pg_sys::get_attgenerated(table, i as i16 + 1) == 0
+                });
+            // Of a column that was dropped nothing but its place is left, in which rows have NULL.
+            let is_there =
+                |i: &usize| pg_sys::SPI_gettypeid(descriptor, *i as i32 + 1) != pg_sys::InvalidOid;
+            let added: Vec<String> = (event::COLUMNS..n)
+                .filter(is_there)
+                .map(|i| name(i).to_string_lossy().into_owned())
+                .collect();
+            (fits, added)
         };
-        if fits {
+        if fits && added.is_empty() {
             return Ok(());
         }
-        Err(Error::new(
+        let error = Error::new(
             SqlState::NotInPrerequisiteState,
             format!("table \"{}\" has other columns than en57 made", self.name()),
-        )
-        .hint("Keep what belongs to events in a table of your own."))
+        );
+        Err(if fits {
+            let drop = |name: &String| format!("DROP COLUMN {}", identifier(name));
+            let drops: Vec<String> = added.iter().map(drop).collect();
+            error.hint(format!(
+                "Run ALTER TABLE en57.events {}. Keep what belongs to events in a table of your own.",
+                drops.join(", ")
+            ))
+        } else {
+            error
+                .detail("The first columns of a partition are those of en57.events, in the same order and of the same types.")
+                .hint("Detach the table, move it to another schema, call en57_create_partition(), and INSERT its rows into the new table with the columns named. What is not there any more is in a backup.")
+        })
     }
 
     /// How many pages it has.

@@ -16,7 +16,7 @@ pub struct Guard {
     against: &'static str,
 }
 
-/// Those of each partition, as sql/tables.sql makes them for the default one.
+/// Those of each partition, which en57_create_partition() makes.
 pub static GUARDS: [Guard; 2] = [
     Guard {
         name: c"en57_guard",
@@ -109,6 +109,11 @@ pub fn guard(args: &Args) -> Result<()> {
             LET.set(None);
             return Ok(());
         }
+        // What is emptied by en57_truncate() on the publisher is emptied here, or the subscription could never go
+        // on: the same positions come again.
+        if event == pg_sys::TRIGGER_EVENT_TRUNCATE && pg_sys::IsLogicalWorker() {
+            return Ok(());
+        }
         if event == pg_sys::TRIGGER_EVENT_INSERT {
             if pg_sys::superuser() || owns(table) {
                 return Ok(());
@@ -133,13 +138,13 @@ pub fn guard(args: &Args) -> Result<()> {
 }
 
 #[cfg(feature = "pg15")]
-unsafe fn owns(table: pg_sys::Oid) -> bool {
+pub(super) unsafe fn owns(table: pg_sys::Oid) -> bool {
     // SAFETY: a lookup in the system caches.
     unsafe { pg_sys::pg_class_ownercheck(table, pg_sys::GetUserId()) }
 }
 
 #[cfg(not(feature = "pg15"))]
-unsafe fn owns(table: pg_sys::Oid) -> bool {
+pub(super) unsafe fn owns(table: pg_sys::Oid) -> bool {
     // SAFETY: a lookup in the system caches.
     unsafe { pg_sys::object_ownercheck(pg_sys::RelationRelationId, table, pg_sys::GetUserId()) }
 }

@@ -95,10 +95,13 @@ fn fill(session: &mut Session) {
 const MADE: &str = "
     SELECT string_agg(how, E'\n' ORDER BY how) FROM (
         SELECT concat_ws(' ', c.oid::regclass, pg_get_expr(relpartbound, c.oid), coalesce(relacl, acldefault('r', relowner)), reloptions, relowner::regrole,
-               obj_description(c.oid, 'pg_class')) FROM pg_class c
+               relreplident, obj_description(c.oid, 'pg_class'), (SELECT array_agg(attstattarget ORDER BY attnum) FROM pg_attribute WHERE attrelid = c.oid)) FROM pg_class c
          WHERE relnamespace = 'en57'::regnamespace AND relkind IN ('r', 'p')
         UNION ALL SELECT pg_get_indexdef(indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = indrelid
          WHERE relnamespace = 'en57'::regnamespace
+        UNION ALL SELECT conrelid::regclass || pg_get_constraintdef(c.oid) FROM pg_constraint c WHERE connamespace = 'en57'::regnamespace AND contype = 'c'
+        UNION ALL SELECT pg_get_statisticsobjdef(oid) FROM pg_statistic_ext
+        UNION ALL SELECT indexrelid::regclass::text FROM pg_index WHERE indisreplident
         UNION ALL SELECT tgenabled::text || pg_get_triggerdef(t.oid) FROM pg_trigger t WHERE NOT tgisinternal
         UNION ALL SELECT concat_ws(' ', p.oid::regprocedure, coalesce(proacl, acldefault('f', proowner))) FROM pg_proc p WHERE proname LIKE 'en57%'
     ) m (how)";
