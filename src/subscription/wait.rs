@@ -86,7 +86,7 @@ fn standing(name: &str) -> Result<Standing> {
 
 impl Standing {
     /// Whether nothing up to a position is left. A shard's position need not be there: it stays where nothing was found.
-    fn is_done(self, upto: i64) -> Result<bool> {
+    fn is_done(&self, upto: i64) -> Result<bool> {
         let Some(after) = self.positions.iter().copied().min() else {
             return Ok(false);
         };
@@ -105,7 +105,7 @@ impl Standing {
             ..Options::default()
         };
         let shards = Shard::new(0, self.positions.len() as i32)?;
-        let mut reading = Reading::settled(self.query, options, partition, frontier)?;
+        let mut reading = Reading::settled(self.query.clone(), options, partition, frontier)?;
         let (mut is_left, mut more) = (false, true);
         while more && !is_left {
             more = reading.fill_rows(100, &mut |row| {
