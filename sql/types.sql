@@ -40,11 +40,13 @@ CREATE FUNCTION en57_query(
     types text[] DEFAULT NULL,
     tags text[] DEFAULT NULL,
     after bigint DEFAULT NULL,
-    stream text DEFAULT NULL
+    stream text DEFAULT NULL,
+    any_tags text[] DEFAULT NULL,
+    stream_prefix text DEFAULT NULL
 ) RETURNS en57_query
     AS 'MODULE_PATHNAME', 'en57_query_make' LANGUAGE c IMMUTABLE PARALLEL SAFE;
-COMMENT ON FUNCTION en57_query(text[], text[], bigint, text) IS
-    'a query of one criterion: any of the types, all of the tags, positions greater than after, the stream';
+COMMENT ON FUNCTION en57_query(text[], text[], bigint, text, text[], text) IS
+    'a query of one criterion: any of the types, all of the tags, positions greater than after, the stream, one of any_tags, streams that begin so';
 
 CREATE FUNCTION en57_query_union(en57_query, en57_query) RETURNS en57_query
     AS 'MODULE_PATHNAME' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;

@@ -75,6 +75,14 @@ impl Key {
                 Self::Stream if criterion.stream.as_deref().is_some_and(|s| s != id) => {
                     return None;
                 }
+                Self::Stream
+                    if criterion
+                        .stream_prefix
+                        .as_deref()
+                        .is_some_and(|p| !id.starts_with(p)) =>
+                {
+                    return None;
+                }
                 Self::Stream => criterion.stream = Some(id.to_owned()),
                 Self::Tag(prefix) => criterion.tags.push(format!("{prefix}{id}")),
             }

@@ -83,7 +83,7 @@ pub fn kept(counter: &Counter, partition: &Partition, sought: &Sought) -> (i64, 
     let keys: usize = query
         .criteria()
         .iter()
-        .map(|c| c.tags.len() + c.types.len() + 3)
+        .map(|c| c.tags.len() + c.any_tags.len() + c.types.len() + 3)
         .sum();
     let by_key = !query.is_everything() && keys <= KEYS_ASKED;
     // Only of those that have appended to several partitions it must be asked whether to this one.
@@ -121,11 +121,8 @@ struct KeyWriters {
 /// Keys with the backends that hold them.
 type Held = Vec<(i64, Vec<usize>)>;
 
-struct CriterionWriters {
-    required: Held,
-    /// `None`: any type will do.
-    types: Option<Held>,
-}
+/// Of each group of keys, who holds which of them.
+struct CriterionWriters(Vec<Held>);
 
 impl Writers {
     fn of(partition: &Partition, query: Option<&Query>, any_is_several: bool) -> Self {
@@ -134,10 +131,8 @@ impl Writers {
                 .map(|key| (key, key_lock::writers_of(partition.oid, key)))
                 .collect()
         };
-        let criterion = |c: &Criterion| CriterionWriters {
-            required: held(scan::required_keys(c)),
-            types: (!c.types.is_empty()).then(|| held(scan::type_keys(c))),
-        };
+        let criterion =
+            |c: &Criterion| CriterionWriters(scan::key_groups(c).into_iter().map(held).collect());
         Self {
             partition: partition.oid,
             here: if any_is_several {
@@ -164,17 +159,11 @@ impl Writers {
         let of_key = |(key, holders): &(i64, Vec<usize>)| {
             holders.contains(&flight.backend).then(|| under(Some(*key)))
         };
-        // It must hold all the keys that an event stands under, and has none before it locked the last.
-        let of_criterion = |c: &CriterionWriters| {
-            let required = c
-                .required
-                .iter()
-                .map(of_key)
-                .try_fold(here, |b, key| Some(b.max(key?)));
-            match &c.types {
-                None => required,
-                Some(types) => Some(required?.max(types.iter().filter_map(of_key).min()?)),
-            }
+        // It must hold a key of each group that an event stands under, and has none before it locked the last.
+        let of_group = |group: &Held| group.iter().filter_map(of_key).min();
+        let of_criterion = |CriterionWriters(groups): &CriterionWriters| {
+            let mut groups = groups.iter().map(of_group);
+            groups.try_fold(here, |bound, group| Some(bound.max(group?)))
         };
         let anything = writers.anything.contains(&flight.backend);
         anything
@@ -200,20 +189,9 @@ fn own_last(partition: &Partition, query: &Query) -> i64 {
     transaction::with_committed(|written| {
         let last = |key: i64| written.last_of(partition.oid, Some(key));
         let of = |c: &Criterion| {
-            if c.is_everything() {
-                return written.last_of(partition.oid, None);
-            }
-            let required = scan::required_keys(c)
-                .into_iter()
-                .map(last)
-                .min()
-                .unwrap_or(i64::MAX);
-            let types = scan::type_keys(c)
-                .into_iter()
-                .map(last)
-                .max()
-                .unwrap_or(i64::MAX);
-            required.min(types)
+            let of_group = |group: Vec<i64>| group.into_iter().map(last).max().unwrap_or(0);
+            let of_groups = scan::key_groups(c).into_iter().map(of_group).min();
+            of_groups.unwrap_or_else(|| written.last_of(partition.oid, None))
         };
         query.criteria().iter().map(of).max().unwrap_or(0)
     })

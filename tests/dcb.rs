@@ -54,8 +54,13 @@ fn matches_as_the_contract_says(criterion: &Value, event: &Event) -> bool {
         criterion[key].is_null() || criterion[key] == json!(value)
     };
     let tags = criterion["tags"].as_array();
+    let any_tags = criterion["any_tags"].as_array();
+    let prefix = criterion["stream_prefix"].as_str();
+    let own = |t: &Value| event.tags.iter().any(|own| t == own);
     (criterion["types"].is_null() || among(&criterion["types"], &event.event_type))
-        && tags.is_none_or(|tags| tags.iter().all(|t| event.tags.iter().any(|own| t == own)))
+        && tags.is_none_or(|tags| tags.iter().all(own))
+        && any_tags.is_none_or(|tags| tags.iter().any(own))
+        && prefix.is_none_or(|p| event.stream.as_ref().is_some_and(|s| s.starts_with(p)))
         && is("stream", &event.stream)
         && is("correlation_id", &event.correlation_id)
         && is("causation_id", &event.causation_id)
@@ -95,9 +100,12 @@ fn criterion() -> impl Strategy<Value = Value> {
     let names = || proptest::option::of(proptest::collection::vec(name(), 1..4));
     let named = || proptest::option::weighted(0.15, name());
     let after = proptest::option::weighted(0.3, prop_oneof![0..20i64, Just(i64::MAX)]);
-    (names(), names(), named(), named(), named(), after).prop_map(
-        |(types, tags, stream, correlation_id, causation_id, after)| {
+    let newer = (names(), named());
+    (names(), names(), named(), named(), named(), after, newer).prop_map(
+        |(types, tags, stream, correlation_id, causation_id, after, (any_tags, prefix))| {
             let all = [
+                ("any_tags", json!(any_tags)),
+                ("stream_prefix", json!(prefix)),
                 ("types", json!(types)),
                 ("tags", json!(tags)),
                 ("stream", json!(stream)),
@@ -132,7 +140,7 @@ fn any_json() -> impl Strategy<Value = Value> {
         "[\u{0}-\u{2}]{0,2}".prop_map(Value::from),
     ];
     let key = prop_oneof![
-        8 => proptest::sample::select(vec!["types", "tags", "stream", "correlation_id", "causation_id", "after", "items"])
+        8 => proptest::sample::select(vec!["types", "tags", "any_tags", "stream", "stream_prefix", "correlation_id", "causation_id", "after", "items"])
             .prop_map(str::to_owned),
         1 => ".{0,8}",
     ];
@@ -175,7 +183,7 @@ proptest! {
         other.rotate_left(turn % criteria.len());
         other.push(other[0].clone());
         for c in &mut other {
-            for key in ["types", "tags"] {
+            for key in ["types", "tags", "any_tags"] {
                 if let Some(Value::Array(list)) = c.get_mut(key) {
                     list.reverse();
                     list.push(list[0].clone());
@@ -300,6 +308,35 @@ fn canonical_text() {
             r#"[{"tags":["b"]},{"tags":["a"]},{"tags":["b"]}]"#,
             r#"[{"tags": ["a"]}, {"tags": ["b"]}]"#,
         ),
+        // What is implied is left out, and one alternative is none.
+        (
+            r#"{"any_tags": ["b", "a", "b"], "stream_prefix": "s"}"#,
+            r#"{"any_tags": ["a", "b"], "stream_prefix": "s"}"#,
+        ),
+        (
+            r#"{"any_tags": ["b"], "tags": ["c", "a"]}"#,
+            r#"{"tags": ["a", "b", "c"]}"#,
+        ),
+        (
+            r#"{"any_tags": ["b", "c"], "tags": ["c", "a"]}"#,
+            r#"{"tags": ["a", "c"]}"#,
+        ),
+        (
+            r#"{"stream": "st", "stream_prefix": "s"}"#,
+            r#"{"stream": "st"}"#,
+        ),
+        (
+            r#"{"stream_prefix": "st", "stream": "s"}"#,
+            r#"{"stream": "s", "stream_prefix": "st"}"#,
+        ),
+        // As client libraries of DCB send what they restrict by nothing.
+        (r#"{"items": []}"#, "{}"),
+        (r#"{"items": [], "after": 7}"#, r#"{"after": 7}"#),
+        (r#"{"items": [{"types": [], "tags": []}]}"#, "{}"),
+        (
+            r#"{"items": [{"types": [], "tags": ["a"], "any_tags": []}]}"#,
+            r#"{"tags": ["a"]}"#,
+        ),
         (
             "{\"tags\": [\"\\u0001 \\\" \\\\ \\n \\u00e9\"]}",
             "{\"tags\": [\"\\u0001 \\\" \\\\ \\n é\"]}",
@@ -316,7 +353,6 @@ fn refused_texts_name_the_place() {
         ("7", "not a number"),
         ("null", "not null"),
         ("[]", "at least one criterion"),
-        (r#"{"items": []}"#, "at least one criterion"),
         (r#"{"items": {}}"#, "\"items\""),
         (r#"{"items": [{}], "tags": ["a"]}"#, "unknown key \"tags\""),
         ("[{}, 7]", "criterion 2"),
@@ -324,6 +360,9 @@ fn refused_texts_name_the_place() {
         (r#"[{}, {"tags": "a"}]"#, "criterion 2: \"tags\""),
         (r#"{"tags": []}"#, "\"tags\" must not be empty"),
         (r#"{"types": []}"#, "\"types\" must not be empty"),
+        (r#"{"any_tags": []}"#, "\"any_tags\" must not be empty"),
+        (r#"{"any_tags": ["a", ""]}"#, "\"any_tags\", element 2"),
+        (r#"{"stream_prefix": ""}"#, "\"stream_prefix\""),
         (r#"{"tags": ["a", 7]}"#, "\"tags\", element 2"),
         (r#"{"tags": ["a", ""]}"#, "\"tags\", element 2"),
         (r#"{"tags": ["a\u0000"]}"#, "U+0000"),
@@ -398,6 +437,9 @@ fn the_empty_query_matches_everything() {
     assert!(query(&json!({"after": 1})).is_everything());
     assert!(!query(&json!({"after": 1})).matches(&event));
     assert!(!query(&json!({"types": ["t"]})).is_everything());
+    let of_streams = query(&json!({"stream_prefix": "s"}));
+    assert!(!of_streams.is_everything() && of_streams.lists_streams());
+    assert!(!query(&json!({"stream_prefix": "s", "tags": ["a"]})).lists_streams());
 }
 
 /// The keys are on disk: they never change.
@@ -432,7 +474,19 @@ fn the_stored_form_is_stable() {
     let query = query(&json!({"types": ["y"], "tags": ["a"], "after": 5}));
     let bytes = b"\x01\x01\0\0\0\x05\0\0\0\0\0\0\0\x01\0\0\0\x01\0\0\0y\x01\0\0\0\x01\0\0\0a\0\0\0\0\0\0\0\0\0\0\0\0";
     assert_eq!(codec::encode(&query), bytes);
-    let newer = codec::decode(&[2, 0, 0]).expect_err("a newer format");
+    // The second format is for what the first one cannot say, and for nothing else.
+    let query =
+        self::query(&json!([{"types": ["y"]}, {"any_tags": ["a", "b"], "stream_prefix": "s"}]));
+    let bytes: Vec<&[u8]> = vec![
+        b"\x02\x02\0\0\0",
+        b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        b"\x02\0\0\0\x01\0\0\0a\x01\0\0\0b\x01\0\0\0s",
+        b"\0\0\0\0\0\0\0\0\x01\0\0\0\x01\0\0\0y\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        b"\0\0\0\0\0\0\0\0",
+    ];
+    assert_eq!(codec::encode(&query), bytes.concat());
+    assert_eq!(codec::decode(&bytes.concat()).ok(), Some(query));
+    let newer = codec::decode(&[3, 0, 0]).expect_err("a newer format");
     assert_eq!(newer.state.code(), "0A000");
     assert_eq!(
         codec::decode(&[]).expect_err("nothing").state.code(),

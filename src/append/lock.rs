@@ -12,7 +12,7 @@ use crate::store::lock_plan::Plan;
 use crate::store::partition::{Access, Partition};
 use crate::store::position::Counter;
 use crate::store::table::Opened;
-use crate::store::{catalog, event, key_lock, scan, transaction, watch};
+use crate::store::{catalog, event, key_lock, scan, settings, transaction, watch};
 use crate::upcast::{self, Definitions, Sought};
 
 use super::Request;
@@ -99,11 +99,12 @@ fn plan_checks(
     Ok(())
 }
 
-/// The keys whose locks keep out every event of a criterion: one that they all stand under, the stream's or
-/// the rarest; otherwise those of its types. `None`: any event could be one.
+/// The keys whose locks keep out every event of a criterion, since each stands under one of them: the stream's; that of
+/// a tag, or of the tags of which one suffices, whichever are the rarest; otherwise those of its types. `None`: any
+/// event could be one, as where a prefix of streams, which is no key, is all that it says.
 ///
 /// The stream's key because an append to it excludes others there anyway: who locks a stream, and then
-/// appends to it, has what it needs. One that the transaction has locked already serves as well: another one
+/// appends to it, has what it needs. What the transaction has locked already serves as well: other keys
 /// could be out of order, or a stronger lock of what is held.
 fn keys_to_lock(
     place: &Partition,
@@ -114,27 +115,52 @@ fn keys_to_lock(
         let key = event::effective(Namespace::Stream, stream.as_bytes());
         return Ok(Some(vec![key]));
     }
-    let required = scan::required_keys(criterion);
-    match required.as_slice() {
-        [] if criterion.types.is_empty() => Ok(None),
-        [] => Ok(Some(scan::type_keys(criterion))),
-        [one] => Ok(Some(vec![*one])),
-        several => {
-            let held = |key: &&i64| key_lock::is_checked(place.oid, **key);
-            if let Some(key) = several.iter().find(held) {
-                return Ok(Some(vec![*key]));
-            }
-            let after = criterion.after.unwrap_or(0) + 1;
-            let mut rarest = (usize::MAX, several[0]);
-            for key in several {
-                // None at all: it cannot get rarer.
-                if rarest.0 > 0 {
-                    rarest = rarest.min((scan::frequency(table, *key, after)?, *key));
-                }
-            }
-            Ok(Some(vec![rarest.1]))
-        }
+    let mut groups: Vec<Vec<i64>> = scan::required_keys(criterion)
+        .into_iter()
+        .map(|key| vec![key])
+        .collect();
+    let (any, types) = (scan::any_tag_keys(criterion), scan::type_keys(criterion));
+    // So many that they cannot be locked one by one would keep everybody out.
+    let others_suffice = !(groups.is_empty() && types.is_empty());
+    let is_too_much = any.len() > settings::max_key_locks() && others_suffice;
+    if !any.is_empty() && !is_too_much {
+        groups.push(any);
     }
+    if groups.is_empty() {
+        return Ok(Some(types).filter(|keys| !keys.is_empty()));
+    }
+    let is_held = |group: &Vec<i64>| {
+        let mut keys = group.iter();
+        keys.all(|key| key_lock::is_checked(place.oid, *key))
+    };
+    if groups.len() > 1
+        && let Some(held) = groups.iter().position(is_held)
+    {
+        return Ok(Some(groups.swap_remove(held)));
+    }
+    rarest(table, groups, criterion.after.unwrap_or(0) + 1).map(Some)
+}
+
+/// The group of keys under which the fewest events stand, from a position on.
+fn rarest(table: &Opened, groups: Vec<Vec<i64>>, from: i64) -> Result<Vec<i64>> {
+    if let [_] = groups.as_slice() {
+        return Ok(groups.into_iter().flatten().collect());
+    }
+    let mut rarest = (usize::MAX, Vec::new());
+    for group in groups {
+        // None at all: it cannot get rarer.
+        if rarest.0 == 0 {
+            break;
+        }
+        let mut events = 0;
+        for key in &group {
+            if events < rarest.0 {
+                events += scan::frequency(table, *key, from)?;
+            }
+        }
+        rarest = rarest.min((events, group));
+    }
+    Ok(rarest.1)
 }
 
 /// Takes a query's locks until the end of the transaction and returns the position as of which nothing
@@ -169,9 +195,9 @@ pub fn lock_query(query: &Query, partition: Option<&str>) -> Result<i64> {
 
 /// Adds what a query locks for reading, deciding and appending.
 ///
-/// Who reads events of several tags may write events of them all. So the others are locked as written: which tag
-/// is the rarest changes, and two who lock the same query by different ones must queue here, or they would wait
-/// for each other when they append. A key that an invariant will check is locked so from the start.
+/// Who reads events of several tags may write events of them all. So the others are locked as written, also those of
+/// which one suffices: which tag is the rarest changes, and two who lock the same query by different ones must queue
+/// here, or they would wait for each other when they append. A key that an invariant will check is locked so from the start.
 fn plan_query(plan: &mut Plan, place: &Partition, table: &Opened, sought: &Sought) -> Result<()> {
     for criterion in sought.stored().criteria() {
         let Some(keys) = keys_to_lock(place, table, criterion)? else {
@@ -182,7 +208,8 @@ fn plan_query(plan: &mut Plan, place: &Partition, table: &Opened, sought: &Sough
         for key in keys.into_iter().chain(checked) {
             plan.check_and_write(key);
         }
-        for key in scan::required_keys(criterion) {
+        let others = scan::required_keys(criterion).into_iter();
+        for key in others.chain(scan::any_tag_keys(criterion)) {
             plan.write(key);
         }
     }

@@ -156,7 +156,8 @@ fn decide(
     };
     let place = store.partition(request.partition, access)?;
     let counter = Counter::of(store)?;
-    let table = place.open_to_append(request.stream.is_some())?;
+    let lists_streams = request.fail_if.iter().any(Query::lists_streams);
+    let table = place.open_to_append(request.stream.is_some() || lists_streams)?;
     let name = request.stream.map(|s| s.name);
     let keys: Vec<Vec<i64>> = events.iter().map(|e| e.keys(name)).collect();
     let new = |n: usize| (&events[n], name);

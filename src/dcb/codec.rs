@@ -2,26 +2,38 @@
 //!
 //! One version byte, then the criteria; numbers are little-endian, texts have their length before
 //! them. Reading it is several times as fast as parsing JSON, which matters for a condition that is
-//! checked at every append. Equal queries have equal bytes, because a [`Query`] is canonical.
+//! checked at every append. Equal queries have equal bytes, because a [`Query`] is canonical, and what the first
+//! format can say is written in it, also by newer libraries: stored values and indexes stay as they are.
 
 use super::error::{Error, Result, SqlState};
 use super::query::{Criterion, Query};
 
-const VERSION: u8 = 1;
+/// Without `any_tags` and `stream_prefix`.
+const FIRST: u8 = 1;
+/// With them.
+const SECOND: u8 = 2;
 
 /// Writes the stored form.
 pub fn encode(query: &Query) -> Vec<u8> {
-    let mut out = vec![VERSION];
+    let is_first = |c: &Criterion| c.any_tags.is_empty() && c.stream_prefix.is_none();
+    let version = match query.criteria().iter().all(is_first) {
+        true => FIRST,
+        false => SECOND,
+    };
+    let mut out = vec![version];
     put_len(&mut out, query.criteria().len());
     for c in query.criteria() {
         out.extend_from_slice(&c.after.unwrap_or(0).to_le_bytes());
         for names in [&c.types, &c.tags] {
-            put_len(&mut out, names.len());
-            names.iter().for_each(|s| put_text(&mut out, s));
+            put_names(&mut out, names);
         }
         for text in [&c.stream, &c.correlation_id, &c.causation_id] {
             // No text is empty, so the empty one stands for none.
             put_text(&mut out, text.as_deref().unwrap_or(""));
+        }
+        if version == SECOND {
+            put_names(&mut out, &c.any_tags);
+            put_text(&mut out, c.stream_prefix.as_deref().unwrap_or(""));
         }
     }
     out
@@ -29,6 +41,11 @@ pub fn encode(query: &Query) -> Vec<u8> {
 
 fn put_len(out: &mut Vec<u8>, n: usize) {
     out.extend_from_slice(&(n as u32).to_le_bytes());
+}
+
+fn put_names(out: &mut Vec<u8>, names: &[String]) {
+    put_len(out, names.len());
+    names.iter().for_each(|s| put_text(out, s));
 }
 
 fn put_text(out: &mut Vec<u8>, s: &str) {
@@ -43,24 +60,32 @@ fn put_text(out: &mut Vec<u8>, s: &str) {
 pub fn decode(bytes: &[u8]) -> Result<Query> {
     let mut input = Input(bytes);
     let version = input.take(1)?[0];
-    if version != VERSION {
+    if version != FIRST && version != SECOND {
         return Err(Error::new(
             SqlState::NotSupported,
-            format!("en57_query value of format {version}, this library reads format {VERSION}"),
+            format!(
+                "en57_query value of format {version}, this library reads up to format {SECOND}"
+            ),
         ));
     }
     let n = input.len()?;
     let mut criteria = Vec::with_capacity(n.min(1024));
     for _ in 0..n {
         let after = i64::from_le_bytes(input.array()?);
-        criteria.push(Criterion {
+        let mut criterion = Criterion {
             types: input.names()?,
             tags: input.names()?,
             stream: input.text()?,
             correlation_id: input.text()?,
             causation_id: input.text()?,
             after: Some(after).filter(|&a| a > 0),
-        });
+            ..Criterion::default()
+        };
+        if version == SECOND {
+            criterion.any_tags = input.names()?;
+            criterion.stream_prefix = input.text()?;
+        }
+        criteria.push(criterion);
     }
     if input.0.is_empty() {
         Ok(Query::new(criteria))

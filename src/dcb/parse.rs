@@ -1,7 +1,8 @@
 //! From JSON text to a [`Query`], with errors that name the place.
 //!
 //! NULL stands for an absent key. An empty list is refused, because "any of none" and "no restriction"
-//! are both what somebody means by it. Of a key given twice the last one counts, as in jsonb.
+//! are both what somebody means by it; in the form of dcb.events, which client libraries send, it is the default and
+//! restricts nothing, as there. Of a key given twice the last one counts, as in jsonb.
 
 use serde_json::{Map, Value};
 
@@ -9,14 +10,25 @@ use super::error::{Error, Result, SqlState, nearest};
 use super::limits;
 use super::query::{Criterion, Query};
 
-const KEYS: [&str; 6] = [
+const KEYS: [&str; 8] = [
     "types",
     "tags",
+    "any_tags",
     "stream",
+    "stream_prefix",
     "correlation_id",
     "causation_id",
     "after",
 ];
+
+/// What an empty list means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Empty {
+    /// Somebody has forgotten to fill it.
+    Slip,
+    /// No restriction.
+    Any,
+}
 
 /// Reads a query: a criterion, an array of them, or the form of dcb.events, `{"items": [..], "after": n}`.
 ///
@@ -49,9 +61,9 @@ fn json(text: &str) -> Result<Value> {
 
 fn from_json(value: Value) -> Result<Query> {
     match value {
-        Value::Array(items) => criteria(&items),
+        Value::Array(items) => criteria(&items, Empty::Slip),
         Value::Object(object) if object.contains_key("items") => dcb_form(&object),
-        Value::Object(object) => Ok(Query::new(vec![criterion(&object, "")?])),
+        Value::Object(object) => Ok(Query::new(vec![criterion(&object, "", Empty::Slip)?])),
         other => Err(invalid(format!(
             "a query is a JSON object or an array of them, not {}",
             kind(&other)
@@ -59,7 +71,7 @@ fn from_json(value: Value) -> Result<Query> {
     }
 }
 
-/// `{"items": [..], "after": n}`: `after` holds for each item beside the item's own.
+/// `{"items": [..], "after": n}`: `after` holds for each item beside the item's own. No items: every event.
 fn dcb_form(object: &Map<String, Value>) -> Result<Query> {
     if let Some(key) = object.keys().find(|k| *k != "items" && *k != "after") {
         return Err(unknown_key(key, &["items", "after"], ""));
@@ -68,13 +80,13 @@ fn dcb_form(object: &Map<String, Value>) -> Result<Query> {
         return Err(invalid("\"items\" of a query must be an array of criteria"));
     };
     let after = object.get("after").map_or(Ok(None), |v| position(v, ""))?;
-    let mut list = criteria(items)?.criteria().to_vec();
+    let mut list = criteria(items, Empty::Any)?.criteria().to_vec();
     list.iter_mut().for_each(|c| c.after = c.after.max(after));
     Ok(Query::new(list))
 }
 
-fn criteria(items: &[Value]) -> Result<Query> {
-    if items.is_empty() {
+fn criteria(items: &[Value], empty: Empty) -> Result<Query> {
+    if items.is_empty() && empty == Empty::Slip {
         return Err(
             invalid("a query needs at least one criterion").hint("Write {} to match every event.")
         );
@@ -86,7 +98,7 @@ fn criteria(items: &[Value]) -> Result<Query> {
         )));
     }
     let list = items.iter().enumerate().map(|(i, item)| match item {
-        Value::Object(object) => criterion(object, &format!("criterion {}: ", i + 1)),
+        Value::Object(object) => criterion(object, &format!("criterion {}: ", i + 1), empty),
         other => Err(invalid(format!(
             "criterion {}: must be an object, not {}",
             i + 1,
@@ -96,13 +108,16 @@ fn criteria(items: &[Value]) -> Result<Query> {
     Ok(Query::new(list.collect::<Result<_>>()?))
 }
 
-fn criterion(object: &Map<String, Value>, place: &str) -> Result<Criterion> {
+fn criterion(object: &Map<String, Value>, place: &str, empty: Empty) -> Result<Criterion> {
+    let names = |value, key, max_bytes| names(value, key, max_bytes, place, empty);
     let mut c = Criterion::default();
     for (key, value) in object {
         match key.as_str() {
-            "types" => c.types = names(value, key, limits::TYPE_BYTES, place)?,
-            "tags" => c.tags = names(value, key, limits::TEXT_BYTES, place)?,
+            "types" => c.types = names(value, key, limits::TYPE_BYTES)?,
+            "tags" => c.tags = names(value, key, limits::TEXT_BYTES)?,
+            "any_tags" => c.any_tags = names(value, key, limits::TEXT_BYTES)?,
             "stream" => c.stream = text(value, key, place)?,
+            "stream_prefix" => c.stream_prefix = text(value, key, place)?,
             "correlation_id" => c.correlation_id = text(value, key, place)?,
             "causation_id" => c.causation_id = text(value, key, place)?,
             "after" => c.after = position(value, place)?,
@@ -112,7 +127,13 @@ fn criterion(object: &Map<String, Value>, place: &str) -> Result<Criterion> {
     Ok(c)
 }
 
-fn names(value: &Value, key: &str, max_bytes: usize, place: &str) -> Result<Vec<String>> {
+fn names(
+    value: &Value,
+    key: &str,
+    max_bytes: usize,
+    place: &str,
+    empty: Empty,
+) -> Result<Vec<String>> {
     let items = match value {
         Value::Null => return Ok(Vec::new()),
         Value::Array(items) => items,
@@ -123,7 +144,7 @@ fn names(value: &Value, key: &str, max_bytes: usize, place: &str) -> Result<Vec<
             )));
         }
     };
-    if items.is_empty() {
+    if items.is_empty() && empty == Empty::Slip {
         return Err(
             invalid(format!("{place}\"{key}\" must not be empty")).hint(format!(
                 "Leave \"{key}\" out where it is not to restrict the query."

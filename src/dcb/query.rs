@@ -7,7 +7,9 @@ use super::limits;
 
 /// One criterion: every part that is given must hold. The empty criterion matches every event.
 ///
-/// **Invariant:** `types` and `tags` are sorted and free of duplicates; `after` is positive if given.
+/// **Invariant:** `types`, `tags` and `any_tags` are sorted and free of duplicates; `after` is positive if given;
+/// `any_tags` are two or more, none of them in `tags`; no `stream` begins with a `stream_prefix` that is given. The
+/// members' order is that of sorting, by which stored queries are canonical: new ones come last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Criterion {
     /// Alternatives: the event's type is one of them. Empty: any type.
@@ -22,6 +24,10 @@ pub struct Criterion {
     pub causation_id: Option<String>,
     /// The event's position is greater.
     pub after: Option<i64>,
+    /// Alternatives: one of them at least is among the event's tags. Empty: no restriction.
+    pub any_tags: Vec<String>,
+    /// What the event's stream begins with.
+    pub stream_prefix: Option<String>,
 }
 
 /// A union of criteria, never empty, sorted and free of duplicates, so that equal queries have equal
@@ -54,16 +60,42 @@ impl Criterion {
         self.types.dedup();
         self.tags.sort_unstable();
         self.tags.dedup();
+        self.any_tags.sort_unstable();
+        self.any_tags.dedup();
+        if self
+            .any_tags
+            .iter()
+            .any(|t| self.tags.binary_search(t).is_ok())
+        {
+            self.any_tags.clear();
+        }
+        if self.any_tags.len() == 1 {
+            self.tags.append(&mut self.any_tags);
+            self.tags.sort_unstable();
+        }
+        let stream = self.stream.as_deref();
+        let tells_more = |prefix: &String| !stream.is_some_and(|s| s.starts_with(prefix.as_str()));
+        self.stream_prefix = self.stream_prefix.take().filter(tells_more);
         self.after = self.after.filter(|&a| a > 0);
+    }
+
+    /// Whether its events stand under keys, by which they are found and locked.
+    pub fn has_keys(&self) -> bool {
+        !(self.types.is_empty() && self.tags.is_empty() && self.any_tags.is_empty())
+            || self.stream.is_some()
+            || self.correlation_id.is_some()
+            || self.causation_id.is_some()
     }
 
     /// Whether nothing but a position restricts it.
     pub fn is_everything(&self) -> bool {
-        self.types.is_empty()
-            && self.tags.is_empty()
-            && self.stream.is_none()
-            && self.correlation_id.is_none()
-            && self.causation_id.is_none()
+        !self.has_keys() && self.stream_prefix.is_none()
+    }
+
+    /// The prefix of streams where it has nothing else by which its events are found.
+    pub fn lone_prefix(&self) -> Option<&str> {
+        let prefix = self.stream_prefix.as_deref();
+        prefix.filter(|_| !self.has_keys())
     }
 
     /// Whether the event satisfies every part.
@@ -71,10 +103,13 @@ impl Criterion {
         let equal = |wanted: &Option<String>, is: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| is == Some(wanted))
         };
+        let begins = |prefix| event.stream().is_some_and(|s| s.starts_with(prefix));
         self.after.is_none_or(|after| event.position() > after)
             && (self.types.is_empty() || self.types.iter().any(|t| t == event.event_type()))
             && self.tags.iter().all(|t| event.has_tag(t))
+            && (self.any_tags.is_empty() || self.any_tags.iter().any(|t| event.has_tag(t)))
             && equal(&self.stream, event.stream())
+            && self.stream_prefix.as_deref().is_none_or(begins)
             && equal(&self.correlation_id, event.correlation_id())
             && equal(&self.causation_id, event.causation_id())
     }
@@ -114,7 +149,7 @@ impl Query {
         let longest = self
             .criteria
             .iter()
-            .map(|c| c.types.len().max(c.tags.len()))
+            .map(|c| c.types.len().max(c.tags.len()).max(c.any_tags.len()))
             .max();
         if longest > Some(limits::NAMES_PER_CRITERION) {
             return too_large(format!(
@@ -134,6 +169,11 @@ impl Query {
     pub fn union(mut self, other: Self) -> Self {
         self.criteria.extend(other.criteria);
         Self::new(self.criteria)
+    }
+
+    /// Whether some criterion has nothing but a prefix of streams by which its events are found.
+    pub fn lists_streams(&self) -> bool {
+        self.criteria.iter().any(|c| c.lone_prefix().is_some())
     }
 
     /// Whether some criterion is restricted by nothing but a position.
@@ -172,13 +212,18 @@ impl fmt::Display for Criterion {
             Ok(())
         };
         f.write_char('{')?;
-        for (name, names) in [("types", &self.types), ("tags", &self.tags)] {
+        for (name, names) in [
+            ("types", &self.types),
+            ("tags", &self.tags),
+            ("any_tags", &self.any_tags),
+        ] {
             if !names.is_empty() {
                 member(f, name, &JsonArray(names))?;
             }
         }
         for (name, text) in [
             ("stream", &self.stream),
+            ("stream_prefix", &self.stream_prefix),
             ("correlation_id", &self.correlation_id),
             ("causation_id", &self.causation_id),
         ] {

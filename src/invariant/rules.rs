@@ -57,7 +57,8 @@ pub fn keys_checked(partition: &str, criterion: &Criterion) -> Result<Vec<i64>> 
     let enabled = definition::enabled()?;
     let of_partition = enabled.iter().filter(|i| i.partition == partition);
     let keys = of_partition.flat_map(|invariant| {
-        let tags = criterion.tags.iter().map(String::as_str);
+        let tags = criterion.tags.iter().chain(&criterion.any_tags);
+        let tags = tags.map(String::as_str);
         let ids = invariant.key.ids(criterion.stream.as_deref(), tags);
         ids.into_iter().map(|id| invariant.key.index_key(&id))
     });

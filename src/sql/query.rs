@@ -79,15 +79,18 @@ sql_function!(en57_query_make, |args: &Args| {
             "after must not be negative",
         ));
     }
-    let stream = args
-        .text(3)?
-        .map(|s| parse::checked(s, limits::TEXT_BYTES, "\"stream\""))
-        .transpose()?;
+    let text = |n: usize, key: &str| -> Result<Option<String>> {
+        let text = args.text(n)?;
+        let text = text.map(|s| parse::checked(s, limits::TEXT_BYTES, &format!("\"{key}\"")));
+        Ok(text.transpose()?.map(str::to_owned))
+    };
     stored(&Query::new(vec![Criterion {
         types: names(0, "types", limits::TYPE_BYTES)?,
         tags: names(1, "tags", limits::TEXT_BYTES)?,
-        stream: stream.map(str::to_owned),
+        stream: text(3, "stream")?,
         after,
+        any_tags: names(4, "any_tags", limits::TEXT_BYTES)?,
+        stream_prefix: text(5, "stream_prefix")?,
         ..Criterion::default()
     }]))
 });

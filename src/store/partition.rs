@@ -234,12 +234,17 @@ impl Partition {
     /// Opens it with what a scan of a query needs: the lock table need not hold more of a thousand
     /// partitions.
     pub fn open_to_scan(&self, query: &Query) -> Opened {
-        let mut roles = Vec::with_capacity(2);
-        if query.criteria().iter().any(Criterion::is_everything) {
+        let criteria = query.criteria();
+        let lists = query.lists_streams();
+        let mut roles = Vec::with_capacity(3);
+        if !criteria.iter().all(Criterion::has_keys) {
             roles.push(IndexRole::Position);
         }
-        if !query.criteria().iter().all(Criterion::is_everything) {
+        if lists || criteria.iter().any(Criterion::has_keys) {
             roles.push(IndexRole::Keys);
+        }
+        if lists {
+            roles.push(IndexRole::Stream);
         }
         self.open(pg_sys::AccessShareLock, &roles)
     }
@@ -254,12 +259,12 @@ impl Partition {
         Ok(opened)
     }
 
-    /// Opens it for appending, to a stream or not.
+    /// Opens it for appending, with the list of streams, or without it where none of them is written or looked for.
     ///
     /// # Errors
     /// 0A000 where somebody's INSERT trigger would have to fire; 55000 where an index or a guard is missing.
-    pub fn open_to_append(&self, to_stream: bool) -> Result<Opened> {
-        let roles: &[IndexRole] = if to_stream { &WITH_STREAMS } else { &OWN };
+    pub fn open_to_append(&self, with_streams: bool) -> Result<Opened> {
+        let roles: &[IndexRole] = if with_streams { &WITH_STREAMS } else { &OWN };
         let opened = self.open(pg_sys::RowExclusiveLock, roles);
         opened.refuse_triggers(Firing::Insert)?;
         // A row that is missing from one of them would never be found.

@@ -1,7 +1,7 @@
 //! Scans: the entries of a query in position order, found on the index alone.
 //!
-//! One key is one range. A criterion of several keys is a leapfrog intersection of their ranges; types
-//! are a union of ranges that takes part in it as one. A query is a merge of its criteria. Both
+//! One key is one range. A criterion of several keys is a leapfrog intersection of their ranges; types, and tags of
+//! which one suffices, are unions of ranges that take part in it as one each. A query is a merge of its criteria. Both
 //! directions; memory does not grow with the result.
 
 use crate::dcb::error::Result;
@@ -9,8 +9,8 @@ use crate::dcb::key::Namespace;
 use crate::dcb::query::{Criterion, Query};
 
 use super::btree::{Bound, Direction, Entry, Reader};
-use super::event;
-use super::table::Opened;
+use super::table::{IndexRole, Opened};
+use super::{event, lookup};
 
 /// The positions that a scan covers: `after` exclusive, `upto` inclusive.
 #[derive(Clone, Copy, Debug)]
@@ -335,31 +335,64 @@ fn intersection<'t>(
         after: range.after.max(criterion.after.unwrap_or(0)),
         ..range
     };
-    let mut members = Vec::new();
-    if criterion.is_everything() {
-        let all = KeyScan::new(Reader::positions(table)?, 0, range, direction);
-        members.push(Union {
-            members: vec![all],
-            direction,
-        });
-    } else {
-        let tree = Reader::keys(table)?;
-        let scan = |key| KeyScan::new(tree, key, range, direction);
-        for key in required_keys(criterion) {
-            members.push(Union {
-                members: vec![scan(key)],
-                direction,
-            });
-        }
-        if !criterion.types.is_empty() {
-            let types = type_keys(criterion).into_iter().map(scan).collect();
-            members.push(Union {
-                members: types,
-                direction,
-            });
-        }
+    let mut groups = key_groups(criterion);
+    if let Some(prefix) = criterion.lone_prefix() {
+        groups.extend(streams_under(table, prefix, range)?);
     }
-    Ok(Intersection { members })
+    let union = |members| Union { members, direction };
+    if groups.is_empty() {
+        let all = KeyScan::new(Reader::positions(table)?, 0, range, direction);
+        return Ok(Intersection {
+            members: vec![union(vec![all])],
+        });
+    }
+    let tree = Reader::keys(table)?;
+    let scan = |key| KeyScan::new(tree, key, range, direction);
+    let members = groups.into_iter();
+    let members = members.map(|group| union(group.into_iter().map(scan).collect()));
+    Ok(Intersection {
+        members: members.collect(),
+    })
+}
+
+/// The keys of the streams whose names begin with a prefix, where looking under them is less work than looking at each
+/// event of the range. Their first events are there before others of theirs can be.
+fn streams_under(table: &Opened, prefix: &str, range: Range) -> Result<Option<Vec<i64>>> {
+    /// So many events are looked at in the time that it takes to look under a key.
+    const EVENTS_PER_KEY: i64 = 16;
+    /// Of more streams than this the next event is as well looked for among all events.
+    const STREAMS_AT_MOST: i64 = 64;
+    let has_list = table.indexes(IndexRole::Stream).next();
+    if !has_list.is_some_and(|list| list.state().0) {
+        return Ok(None);
+    }
+    let events = range.upto.saturating_sub(range.after);
+    let at_most = STREAMS_AT_MOST.min(events / EVENTS_PER_KEY);
+    let mut keys = Vec::new();
+    let mut are_all = true;
+    lookup::streams(table, lookup::From::At(prefix), |name| {
+        let is_one = name.starts_with(prefix);
+        if is_one {
+            are_all = (keys.len() as i64) < at_most;
+            keys.push(event::effective(Namespace::Stream, name.as_bytes()));
+        }
+        Ok(is_one && are_all)
+    })?;
+    keys.sort_unstable();
+    keys.dedup();
+    Ok(are_all.then_some(keys))
+}
+
+/// Groups of keys: every event of the criterion stands under one key of each, at least. The tags first, then what
+/// has a single value, then alternatives.
+pub fn key_groups(criterion: &Criterion) -> Vec<Vec<i64>> {
+    let mut groups: Vec<Vec<i64>> = required_keys(criterion)
+        .into_iter()
+        .map(|k| vec![k])
+        .collect();
+    let alternatives = [any_tag_keys(criterion), type_keys(criterion)];
+    groups.extend(alternatives.into_iter().filter(|keys| !keys.is_empty()));
+    groups
 }
 
 /// The keys that every event of the criterion stands under.
@@ -383,12 +416,20 @@ pub fn required_keys(criterion: &Criterion) -> Vec<i64> {
     keys
 }
 
-/// The keys of which every event of the criterion stands under one; none where any type will do.
+/// The keys of its types; none where any type will do.
 pub fn type_keys(criterion: &Criterion) -> Vec<i64> {
-    let mut keys: Vec<i64> = criterion
-        .types
-        .iter()
-        .map(|t| event::effective(Namespace::Type, t.as_bytes()))
+    keys_of(Namespace::Type, &criterion.types)
+}
+
+/// The keys of the tags of which one suffices.
+pub fn any_tag_keys(criterion: &Criterion) -> Vec<i64> {
+    keys_of(Namespace::Tag, &criterion.any_tags)
+}
+
+fn keys_of(namespace: Namespace, texts: &[String]) -> Vec<i64> {
+    let keys = texts.iter();
+    let mut keys: Vec<i64> = keys
+        .map(|t| event::effective(namespace, t.as_bytes()))
         .collect();
     keys.sort_unstable();
     keys.dedup();
