@@ -168,10 +168,12 @@ fn scramble(random: &mut Random, text: &str) -> String {
     characters.into_iter().filter(|c| *c != '\0').collect()
 }
 
-const QUERY_KEYS: [&str; 7] = [
+const QUERY_KEYS: [&str; 9] = [
     "types",
     "tags",
+    "any_tags",
     "stream",
+    "stream_prefix",
     "correlation_id",
     "causation_id",
     "after",
@@ -179,8 +181,11 @@ const QUERY_KEYS: [&str; 7] = [
 ];
 
 fn query_text(random: &mut Random) -> String {
-    let mut query = match random.below(4) {
+    let mut query = match random.below(5) {
         0 => json!({"types": ["a", "b"], "tags": ["n0", "é"], "after": 3}),
+        3 => {
+            json!([{"any_tags": ["a", "é"], "stream_prefix": "s"}, {"tags": ["n0"], "any_tags": ["b"]}])
+        }
         1 => json!([{"tags": ["a"], "stream": "s"}, {"types": ["b"], "correlation_id": "c"}, {}]),
         2 => json!({"items": [{"types": ["a"]}, {"causation_id": "d", "after": 9}], "after": 5}),
         _ => value(random, &QUERY_KEYS, 4),
@@ -202,7 +207,7 @@ fn extremes() -> Vec<String> {
         format!("{}1{}", "{\"a\":".repeat(50_000), "}".repeat(50_000)),
         format!("{{\"tags\": [\"{}\"]}}", "x".repeat(10 << 20)),
         json!({"tags": tags}).to_string(),
-        json!([{"tags": tags}, {"types": tags}]).to_string(),
+        json!([{"tags": tags}, {"types": tags}, {"any_tags": tags}]).to_string(),
         json!(vec![json!({}); 10_001]).to_string(),
         format!("[{}]", vec!["{\"after\":1}"; 10_000].join(",")),
         format!("{{\"after\": {}}}", "9".repeat(100_000)),

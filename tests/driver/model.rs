@@ -145,6 +145,15 @@ fn criterion(random: &mut Random, head: i64) -> Value {
             .map(|_| json!(tag(random)))
             .collect();
     }
+    if random.chance(30) {
+        criterion["any_tags"] = (0..random.between(1, 4))
+            .map(|_| json!(tag(random)))
+            .collect();
+    }
+    if random.chance(20) {
+        let prefixes = ["n", "n1", "n4", "n9", "n11"];
+        criterion["stream_prefix"] = json!(random.pick(&prefixes));
+    }
     for key in ["correlation_id", "causation_id"] {
         if random.chance(12) {
             criterion[key] = json!(format!("n{}", random.below(5)));

@@ -22,11 +22,14 @@ pub struct Made {
     pub with_id: bool,
 }
 
-/// A query that all events match of one of the types, if there are any, and with all of the tags.
+/// A query that all events match of one of the types, if there are any, with all of the tags, and with one of `any_tags`,
+/// if there are any.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Default)]
 pub struct Criterion {
     pub types: Vec<String>,
     pub tags: Vec<String>,
+    #[serde(default)]
+    pub any_tags: Vec<String>,
 }
 
 /// Events that match one of the criteria; all events where there is none.

@@ -22,6 +22,7 @@ pub fn queries() -> Vec<Query> {
     let criterion = |types: &[&str], tags: &[&str]| Criterion {
         types: types.iter().map(|s| (*s).into()).collect(),
         tags: tags.iter().map(|s| (*s).into()).collect(),
+        any_tags: vec![],
     };
     vec![
         vec![],
@@ -33,6 +34,10 @@ pub fn queries() -> Vec<Query> {
             criterion(&[], &["a:2", "b:1"]),
         ],
         vec![criterion(&[], &["rare:1"])],
+        vec![Criterion {
+            any_tags: vec!["a:3".into(), "b:1".into(), "rare:1".into()],
+            ..criterion(&["t0", "t2"], &[])
+        }],
     ]
 }
 
@@ -53,6 +58,9 @@ pub fn written(query: &Query, after: Option<i64>) -> String {
         }
         if !c.tags.is_empty() {
             object.insert("tags".into(), json!(c.tags));
+        }
+        if !c.any_tags.is_empty() {
+            object.insert("any_tags".into(), json!(c.any_tags));
         }
         if let Some(after) = after {
             object.insert("after".into(), json!(after));
@@ -81,7 +89,18 @@ pub fn condition(random: &mut Random) -> Query {
         }
         tags.sort();
         tags.dedup();
-        Criterion { types, tags }
+        let mut any_tags = vec![];
+        if random.chance(25) {
+            any_tags = (0..2).map(|_| (*random.pick(&TAGS)).to_owned()).collect();
+            if random.chance(60) {
+                tags.clear();
+            }
+        }
+        Criterion {
+            types,
+            tags,
+            any_tags,
+        }
     };
     let n = 1 + usize::from(random.chance(20));
     (0..n).map(|_| one(random)).collect()
@@ -92,6 +111,7 @@ pub fn matches(query: &Query, event_type: &str, tags: &[String]) -> bool {
     let one = |c: &Criterion| {
         (c.types.is_empty() || c.types.iter().any(|t| t == event_type))
             && c.tags.iter().all(|t| tags.contains(t))
+            && (c.any_tags.is_empty() || c.any_tags.iter().any(|t| tags.contains(t)))
     };
     query.is_empty() || query.iter().any(one)
 }

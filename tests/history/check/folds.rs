@@ -34,7 +34,7 @@ fn sums<'a>(events: &[&'a Stored], prefix: &str, mut after: impl FnMut(&'a Store
 fn of_type<'a>(history: &'a History, partition: &str, event_type: &str) -> Vec<&'a Stored> {
     let query = vec![Criterion {
         types: vec![event_type.into()],
-        tags: vec![],
+        ..Criterion::default()
     }];
     history.matching(partition, &query, 0, i64::MAX)
 }
@@ -140,8 +140,8 @@ fn handled(history: &History) -> Rule {
         "handlers of projections are called once for every event, the async ones in order",
     );
     let query = vec![Criterion {
-        types: vec![],
         tags: vec!["b:0".into()],
+        ..Criterion::default()
     }];
     let events: Vec<i64> = history
         .matching("default", &query, 0, i64::MAX)
