@@ -11,7 +11,7 @@
 //!   the key until then. Positions in another partition do not count: readers of the key go on beyond them, until the
 //!   transaction comes to the partition.
 //! - A subtransaction that is rolled back has nothing under its keys: their bounds are unset. The entries are used again
-//!   for keys that are locked later, when the locks are gone.
+//!   for keys that are locked later, when the locks are gone. That of a partition stays.
 //! - The end of the transaction gives all of them back.
 //!
 //! **Invariant:** whatever makes a list say less than before raises the slot's generation first. A reader compares the
@@ -228,8 +228,14 @@ pub(super) fn roll_back(last_serial: u64) {
     };
     OWN.with(|own| {
         if let Ok(mut own) = own.try_borrow_mut() {
-            let undone = own.iter_mut().filter(|o| o.serial > last_serial);
-            undone.for_each(|o| kill(shared, o));
+            for o in own.iter_mut().filter(|o| o.serial > last_serial) {
+                kill(shared, o);
+                // Its root may have been locked before, and then is still. So the entry stays: without it the slot's
+                // own bound would count.
+                if o.name.kind == PARTITION {
+                    o.state = State::Locked;
+                }
+            }
         }
     });
 }

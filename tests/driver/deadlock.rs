@@ -5,13 +5,14 @@
 //! of several appends may deadlock: PostgreSQL ends one of them, and nothing of it stays. Where documents are locked before
 //! keys, or among them, appends deadlock with those who have locked a key by `en57_lock`, or to decide.
 
+use postgres::Error;
 use serde_json::json;
 
 use crate::cluster::{Cluster, await_that};
 use crate::crew::crew;
 use crate::project::{self, BY_FUNCTION, BY_TAG, EVOLVE};
 use crate::random::{Random, scaled};
-use crate::session::{state, told};
+use crate::session::{Session, state, told};
 
 /// Each append checks and writes several of six keys, in any order.
 #[test]
@@ -145,4 +146,74 @@ fn a_deadlock_of_transactions_leaves_nothing_half_stored() {
         let expected = if a_ended.is_some() { (0, 2) } else { (2, 0) };
         assert_eq!((of_a, of_b), expected);
     }
+}
+
+/// a sleeps until b has ended, b waits for a lock of c, c sleeps until a has ended: PostgreSQL sees one of these waits.
+#[test]
+fn reads_that_sleep_in_a_circle_with_a_lock_are_a_deadlock() {
+    let db = Cluster::shared().database();
+    let mut watch = db.connect();
+    let event = |tag: &str| json!({"type": format!("of {tag}"), "tags": [tag]});
+    let query = |tag: &str| json!({"tags": [tag]}).to_string();
+    let [mut a, mut b, mut c] = [db.connect(), db.connect(), db.connect()];
+    // a looks first, so it is a that is ended.
+    a.run("SET deadlock_timeout = '20ms'; SET en57.wait_timeout = '10s'");
+    b.run("SET deadlock_timeout = '20ms'");
+    c.run("SET deadlock_timeout = '1min'; SET en57.wait_timeout = 0");
+    let (b_pid, c_pid) = (b.pid(), c.pid());
+
+    b.run("BEGIN");
+    b.append(&event("behind b"), None);
+    let by_a = a.append(&event("behind b"), None).position;
+    a.run("BEGIN");
+    a.append(&event("behind a"), None);
+    let by_c = c.append(&event("behind a"), None).position;
+    c.run("BEGIN");
+    let condition = json!({"tags": ["of c"]}).to_string();
+    assert!(c.append(&event("other"), Some(&condition)).is_appended());
+
+    let read = |session: &mut Session, tag: &str| -> Result<Vec<i64>, Error> {
+        let sql = "SELECT position FROM en57_read($1::text::en57_query)";
+        let rows = session.try_rows(sql, &[&query(tag)])?;
+        Ok(rows.iter().map(|r| r.get(0)).collect())
+    };
+    std::thread::scope(|scope| {
+        let of_b = scope.spawn(move || {
+            let appended = b.append(&event("of c"), None);
+            b.run("COMMIT");
+            appended.is_appended()
+        });
+        await_that("b waits for c", || {
+            let sql = "SELECT $1 = ANY (pg_blocking_pids($2))";
+            watch.row(sql, &[&c_pid, &b_pid]).get(0)
+        });
+        let of_c = scope.spawn(move || {
+            let found = read(&mut c, "behind a");
+            c.run("COMMIT");
+            found
+        });
+        await_that("c sleeps", || {
+            let sql = "SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = $1";
+            watch.row(sql, &[&c_pid]).get::<_, Option<bool>>(0) == Some(true)
+        });
+        let ended = read(&mut a, "behind b").expect_err("it would never end");
+        assert_eq!(state(&ended), "40P01", "{}", told(&ended));
+        let told = told(&ended);
+        assert!(
+            told.contains(&format!("of process {b_pid}, which waits")),
+            "{told}"
+        );
+        a.run("ROLLBACK");
+        let found = of_c
+            .join()
+            .expect("c's thread ends")
+            .expect("it can read by now");
+        assert_eq!(
+            found,
+            [by_c],
+            "what a appended in its transaction is undone"
+        );
+        assert!(of_b.join().expect("b's thread ends"));
+    });
+    assert_eq!(watch.positions(&query("behind b")), [by_a - 1, by_a]);
 }
