@@ -86,14 +86,12 @@ pub fn kept(counter: &Counter, partition: &Partition, sought: &Sought) -> (i64, 
         .map(|c| c.tags.len() + c.any_tags.len() + c.types.len() + 3)
         .sum();
     let by_key = !query.is_everything() && keys <= KEYS_ASKED;
-    // Only of those that have appended to several partitions it must be asked whether to this one.
-    let any_is_several = flights.iter().any(Flight::is_several);
-    let ask = |several: bool| Writers::of(partition, by_key.then_some(query), several);
-    let writers = ask(any_is_several);
+    let ask = || Writers::of(partition, by_key.then_some(query));
+    let writers = ask();
     let bounds = flights.into_iter().filter_map(|flight| {
         let earliest = |flight: Flight, is_again: bool| match is_again {
             false => writers.earliest(counter, flight, next),
-            true => ask(true).earliest(counter, flight, next),
+            true => ask().earliest(counter, flight, next),
         };
         let bound = counter.look(flight, next, earliest).flatten()?;
         Some((bound, flight.backend))
@@ -104,11 +102,9 @@ pub fn kept(counter: &Counter, partition: &Partition, sought: &Sought) -> (i64, 
     }
 }
 
-/// Who writes in a partition, and who holds the keys of a query as written, asked once.
+/// Who holds the keys of a query in a partition as written, asked once.
 struct Writers {
     partition: Oid,
-    /// Who appends to it at all, where that must be known.
-    here: Vec<usize>,
     /// `None`: whoever does counts.
     by_key: Option<KeyWriters>,
 }
@@ -125,7 +121,7 @@ type Held = Vec<(i64, Vec<usize>)>;
 struct CriterionWriters(Vec<Held>);
 
 impl Writers {
-    fn of(partition: &Partition, query: Option<&Query>, any_is_several: bool) -> Self {
+    fn of(partition: &Partition, query: Option<&Query>) -> Self {
         let held = |keys: Vec<i64>| -> Held {
             keys.into_iter()
                 .map(|key| (key, key_lock::writers_of(partition.oid, key)))
@@ -135,11 +131,6 @@ impl Writers {
             |c: &Criterion| CriterionWriters(scan::key_groups(c).into_iter().map(held).collect());
         Self {
             partition: partition.oid,
-            here: if any_is_several {
-                key_lock::writers_in(partition.oid)
-            } else {
-                Vec::new()
-            },
             by_key: query.map(|query| KeyWriters {
                 anything: key_lock::writers_of_anything(partition.oid),
                 criteria: query.criteria().iter().map(criterion).collect(),
@@ -150,7 +141,7 @@ impl Writers {
     /// The first position at which a transaction in flight could have an event that matches; `None`
     /// where it can have none.
     fn earliest(&self, counter: &Counter, flight: Flight, next: i64) -> Option<i64> {
-        let here = counter.bound_in(flight, next, self.partition, &self.here)?;
+        let here = counter.bound_in(flight, next, self.partition)?;
         let Some(writers) = &self.by_key else {
             return Some(here);
         };

@@ -152,11 +152,6 @@ pub fn is_checked(partition: Oid, key: i64) -> bool {
     transaction::key_locks() > 0 && is_covered(&key_tag(partition, key), pg_sys::ShareLock)
 }
 
-/// The other backends whose transactions may have rows in the partition: all that append hold its root.
-pub fn writers_in(partition: Oid) -> Vec<usize> {
-    conflicting(root_tag(partition), pg_sys::AccessExclusiveLock)
-}
-
 /// Takes one lock until the end of the transaction, or not, without `wait`, where others are in the way.
 pub(super) fn lock(tag: LOCKTAG, mode: u32, wait: bool) -> LockAcquireResult::Type {
     // SAFETY: a valid tag; the lock belongs to the transaction, whose end releases it.

@@ -230,8 +230,7 @@ pub(super) fn roll_back(last_serial: u64) {
         if let Ok(mut own) = own.try_borrow_mut() {
             for o in own.iter_mut().filter(|o| o.serial > last_serial) {
                 kill(shared, o);
-                // Its root may have been locked before, and then is still. So the entry stays: without it the slot's
-                // own bound would count.
+                // The transaction may come again without locking the root anew, which makes no other entry.
                 if o.name.kind == PARTITION {
                     o.state = State::Locked;
                 }

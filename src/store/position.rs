@@ -56,11 +56,6 @@ impl Flight {
     pub fn may_be_in(&self, partition: Oid) -> bool {
         self.partition == partition.to_u32() || self.is_several
     }
-
-    /// Whether it has appended to several partitions.
-    pub fn is_several(&self) -> bool {
-        self.is_several
-    }
 }
 
 thread_local! {
@@ -263,22 +258,13 @@ impl Counter {
     }
 
     /// The first position at which a transaction in flight can have rows in the partition, `None` where it can have
-    /// none. `writers`: who appends there, by its root's lock.
-    pub fn bound_in(
-        &self,
-        flight: Flight,
-        next: i64,
-        partition: Oid,
-        writers: &[usize],
-    ) -> Option<i64> {
+    /// none: it has come to it without appending there, if at all.
+    pub fn bound_in(&self, flight: Flight, next: i64, partition: Oid) -> Option<i64> {
         if flight.partition == partition.to_u32() {
             return Some(flight.bound);
         }
-        let is_here = flight.is_several && writers.contains(&flight.backend);
-        is_here.then(|| {
-            let name = Name::of_partition(partition);
-            late_key::bound_under(self.shared, flight.backend, name, next).unwrap_or(flight.bound)
-        })
+        let name = Name::of_partition(partition);
+        late_key::bound_under(self.shared, flight.backend, name, next)
     }
 
     /// From which position on a transaction in flight can have rows under a key of the partition that it holds as
