@@ -47,16 +47,16 @@ impl Random {
     }
 }
 
-/// The seed of this run.
+/// The seed of this run. One that was not given is printed.
 pub fn seed() -> u64 {
     static SEED: OnceLock<u64> = OnceLock::new();
-    *SEED.get_or_init(|| {
-        let given = std::env::var("EN57_TEST_SEED")
-            .ok()
-            .map(|s| s.parse().expect("EN57_TEST_SEED is a number"));
-        let seed = given.unwrap_or_else(|| u64::from(std::process::id()));
-        eprintln!("EN57_TEST_SEED={seed}");
-        seed
+    *SEED.get_or_init(|| match std::env::var("EN57_TEST_SEED") {
+        Ok(given) => given.parse().expect("EN57_TEST_SEED is a number"),
+        Err(_) => {
+            let seed = u64::from(std::process::id());
+            eprintln!("EN57_TEST_SEED={seed}");
+            seed
+        }
     })
 }
 
