@@ -20,7 +20,7 @@ SCRIPT := $(TARGET)/release/en57--$(VERSION).sql
 CARGO_OPTIONS := --release --no-default-features --features pg$(PG) --target-dir $(TARGET)
 WITH_PG := PGRX_PG_CONFIG_PATH="$$(tests/pg/pg_config.sh)"
 
-.PHONY: help setup build install installcheck test demo psql stop bench lint clean
+.PHONY: help setup build install installcheck test history demo psql stop bench lint clean
 .DELETE_ON_ERROR:
 
 help: ## say what can be done here
@@ -60,6 +60,9 @@ installcheck: ## run pg_regress and the isolation tests on your running server (
 
 test: setup ## run every test, on servers of its own; TESTS="name .." only these of pg_regress
 	@$(if $(filter file,$(origin PG)),ALSO_PG=18) tests/pg/test.sh
+
+history: setup build ## many clients and a nemesis, and whether what they were told is true; SECONDS=180, SEED=n
+	@SECONDS_TO_RUN=$(SECONDS) SEED=$(SEED) tests/history/run.sh
 
 demo: setup build ## watch it work on this machine's package log, or FILE=events.jsonl
 	@docs/demo/demo.sh $(if $(FILE),"$(FILE)")

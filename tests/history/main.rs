@@ -1,7 +1,7 @@
 //! The history checker: many clients do what clients do, a nemesis disturbs them, and a checker proves from what the
 //! clients were told, and from what is there at the end, that the guarantees were kept. It knows nothing of how.
 //!
-//!     history run               the whole; EN57_HISTORY_SECONDS (30), EN57_TEST_SEED, EN57_HISTORY_CLIENTS (24)
+//!     history                   the whole; EN57_HISTORY_SECONDS (30), EN57_TEST_SEED, EN57_HISTORY_CLIENTS (24)
 //!     history check FOLDER      looks once more at the logs of a run
 //!     history shrink FOLDER     finds the shortest log that still shows what is wrong
 
@@ -89,7 +89,8 @@ fn run() -> ExitCode {
     let folder = PathBuf::from(cluster.folder()).with_extension("history");
     std::fs::create_dir_all(&folder).expect("a folder for the logs");
     println!(
-        "history: {seconds} seconds; the logs are in {}",
+        "history: {seconds} seconds, seed {}; the logs are in {}",
+        random::seed(),
         folder.display()
     );
     let deadline = Instant::now() + Duration::from_secs(seconds);

@@ -52,6 +52,7 @@ other_major() {
 part "$root/tests/pg/suites.sh"
 if [[ -z ${TESTS:-} ]]; then
     part rust_tests
+    part "$root/tests/history/run.sh"
     part "$root/tests/pg/ruby.sh"
     part "$root/tests/generate/run.sh"
     part "$root/tests/given/run.sh"
