@@ -30,13 +30,16 @@ BEGIN
         RAISE 'permission denied to track "%"', source USING ERRCODE = 'insufficient_privilege',
             HINT = 'This is for roles that may append.';
     END IF;
-    INSERT INTO en57.tracked (source, owner, "position") VALUES (source, pg_get_userbyid(role), "position")
-    ON CONFLICT DO NOTHING;
-    IF FOUND THEN
-        RETURN;
-    END IF;
-    -- Waits for who tracks it now.
-    SELECT x.* INTO t FROM en57.tracked x WHERE x.source = track.source FOR UPDATE;
+    LOOP
+        INSERT INTO en57.tracked (source, owner, "position") VALUES (source, pg_get_userbyid(role), "position")
+        ON CONFLICT DO NOTHING;
+        IF FOUND THEN
+            RETURN;
+        END IF;
+        -- Waits for who tracks it now. Who has had it forgotten meanwhile leaves nothing to be found.
+        SELECT x.* INTO t FROM en57.tracked x WHERE x.source = track.source FOR UPDATE;
+        EXIT WHEN FOUND;
+    END LOOP;
     IF NOT en57.is_owner(role, t.owner) THEN
         RAISE 'permission denied to track "%"', source USING ERRCODE = 'insufficient_privilege',
             HINT = format('It belongs to %s: this is for members of that role.', t.owner);
@@ -83,3 +86,57 @@ CREATE FUNCTION en57_tracked(source text) RETURNS bigint
     SELECT en57.position_of_source(en57.ticket(), source)
 $$;
 COMMENT ON FUNCTION en57_tracked(text) IS 'up to where a source was taken; NULL if it never was';
+
+CREATE FUNCTION en57.reset_source(ticket bigint, source text, "position" bigint) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    role oid := en57.redeem(ticket);
+    t en57.tracked;
+BEGIN
+    -- Waits for who tracks it now: what he takes is taken before, or not at all.
+    SELECT x.* INTO t FROM en57.tracked x WHERE x.source = reset_source.source FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE 'source "%" does not exist', source USING ERRCODE = 'undefined_object',
+            HINT = 'The view en57_sources shows all that were tracked and are yours.';
+    ELSIF NOT en57.is_owner(role, t.owner) THEN
+        RAISE 'permission denied to reset "%"', source USING ERRCODE = 'insufficient_privilege',
+            HINT = format('It belongs to %s: this is for members of that role.', t.owner);
+    END IF;
+    IF "position" IS NULL THEN
+        DELETE FROM en57.tracked x WHERE x.source = reset_source.source;
+    ELSE
+        UPDATE en57.tracked x SET "position" = reset_source."position", updated_at = clock_timestamp()
+         WHERE x.source = reset_source.source;
+    END IF;
+    RETURN t."position";
+END
+$$;
+COMMENT ON FUNCTION en57.reset_source(bigint, text, bigint) IS 'moves or forgets how far another log was taken';
+
+CREATE FUNCTION en57_reset_source(source text, "position" bigint DEFAULT NULL) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+BEGIN
+    IF source IS NULL THEN
+        RAISE 'source must not be NULL' USING ERRCODE = 'null_value_not_allowed';
+    ELSIF "position" < 0 THEN
+        RAISE 'position must not be negative' USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'Leave it out to forget the source: then every position can be taken.';
+    END IF;
+    RETURN en57.reset_source(en57.ticket(), source, "position");
+END
+$$;
+COMMENT ON FUNCTION en57_reset_source(text, bigint) IS
+    'lets a source be taken again after a position, or forgets it; returns up to where it was taken';
+
+CREATE VIEW en57_sources WITH (security_barrier) AS
+SELECT t.source, t."position", t.owner, t.updated_at
+  FROM en57.tracked t
+ WHERE en57.is_owner(pg_catalog.to_regrole(pg_catalog.quote_ident(current_user)), t.owner);
+COMMENT ON VIEW en57_sources IS 'other logs that the current role takes into this one, and up to where';
+COMMENT ON COLUMN en57_sources.source IS 'the other log, as its reader calls it';
+COMMENT ON COLUMN en57_sources."position" IS 'all events of the other log up to here were taken';
+COMMENT ON COLUMN en57_sources.owner IS 'the role that has tracked it first';
+COMMENT ON COLUMN en57_sources.updated_at IS 'when the position was moved last';
+GRANT SELECT ON en57_sources TO PUBLIC;

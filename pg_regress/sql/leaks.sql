@@ -19,6 +19,7 @@ BEGIN
         PERFORM en57_create_subscription('sub ' || p, '{"types": ["t"]}', max_attempts => 1, partition => p);
         PERFORM en57_poll('sub ' || p, 1, lease => '1 hour');
         PERFORM en57_nack('sub ' || p, "position", 'no') FROM en57_read('{"types": ["t"]}', max_count => 1, partition => p);
+        INSERT INTO en57.tracked (source, owner, position) VALUES (p, CASE p WHEN 'open' THEN 'regress_en57_leaker' ELSE current_user END, 1);
     END LOOP;
     UPDATE en57.subscriptions SET owner = 'regress_en57_leaker' WHERE partition = 'open';
 END
@@ -40,7 +41,8 @@ CREATE VIEW looks AS SELECT * FROM (VALUES
     ('en57_projections', 'name, partition'),
     ('en57_stat_progress_rebuild', 'name'),
     ('en57_subscriptions', 'name, partition'),
-    ('en57_dead_letters', 'subscription, error')) l (view, columns);
+    ('en57_dead_letters', 'subscription, error'),
+    ('en57_sources', 'source')) l (view, columns);
 GRANT SELECT ON looks TO PUBLIC;
 CREATE FUNCTION look() RETURNS TABLE (view text, rows bigint) LANGUAGE plpgsql AS $$
 DECLARE
@@ -68,5 +70,6 @@ SELECT c.relname, c.reloptions
    AND (NOT coalesce('security_barrier=true' = ANY (c.reloptions) OR 'security_barrier' = ANY (c.reloptions), false)
         OR c.relname NOT IN (SELECT view FROM looks));
 SELECT en57_drop_subscription('sub open'), en57_drop_subscription('sub secret');
+DELETE FROM en57.tracked;
 SELECT en57_revoke('regress_en57_leaker', 'reader', 'open');
 DROP ROLE regress_en57_leaker;

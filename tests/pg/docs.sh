@@ -161,7 +161,7 @@ complete() {
            WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
              AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'en57')
              AND pg_describe_object(classid, objid, 0) ~ '^(function|type) .*[^]]$' -- from 17 on, array types are members too
-             AND pg_describe_object(classid, objid, 0) !~ '^function (en57\.(?!append_events|read_events)|en57_query_)'
+             AND pg_describe_object(classid, objid, 0) !~ '^function (en57\.(?!append_events|read_events)|en57_query_|en57_function_)'
           UNION SELECT name FROM pg_settings WHERE name LIKE 'en57.%' ORDER BY 1" \
         -d "${PGDATABASE:-postgres}")
 }
