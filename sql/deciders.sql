@@ -25,10 +25,12 @@ CREATE FUNCTION en57_decide(
     name text,
     command jsonb,
     partition text DEFAULT NULL,
-    command_id uuid DEFAULT NULL
+    command_id uuid DEFAULT NULL,
+    stream text DEFAULT NULL,
+    expected_version bigint DEFAULT NULL
 ) RETURNS en57_append_result
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_decide(text, jsonb, text, uuid) IS
+COMMENT ON FUNCTION en57_decide(text, jsonb, text, uuid, text, bigint) IS
     'locks, reads, folds, decides and appends in one call; with an id, a command that was sent before is answered as the first time';
 
 CREATE FUNCTION en57_try(name text, given jsonb, command jsonb) RETURNS jsonb

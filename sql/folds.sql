@@ -101,11 +101,12 @@ CREATE FUNCTION en57_state(
     query en57_query,
     partition text DEFAULT NULL,
     OUT state jsonb,
-    OUT "position" bigint
+    OUT "position" bigint,
+    OUT stream_version bigint
 ) RETURNS record
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_state(text, en57_query, text) IS
-    'the state that a named fold makes of the events that match, and the position to use as after in fail_if, of one moment';
+    'the state that a named fold makes of the events that match, and the position to use as after in fail_if, of one moment; the version of the stream, where the query names one';
 
 CREATE FUNCTION en57_drop_snapshots(name text) RETURNS bigint
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;

@@ -27,6 +27,7 @@ use crate::store::json::{self, Jsonb};
 use crate::store::partition::Access;
 use crate::store::tuple::RowType;
 use crate::store::{Datum, catalog, fmgr, rights, stack};
+use crate::stream::{self, Target};
 use crate::upcast::{self, Upcasters};
 
 /// How many faults of a command are told.
@@ -38,6 +39,15 @@ pub enum Decided {
     Stored(Outcome),
     /// There was nothing to append, as of this position.
     Nothing(i64),
+}
+
+/// Where a decision's events go.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// The partition's name, where it is not the session's.
+    pub partition: Option<&'a str>,
+    /// The stream of those that name none.
+    pub target: Option<Target<'a>>,
 }
 
 /// A command, with who decides on it.
@@ -57,11 +67,12 @@ struct Case {
 pub fn decide(
     name: Option<&str>,
     command: Option<Datum>,
-    partition: Option<&str>,
+    place: Place,
     id: Option<[u8; 16]>,
+    conflicts: &mut Conflicts,
 ) -> Result<Decided> {
     catalog::demand_writable("en57_decide()")?;
-    let partition = catalog::effective_name(partition)?;
+    let partition = catalog::effective_name(place.partition)?;
     loop {
         pgrx::check_for_interrupts!();
         let definition = callable(name)?;
@@ -72,7 +83,7 @@ pub fn decide(
         }
         let case = Case::new(definition, command, partition.clone())?;
         // Who was waited for may have replaced the decider, or somebody else meanwhile.
-        if let Some(decided) = case.decide(id)? {
+        if let Some(decided) = case.decide(id, place.target, conflicts)? {
             return Ok(decided);
         }
     }
@@ -139,9 +150,19 @@ impl Case {
     }
 
     /// Decides and appends; `None`, and nothing is stored, where the decider is another one by now. The locks stay.
-    fn decide(&self, id: Option<[u8; 16]>) -> Result<Option<Decided>> {
+    fn decide(
+        &self,
+        id: Option<[u8; 16]>,
+        target: Option<Target>,
+        conflicts: &mut Conflicts,
+    ) -> Result<Option<Decided>> {
         let partition = self.partition.as_str();
-        let position = append::lock_query(&self.query, Some(partition))?;
+        // The stream as well: known by now, it is locked in order.
+        let locked = match target {
+            Some(target) => self.query.clone().union(stream::query_of(target.name)),
+            None => self.query.clone(),
+        };
+        let position = append::lock_query(&locked, Some(partition))?;
         if !self.is_current()? {
             return Ok(None);
         }
@@ -156,6 +177,7 @@ impl Case {
             return Ok(self.is_current()?.then_some(Decided::Nothing(position)));
         };
         let mut events = self.parsed(document)?;
+        append::send_to(&mut events, target)?;
         if let Some(id) = id {
             for (n, event) in (1..).zip(&mut events) {
                 if event.id.replace(id_of(id, n)).is_some() {
@@ -170,15 +192,10 @@ impl Case {
         let request = Request {
             events: &events,
             fail_if: &[],
-            stream: None,
             partition: Some(partition),
             may_repeat: true,
         };
-        let mut conflicts = Conflicts {
-            at_most: 0,
-            sink: &mut |_| Ok(()),
-        };
-        let outcome = match append::append_while(&request, &mut conflicts, &|| self.is_current()) {
+        let outcome = match append::append_while(&request, conflicts, &|| self.is_current()) {
             // One with this id that depends on other events was faster: the locks let both decide.
             Err(error) if error.state == SqlState::UniqueViolation => {
                 Some(sent_before(id, partition)?.ok_or(error)?)
@@ -237,7 +254,7 @@ impl Case {
                     let (event, position) = (&given.event, given.position);
                     let chains = definitions.chains();
                     let name = chains.name_of(event.event_type, event.schema_version);
-                    let candidate = event.candidate(name, given.stream());
+                    let candidate = event.candidate(name);
                     if !self.query.matches(&candidate.at(position)) {
                         continue;
                     }

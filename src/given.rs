@@ -17,7 +17,7 @@ pub struct Given<'a> {
     /// Its position.
     pub position: i64,
     recorded_at_us: i64,
-    stream: Option<(&'a str, i64)>,
+    stream_version: Option<i64>,
 }
 
 /// Reads an event or an array of them, in the order of their positions. Those that have none, or no version in their
@@ -44,15 +44,14 @@ pub fn events(document: Jsonb<'_>) -> Result<Vec<Given<'_>>> {
             event,
             position,
             recorded_at_us,
-            stream,
             stream_version,
         } = recorded;
         last = next(position, last, i, "position")?;
-        let stream = match stream {
+        let stream_version = match event.stream {
             Some(name) => {
                 let head = versions.entry(name).or_insert(0);
                 *head = next(stream_version, *head, i, "stream_version")?;
-                Some((name, *head))
+                Some(*head)
             }
             None => None,
         };
@@ -60,7 +59,7 @@ pub fn events(document: Jsonb<'_>) -> Result<Vec<Given<'_>>> {
             event,
             position: last,
             recorded_at_us: recorded_at_us.unwrap_or(now_us),
-            stream,
+            stream_version,
         });
     }
     Ok(events)
@@ -77,21 +76,16 @@ fn next(given: Option<i64>, before: i64, i: usize, key: &str) -> Result<i64> {
 }
 
 impl Given<'_> {
-    /// Its stream.
-    pub fn stream(&self) -> Option<&str> {
-        self.stream.map(|(name, _)| name)
-    }
-
     /// The columns that it has in a partition.
     pub fn columns(&self, partition: &str) -> Unread {
-        let mut columns = self.event.columns(partition, self.stream());
+        let mut columns = self.event.columns(partition);
         let mut set = |column: Column, value: i64| {
             columns.complete(column, Datum::from(value));
         };
         set(Column::Position, self.position);
         set(Column::RecordedAt, self.recorded_at_us);
         set(Column::OccurredAt, self.recorded_at_us);
-        if let Some((_, version)) = self.stream {
+        if let Some(version) = self.stream_version {
             set(Column::StreamVersion, version);
         }
         columns

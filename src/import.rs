@@ -28,8 +28,6 @@ pub struct Recorded<'a> {
     pub position: Option<i64>,
     /// When it was recorded, in PostgreSQL's microseconds.
     pub recorded_at_us: Option<i64>,
-    /// Its stream.
-    pub stream: Option<&'a str>,
     /// Its version in the stream.
     pub stream_version: Option<i64>,
 }
@@ -59,8 +57,8 @@ pub fn import(import: &Import) -> Result<i64> {
     let store = catalog::store()?;
     let place = store.partition(import.partition, Access::Append)?;
     let counter = Counter::of(store)?;
-    let table = place.open_to_append(events.iter().any(|e| e.stream.is_some()))?;
-    let keys: Vec<Vec<i64>> = events.iter().map(|e| e.event.keys(e.stream)).collect();
+    let table = place.open_to_append(events.iter().any(|e| e.event.stream.is_some()))?;
+    let keys: Vec<Vec<i64>> = events.iter().map(|e| e.event.keys()).collect();
     // It may write under any key and to any stream: it is alone.
     let mut plan = Plan::default();
     plan.check_all();
@@ -73,7 +71,7 @@ pub fn import(import: &Import) -> Result<i64> {
         }
         Ok(())
     })?;
-    let new = |n: usize| (&events[n].event, events[n].stream);
+    let new = |n: usize| &events[n].event;
     let rules = Rules::new(&place.name, events.len(), &new)?;
 
     let versions = versions(&table, events)?;
@@ -84,7 +82,7 @@ pub fn import(import: &Import) -> Result<i64> {
         Place {
             position: positions[i],
             recorded_at_us: event.recorded_at_us.unwrap_or(now_us),
-            stream: event.stream.zip(versions[i]),
+            stream: event.event.stream.zip(versions[i]),
         }
     };
     let recorded = |i: usize| (&events[i].event, place_of(i).recorded_at_us);
@@ -138,7 +136,7 @@ fn versions(table: &Opened, events: &[Recorded]) -> Result<Vec<Option<i64>>> {
     let mut heads: HashMap<&str, i64> = HashMap::new();
     let mut versions = Vec::with_capacity(events.len());
     for (i, event) in events.iter().enumerate() {
-        let Some(name) = event.stream else {
+        let Some(name) = event.event.stream else {
             versions.push(None);
             continue;
         };
@@ -227,17 +225,12 @@ pub fn from_json(document: Jsonb) -> Result<Vec<Recorded>> {
 /// # Errors
 /// As [`from_json`].
 pub fn recorded(object: Jsonb<'_>, i: usize) -> Result<Recorded<'_>> {
-    let (mut position, mut recorded_at_us, mut stream, mut stream_version) =
-        (None, None, None, None);
+    let (mut position, mut recorded_at_us, mut stream_version) = (None, None, None);
     let mut other = |key: &str, value| {
         match (key, value) {
-            (
-                "position" | "recorded_at" | "stream" | "stream_version" | "partition",
-                Value::Null,
-            ) => {}
+            ("position" | "recorded_at" | "stream_version" | "partition", Value::Null) => {}
             ("position", value) => position = Some(number(value, i, key)?),
             ("stream_version", value) => stream_version = Some(number(value, i, key)?),
-            ("stream", Value::String(name)) => stream = Some(checked_stream(name, i)?),
             ("recorded_at", Value::String(text)) => {
                 recorded_at_us = Some(clock::parse_us(
                     text,
@@ -246,7 +239,7 @@ pub fn recorded(object: Jsonb<'_>, i: usize) -> Result<Recorded<'_>> {
             }
             // Where the events came from; where they go is an argument.
             ("partition", Value::String(_)) => {}
-            ("stream" | "recorded_at" | "partition", value) => {
+            ("recorded_at" | "partition", value) => {
                 return Err(invalid(
                     i,
                     format!("\"{key}\" must be a string, not {}", value.kind()),
@@ -257,14 +250,13 @@ pub fn recorded(object: Jsonb<'_>, i: usize) -> Result<Recorded<'_>> {
         Ok(true)
     };
     let event = parse::event(object, i + 1, None, &mut other)?;
-    if stream_version.is_some() && stream.is_none() {
+    if stream_version.is_some() && event.stream.is_none() {
         return Err(invalid(i, "\"stream_version\" needs \"stream\"".into()));
     }
     Ok(Recorded {
         event,
         position,
         recorded_at_us,
-        stream,
         stream_version,
     })
 }
@@ -339,12 +331,9 @@ fn from_row<'a>(columns: [Option<Datum>; EVENT_COLUMNS], i: usize) -> Result<Rec
     if schema_version < 1 {
         return Err(invalid(i, "schema_version must be 1 or greater".into()));
     }
-    let stream = stream
-        .map(fmgr::text)
-        .transpose()?
-        .map(|s| checked_stream(s, i))
-        .transpose()?;
-    if stream_version.is_some() && stream.is_none() {
+    let stream = stream.map(fmgr::text).transpose()?;
+    event.stream = stream.map(|s| stream::checked_of(s, i + 1)).transpose()?;
+    if stream_version.is_some() && event.stream.is_none() {
         return Err(invalid(i, "stream_version needs stream".into()));
     }
     let number = |d: Option<Datum>| d.map(|d| d.value() as i64);
@@ -354,15 +343,7 @@ fn from_row<'a>(columns: [Option<Datum>; EVENT_COLUMNS], i: usize) -> Result<Rec
         event,
         position: number(position),
         recorded_at_us: number(recorded_at),
-        stream,
         stream_version: number(stream_version),
-    })
-}
-
-fn checked_stream(name: &str, i: usize) -> Result<&str> {
-    stream::checked_name(name).map_err(|e| Error {
-        message: format!("event {}: {}", i + 1, e.message),
-        ..e
     })
 }
 

@@ -57,22 +57,37 @@ impl<'a> Target<'a> {
                     .hint("Name the stream that the events go to.")),
             };
         };
-        let expected = match expected {
-            None => Expected::Any,
-            Some(-1) => Expected::Exists,
-            Some(version) if version >= 0 => Expected::Exactly(version),
-            Some(_) => {
-                return Err(invalid("expected_version must be -1 or greater").hint(
-                    "0 expects that the stream does not exist, -1 that it exists, NULL nothing.",
-                ));
-            }
-        };
+        let expected = Expected::new(expected)?;
         let name = checked_name(name)?;
         Ok(Some(Self { name, expected }))
     }
 }
 
 impl Expected {
+    /// What a caller says: `None` any version, -1 that the stream exists, n its version.
+    ///
+    /// # Errors
+    /// 22023 for what no stream can have.
+    pub fn new(expected: Option<i64>) -> Result<Self> {
+        match expected {
+            None => Ok(Self::Any),
+            Some(-1) => Ok(Self::Exists),
+            Some(version) if version >= 0 => Ok(Self::Exactly(version)),
+            Some(_) => Err(invalid("expected_version must be -1 or greater").hint(
+                "0 expects that the stream does not exist, -1 that it exists, NULL nothing.",
+            )),
+        }
+    }
+
+    /// The same as what a caller says.
+    pub fn said(self) -> Option<i64> {
+        match self {
+            Self::Any => None,
+            Self::Exists => Some(-1),
+            Self::Exactly(version) => Some(version),
+        }
+    }
+
     /// Whether it holds for a stream of this version.
     pub fn holds(self, version: i64) -> bool {
         match self {
@@ -106,6 +121,17 @@ pub fn checked_name(name: &str) -> Result<&str> {
         ));
     }
     Ok(name)
+}
+
+/// The same for the n-th event of a call, from 1.
+///
+/// # Errors
+/// As [`checked_name`], with the event's place.
+pub fn checked_of(name: &str, n: usize) -> Result<&str> {
+    checked_name(name).map_err(|e| Error {
+        message: format!("event {n}: {}", e.message),
+        ..e
+    })
 }
 
 /// The events of a stream.

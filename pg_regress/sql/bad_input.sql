@@ -43,7 +43,7 @@ SELECT append('{"type": "a", "occurred_at": "yesterday at noon o''clock"}', '{"t
 -- correlation_id, causation_id, trace_id
 SELECT append('{"type": "a", "correlation_id": 1}', '{"type": "a", "correlation_id": ""}', '{"type": "a", "causation_id": []}', format('{"type": "a", "causation_id": "%s"}', repeat('x', 1025)), '{"type": "a", "trace_id": {}}', '{"type": "a", "correlation_id": "a", "meta": {"correlation_id": "b"}}');
 -- unknown keys, with the nearest known one
-SELECT append('{"type": "a", "tag": ["x"]}', '{"type": "a", "Type": "b"}', '{"type": "a", "payload": {}}', '{"type": "a", "occured_at": "2024-01-01"}', '{"type": "a", "": 1}', '[{"type": "a"}, {"type": "b", "metadata": {}}]', '{"type": "a", "stream": "s"}', format('{"type": "a", "%s": 1}', repeat('x', 100000)));
+SELECT append('{"type": "a", "tag": ["x"]}', '{"type": "a", "Type": "b"}', '{"type": "a", "payload": {}}', '{"type": "a", "occured_at": "2024-01-01"}', '{"type": "a", "": 1}', '[{"type": "a"}, {"type": "b", "metadata": {}}]', '{"type": "a", "streams": "s"}', format('{"type": "a", "%s": 1}', repeat('x', 100000)));
 -- the place in a batch
 SELECT append((SELECT jsonb_agg(CASE i WHEN 777 THEN '{"type": 1}'::jsonb ELSE '{"type": "a"}' END ORDER BY i)::text FROM generate_series(1, 1000) i));
 

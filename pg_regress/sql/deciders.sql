@@ -116,7 +116,7 @@ SELECT en57_try('given', '{"type": "a", "stream_version": 1}', '{}');
 SELECT en57_try('given', '{"type": "a", "stream": 1}', '{}');
 SELECT en57_try('given', '{"type": "a", "steam": "s"}', '{}');
 SELECT en57_try('given', '[{"type": "a", "id": "00000000-0000-0000-0000-000000000001"}, {"type": "b", "id": "00000000-0000-0000-0000-000000000001"}]', '{}');
--- a decision cannot name a stream
+-- a decision may name a stream
 SELECT en57_try('sell', '{"type": "course defined", "tags": ["course:sql"], "data": {"seats": 2}}', '{"course": "sql", "nothing": {"type": "noted", "stream": "s"}}');
 -- the events that follow must fit their types, as where they are appended; those that are given need not
 SELECT en57_register_type('noted', 1, '{"type": "object", "required": ["by"]}');

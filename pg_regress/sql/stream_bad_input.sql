@@ -20,7 +20,7 @@ SELECT left(call, 90) AS call, t.* FROM unnest(ARRAY[
     $$SELECT en57_append('{"type": "a"}', stream => repeat('é', 513))$$,
     $$SELECT en57_append('[]', stream => 's')$$,
     $$SELECT en57_append(NULL, stream => 's')$$,
-    $$SELECT en57_append('{"type": "a", "stream": "s"}')$$,
+    $$SELECT en57_append('{"type": "a", "streams": "s"}')$$,
     $$SELECT en57_append('{"type": "a", "stream_version": 1}', stream => 's')$$,
     $$SELECT en57_append('{"type": "a"}', stream => 's', partition => 'acme')$$,
     $$SELECT en57_append('{"type": "a"}', NULL, 's', 0, 'default', 'maybe')$$,

@@ -16,6 +16,7 @@ use crate::store::{catalog, event, key_lock, scan, settings, transaction, watch}
 use crate::upcast::{self, Definitions, Sought};
 
 use super::Request;
+use super::streams::Streams;
 
 /// What definitions say of an append, as of when they were looked at.
 pub(super) struct Looked<'a> {
@@ -50,14 +51,15 @@ pub(super) fn lock<'a>(
     place: &Partition,
     table: &Opened,
     request: &Request<'a>,
+    streams: &Streams,
     keys: &[Vec<i64>],
     looked: &mut Looked,
 ) -> Result<Vec<Sought<&'a Query>>> {
     let mut plan = Plan::default();
     keys.iter().flatten().for_each(|key| plan.write(*key));
-    if let Some(target) = request.stream {
+    for name in streams.names() {
         // Alone, whatever is expected: versions have no gaps.
-        plan.check(event::effective(Namespace::Stream, target.name.as_bytes()));
+        plan.check(event::effective(Namespace::Stream, name.as_bytes()));
     }
     let mut fail_if = seek(request)?;
     plan_checks(&mut plan, place, table, &fail_if)?;

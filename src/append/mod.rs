@@ -3,10 +3,12 @@
 mod lock;
 pub mod parse;
 mod size;
+mod streams;
 mod told;
 
 pub use lock::lock_query;
 pub use size::demand as demand_sizes;
+pub use streams::send_to;
 pub use told::Told;
 
 use crate::dcb::error::{Error, Result, SqlState};
@@ -28,8 +30,10 @@ use crate::store::scratch::Scratch;
 use crate::store::stat::{self, Counted};
 use crate::store::table::Opened;
 use crate::store::{clock, json, settings, transaction};
-use crate::stream::{self, Expected, Target};
+use crate::stream;
 use crate::upcast::{self, Sought, Upcasters};
+
+use streams::Streams;
 
 /// What became of an append.
 #[derive(Debug)]
@@ -40,7 +44,7 @@ pub enum Outcome {
         first: i64,
         /// The last event's.
         last: i64,
-        /// Its version, where the events went to a stream.
+        /// Its version, where it went to a stream.
         version: Option<i64>,
         /// All their ids, in order.
         ids: Vec<[u8; 16]>,
@@ -51,7 +55,7 @@ pub enum Outcome {
         first: i64,
         /// The last event's.
         last: i64,
-        /// Its version, where the events went to a stream.
+        /// Its version, where it went to a stream.
         version: Option<i64>,
         /// All their ids, in order.
         ids: Vec<[u8; 16]>,
@@ -62,9 +66,19 @@ pub enum Outcome {
         cause: Cause,
         /// The position of the newest event that did; `None` where a stream has none.
         position: Option<i64>,
-        /// The stream's version, where one was named: 0 where it has no event.
+        /// The version of the stream that is not as expected, or of the last event's: 0 where it has no event.
         version: Option<i64>,
     },
+}
+
+impl Outcome {
+    /// What stood against the append, where something did.
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Conflict { cause, .. } => Some(*cause),
+            _ => None,
+        }
+    }
 }
 
 /// What stands against an append.
@@ -72,8 +86,8 @@ pub enum Outcome {
 pub enum Cause {
     /// An event matches `fail_if`.
     Condition,
-    /// The stream is not at the expected version.
-    Version,
+    /// A stream is not at the expected version: the one whose first event in the append has this number.
+    Version(usize),
 }
 
 /// What a caller wants to be told of conflicting events.
@@ -95,13 +109,11 @@ impl Conflicts<'_> {
 
 /// What is to be appended, and on which condition.
 pub struct Request<'a> {
-    /// At least one event.
+    /// At least one event. The versions that they expect are checked first, and told alone where both fail.
     pub events: &'a [NewEvent<'a>],
     /// The append fails if one of them matches an event that is there. They are asked in order; the
     /// first one that matches at all tells the conflicts.
     pub fail_if: &'a [Query],
-    /// The stream that the events go to. Its version is checked first, and told alone where both fail.
-    pub stream: Option<Target<'a>>,
     /// The partition's name, where it is not the session's.
     pub partition: Option<&'a str>,
     /// Whether sending stored events again is answered like the first time, or refused.
@@ -156,14 +168,14 @@ fn decide(
     };
     let place = store.partition(request.partition, access)?;
     let counter = Counter::of(store)?;
+    let mut streams = Streams::of(events)?;
     let lists_streams = request.fail_if.iter().any(Query::lists_streams);
-    let table = place.open_to_append(request.stream.is_some() || lists_streams)?;
-    let name = request.stream.map(|s| s.name);
-    let keys: Vec<Vec<i64>> = events.iter().map(|e| e.keys(name)).collect();
-    let new = |n: usize| (&events[n], name);
+    let table = place.open_to_append(!streams.is_empty() || lists_streams)?;
+    let keys: Vec<Vec<i64>> = events.iter().map(NewEvent::keys).collect();
+    let new = |n: usize| &events[n];
     let mut looked = lock::Looked {
         upcasters: upcast::known()?,
-        due: Due::new(&place.name, events, name)?,
+        due: Due::new(&place.name, events)?,
         rules: Rules::new(&place.name, events.len(), &new)?,
         fit: size::demand(events.iter()).and_then(|()| schema::check(events.iter())),
     };
@@ -171,7 +183,7 @@ fn decide(
     if !request.may_repeat || events.iter().all(|e| e.id.is_none()) {
         looked.fit.clone()?;
     }
-    let fail_if = lock::lock(&place, &table, request, &keys, &mut looked)?;
+    let fail_if = lock::lock(&place, &table, request, &streams, &keys, &mut looked)?;
     if !holds()? {
         return Ok(None);
     }
@@ -183,30 +195,26 @@ fn decide(
         return Ok(Some(repeated));
     }
     fit?;
-    let mut version = None;
-    if let Some(target) = request.stream {
-        let (current, position) = stream::head(&table, target.name)?;
-        if !target.expected.holds(current) {
-            let (known, at_most) = (target.expected.known(), conflicts.at_most);
-            let definitions = upcast::known()?;
-            let upcasters = Upcasters::new(&definitions);
-            let work = Scratch::new();
-            let mut told = |row: &Row| conflicts.tell(row, &upcasters, &work);
-            stream::newer(&table, target.name, known, at_most, &mut told)?;
-            return Ok(Some(Outcome::Conflict {
-                cause: Cause::Version,
-                position,
-                version: Some(current),
-            }));
-        }
-        version = Some(current);
+    if let Some(wrong) = streams.look(&table)? {
+        let (target, at_most) = (wrong.target, conflicts.at_most);
+        let definitions = upcast::known()?;
+        let upcasters = Upcasters::new(&definitions);
+        let work = Scratch::new();
+        let mut told = |row: &Row| conflicts.tell(row, &upcasters, &work);
+        let known = target.expected.known();
+        stream::newer(&table, target.name, known, at_most, &mut told)?;
+        return Ok(Some(Outcome::Conflict {
+            cause: Cause::Version(wrong.event),
+            position: wrong.position,
+            version: Some(wrong.version),
+        }));
     }
     for query in &fail_if {
         if let Some(position) = newest_match(&table, query, conflicts)? {
             return Ok(Some(Outcome::Conflict {
                 cause: Cause::Condition,
                 position: Some(position),
-                version,
+                version: streams.version_before(),
             }));
         }
     }
@@ -217,7 +225,7 @@ fn decide(
     let place_of = |i: usize| Place {
         position: first + i as i64,
         recorded_at_us,
-        stream: name.zip(version.map(|v| v + 1 + i as i64)),
+        stream: streams.place(i),
     };
     let ids = event::ids(events.iter().map(|e| (e, recorded_at_us)));
     let batch = Batch {
@@ -240,7 +248,7 @@ fn decide(
     Ok(Some(Outcome::Appended {
         first,
         last,
-        version: version.map(|v| v + events.len() as i64),
+        version: streams.place(events.len() - 1).map(|(_, version)| version),
         ids,
     }))
 }
@@ -248,8 +256,8 @@ fn decide(
 impl Request<'_> {
     /// Whether something may stand against the append that its caller is then told.
     fn is_conditional(&self) -> bool {
-        let expects = self.stream.is_some_and(|s| s.expected != Expected::Any);
-        expects || !self.fail_if.is_empty()
+        let expects = |e: &NewEvent| e.expected_version.is_some();
+        self.events.iter().any(expects) || !self.fail_if.is_empty()
     }
 }
 
@@ -266,21 +274,25 @@ pub fn stored_as(
     let Some(first) = find_id(&table, &id_of(1))? else {
         return Ok(None);
     };
-    let (first, mut last) = (first.position, first.position);
+    let mut newest = first;
+    let first = first.position;
     let mut ids = vec![id_of(1)];
     for n in 2.. {
-        let id = id_of(n);
-        match find_id(&table, &id)? {
-            Some(next) if next.position == last + 1 => last = next.position,
+        match find_id(&table, &id_of(n))? {
+            Some(next) if next.position == newest.position + 1 => newest = next,
             _ => break,
         }
-        ids.push(id);
+        ids.push(id_of(n));
     }
+    let mut fetcher = Fetcher::new(&table);
+    let version = fetcher
+        .fetch(newest, false)
+        .then(|| fetcher.row.stream_version());
     stat::count(Counted::Repeated, 1);
     Ok(Some(Outcome::Repeated {
         first,
-        last,
-        version: None,
+        last: newest.position,
+        version: version.flatten(),
         ids,
     }))
 }
@@ -353,7 +365,7 @@ fn stored_before(table: &Opened, request: &Request) -> Result<Option<Outcome>> {
             && n as i64 == entry.position - first
             && (n == 0 || known.is_some())
             && fetcher.fetch(entry, false)
-            && is_same(new, request.stream, &fetcher.row)?;
+            && is_same(new, &fetcher.row)?;
         if !same {
             let error = known_already(n, id);
             return Err(if may_repeat {
@@ -377,7 +389,7 @@ fn stored_before(table: &Opened, request: &Request) -> Result<Option<Outcome>> {
 
 /// Whether a stored event is what is to be appended: type, tags, data and stream; its id is the same
 /// already.
-fn is_same(new: &NewEvent, stream: Option<Target>, row: &Row) -> Result<bool> {
+fn is_same(new: &NewEvent, row: &Row) -> Result<bool> {
     let same_data = match (new.data, row.get(Column::Data)) {
         (None, None) => true,
         (Some(new), Some(stored)) => json::equal(new.to_datum(), stored),
@@ -387,7 +399,7 @@ fn is_same(new: &NewEvent, stream: Option<Target>, row: &Row) -> Result<bool> {
     Ok(same_data
         && row.event_type()? == new.event_type
         && tags == new.tags
-        && row.stream()? == stream.map(|s| s.name))
+        && row.stream()? == new.stream)
 }
 
 /// `en57.max_conflicts`.

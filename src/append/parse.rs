@@ -8,12 +8,15 @@ use crate::store::array::TextArray;
 use crate::store::event::{NewEvent, meta_text};
 use crate::store::json::{self, Jsonb, Value};
 use crate::store::{Datum, clock, fmgr, settings};
+use crate::stream::{self, Expected};
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 12] = [
     "type",
     "data",
     "tags",
     "meta",
+    "stream",
+    "expected_version",
     "id",
     "schema_version",
     "occurred_at",
@@ -30,7 +33,7 @@ const KEYS: [&str; 10] = [
 pub fn events(document: Jsonb) -> Result<Vec<NewEvent>> {
     let ambient = ambient_meta()?;
     if document.is_object() {
-        return Ok(vec![event(document, 1, ambient, &mut |_, _| Ok(false))?]);
+        return Ok(vec![to_append(document, 1, ambient)?]);
     }
     if !document.is_array() {
         return Err(invalid(
@@ -51,7 +54,7 @@ pub fn events(document: Jsonb) -> Result<Vec<NewEvent>> {
         let n = i + 1;
         match element? {
             Value::Container(object) if object.is_object() => {
-                events.push(event(object, n, ambient, &mut |_, _| Ok(false))?)
+                events.push(to_append(object, n, ambient)?)
             }
             other => {
                 return Err(invalid(format!(
@@ -63,6 +66,21 @@ pub fn events(document: Jsonb) -> Result<Vec<NewEvent>> {
     }
     refuse_repeated_ids(events.iter())?;
     Ok(events)
+}
+
+/// One that is to be appended.
+fn to_append(object: Jsonb<'_>, n: usize, ambient: Option<Datum>) -> Result<NewEvent<'_>> {
+    let mut expected = None;
+    let mut event = event(object, n, ambient, &mut |key, value| {
+        match (key, value) {
+            ("expected_version", Value::Null) => {}
+            ("expected_version", value) => expected = Some(expected_version(value, n)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    event.expected_version = expected;
+    Ok(event)
 }
 
 /// An id may stand in a batch once.
@@ -101,6 +119,8 @@ pub fn event<'a>(
         occurred_at_us: None,
         correlation_id: None,
         causation_id: None,
+        stream: None,
+        expected_version: None,
     };
     // In PostgreSQL's order of keys: by length.
     let mut named: Vec<(&str, &str)> = Vec::new();
@@ -110,8 +130,10 @@ pub fn event<'a>(
             ("data", value) => event.data = Some(value),
             ("type", Value::Null) => {}
             ("type", value) => event.event_type = text(value, n, key, limits::TYPE_BYTES)?,
-            (known, Value::Null) if KEYS.contains(&known) => {}
+            (known, Value::Null) if known != "expected_version" && KEYS.contains(&known) => {}
             ("tags", value) => event.tags = tags(value, n)?,
+            ("stream", Value::String(name)) => event.stream = Some(stream::checked_of(name, n)?),
+            ("stream", value) => return Err(not_a_string(value, n, key)),
             ("meta", value) => event.meta = Some(meta(value, n)?),
             ("id", value) => event.id = Some(id(value, n)?),
             ("schema_version", value) => event.schema_version = schema_version(value, n)?,
@@ -207,11 +229,38 @@ fn text<'a>(value: Value<'a>, n: usize, key: &str, max_bytes: usize) -> Result<&
         ))),
         Value::String(s) if s.len() > max_bytes => Err(too_long(n, key, max_bytes)),
         Value::String(s) => Ok(s),
-        other => Err(invalid(format!(
-            "event {n}: \"{key}\" must be a string, not {}",
-            other.kind()
-        ))),
+        other => Err(not_a_string(other, n, key)),
     }
+}
+
+fn not_a_string(value: Value, n: usize, key: &str) -> Error {
+    invalid(format!(
+        "event {n}: \"{key}\" must be a string, not {}",
+        value.kind()
+    ))
+}
+
+/// An expected version, which an append takes and no import.
+///
+/// # Errors
+/// 22023 for what is no version.
+fn expected_version(value: Value, n: usize) -> Result<i64> {
+    let Value::Number(_) = value else {
+        return Err(invalid(format!(
+            "event {n}: \"expected_version\" must be a number, not {}",
+            value.kind()
+        )));
+    };
+    let version = value.as_i64().ok_or_else(|| {
+        invalid(format!(
+            "event {n}: \"expected_version\" must be an integer"
+        ))
+    })?;
+    Expected::new(Some(version)).map_err(|e| Error {
+        message: format!("event {n}: {}", e.message),
+        ..e
+    })?;
+    Ok(version)
 }
 
 fn tags(value: Value<'_>, n: usize) -> Result<Vec<&str>> {
@@ -312,6 +361,8 @@ pub fn from_columns<'a>(
         occurred_at_us: None,
         correlation_id: None,
         causation_id: None,
+        stream: None,
+        expected_version: None,
     };
     finish_meta(&mut event, &[], ambient, n)?;
     Ok(event)
@@ -365,6 +416,10 @@ fn schema_version(value: Value, n: usize) -> Result<i32> {
 fn unknown_key(key: &str, n: usize) -> Error {
     let shown: String = key.chars().take(64).collect();
     let error = invalid(format!("event {n}: unknown key \"{shown}\""));
+    if key == "expected_version" {
+        return error
+            .hint("It is for appends only; \"stream_version\" says which version an event has.");
+    }
     match nearest(key, &KEYS) {
         Some(near) => error.hint(format!("Did you mean \"{near}\"?")),
         None => error.hint(format!("Known keys are {}.", KEYS.join(", "))),

@@ -9,10 +9,13 @@ pub use manage::{Request, RequestedDecider, create, drop_snapshots, remove};
 
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
-use crate::read::{Options, Reading};
+use crate::read::{Options, Reading, View};
+use crate::store::btree::Direction;
 use crate::store::door::Event;
 use crate::store::function::{Function, Whereabouts};
+use crate::store::partition::Access;
 use crate::store::{Datum, catalog, fmgr, rights};
+use crate::stream::Walk;
 
 use definition::Definition;
 use evolve::Folding;
@@ -24,6 +27,8 @@ pub struct State {
     pub state: Option<Datum>,
     /// What to use as `after` in an append's condition.
     pub position: i64,
+    /// The version of the stream that the query names, where it names one: 0 where that has no event.
+    pub stream_version: Option<i64>,
 }
 
 /// Which events a fold takes.
@@ -70,6 +75,7 @@ pub fn fold(range: Range, evolve: &Function, initial: Option<Datum>) -> Result<S
     Ok(State {
         state: folding.finish(),
         position: complete_upto,
+        stream_version: None,
     })
 }
 
@@ -90,6 +96,7 @@ pub fn state(name: Option<&str>, query: Option<Query>, partition: Option<&str>) 
             .then(|| Snapshots::of(&definition, evolve, &reading, &query))
             .flatten();
         let position = reading.frontier();
+        let stream_version = version_of(&query, reading.view(), &partition)?;
         if let Some(state) = resume(
             &definition,
             evolve,
@@ -98,10 +105,29 @@ pub fn state(name: Option<&str>, query: Option<Query>, partition: Option<&str>) 
             snapshots,
             position,
         )? {
-            return Ok(State { state, position });
+            return Ok(State {
+                state,
+                position,
+                stream_version,
+            });
         }
         may_resume = false;
     }
+}
+
+/// The version that a reader sees of the one stream that all criteria of a query name; `None` where there is none such.
+fn version_of(query: &Query, view: View, partition: &str) -> Result<Option<i64>> {
+    let mut names = query.criteria().iter().map(|c| c.stream.as_deref());
+    let Some(Some(name)) = names.next() else {
+        return Ok(None);
+    };
+    if !names.all(|other| other == Some(name)) {
+        return Ok(None);
+    }
+    let place = catalog::store()?.partition(Some(partition), Access::Read)?;
+    let table = place.open_to_read();
+    let mut walk = Walk::new(&table, name, view, Direction::Backward)?;
+    Ok(Some(walk.next_row()?.map_or(0, |(version, _)| version)))
 }
 
 /// Folds from the newest snapshot on, and offers a new one, which holds all up to `settled`. `None` where a

@@ -30,14 +30,11 @@ pub const EVENTS_BETWEEN: u64 = 16;
 /// under the same types those of other tags, few are found among many. Finding the events of a small id touches fewer.
 const PAGES_BETWEEN: u64 = 128;
 
-/// An event that is about to be stored, and its stream.
-pub type New<'a> = (&'a NewEvent<'a>, Option<&'a str>);
-
 /// What an append has to do for invariants.
 pub struct Rules<'a> {
     partition: &'a str,
     count: usize,
-    event: &'a dyn Fn(usize) -> New<'a>,
+    event: &'a dyn Fn(usize) -> &'a NewEvent<'a>,
     touched: Vec<Touched>,
 }
 
@@ -73,7 +70,7 @@ impl<'a> Rules<'a> {
     pub fn new(
         partition: &'a str,
         count: usize,
-        event: &'a dyn Fn(usize) -> New<'a>,
+        event: &'a dyn Fn(usize) -> &'a NewEvent<'a>,
     ) -> Result<Self> {
         let mut rules = Self {
             partition,
@@ -107,10 +104,10 @@ impl<'a> Rules<'a> {
         let mut by_id: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let mut without_key = None;
         for n in 0..self.count {
-            let (event, stream) = (self.event)(n);
+            let event = (self.event)(n);
             let name = chains.name_of(event.event_type, event.schema_version);
-            if invariant.query.matches(&event.candidate(name, stream)) {
-                let ids = invariant.key.ids(stream, event.tags.iter().copied());
+            if invariant.query.matches(&event.candidate(name)) {
+                let ids = invariant.key.ids(event.stream, event.tags.iter().copied());
                 if invariant.misses_key(&ids) {
                     without_key.get_or_insert(n);
                 }
@@ -245,7 +242,7 @@ impl<'a> Rules<'a> {
             for &n in events {
                 let position = (batch.place)(n).position;
                 at.at(position, position);
-                let event = (self.event)(n).0;
+                let event = (self.event)(n);
                 let event = scratch.run(|| judge.new_event(batch.event_columns(n, event)))?;
                 folding.add(event);
                 scratch.reset();

@@ -47,7 +47,6 @@ fn definitions() -> Result<Rc<Vec<Rc<Projection>>>> {
 pub struct Due<'a> {
     partition: &'a str,
     events: &'a [NewEvent<'a>],
-    stream: Option<&'a str>,
     jobs: Vec<Matched>,
 }
 
@@ -69,15 +68,10 @@ impl<'a> Due<'a> {
     ///
     /// # Errors
     /// Those of key functions.
-    pub fn new(
-        partition: &'a str,
-        events: &'a [NewEvent<'a>],
-        stream: Option<&'a str>,
-    ) -> Result<Self> {
+    pub fn new(partition: &'a str, events: &'a [NewEvent<'a>]) -> Result<Self> {
         let mut due = Self {
             partition,
             events,
-            stream,
             jobs: Vec::new(),
         };
         due.look()?;
@@ -119,13 +113,12 @@ impl<'a> Due<'a> {
     }
 
     fn matched(&self, projection: &Rc<Projection>) -> Result<Option<Matched>> {
-        let stream = self.stream;
         let candidates = self.events.iter().enumerate();
         let definitions = upcast::known()?;
         let chains = definitions.chains();
         let candidate = |event: &'a NewEvent<'a>| {
             let name = chains.name_of(event.event_type, event.schema_version);
-            event.candidate(name, stream)
+            event.candidate(name)
         };
         let mut numbers = candidates
             .filter(|(_, event)| projection.query.matches(&candidate(event)))
@@ -141,7 +134,10 @@ impl<'a> Due<'a> {
                 key => {
                     for n in numbers {
                         let tags = self.events[n].tags.iter().copied();
-                        ids.insert(n as i64, key.ids(stream, tags).unwrap_or_default());
+                        ids.insert(
+                            n as i64,
+                            key.ids(self.events[n].stream, tags).unwrap_or_default(),
+                        );
                     }
                 }
             }
@@ -173,7 +169,7 @@ impl<'a> Due<'a> {
             rights::for_functions(&projection.path, &projection.partition, || {
                 numbers
                     .map(|n| {
-                        let columns = self.events[n].columns(self.partition, self.stream);
+                        let columns = self.events[n].columns(self.partition);
                         let mut columns = columns.read(&upcasters)?;
                         let event = event_type.make(&mut columns)?;
                         Ok((n as i64, asked_ids(&function, event, &projection.name)?))

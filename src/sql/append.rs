@@ -6,6 +6,7 @@ use crate::append::{self, Cause, Conflicts, Outcome, Request, Told};
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::JsonString;
 use crate::sql_function;
+use crate::store::event::NewEvent;
 use crate::store::fmgr::Args;
 use crate::store::tuple::{self, RowType};
 use crate::store::{Datum, array, json};
@@ -19,9 +20,10 @@ sql_function!(en57_append, |args: &Args| {
         ));
     };
     let fail_if = args.query(1)?;
-    let stream = Target::new(args.text(2)?, args.i64(3))?;
+    let target = Target::new(args.text(2)?, args.i64(3))?;
     let raise = on_conflict(args.text(5)?)?;
-    let events = append::parse::events(document)?;
+    let mut events = append::parse::events(document)?;
+    append::send_to(&mut events, target)?;
     let mut told = Told::new(raise);
     let mut sink = |row: &_| told.add(row);
     let mut conflicts = Conflicts {
@@ -31,26 +33,22 @@ sql_function!(en57_append, |args: &Args| {
     let request = Request {
         events: &events,
         fail_if: fail_if.as_slice(),
-        stream,
         partition: args.text(4)?,
         may_repeat: true,
     };
     let outcome = append::append(&request, &mut conflicts)?;
-    let refusal = match &outcome {
-        Outcome::Conflict { cause, .. } if raise => Some(*cause),
-        _ => None,
-    };
+    let cause = outcome.cause();
     let answer = Answer::new(outcome, told.into_json());
-    match refusal {
-        Some(cause) => Err(match cause {
+    match cause {
+        Some(cause) if raise => Err(match cause {
             Cause::Condition => {
                 answer.as_error(SqlState::ConditionFailed, "append condition failed".into())
             }
-            Cause::Version => {
-                answer.as_error(SqlState::WrongVersion, wrong_version(args, &answer)?)
+            Cause::Version(n) => {
+                answer.as_error(SqlState::WrongVersion, wrong_version(&events[n], &answer))
             }
         }),
-        None => answer.as_row(args),
+        _ => answer.as_row(args),
     }
 });
 
@@ -79,13 +77,17 @@ fn on_conflict(argument: Option<&str>) -> Result<bool> {
     }
 }
 
-fn wrong_version(args: &Args, answer: &Answer) -> Result<String> {
-    Ok(format!(
-        "wrong version of stream {}: expected {}, actual {}",
-        JsonString(args.text(2)?.unwrap_or_default()),
-        args.i64(3).unwrap_or_default(),
+/// What is wrong with the stream of an event, the first one there.
+fn wrong_version(event: &NewEvent, answer: &Answer) -> String {
+    let expected = match event.expected_version {
+        Some(-1) => "to exist".to_owned(),
+        version => version.unwrap_or_default().to_string(),
+    };
+    format!(
+        "wrong version of stream {}: expected {expected}, actual {}",
+        JsonString(event.stream.unwrap_or_default()),
         answer.version.unwrap_or_default(),
-    ))
+    )
 }
 
 /// The columns of `en57_append_result`.

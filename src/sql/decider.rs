@@ -1,12 +1,14 @@
 //! Deciders: `en57_create_decider`, `en57_decide`, `en57_try`.
 
+use crate::append::{self, Conflicts, Told};
 use crate::dcb::error::Result;
-use crate::decider::{self, Decided};
+use crate::decider::{self, Decided, Place};
 use crate::fold::{self, RequestedDecider};
 use crate::functions::IfTaken;
 use crate::sql_function;
 use crate::store::fmgr::{self, Args};
 use crate::store::{Datum, tuple};
+use crate::stream::Target;
 
 use super::append::Answer;
 
@@ -38,8 +40,18 @@ sql_function!(en57_drop_decider, |args: &Args| {
 
 sql_function!(en57_decide, |args: &Args| {
     let id = args.datum(3).map(fmgr::uuid);
-    match decider::decide(args.text(0)?, args.datum(1), args.text(2)?, id)? {
-        Decided::Stored(outcome) => Answer::new(outcome, String::new()),
+    let place = Place {
+        partition: args.text(2)?,
+        target: Target::new(args.text(4)?, args.i64(5))?,
+    };
+    let mut told = Told::new(false);
+    let mut conflicts = Conflicts {
+        at_most: append::max_conflicts(),
+        sink: &mut |row| told.add(row),
+    };
+    let decided = decider::decide(args.text(0)?, args.datum(1), place, id, &mut conflicts)?;
+    match decided {
+        Decided::Stored(outcome) => Answer::new(outcome, told.into_json()),
         Decided::Nothing(position) => Answer::nothing(position),
     }
     .as_row(args)

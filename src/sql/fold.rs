@@ -32,7 +32,12 @@ sql_function!(en57_fold, |args: &Args| {
 
 sql_function!(en57_state, |args: &Args| {
     let state = fold::state(args.text(0)?, args.query(1)?, args.text(2)?)?;
-    answer(args, &state)
+    let mut columns = [
+        state.state,
+        Some(Datum::from(state.position)),
+        state.stream_version.map(Datum::from),
+    ];
+    RowType::of_result(args)?.make(&mut columns).map(Some)
 });
 
 sql_function!(en57_create_fold, |args: &Args| {

@@ -34,7 +34,6 @@ sql_function!(en57_gem_append_events, |args: &Args| {
     let request = Request {
         events: &events,
         fail_if: &criteria,
-        stream: None,
         partition: None,
         may_repeat: false,
     };

@@ -97,7 +97,6 @@ pub struct Candidate<'a> {
     position: i64,
     event: &'a NewEvent<'a>,
     name: &'a str,
-    stream: Option<&'a str>,
 }
 
 impl Candidate<'_> {
@@ -119,7 +118,7 @@ impl Matchable for Candidate<'_> {
         self.event.tags.contains(&tag)
     }
     fn stream(&self) -> Option<&str> {
-        self.stream
+        self.event.stream
     }
     fn correlation_id(&self) -> Option<&str> {
         self.event.correlation_id.as_deref()
@@ -149,15 +148,19 @@ pub struct NewEvent<'a> {
     pub correlation_id: Option<String>,
     /// From its metadata.
     pub causation_id: Option<String>,
+    /// The stream that it goes to.
+    pub stream: Option<&'a str>,
+    /// What its stream's version must be before it, as the client says it.
+    pub expected_version: Option<i64>,
 }
 
 impl NewEvent<'_> {
-    /// The distinct keys under which the event is indexed and locked, in the stream that it goes to.
-    pub fn keys(&self, stream: Option<&str>) -> Vec<i64> {
+    /// The distinct keys under which the event is indexed and locked.
+    pub fn keys(&self) -> Vec<i64> {
         keys(
             self.event_type,
             self.tags.iter().map(|t| t.as_bytes()),
-            stream,
+            self.stream,
             self.correlation_id.as_deref(),
             self.causation_id.as_deref(),
         )
@@ -174,18 +177,17 @@ impl NewEvent<'_> {
         self.event_type.len() + tags + data + self.meta.map_or(0, fmgr::bytes_of)
     }
 
-    /// The event as matching sees it: with the type that readers will see, in the stream that it goes to.
-    pub fn candidate<'e>(&'e self, name: &'e str, stream: Option<&'e str>) -> Candidate<'e> {
+    /// The event as matching sees it: with the type that readers will see.
+    pub fn candidate<'e>(&'e self, name: &'e str) -> Candidate<'e> {
         Candidate {
             position: i64::MAX,
             event: self,
             name,
-            stream,
         }
     }
 
     /// The event as an `en57_event` has it before it is appended: what is not known yet is NULL.
-    pub fn columns(&self, partition: &str, stream: Option<&str>) -> Unread {
+    pub fn columns(&self, partition: &str) -> Unread {
         let text = |t: &str| fmgr::make_varlena(t.as_bytes());
         let mut columns = [None; EVENT_COLUMNS];
         columns[Column::Id as usize] = self.id.as_ref().map(fmgr::make_uuid);
@@ -193,7 +195,7 @@ impl NewEvent<'_> {
         columns[Column::Data as usize] = self.data.map(Value::to_datum);
         columns[Column::Meta as usize] = self.meta;
         columns[Column::Tags as usize] = Some(super::array::make(&self.tags));
-        columns[Column::Stream as usize] = stream.map(text);
+        columns[Column::Stream as usize] = self.stream.map(text);
         columns[Column::SchemaVersion as usize] = Some(Datum::from(self.schema_version));
         columns[Column::OccurredAt as usize] = self.occurred_at_us.map(Datum::from);
         columns[Column::Partition as usize] = Some(text(partition));

@@ -133,7 +133,11 @@ pub fn guard(args: &Args) -> Result<()> {
             SqlState::NotInPrerequisiteState,
             format!("events cannot be {what}"),
         )
-        .hint("Events are immutable. Append an event that says what has changed."))
+        .hint(if event == pg_sys::TRIGGER_EVENT_TRUNCATE {
+            "Call en57_truncate(), which empties a partition as a whole."
+        } else {
+            "Events are immutable. Append an event that says what has changed."
+        }))
     }
 }
 

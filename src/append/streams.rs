@@ -1,0 +1,164 @@
+//! The streams that an append writes to: what their versions must be, and what they are.
+
+use std::collections::HashMap;
+
+use crate::dcb::error::{Result, invalid};
+use crate::store::event::NewEvent;
+use crate::store::table::Opened;
+use crate::stream::{self, Expected, Target};
+
+/// The streams of an append, and where each event stands in its own. Without streams nothing is allocated.
+pub(super) struct Streams<'a> {
+    /// In the order of their first events.
+    all: Vec<Written<'a>>,
+    /// Of each event: its stream's number in `all`, and how many events of the append come before it there.
+    places: Vec<Option<(usize, i64)>>,
+}
+
+struct Written<'a> {
+    target: Target<'a>,
+    /// The number of its first event in the append.
+    first: usize,
+    /// How many events of the append go to it.
+    count: i64,
+    /// Its version before the append, from when on it is known.
+    head: i64,
+}
+
+/// A stream that is not at the expected version.
+pub(super) struct Wrong<'a> {
+    /// Which one.
+    pub target: Target<'a>,
+    /// The number of its first event in the append.
+    pub event: usize,
+    /// Its version.
+    pub version: i64,
+    /// The position of its last event.
+    pub position: Option<i64>,
+}
+
+impl<'a> Streams<'a> {
+    /// Those that the events name.
+    ///
+    /// # Errors
+    /// 22023 where an event that is not the first of its stream has an expected version.
+    pub fn of(events: &[NewEvent<'a>]) -> Result<Self> {
+        if let Some(n) = events
+            .iter()
+            .position(|e| e.expected_version.is_some() && e.stream.is_none())
+        {
+            return Err(invalid(format!(
+                "event {}: \"expected_version\" needs a stream",
+                n + 1
+            ))
+            .hint("Name the stream that the event goes to."));
+        }
+        let (mut all, mut places): (Vec<Written>, Vec<_>) = Default::default();
+        if events.iter().all(|e| e.stream.is_none()) {
+            return Ok(Self { all, places });
+        }
+        places.reserve(events.len());
+        let mut known = HashMap::new();
+        for (n, event) in events.iter().enumerate() {
+            let Some(name) = event.stream else {
+                places.push(None);
+                continue;
+            };
+            let at = *known.entry(name).or_insert(all.len());
+            if at == all.len() {
+                let expected = Expected::new(event.expected_version)?;
+                all.push(Written {
+                    target: Target { name, expected },
+                    first: n,
+                    count: 0,
+                    head: 0,
+                });
+            } else if event.expected_version.is_some() {
+                return Err(invalid(format!(
+                    "event {}: \"expected_version\" is allowed for a stream's first event in the call only",
+                    n + 1
+                ))
+                .hint(format!(
+                    "Event {} is the first one: its version is checked, and the others follow it.",
+                    all[at].first + 1
+                )));
+            }
+            places.push(Some((at, all[at].count)));
+            all[at].count += 1;
+        }
+        Ok(Self { all, places })
+    }
+
+    /// Whether an event goes to a stream.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.all.iter().map(|s| s.target.name)
+    }
+
+    /// Looks up all versions, whose keys are locked; tells the first stream that is not as expected.
+    ///
+    /// # Errors
+    /// XX001 where the index is damaged.
+    pub fn look(&mut self, table: &Opened) -> Result<Option<Wrong<'a>>> {
+        for written in &mut self.all {
+            let (version, position) = stream::head(table, written.target.name)?;
+            if !written.target.expected.holds(version) {
+                return Ok(Some(Wrong {
+                    target: written.target,
+                    event: written.first,
+                    version,
+                    position,
+                }));
+            }
+            written.head = version;
+        }
+        Ok(None)
+    }
+
+    /// The version before the append of the last event's stream.
+    pub fn version_before(&self) -> Option<i64> {
+        let (at, _) = self.places.last().copied().flatten()?;
+        Some(self.all[at].head)
+    }
+
+    /// The n-th event's stream and its version there.
+    pub fn place(&self, n: usize) -> Option<(&'a str, i64)> {
+        let (at, before) = self.places.get(n).copied().flatten()?;
+        let written = &self.all[at];
+        Some((written.target.name, written.head + 1 + before))
+    }
+}
+
+/// Lets the events that name no stream go to this one, and its first event expect its version.
+///
+/// # Errors
+/// 22023 where a version is expected and no event goes there, or where it is expected twice.
+pub fn send_to<'a>(events: &mut [NewEvent<'a>], target: Option<Target<'a>>) -> Result<()> {
+    let Some(Target { name, expected }) = target else {
+        return Ok(());
+    };
+    for event in events.iter_mut() {
+        event.stream.get_or_insert(name);
+    }
+    if expected == Expected::Any {
+        return Ok(());
+    }
+    let mut there = events.iter_mut().enumerate();
+    let Some((n, first)) = there.find(|(_, e)| e.stream == Some(name)) else {
+        return Err(invalid("expected_version is that of a stream to which no event goes")
+            .hint("Each event has a \"stream\" of its own: let the first one for each stream have its \"expected_version\"."));
+    };
+    if first.expected_version.is_some() {
+        return Err(invalid(format!(
+            "event {}: \"expected_version\" is given beside the argument expected_version",
+            n + 1
+        ))
+        .hint("Both are about the same stream: give one of them."));
+    }
+    first.expected_version = expected.said();
+    Ok(())
+}
