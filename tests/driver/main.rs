@@ -49,6 +49,7 @@ mod restart;
 mod restore;
 mod status;
 mod streams;
+mod streams_at_once;
 mod subscribe;
 mod truncate;
 mod wait;

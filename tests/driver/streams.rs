@@ -140,7 +140,7 @@ fn exact_versions(begin: Option<&str>) {
 }
 
 /// The whole log agrees: versions from 1 in position order, and what the streams say of themselves.
-fn no_gaps(db: &Database, streams: usize) {
+pub fn no_gaps(db: &Database, streams: usize) {
     let mut session = db.connect();
     let wrong = "SELECT count(*) FROM (SELECT stream_version, row_number() OVER (PARTITION BY stream ORDER BY position) AS n
         FROM en57.events WHERE stream IS NOT NULL) e WHERE n IS DISTINCT FROM stream_version";
