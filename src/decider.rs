@@ -117,7 +117,9 @@ pub fn try_on(name: Option<&str>, given: Option<Datum>, command: Option<Datum>) 
     let Some(document) = case.decided(state)? else {
         return json::parse("[]", "");
     };
-    crate::schema::check(case.parsed(document)?.iter())?;
+    let events = case.parsed(document)?;
+    append::demand_streams(&events)?;
+    crate::schema::check(events.iter())?;
     if Jsonb::from_datum(document).is_array() {
         return Ok(document);
     }

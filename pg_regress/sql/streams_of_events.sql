@@ -86,6 +86,11 @@ SELECT outcome, stream_version, ids FROM en57_decide('open', '{"stream": "d4"}',
 SELECT outcome, stream_version, ids FROM en57_decide('open', '{"stream": "d4"}', command_id => '00000000-0000-4000-8000-000000000004', stream => 'd4', expected_version => 0);
 SELECT en57_try('open', '[]', '{"stream": "d5", "own": true}'), en57_try('open', '{"type": "x", "stream": "d5"}', '{"stream": "d5", "own": true}');
 
+-- trying refuses what an append would refuse of streams
+CREATE FUNCTION twice(command jsonb, state jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$ SELECT jsonb_build_array(command, command) $$;
+SELECT en57_create_decider('twice', 'of_stream(jsonb)', 'number(jsonb,en57_event)', 'twice(jsonb,jsonb)');
+SELECT refused('SELECT en57_try(''twice'', ''[]'', ''{"type": "x", "stream": "s", "expected_version": 0}'')', 'SELECT en57_decide(''twice'', ''{"type": "x", "stream": "s", "expected_version": 0}'')');
+
 -- a state tells the version of the stream that its query names
 SELECT en57_create_fold('number', 'number(jsonb,en57_event)');
 SELECT q, state, stream_version FROM (VALUES (1, '{"stream": "a"}'::en57_query), (2, '{"stream": "a", "types": ["paid"]}'), (3, '{"stream": "none"}'),

@@ -8,7 +8,7 @@ mod told;
 
 pub use lock::lock_query;
 pub use size::demand as demand_sizes;
-pub use streams::send_to;
+pub use streams::{demand as demand_streams, send_to};
 pub use told::Told;
 
 use crate::dcb::error::{Error, Result, SqlState};

@@ -133,6 +133,14 @@ impl<'a> Streams<'a> {
     }
 }
 
+/// Sees that an append could take what the events say of their streams.
+///
+/// # Errors
+/// As [`Streams::of`].
+pub fn demand(events: &[NewEvent]) -> Result<()> {
+    Streams::of(events).map(drop)
+}
+
 /// Lets the events that name no stream go to this one, and its first event expect its version.
 ///
 /// # Errors
