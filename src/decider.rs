@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use uuid::Uuid;
 
-use crate::append::{self, Conflicts, Outcome, Request, parse};
+use crate::append::{self, Conflicts, Outcome, Request, fit, parse};
 use crate::dcb::codec;
 use crate::dcb::error::{Error, Result, SqlState, required};
 use crate::dcb::query::Query;
@@ -119,7 +119,7 @@ pub fn try_on(name: Option<&str>, given: Option<Datum>, command: Option<Datum>) 
     };
     let events = case.parsed(document)?;
     append::demand_streams(&events)?;
-    crate::schema::check(events.iter())?;
+    fit::demand(events.iter(), true)?;
     if Jsonb::from_datum(document).is_array() {
         return Ok(document);
     }

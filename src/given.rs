@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::append::parse;
+use crate::append::{fit, parse};
 use crate::dcb::error::{Result, invalid};
 use crate::import::{self, Recorded};
 use crate::store::door::Unread;
@@ -36,6 +36,7 @@ pub fn events(document: Jsonb<'_>) -> Result<Vec<Given<'_>>> {
         ));
     };
     parse::refuse_repeated_ids(recorded.iter().map(|r| &r.event))?;
+    fit::demand_versions(recorded.iter().map(|r| &r.event))?;
     let now_us = clock::now_us();
     let (mut last, mut versions) = (0, HashMap::new());
     let mut events = Vec::with_capacity(recorded.len());

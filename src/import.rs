@@ -3,12 +3,11 @@
 
 use std::collections::HashMap;
 
-use crate::append::{self, parse};
+use crate::append::{fit, parse};
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::invariant::Rules;
 use crate::projection;
 use crate::read::PAGE_BYTES;
-use crate::schema;
 use crate::store::event::{self, EVENT_COLUMNS, NewEvent};
 use crate::store::heap::{Batch, Place};
 use crate::store::json::{Jsonb, Value};
@@ -65,11 +64,7 @@ pub fn import(import: &Import) -> Result<i64> {
     plan.acquire(place.oid)?;
     watch::accept_changes();
     demand_each(events, &|some| {
-        append::demand_sizes(some.iter().map(|e| &e.event))?;
-        if import.check_types {
-            schema::check(some.iter().map(|e| &e.event))?;
-        }
-        Ok(())
+        fit::demand(some.iter().map(|e| &e.event), import.check_types)
     })?;
     let new = |n: usize| &events[n].event;
     let rules = Rules::new(&place.name, events.len(), &new)?;
@@ -327,17 +322,19 @@ fn from_row<'a>(columns: [Option<Datum>; EVENT_COLUMNS], i: usize) -> Result<Rec
         _partition,
     ] = columns;
     let mut event = parse::from_columns([id, event_type, data, meta, tags], i + 1, None)?;
-    let schema_version = schema_version.map_or(1, |d| d.value() as i32);
-    if schema_version < 1 {
-        return Err(invalid(i, "schema_version must be 1 or greater".into()));
-    }
+    event.schema_version = match schema_version.map(|d| d.value() as i32) {
+        Some(version) if version < 1 => {
+            return Err(invalid(i, "schema_version must be 1 or greater".into()));
+        }
+        Some(version) => version,
+        None => fit::newest(event.event_type)?,
+    };
     let stream = stream.map(fmgr::text).transpose()?;
     event.stream = stream.map(|s| stream::checked_of(s, i + 1)).transpose()?;
     if stream_version.is_some() && event.stream.is_none() {
         return Err(invalid(i, "stream_version needs stream".into()));
     }
     let number = |d: Option<Datum>| d.map(|d| d.value() as i64);
-    event.schema_version = schema_version;
     event.occurred_at_us = number(occurred_at);
     Ok(Recorded {
         event,

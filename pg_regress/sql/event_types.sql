@@ -70,20 +70,20 @@ SELECT en57_unregister_type('*');
 
 -- on every path that appends
 SELECT en57.append_events(ARRAY[ROW(NULL, 'sale', '{"item": 1}', NULL, '{}')::en57.event]);
-SELECT en57_import('[{"type": "sale", "data": {"item": 1}}]');
-SELECT en57_import('[{"type": "sale", "data": {"item": 1}, "tags": ["old"]}]', check_types => false);
+SELECT en57_import('[{"type": "sale", "schema_version": 1, "data": {"item": 1}}]');
+SELECT en57_import('[{"type": "sale", "schema_version": 1, "data": {"item": 1}, "tags": ["old"]}]', check_types => false);
 CREATE TABLE source AS SELECT * FROM en57_read('{"tags": ["old"]}');
 SELECT en57_import_from('source');
 UPDATE source SET id = gen_random_uuid();
 SELECT en57_import_from('source', check_types => false);
 UPDATE source SET id = gen_random_uuid();
 CALL en57_import_in_batches('again', 'source', check_types => false);
-CREATE FUNCTION follow(e en57_event) RETURNS void LANGUAGE sql AS $$ SELECT en57_append('{"type": "sale", "data": 0}') $$;
+CREATE FUNCTION follow(e en57_event) RETURNS void LANGUAGE sql AS $$ SELECT en57_append('{"type": "sale", "schema_version": 1, "data": 0}') $$;
 SELECT en57_create_projection('follow', '{"types": ["leader"]}', 'follow(en57_event)');
 SELECT en57_append('{"type": "leader"}');
 SELECT en57_drop_projection('follow');
 -- conflicts and repeated sends: what cannot be stored is told first, unless it is stored
-SELECT en57_append('{"type": "sale", "data": 1}', fail_if => '{}');
+SELECT en57_append('{"type": "sale", "schema_version": 1, "data": 1}', fail_if => '{}');
 SELECT outcome FROM en57_append('{"id": "00000000-0000-0000-0000-000000000001", "type": "later", "data": 1}');
 SELECT en57_register_type('later', 1, 'false');
 SELECT outcome FROM en57_append('{"id": "00000000-0000-0000-0000-000000000001", "type": "later", "data": 1}');

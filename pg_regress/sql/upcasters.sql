@@ -35,7 +35,7 @@ SELECT g.data FROM en57_read(max_count => 1) r, en57_get(r.id) g;
 SELECT conflicts -> 0 -> 'data' AS data, conflicts -> 0 -> 'schema_version' AS version FROM en57_append('{"type": "x"}', fail_if => '{"tags": ["u:1"]}');
 SELECT data FROM en57.read_events(ARRAY['{"tags": ["u:1"]}'::jsonb]);
 SELECT conflicting_events -> 0 -> 'data' AS data FROM en57.append_events(ARRAY[ROW(NULL, 'x', NULL, NULL, '{}')::en57.event], '{"fail_if_events_match": [{"tags": ["u:1"]}]}');
-SELECT outcome FROM en57_append('{"type": "signed up", "data": {"name": "S T"}}', stream => 's');
+SELECT outcome FROM en57_append('{"type": "signed up", "schema_version": 1, "data": {"name": "S T"}}', stream => 's');
 SELECT position, data, stream, stream_version FROM en57_read_stream('s');
 SELECT conflicts -> 0 -> 'data' AS data FROM en57_append('{"type": "x"}', stream => 's', expected_version => 0);
 SELECT en57_create_subscription('sub', '{"types": ["signed up"]}');
@@ -75,7 +75,7 @@ SELECT en57_lock('{"types": ["user joined"]}') > 0 AS locked;
 SELECT mode, count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 57 AND pid = pg_backend_pid() GROUP BY mode ORDER BY mode;
 ROLLBACK;
 -- types that are appended by the old name still
-SELECT position FROM en57_append('{"type": "signed up", "data": {"name": "Old Client"}, "tags": ["u:4"]}');
+SELECT position FROM en57_append('{"type": "signed up", "schema_version": 1, "data": {"name": "Old Client"}, "tags": ["u:4"]}');
 SELECT type, schema_version, data FROM en57_read('{"types": ["user joined"], "tags": ["u:4"]}');
 
 -- projections: inline and async, handlers and documents, new events of old types too
@@ -88,12 +88,12 @@ SELECT en57_create_projection('inline', '{"types": ["user joined"]}', 'see(en57_
 SELECT en57_create_projection('async', '{"types": ["user joined"]}', 'see_later(en57_event[])', mode => 'async');
 SELECT en57_create_projection('nothing', '{"types": ["signed up"]}', 'see(en57_event)');
 SELECT en57_create_document_projection('countries', '{"types": ["user joined"]}', 'country_of(en57_event)'::regprocedure, 'names(jsonb, en57_event)');
-SELECT outcome FROM en57_append('{"type": "signed up", "data": {"name": "New Comer"}}');
+SELECT outcome FROM en57_append('{"type": "signed up", "schema_version": 1, "data": {"name": "New Comer"}}');
 SELECT en57_run('async');
 SELECT * FROM seen ORDER BY how, data ->> 'last';
 SELECT id, doc, version FROM countries ORDER BY id;
 -- an error of an upcaster is one of the event that is handled
-SELECT outcome FROM en57_append('{"type": "bad", "tags": ["bad"]}');
+SELECT outcome FROM en57_append('{"type": "bad", "schema_version": 1, "tags": ["bad"]}');
 SELECT en57_create_projection('skips', '{"types": ["bad", "user joined"]}', 'see_later(en57_event[])', mode => 'async', on_error => 'skip');
 SELECT en57_register_upcaster('bad', 1, 'fails(en57_event)');
 SELECT en57_run('skips') > 0 AS ran;
@@ -126,7 +126,7 @@ BEGIN
     RETURN e;
 END $$;
 SELECT en57_register_upcaster('wrong', 1, 'wrong(en57_event)', 'right');
-SELECT count(*) FROM (SELECT en57_append(jsonb_build_object('type', 'wrong', 'tags', jsonb_build_array(d), 'data', jsonb_build_object('do', d)))
+SELECT count(*) FROM (SELECT en57_append(jsonb_build_object('type', 'wrong', 'schema_version', 1, 'tags', jsonb_build_array(d), 'data', jsonb_build_object('do', d)))
     FROM unnest('{gone,position,id,tags,tags null,stream,version,time,partition,type,schema,meta,correlation,nothing,declared,raise}'::text[]) d) a;
 SELECT en57_read('{"tags": ["gone"]}');
 SELECT en57_read('{"tags": ["position"]}');
@@ -200,7 +200,7 @@ BEGIN
 END $$;
 SELECT en57_register_upcaster('looked up', 1, 'look_up(en57_event)');
 RESET search_path;
-SELECT outcome FROM en57_append('{"type": "looked up", "tags": ["lu"]}');
+SELECT outcome FROM en57_append('{"type": "looked up", "schema_version": 1, "tags": ["lu"]}');
 CREATE ROLE en57_upcast_reader;
 SELECT en57_grant('en57_upcast_reader', 'reader', 'default');
 SET ROLE en57_upcast_reader;
@@ -237,17 +237,17 @@ CREATE FUNCTION at_most_40(state jsonb) RETURNS text LANGUAGE sql IMMUTABLE AS $
 CREATE FUNCTION cents(e en57_event) RETURNS en57_event LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN e.data := jsonb_build_object('amount', e.data -> 'cents'); RETURN e; END $$;
 SELECT en57_register_upcaster('paid cents', 1, 'cents(en57_event)', 'paid');
 SELECT en57_create_invariant('limit', '{"types": ["paid"]}', 'tag:limit:', 'sum_up(jsonb,en57_event)', 'at_most_40(jsonb)');
-SELECT count((en57_append('{"type": "paid cents", "data": {"cents": 1}, "tags": ["limit:a"]}')).outcome) FROM generate_series(1, 40);
-SELECT outcome FROM en57_append('{"type": "paid cents", "data": {"cents": 1}, "tags": ["limit:a"]}');
+SELECT count((en57_append('{"type": "paid cents", "schema_version": 1, "data": {"cents": 1}, "tags": ["limit:a"]}')).outcome) FROM generate_series(1, 40);
+SELECT outcome FROM en57_append('{"type": "paid cents", "schema_version": 1, "data": {"cents": 1}, "tags": ["limit:a"]}');
 SELECT outcome FROM en57_append('{"type": "paid", "data": {"amount": 1}, "tags": ["limit:a"]}');
 CREATE OR REPLACE FUNCTION cents(e en57_event) RETURNS en57_event LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN e.data := jsonb_build_object('amount', trunc((e.data ->> 'cents')::numeric * 0.5, 1)); RETURN e; END $$;
 SELECT outcome FROM en57_append('{"type": "paid", "data": {"amount": 20}, "tags": ["limit:a"]}');
-SELECT outcome FROM en57_append('{"type": "paid cents", "data": {"cents": 2}, "tags": ["limit:a"]}');
+SELECT outcome FROM en57_append('{"type": "paid cents", "schema_version": 1, "data": {"cents": 2}, "tags": ["limit:a"]}');
 -- so do deciders, and trials of them
 CREATE FUNCTION about(command jsonb) RETURNS en57_query LANGUAGE sql IMMUTABLE AS $$ SELECT en57_query(types => '{paid}', tags => ARRAY['limit:' || (command ->> 'id')]) $$;
 CREATE FUNCTION tell(command jsonb, state jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$ SELECT jsonb_build_object('type', 'told', 'data', state) $$;
 SELECT en57_create_decider('telling', 'about(jsonb)', 'sum_up(jsonb,en57_event)', 'tell(jsonb,jsonb)');
-SELECT en57_try('telling', '[{"type": "paid cents", "data": {"cents": 3}, "tags": ["limit:b"]}, {"type": "paid", "data": {"amount": 1}, "tags": ["limit:b"]}]', '{"id": "b"}') -> 0 -> 'data' AS told;
+SELECT en57_try('telling', '[{"type": "paid cents", "schema_version": 1, "data": {"cents": 3}, "tags": ["limit:b"]}, {"type": "paid", "data": {"amount": 1}, "tags": ["limit:b"]}]', '{"id": "b"}') -> 0 -> 'data' AS told;
 SELECT outcome FROM en57_decide('telling', '{"id": "a"}');
 SELECT data AS told FROM en57_last('{"types": ["told"]}');
 -- one that others lead to stays; without them it goes
@@ -260,7 +260,7 @@ SELECT en57_drop_upcaster('chained', 2);
 CREATE SCHEMA s1;
 CREATE FUNCTION s1.up(e en57_event) RETURNS en57_event LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN e.data := '"up"'; RETURN e; END $$;
 SELECT en57_register_upcaster('homeless', 1, 's1.up(en57_event)');
-SELECT outcome FROM en57_append('{"type": "homeless"}');
+SELECT outcome FROM en57_append('{"type": "homeless", "schema_version": 1}');
 SELECT data FROM en57_last('{"types": ["homeless"]}');
 ALTER SCHEMA s1 RENAME TO s2;
 SELECT data FROM en57_last('{"types": ["homeless"]}');

@@ -15,8 +15,8 @@ use crate::store::table::Opened;
 use crate::store::{catalog, event, key_lock, scan, settings, transaction, watch};
 use crate::upcast::{self, Definitions, Sought};
 
-use super::Request;
 use super::streams::Streams;
+use super::{Request, fit};
 
 /// What definitions say of an append, as of when they were looked at.
 pub(super) struct Looked<'a> {
@@ -38,7 +38,7 @@ impl Looked<'_> {
         self.due.look_again(plan, renamed)?;
         self.rules.look_again(plan, renamed)?;
         if schema::has_changed() {
-            self.fit = schema::check(request.events.iter());
+            self.fit = fit::demand(request.events.iter(), true);
         }
         Ok(renamed)
     }

@@ -1,13 +1,12 @@
 //! Appending: parse, lock, check the condition, allot, check invariants, insert.
 
+pub mod fit;
 mod lock;
 pub mod parse;
-mod size;
 mod streams;
 mod told;
 
 pub use lock::lock_query;
-pub use size::demand as demand_sizes;
 pub use streams::{demand as demand_streams, send_to};
 pub use told::Told;
 
@@ -15,7 +14,6 @@ use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::Query;
 use crate::invariant::Rules;
 use crate::projection::Due;
-use crate::schema;
 use crate::store::btree::{Direction, Entry};
 use crate::store::catalog;
 use crate::store::door::Event;
@@ -177,7 +175,7 @@ fn decide(
         upcasters: upcast::known()?,
         due: Due::new(&place.name, events)?,
         rules: Rules::new(&place.name, events.len(), &new)?,
-        fit: size::demand(events.iter()).and_then(|()| schema::check(events.iter())),
+        fit: fit::demand(events.iter(), true),
     };
     // Events that are sent again are answered as they were the first time, whatever they must fit by now.
     if !request.may_repeat || events.iter().all(|e| e.id.is_none()) {

@@ -10,6 +10,8 @@ use crate::store::json::{self, Jsonb, Value};
 use crate::store::{Datum, clock, fmgr, settings};
 use crate::stream::{self, Expected};
 
+use super::fit::newest;
+
 const KEYS: [&str; 12] = [
     "type",
     "data",
@@ -122,6 +124,7 @@ pub fn event<'a>(
         stream: None,
         expected_version: None,
     };
+    let mut said = None;
     // In PostgreSQL's order of keys: by length.
     let mut named: Vec<(&str, &str)> = Vec::new();
     for pair in object.pairs() {
@@ -136,7 +139,7 @@ pub fn event<'a>(
             ("stream", value) => return Err(not_a_string(value, n, key)),
             ("meta", value) => event.meta = Some(meta(value, n)?),
             ("id", value) => event.id = Some(id(value, n)?),
-            ("schema_version", value) => event.schema_version = schema_version(value, n)?,
+            ("schema_version", value) => said = Some(schema_version(value, n)?),
             ("occurred_at", value) => {
                 let place = format!("event {n}: \"occurred_at\": ");
                 let text = text(value, n, key, limits::TEXT_BYTES)?;
@@ -155,6 +158,7 @@ pub fn event<'a>(
     if event.event_type.is_empty() {
         return Err(invalid(format!("event {n}: key \"type\" is missing")));
     }
+    event.schema_version = said.map_or_else(|| newest(event.event_type), Ok)?;
     finish_meta(&mut event, &named, ambient, n)?;
     Ok(event)
 }

@@ -161,6 +161,16 @@ impl Chains {
         Some(Query::new(criteria.collect()))
     }
 
+    /// The version of events of a type that are made today: the newest one that is registered, or that a step leads to;
+    /// 1 where nothing is known of the type. `None`: steps take it, but nothing says what it is by now.
+    pub fn current(&self, name: &str, registered: Option<i32>) -> Option<i32> {
+        let led_to = self.steps.iter().map(|(_, to)| to);
+        let versions = led_to.filter(|f| f.name == name).map(|f| f.version);
+        let is_taken = self.marks & mark(name) != 0 && self.by_name.contains_key(name);
+        let newest = versions.chain(registered).max();
+        newest.or((!is_taken).then_some(1))
+    }
+
     /// The newest version of a type that a step or `registered` tells of.
     fn newest(&self, name: &str, registered: &[Form]) -> i32 {
         let told = self.steps.iter().flat_map(|(from, to)| [from, to]);

@@ -163,6 +163,12 @@ impl Registry {
         self.types.iter().flat_map(versions).collect()
     }
 
+    /// The newest version of a type.
+    pub fn newest(&self, name: &str) -> Option<i32> {
+        let versions = self.types.get(name)?;
+        versions.keys().next_back().copied()
+    }
+
     /// The registered versions of a type, as a list; empty where there is none.
     pub fn versions(&self, name: &str) -> String {
         let versions = self.types.get(name).into_iter().flat_map(BTreeMap::keys);

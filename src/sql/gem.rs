@@ -1,6 +1,6 @@
 //! The functions that the Ruby gem En57 calls.
 
-use crate::append::{self, Conflicts, Outcome, Request, parse};
+use crate::append::{self, Conflicts, Outcome, Request, fit, parse};
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::parse as query_parse;
 use crate::dcb::query::Query;
@@ -124,7 +124,9 @@ fn events<'a>(array: Datum) -> Result<Vec<NewEvent<'a>>> {
     let mut events = Vec::with_capacity(composites.len());
     for (i, composite) in composites.into_iter().enumerate() {
         let columns = tuple::columns(composite)?;
-        events.push(parse::from_columns(columns, i + 1, ambient)?);
+        let mut event = parse::from_columns(columns, i + 1, ambient)?;
+        event.schema_version = fit::newest(event.event_type)?;
+        events.push(event);
     }
     // The gem knows this as what its own tables' key would say.
     parse::refuse_repeated_ids(events.iter()).map_err(|mut error| {

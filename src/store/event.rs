@@ -155,6 +155,9 @@ pub struct NewEvent<'a> {
 }
 
 impl NewEvent<'_> {
+    /// The version of an event of which it could not be told.
+    pub const UNTOLD: i32 = 0;
+
     /// The distinct keys under which the event is indexed and locked.
     pub fn keys(&self) -> Vec<i64> {
         keys(

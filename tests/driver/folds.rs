@@ -149,7 +149,7 @@ fn write(db: &Database, seed: u64, done: &AtomicBool) {
     let mut random = Random::new(seed);
     while !done.load(Ordering::Relaxed) {
         let events: Vec<_> = (0..random.between(1, 4))
-            .map(|_| json!({"type": random.pick(&["a", "b"]), "tags": [format!("k:{}", random.below(3))], "data": {"n": random.below(1000)}}))
+            .map(|_| json!({"type": random.pick(&["a", "b"]), "schema_version": 1, "tags": [format!("k:{}", random.below(3))], "data": {"n": random.below(1000)}}))
             .collect();
         session.run("BEGIN");
         session.append(&json!(events), None);

@@ -1,0 +1,73 @@
+//! What an event must be to be stored, whoever appends it: not too large, of a version that is known, and as its type's
+//! schema has it.
+
+use crate::dcb::error::{Error, Result, SqlState, invalid};
+use crate::dcb::query::JsonString;
+use crate::schema;
+use crate::store::event::NewEvent;
+use crate::store::settings;
+use crate::upcast;
+
+/// Refuses events that are larger than `en57.max_event_size`, whose version cannot be told, or that do not fit their
+/// types; the latter only where `types` says so.
+///
+/// # Errors
+/// 54000, 22023, N5704.
+pub fn demand<'e>(
+    events: impl Iterator<Item = &'e NewEvent<'e>> + Clone,
+    types: bool,
+) -> Result<()> {
+    for (i, event) in events.clone().enumerate() {
+        demand_size(event, i + 1)?;
+    }
+    demand_versions(events.clone())?;
+    if types { schema::check(events) } else { Ok(()) }
+}
+
+fn demand_size(event: &NewEvent, n: usize) -> Result<()> {
+    let limit_kb = settings::max_event_size_kb();
+    let bytes = event.bytes();
+    if bytes <= limit_kb * 1024 {
+        return Ok(());
+    }
+    let message = format!("event {n}: is larger than en57.max_event_size");
+    Err(Error::new(SqlState::LimitExceeded, message)
+        .detail(format!(
+            "It has {bytes} bytes in PostgreSQL's binary form, the limit is {limit_kb} kB."
+        ))
+        .hint(
+            "Keep large contents elsewhere and let the event name them, or raise en57.max_event_size.",
+        ))
+}
+
+/// Refuses events of which [`newest`] could not tell the version.
+///
+/// # Errors
+/// 22023.
+pub fn demand_versions<'e>(events: impl Iterator<Item = &'e NewEvent<'e>>) -> Result<()> {
+    let mut events = events.enumerate();
+    let Some((i, event)) = events.find(|(_, e)| e.schema_version == NewEvent::UNTOLD) else {
+        return Ok(());
+    };
+    let name = JsonString(event.event_type);
+    Err(invalid(format!("event {}: key \"schema_version\" is missing", i + 1))
+        .detail(format!(
+            "Upcasters take events of type {name} at some versions, but none leads to it, and it is not registered."
+        ))
+        .hint("Name the version, or append events of the type that they become."))
+}
+
+/// The version of an event whose client names none, since he knows the newest one alone: the newest that is registered,
+/// or that upcasters lead to; 1 where nothing is known of the type; [`NewEvent::UNTOLD`] where upcasters take it, and
+/// nothing says what it is by now.
+///
+/// # Errors
+/// Those of looking at the definitions.
+pub fn newest(name: &str) -> Result<i32> {
+    let (upcasters, types) = (upcast::known()?, schema::known()?);
+    if upcasters.is_empty() && types.is_empty() {
+        return Ok(1);
+    }
+    let current = upcasters.chains().current(name, types.newest(name));
+    Ok(current.unwrap_or(NewEvent::UNTOLD))
+}
