@@ -9,11 +9,12 @@ CREATE FUNCTION en57_fold(
     upto bigint DEFAULT NULL,
     as_of timestamptz DEFAULT NULL,
     partition text DEFAULT NULL,
+    occurred_until timestamptz DEFAULT NULL,
     OUT state jsonb,
     OUT "position" bigint
 ) RETURNS record
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_fold(en57_query, en57_function, jsonb, bigint, timestamptz, text) IS
+COMMENT ON FUNCTION en57_fold(en57_query, en57_function, jsonb, bigint, timestamptz, text, timestamptz) IS
     'the state that evolve(state, event) makes of the events that match, and the position to use as after in fail_if, of one moment';
 
 CREATE SEQUENCE en57.fold_number AS bigint;
@@ -100,12 +101,14 @@ CREATE FUNCTION en57_state(
     name text,
     query en57_query,
     partition text DEFAULT NULL,
+    as_of timestamptz DEFAULT NULL,
+    occurred_until timestamptz DEFAULT NULL,
     OUT state jsonb,
     OUT "position" bigint,
     OUT stream_version bigint
 ) RETURNS record
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_state(text, en57_query, text) IS
+COMMENT ON FUNCTION en57_state(text, en57_query, text, timestamptz, timestamptz) IS
     'the state that a named fold makes of the events that match, and the position to use as after in fail_if, of one moment; the version of the stream, where the query names one';
 
 CREATE FUNCTION en57_drop_snapshots(name text) RETURNS bigint

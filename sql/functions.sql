@@ -31,22 +31,30 @@ CREATE FUNCTION en57_read(
     backwards boolean DEFAULT false,
     as_of timestamptz DEFAULT NULL,
     occurred_until timestamptz DEFAULT NULL,
+    recorded_from timestamptz DEFAULT NULL,
     partition text DEFAULT NULL,
     upcast boolean DEFAULT true
 ) RETURNS SETOF en57_event
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
-COMMENT ON FUNCTION en57_read(en57_query, bigint, bigint, bigint, boolean, timestamptz, timestamptz, text, boolean) IS
+COMMENT ON FUNCTION en57_read(en57_query, bigint, bigint, bigint, boolean, timestamptz, timestamptz, timestamptz, text, boolean) IS
     'the events that match, in position order: after exclusive, upto inclusive';
 
 CREATE FUNCTION en57_context(
     query en57_query DEFAULT NULL,
     partition text DEFAULT NULL,
+    after bigint DEFAULT NULL,
+    max_count bigint DEFAULT NULL,
     OUT "position" bigint,
     OUT events en57_event[]
 ) RETURNS record
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_context(en57_query, text) IS
-    'all events that match, and the position to use as after in fail_if, of one moment';
+COMMENT ON FUNCTION en57_context(en57_query, text, bigint, bigint) IS
+    'the events that match behind after, all or at most max_count, and the position up to which none is missing, of one moment';
+
+CREATE FUNCTION en57_position_at(at timestamptz, partition text DEFAULT NULL) RETURNS bigint
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_position_at(timestamptz, text) IS
+    'the position behind which the first event stands that was recorded at this time or later';
 
 CREATE FUNCTION en57_head(query en57_query DEFAULT NULL, partition text DEFAULT NULL) RETURNS bigint
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
@@ -111,6 +119,40 @@ COMMENT ON COLUMN en57_streams.first_position IS 'the position of its first even
 COMMENT ON COLUMN en57_streams.last_position IS 'the position of its last event';
 COMMENT ON COLUMN en57_streams.first_recorded_at IS 'when its first event was appended';
 COMMENT ON COLUMN en57_streams.last_recorded_at IS 'when its last event was appended';
+
+------------------------------------------------------------------------------------------------------
+-- What there is
+------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION en57_types(
+    partition text DEFAULT NULL,
+    OUT type text,
+    OUT events bigint,
+    OUT first_position bigint,
+    OUT last_position bigint,
+    OUT first_recorded_at timestamptz,
+    OUT last_recorded_at timestamptz
+) RETURNS SETOF record
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION en57_types(text) IS
+    'the types of events as they are stored, with how many events have each, and the first and the last of these';
+
+CREATE FUNCTION en57_tags(
+    prefix text DEFAULT NULL,
+    after text DEFAULT NULL,
+    max_count bigint DEFAULT 1000,
+    partition text DEFAULT NULL,
+    OUT tag text,
+    OUT events bigint,
+    OUT is_estimate boolean,
+    OUT first_position bigint,
+    OUT last_position bigint,
+    OUT first_recorded_at timestamptz,
+    OUT last_recorded_at timestamptz
+) RETURNS SETOF record
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION en57_tags(text, text, bigint, text) IS
+    'the tags that begin with prefix and follow after, in the order of their bytes, with how many events have each, and the first and the last of these';
 
 ------------------------------------------------------------------------------------------------------
 -- Causes and effects

@@ -19,7 +19,7 @@ use crate::dcb::schema;
 use crate::fold::definition::{self, Decider, Definition};
 use crate::fold::evolve::Folding;
 use crate::fold::snapshot::Snapshots;
-use crate::fold::{self};
+use crate::fold::{self, Until};
 use crate::given::{self, Given};
 use crate::read::Reading;
 use crate::store::event::NewEvent;
@@ -230,6 +230,7 @@ impl Case {
                 reading,
                 snapshots,
                 settled,
+                &mut Until::now(),
             )? {
                 return Ok(state);
             }

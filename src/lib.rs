@@ -6,6 +6,7 @@
 pub mod append;
 pub mod by_key;
 pub mod check;
+pub mod context;
 pub mod dcb;
 pub mod decider;
 pub mod erase;
@@ -17,6 +18,8 @@ mod given;
 pub mod glance;
 pub mod import;
 pub mod invariant;
+pub mod inventory;
+pub mod moment;
 pub mod partitions;
 pub mod places;
 pub mod projection;

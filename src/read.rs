@@ -36,7 +36,9 @@ pub struct Options {
     pub max_count: i64,
     /// From the newest to the oldest.
     pub direction: Direction,
-    /// Recorded at the latest then, in PostgreSQL's microseconds.
+    /// Recorded then or later, in PostgreSQL's microseconds.
+    pub recorded_from_us: Option<i64>,
+    /// Recorded at the latest then.
     pub as_of_us: Option<i64>,
     /// Happened at the latest then.
     pub occurred_until_us: Option<i64>,
@@ -50,7 +52,9 @@ impl Options {
     /// Whether an event that matches is one to be returned.
     fn takes(&self, row: &Row) -> bool {
         let within = |(from, to)| (from..=to).contains(&row.stream_version().unwrap_or(0));
-        self.as_of_us.is_none_or(|at| row.recorded_at_us() <= at)
+        self.recorded_from_us
+            .is_none_or(|at| row.recorded_at_us() >= at)
+            && self.as_of_us.is_none_or(|at| row.recorded_at_us() <= at)
             && self
                 .occurred_until_us
                 .is_none_or(|at| row.occurred_at_us() <= at)
@@ -75,6 +79,7 @@ impl Default for Options {
             upto: LAST,
             max_count: i64::MAX,
             direction: Direction::Forward,
+            recorded_from_us: None,
             as_of_us: None,
             occurred_until_us: None,
             versions: None,

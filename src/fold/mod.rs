@@ -37,10 +37,54 @@ pub struct Range<'a> {
     pub query: Option<Query>,
     /// Up to this position.
     pub upto: Option<i64>,
-    /// Recorded at the latest then, in PostgreSQL's microseconds.
-    pub as_of_us: Option<i64>,
+    /// Not later ones.
+    pub until: Until,
     /// The partition's name.
     pub partition: Option<&'a str>,
+}
+
+/// Times up to which a fold takes events, in PostgreSQL's microseconds.
+pub struct Until {
+    as_of_us: Option<i64>,
+    occurred_until_us: Option<i64>,
+    /// The first position that was left out.
+    left_out: i64,
+}
+
+impl Until {
+    /// What was recorded by the first time, and had happened by the second one.
+    pub fn of(as_of_us: Option<i64>, occurred_until_us: Option<i64>) -> Self {
+        Self {
+            as_of_us,
+            occurred_until_us,
+            left_out: i64::MAX,
+        }
+    }
+
+    /// No bound.
+    pub fn now() -> Self {
+        Self::of(None, None)
+    }
+
+    fn is_now(&self) -> bool {
+        self.as_of_us.is_none() && self.occurred_until_us.is_none()
+    }
+
+    /// Whether an event is later; it is noted.
+    fn leaves_out(&mut self, event: &Event) -> bool {
+        let is_later = self.as_of_us.is_some_and(|t| event.recorded_at_us() > t)
+            || (self.occurred_until_us).is_some_and(|t| event.occurred_at_us() > t);
+        if is_later {
+            self.left_out = self.left_out.min(event.position());
+        }
+        is_later
+    }
+
+    /// Up to where nothing that matches is missing, of what is complete up to a position: times do not grow with
+    /// positions, so behind the first event that was left out others may be in.
+    fn complete_upto(&self, position: i64) -> i64 {
+        position.min(self.left_out - 1)
+    }
 }
 
 /// Folds events by a function that runs with the caller's rights, and that [`evolve::check`] has found fit.
@@ -58,13 +102,12 @@ pub fn fold(range: Range, evolve: &Function, initial: Option<Datum>) -> Result<S
     let at = Whereabouts::new(&format!("evolve function {}", evolve.name()));
     let callable = evolve.prepare_for_caller();
     let mut folding = Folding::new(&callable, initial);
-    // Clocks do not grow with positions: behind the first one left out others may be in.
-    let mut complete_upto = reading.frontier().min(upto);
+    let settled = reading.frontier().min(upto);
+    let mut until = range.until;
     // As those are folded of which snapshots are kept: so both have one result.
     let mut read = || {
         reading.each(|row| {
-            if range.as_of_us.is_some_and(|t| row.recorded_at_us() > t) {
-                complete_upto = complete_upto.min(row.position() - 1);
+            if until.leaves_out(row) {
                 return Ok(());
             }
             at.at(row.position(), row.position());
@@ -74,7 +117,7 @@ pub fn fold(range: Range, evolve: &Function, initial: Option<Datum>) -> Result<S
     at.tell(|| rights::in_one_form(&mut read))?;
     Ok(State {
         state: folding.finish(),
-        position: complete_upto,
+        position: until.complete_upto(settled),
         stream_version: None,
     })
 }
@@ -83,10 +126,16 @@ pub fn fold(range: Range, evolve: &Function, initial: Option<Datum>) -> Result<S
 ///
 /// # Errors
 /// 42501, 42704, N5706 as reads have them; 42883 where its function is gone, and its own.
-pub fn state(name: Option<&str>, query: Option<Query>, partition: Option<&str>) -> Result<State> {
+pub fn state(
+    name: Option<&str>,
+    query: Option<Query>,
+    mut until: Until,
+    partition: Option<&str>,
+) -> Result<State> {
     let query = query.unwrap_or_else(Query::everything);
     let partition = catalog::effective_name(partition)?;
-    let mut may_resume = true;
+    // Snapshots hold what was recorded up to a position, not up to a time.
+    let mut may_resume = until.is_now();
     loop {
         let definition = definition::by_name(name, "fold")?;
         let evolve = definition.function(&definition.evolve)?;
@@ -95,19 +144,23 @@ pub fn state(name: Option<&str>, query: Option<Query>, partition: Option<&str>) 
         let snapshots = may_resume
             .then(|| Snapshots::of(&definition, evolve, &reading, &query))
             .flatten();
-        let position = reading.frontier();
-        let stream_version = version_of(&query, reading.view(), &partition)?;
+        let settled = reading.frontier();
+        let stream_version = match until.is_now() {
+            true => version_of(&query, reading.view(), &partition)?,
+            false => None,
+        };
         if let Some(state) = resume(
             &definition,
             evolve,
             &partition,
             reading,
             snapshots,
-            position,
+            settled,
+            &mut until,
         )? {
             return Ok(State {
                 state,
-                position,
+                position: until.complete_upto(settled),
                 stream_version,
             });
         }
@@ -142,6 +195,7 @@ pub fn resume(
     mut reading: Reading,
     snapshots: Option<Snapshots>,
     settled: i64,
+    until: &mut Until,
 ) -> Result<Option<Option<Datum>>> {
     let initial = definition.initial.as_deref().map(fmgr::make_varlena);
     let (at, callable) = (
@@ -157,6 +211,9 @@ pub fn resume(
     }
     let (mut events, mut last) = (0, 0);
     let mut add = |row: &Event| {
+        if until.leaves_out(row) {
+            return Ok(());
+        }
         (events, last) = (events + 1, row.position());
         at.at(last, last);
         folding.add_read(row).map(drop)

@@ -1,7 +1,7 @@
 //! Folds: `en57_fold`, `en57_state`, and what belongs to them.
 
 use crate::dcb::error::{Result, required};
-use crate::fold::{self, Range, State, evolve};
+use crate::fold::{self, Range, Until, evolve};
 use crate::functions::IfTaken;
 use crate::sql_function;
 use crate::store::fmgr::Args;
@@ -11,12 +11,6 @@ use crate::store::{Datum, Oid};
 /// What a function that returns void returns.
 const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
 
-fn answer(args: &Args, state: &State) -> Result<Option<Datum>> {
-    RowType::of_result(args)?
-        .make(&mut [state.state, Some(Datum::from(state.position))])
-        .map(Some)
-}
-
 sql_function!(en57_fold, |args: &Args| {
     let function = required(args.text(1)?, "evolve")?;
     let initial = args.datum(2);
@@ -24,14 +18,18 @@ sql_function!(en57_fold, |args: &Args| {
     let range = Range {
         query: args.query(0)?,
         upto: args.i64(3),
-        as_of_us: args.i64(4),
+        until: Until::of(args.i64(4), args.i64(6)),
         partition: args.text(5)?,
     };
-    answer(args, &fold::fold(range, &evolve, initial)?)
+    let state = fold::fold(range, &evolve, initial)?;
+    RowType::of_result(args)?
+        .make(&mut [state.state, Some(Datum::from(state.position))])
+        .map(Some)
 });
 
 sql_function!(en57_state, |args: &Args| {
-    let state = fold::state(args.text(0)?, args.query(1)?, args.text(2)?)?;
+    let until = Until::of(args.i64(3), args.i64(4));
+    let state = fold::state(args.text(0)?, args.query(1)?, until, args.text(2)?)?;
     let mut columns = [
         state.state,
         Some(Datum::from(state.position)),

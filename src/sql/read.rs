@@ -1,6 +1,9 @@
 //! `en57_read` and its relatives, and `en57_wait`.
 
+use crate::context::{self, Part};
 use crate::dcb::error::{Error, Result, SqlState};
+use crate::inventory::{self, Events, Wanted};
+use crate::moment;
 use crate::read::{self, Options, Reading};
 use crate::sql_function;
 use crate::store::btree::Direction;
@@ -15,8 +18,15 @@ use crate::wait;
 sql_function!(en57_read, |args: &Args| {
     rows::respond(args, &rows::EVENTS, || {
         let default = Options::default();
+        let (recorded_from_us, partition) = (args.i64(7), args.text(8)?);
+        let from = recorded_from_us.map(|at| moment::before(at, partition));
+        let after = args.i64(1).unwrap_or(default.after);
         let options = Options {
-            after: args.i64(1).unwrap_or(default.after),
+            // A number below 0 is refused all the same.
+            after: from.transpose()?.map_or(after, |from| match after {
+                0.. => after.max(from),
+                _ => after,
+            }),
             upto: args.i64(2).unwrap_or(default.upto),
             max_count: args.i64(3).unwrap_or(default.max_count),
             direction: match args.bool(4) {
@@ -25,13 +35,14 @@ sql_function!(en57_read, |args: &Args| {
             },
             as_of_us: args.i64(5),
             occurred_until_us: args.i64(6),
-            upcast: match args.bool(8) {
+            recorded_from_us,
+            upcast: match args.bool(9) {
                 Some(false) => Upcast::No,
                 _ => Upcast::Run,
             },
             ..default
         };
-        Reading::start(args.query(0)?, options, args.text(7)?)
+        Reading::start(args.query(0)?, options, partition)
     })
 });
 
@@ -40,12 +51,15 @@ sql_function!(en57_context, |args: &Args| {
     let element = tuple::element_type(tuple::column_type(&row_type, 1));
     let event_type = RowType::of(element);
     let mut events = Vec::new();
-    let mut reading = Reading::start(args.query(0)?, Options::default(), args.text(1)?)?;
-    reading.each(|row| {
-        events.push(event_type.make(&mut tuple::event_columns(row))?);
+    let part = Part {
+        after: args.i64(2).unwrap_or(0),
+        max_count: args.i64(3),
+    };
+    let position = context::context(args.query(0)?, part, args.text(1)?, &mut |event| {
+        events.push(event_type.make(&mut tuple::event_columns(event))?);
         Ok(())
     })?;
-    let position = Some(Datum::from(reading.frontier()));
+    let position = Some(Datum::from(position));
     row_type
         .make(&mut [position, Some(tuple::array_of(element, &mut events))])
         .map(Some)
@@ -87,6 +101,53 @@ sql_function!(en57_count, |args: &Args| {
         args.query(0)?,
         args.text(1)?,
     )?)))
+});
+
+sql_function!(en57_position_at, |args: &Args| {
+    let Some(at_us) = args.i64(0) else {
+        return Ok(None);
+    };
+    Ok(Some(Datum::from(moment::position_at(
+        at_us,
+        args.text(1)?,
+    )?)))
+});
+
+/// Whether a number is estimated is told of tags alone.
+fn columns(name: &str, events: &Events) -> [Option<Datum>; 6] {
+    [
+        Some(fmgr::make_varlena(name.as_bytes())),
+        Some(Datum::from(events.count)),
+        Some(Datum::from(events.first.0)),
+        Some(Datum::from(events.last.0)),
+        Some(Datum::from(events.first.1)),
+        Some(Datum::from(events.last.1)),
+    ]
+}
+
+sql_function!(en57_types, |args: &Args| {
+    let types = inventory::types(args.text(0)?)?;
+    rows::respond_at_once(args, |put| {
+        types
+            .iter()
+            .try_for_each(|(name, events)| put(columns(name, events)))
+    })
+});
+
+sql_function!(en57_tags, |args: &Args| {
+    let wanted = Wanted {
+        prefix: args.text(0)?.unwrap_or_default(),
+        after: args.text(1)?,
+        max_count: args.i64(2),
+    };
+    let tags = inventory::tags(&wanted, args.text(3)?)?;
+    rows::respond_at_once(args, |put| {
+        tags.iter().try_for_each(|(name, events)| {
+            let [name, count, first, last, since, until] = columns(name, events);
+            let is_estimate = Some(Datum::from(events.is_estimate));
+            put([name, count, is_estimate, first, last, since, until])
+        })
+    })
 });
 
 sql_function!(en57_head, |args: &Args| {

@@ -61,6 +61,7 @@ pub mod spi;
 pub mod stack;
 pub mod stat;
 pub mod states;
+pub mod survey;
 pub mod table;
 pub mod transaction;
 pub mod tree_check;

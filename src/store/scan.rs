@@ -150,6 +150,14 @@ impl<'t> StreamScan<'t> {
         direction: Direction,
     ) -> Result<Self> {
         let key = event::effective(Namespace::Stream, stream.as_bytes());
+        Self::under(table, key, range, direction)
+    }
+
+    /// A scan of what stands under any key.
+    ///
+    /// # Errors
+    /// 55000 where the key index is missing.
+    pub fn under(table: &'t Opened, key: i64, range: Range, direction: Direction) -> Result<Self> {
         let tree = Reader::keys(table)?;
         Ok(Self(KeyScan::new(tree, key, range, direction)))
     }
