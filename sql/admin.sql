@@ -48,7 +48,10 @@ WITH log AS MATERIALIZED (
 ), guards (name, against) AS (
     VALUES ('en57_guard', 'INSERT OR UPDATE OR DELETE'), ('en57_guard_truncate', 'TRUNCATE')
 ), publications AS MATERIALIZED (
-    SELECT l.oid, p.pubname, p.pubupdate, p.pubtruncate, p.pubviaroot
+    SELECT l.oid, p.pubname, p.pubupdate, p.pubtruncate, p.pubviaroot,
+           -- An update of an event changes other columns than its replica identity.
+           EXISTS (SELECT FROM pg_publication_rel AS r WHERE r.prpubid = p.oid AND r.prrelid = l.oid
+                      AND (r.prqual::text ~ ':varattno ([2-9]|1[0-9])' OR NOT 1 = ANY (r.prattrs))) AS is_too_narrow
       FROM log AS l, pg_publication AS p
      WHERE p.puballtables
         OR EXISTS (SELECT FROM pg_publication_rel AS r WHERE r.prpubid = p.oid AND r.prrelid IN (l.oid, 'en57.events'::regclass))
@@ -93,17 +96,25 @@ WITH log AS MATERIALIZED (
     SELECT 5, 'publications', l.oid, 'warning', 'table ' || l.name,
            CASE WHEN NOT p.pubupdate THEN format('publication %I does not have its updates: subscribers keep what en57_erase() takes away', p.pubname)
                 WHEN NOT p.pubtruncate THEN format('publication %I does not have TRUNCATE: subscribers keep what en57_truncate() takes away, and stop where positions begin again', p.pubname)
+                WHEN p.is_too_narrow THEN format('publication %I has a row filter on other columns than position, or a list of columns without it: en57_erase() fails', p.pubname)
                 ELSE format('publication %I has publish_via_partition_root: subscribers stop at what en57_erase() does', p.pubname) END,
-           CASE WHEN NOT (p.pubupdate AND p.pubtruncate)
+           CASE WHEN p.is_too_narrow THEN format('Run ALTER PUBLICATION %I SET TABLE .. without them.', p.pubname)
+                WHEN NOT (p.pubupdate AND p.pubtruncate)
                 THEN format($h$Run ALTER PUBLICATION %I SET (publish = 'insert, update, truncate').$h$, p.pubname)
                 ELSE format('Run ALTER PUBLICATION %I SET (publish_via_partition_root = false), and refresh the subscriptions.', p.pubname) END
       FROM log AS l JOIN publications AS p ON p.oid = l.oid
-     WHERE NOT (p.pubupdate AND p.pubtruncate AND NOT p.pubviaroot)
+     WHERE NOT (p.pubupdate AND p.pubtruncate AND NOT p.pubviaroot) OR p.is_too_narrow
     UNION ALL
     SELECT 6, 'replicas', l.oid, 'warning', 'table ' || l.name,
            format('subscription %I fills it: events with lower positions may come after others, so en57 does not read or append there', s.subname),
            format('Read the table with plain SQL, or run DROP SUBSCRIPTION %I.', s.subname)
       FROM log AS l JOIN pg_subscription_rel AS r ON r.srrelid IN (l.oid, 'en57.events'::regclass) JOIN pg_subscription AS s ON s.oid = r.srsubid
+    UNION ALL
+    SELECT 7, 'replicas', 'en57.events'::regclass, 'warning', format('table en57.%I', c.relname),
+           format('subscription %I fills it: it tells of another database', s.subname),
+           format('Let the publication have en57.events alone, and run ALTER SUBSCRIPTION %I REFRESH PUBLICATION.', s.subname)
+      FROM pg_subscription_rel AS r JOIN pg_class AS c ON c.oid = r.srrelid JOIN pg_subscription AS s ON s.oid = r.srsubid
+     WHERE c.relnamespace = 'en57'::regnamespace AND c.oid <> 'en57.events'::regclass AND c.oid NOT IN (SELECT oid FROM log)
 )
 SELECT fact, oid, severity, object, problem, hint FROM faults ORDER BY n, object COLLATE "C", problem COLLATE "C"
 $$;

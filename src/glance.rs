@@ -17,7 +17,7 @@ use crate::subscription;
 pub const COUNTED: i64 = 1000;
 
 /// `None` in place of what the caller may not see, what is not there, and what somebody else keeps locked; also on
-/// a standby, and where a table is not what en57 made, which `en57_check` tells.
+/// a standby, where logical replication fills the table, and where that is not what en57 made, which `en57_check` tells.
 fn shown<T>(found: Result<T>) -> Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),
@@ -27,6 +27,7 @@ fn shown<T>(found: Result<T>) -> Result<Option<T>> {
                 | SqlState::UndefinedObject
                 | SqlState::NotSupported
                 | SqlState::NotInPrerequisiteState
+                | SqlState::ObjectInUse
                 | SqlState::LockNotAvailable,
             ..
         }) => Ok(None),

@@ -29,7 +29,7 @@ impl Places {
     /// The partition that an argument means, or all that the caller may read.
     ///
     /// # Errors
-    /// 42501, 42704.
+    /// 42501, 42704; 55006 where logical replication fills one.
     pub fn find(store: &'static Store, name: Option<&str>, access: Access) -> Result<Self> {
         let name = catalog::effective_name(name)?;
         let mut places = Self {
@@ -42,6 +42,7 @@ impl Places {
             places.renew(store)?;
         } else {
             places.list.push(store.partition(Some(&name), access)?);
+            places.refuse_replicas()?;
         }
         Ok(places)
     }
@@ -53,7 +54,7 @@ impl Places {
     /// it has ended by then, and the partition is found below.
     ///
     /// # Errors
-    /// 42501 where the caller may read none.
+    /// 42501 where the caller may read none; 55006 where logical replication fills one.
     pub fn renew(&mut self, store: &'static Store) -> Result<()> {
         if !self.is_all {
             return Ok(());
@@ -68,7 +69,12 @@ impl Places {
             .filter(|(table, _)| all.iter().all(|(_, seen)| seen != table));
         let bound = unseen.map(|(_, bound)| *bound).min();
         self.floor = bound.unwrap_or(next).min(next) - 1;
-        Ok(())
+        self.refuse_replicas()
+    }
+
+    /// Whoever reads by right of ownership is refused as well: there is no frontier.
+    fn refuse_replicas(&self) -> Result<()> {
+        self.iter().try_for_each(Partition::refuse_replica)
     }
 
     /// The position as of which nothing that matches is missing in any of them, without waiting.

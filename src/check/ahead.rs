@@ -60,10 +60,10 @@ pub(super) fn check(partition: Option<&str>, sink: Sink) -> Result<()> {
     Ok(())
 }
 
-/// The frontier of a query; `None` where the partition is gone, which is told elsewhere.
+/// The frontier of a query; `None` where the partition is gone, or has none since logical replication fills it, which is told elsewhere.
 fn settled(query: Query, partition: &str) -> Result<Option<i64>> {
     match frontier::settled(&Sought::now(query)?, Some(partition), Access::Own) {
-        Err(e) if e.state == SqlState::UndefinedObject => Ok(None),
+        Err(e) if matches!(e.state, SqlState::UndefinedObject | SqlState::ObjectInUse) => Ok(None),
         settled => settled.map(Some),
     }
 }

@@ -97,6 +97,9 @@ pub fn check(partition: Option<&str>, sink: Sink) -> Result<()> {
     }
     check_positions(&counter, store.read_ceiling(), largest, sink)?;
     let partition = partition.filter(|name| *name != ALL);
+    if partition.is_none() {
+        faults(store.events, sink)?;
+    }
     kept::check(partition, sink)?;
     ahead::check(partition, sink)
 }

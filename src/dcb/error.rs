@@ -45,6 +45,8 @@ pub enum SqlState {
     LimitExceeded,
     /// 55000: the object or server is not in the state that this needs.
     NotInPrerequisiteState,
+    /// Somebody else works with it, for as long as he likes.
+    ObjectInUse,
     /// 55P03: somebody else has a lock that is not waited for.
     LockNotAvailable,
     /// P0001: what RAISE raises in PL/pgSQL, for clients that wait for that.
@@ -82,6 +84,7 @@ impl SqlState {
             Self::AmbiguousFunction => "42725",
             Self::LimitExceeded => "54000",
             Self::NotInPrerequisiteState => "55000",
+            Self::ObjectInUse => "55006",
             Self::LockNotAvailable => "55P03",
             Self::RaiseException => "P0001",
             Self::NotSupported => "0A000",

@@ -36,7 +36,8 @@ impl Failure {
     /// something, or somebody has cancelled, or another server was not to be reached.
     pub fn is_passing(&self) -> bool {
         let classes = ["08", "40", "53", "57", "58"];
-        classes.contains(&&self.state[..2]) || ["55P03", "HV00N"].contains(&self.state.as_str())
+        classes.contains(&&self.state[..2])
+            || ["55006", "55P03", "HV00N"].contains(&self.state.as_str())
     }
 
     /// The message with its SQLSTATE, for the server's log.

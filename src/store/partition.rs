@@ -323,13 +323,13 @@ impl Partition {
     /// Refuses where logical replication fills the table.
     ///
     /// # Errors
-    /// 55000.
-    pub(super) fn refuse_replica(&self) -> Result<()> {
+    /// 55006.
+    pub fn refuse_replica(&self) -> Result<()> {
         if !self.is_replica {
             return Ok(());
         }
         Err(Error::new(
-            SqlState::NotInPrerequisiteState,
+            SqlState::ObjectInUse,
             format!("partition \"{}\" is filled by logical replication", shown(&self.name)),
         )
         .detail("Events arrive in the order of commits here, so that events with lower positions may come after those that are there.")

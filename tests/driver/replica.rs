@@ -1,26 +1,60 @@
-//! A log that logical replication fills: two databases, a publication and a subscription.
+//! A log that logical replication fills, on a second server.
 //!
 //! Fails without `Partition::refuse_replica` (a reader passes events that come later for good), and without what the
 //! guard lets an apply worker do (the subscription stops for ever at en57_truncate()).
+
+use std::sync::OnceLock;
 
 use serde_json::json;
 
 use crate::cluster::{Cluster, Database, await_that};
 use crate::session::{Session, state, told};
 
-/// The subscriber's database is on the same server: so the slot is made before.
-fn subscribe(from: &Database, to: &Database, name: &str) {
-    let mut publisher = from.connect();
-    publisher.run("CREATE PUBLICATION log FOR TABLE en57.events");
-    publisher.run(&format!(
-        "SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')"
-    ));
-    to.connect().run(&format!(
-        "CREATE SUBSCRIPTION {name} CONNECTION 'host={} user=postgres dbname={}' PUBLICATION log
-             WITH (create_slot = false, slot_name = '{name}')",
-        from.cluster.folder(),
-        from.name
-    ));
+/// Two servers, which all tests here share.
+fn servers() -> [&'static Cluster; 2] {
+    static SERVERS: OnceLock<[Cluster; 2]> = OnceLock::new();
+    let [publisher, subscriber] = SERVERS.get_or_init(|| {
+        let settings = ["wal_level = logical", "max_worker_processes = 40"];
+        [Cluster::new(&settings), Cluster::new(&settings)]
+    });
+    [publisher, subscriber]
+}
+
+/// A log, and one on the other server that is to be filled.
+struct Pair {
+    from: Database,
+    to: Database,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let [publisher, subscriber] = servers();
+        Self {
+            from: publisher.database(),
+            to: subscriber.database(),
+        }
+    }
+
+    /// Lets the second one be filled; `what` is a publication's.
+    fn subscribe(&self, what: &str) {
+        let mut publisher = self.from.connect();
+        publisher.run(&format!("CREATE PUBLICATION log {what}"));
+        self.to.connect().run(&format!(
+            "CREATE SUBSCRIPTION {} CONNECTION 'host={} port=5432 user=postgres dbname={}' PUBLICATION log",
+            self.name(),
+            self.from.cluster.folder(),
+            self.from.name
+        ));
+    }
+
+    fn unsubscribe(&self) {
+        let command = format!("DROP SUBSCRIPTION {}", self.name());
+        self.to.connect().run(&command);
+    }
+
+    fn name(&self) -> String {
+        format!("sub_{}", self.to.name)
+    }
 }
 
 fn await_events(session: &mut Session, expected: &str) {
@@ -28,23 +62,36 @@ fn await_events(session: &mut Session, expected: &str) {
     await_that(expected, || session.text(sql) == expected);
 }
 
+fn is_refused(session: &mut Session, call: &str) {
+    let error = session.try_run(call).expect_err(call);
+    let told = told(&error);
+    assert!(
+        told.contains("is filled by logical replication"),
+        "{call}: {told}"
+    );
+    assert_eq!(state(&error), "55006", "{call}");
+}
+
+fn make_followers(session: &mut Session) {
+    session.run(
+        "SELECT en57_create_subscription('s', '{}');
+         CREATE FUNCTION note(e en57_event) RETURNS void LANGUAGE sql AS '';
+         CREATE FUNCTION keep(doc jsonb, e en57_event) RETURNS jsonb IMMUTABLE LANGUAGE sql AS 'SELECT to_jsonb(e.type)';
+         SELECT en57_create_projection('p', '{}', 'note', mode => 'async');
+         SELECT en57_create_document_projection('d', '{}', 'stream', 'keep', mode => 'async')",
+    );
+}
+
 #[test]
 fn a_replica_is_not_read_as_settled() {
-    let cluster = Cluster::own(&["wal_level = logical", "max_worker_processes = 40"]);
-    let (from, to) = (cluster.database(), cluster.database());
-    let (mut first, mut second, mut replica) = (from.connect(), from.connect(), to.connect());
-    // They are there before anybody subscribes.
-    replica.run("SELECT en57_create_subscription('s', '{}')");
-    replica.run(
-        "CREATE FUNCTION note(e en57_event) RETURNS void LANGUAGE sql AS '';
-         SELECT en57_create_projection('p', '{}', 'note(en57_event)', mode => 'async')",
-    );
+    let pair = Pair::new();
+    let (mut first, mut second) = (pair.from.connect(), pair.from.connect());
+    let mut replica = pair.to.connect();
+    // They are there before anybody subscribes, and the session knows the partition.
+    make_followers(&mut replica);
     assert_eq!(replica.number("SELECT en57_count()"), 0);
-    first.append(
-        &json!({"type": "copied", "data": {"name": "Ada"}, "tags": ["ada"]}),
-        None,
-    );
-    subscribe(&from, &to, "sub");
+    first.append(&json!({"type": "copied"}), None);
+    pair.subscribe("FOR TABLE en57.events");
     await_events(&mut replica, "copied");
     // The one with the lower position comes last.
     first.run("BEGIN");
@@ -61,19 +108,18 @@ fn a_replica_is_not_read_as_settled() {
         "SELECT en57_wait(0, '1s')",
         "SELECT en57_append('{\"type\": \"a\"}')",
         "SELECT en57_append('{\"type\": \"a\"}', fail_if => '{}')",
+        "SELECT en57_import('[{\"type\": \"a\"}]')",
         "SELECT en57_lock('{\"types\": [\"a\"]}')",
         "SELECT en57_poll('s', 10)",
+        "SELECT en57_trace('00000000-0000-0000-0000-000000000001')",
+        "SELECT en57_read_stream('s')",
+        "SELECT en57_get('00000000-0000-0000-0000-000000000001')",
         "SELECT en57_run('p')",
+        "CALL en57_rebuild('d')",
         "SELECT en57_erase('{\"tags\": [\"ada\"]}', 'why')",
         "SELECT en57_create_projection('q', '{}', 'note(en57_event)')",
     ] {
-        let error = replica.try_run(call).expect_err(call);
-        assert!(
-            told(&error).contains("is filled by logical replication"),
-            "{call}: {}",
-            told(&error)
-        );
-        assert_eq!(state(&error), "55000", "{call}");
+        is_refused(&mut replica, call);
     }
     // Plain SQL, views and what administers go on.
     for view in [
@@ -86,37 +132,94 @@ fn a_replica_is_not_read_as_settled() {
             "SELECT count(*) FROM (SELECT * FROM {view} OFFSET 0) v"
         ));
     }
-    let warning = replica.text("SELECT warning FROM en57_status() WHERE name = 'replicas'");
-    assert!(warning.contains("subscription sub fills it"), "{warning}");
-    let found = replica.text("SELECT string_agg(problem, ' ') FROM en57_check()");
-    assert!(found.contains("subscription sub fills it"), "{found}");
+    let expected = format!("subscription {} fills it", pair.name());
+    for look in [
+        "SELECT warning FROM en57_status() WHERE name = 'replicas'",
+        "SELECT string_agg(problem, ' ') FROM en57_check()",
+    ] {
+        let told = replica.text(look);
+        assert!(told.contains(&expected), "{told}");
+    }
 
     first.run("COMMIT");
     await_events(&mut replica, "copied early late");
-    // An event that is erased there is erased here, by its replica identity.
-    first.run("SELECT en57_erase('{\"tags\": [\"ada\"]}', 'why')");
+    // Without the subscription it is a log of its own, which goes on above what it has, in sessions that knew it.
+    pair.unsubscribe();
+    let next = replica.append(&json!({"type": "own"}), None);
+    assert!(next.is_appended() && next.position > 3, "{next:?}");
+    let followed = "SELECT string_agg(type, ' ') FROM en57_poll('s', 10)";
+    assert_eq!(replica.text(followed), "copied early late own");
+    assert_eq!(replica.number("SELECT en57_run('p')"), 4);
+    assert_eq!(replica.number("SELECT count(*) FROM en57_check()"), 0);
+}
+
+#[test]
+fn what_the_publisher_takes_away_goes() {
+    let pair = Pair::new();
+    let (mut publisher, mut replica) = (pair.from.connect(), pair.to.connect());
+    let ada = json!({"type": "named", "data": {"name": "Ada"}, "tags": ["ada"]});
+    publisher.append(&ada, None);
+    pair.subscribe("FOR ALL TABLES");
+    await_events(&mut replica, "named");
+    let warned = "SELECT count(warning) FROM en57_status() WHERE name IN ('publications', 'replica_identity')";
+    assert_eq!(publisher.number(warned), 0);
+    // All tables are more than the log.
+    let warnings = "SELECT warning FROM en57_status() WHERE name = 'replicas'";
+    assert!(
+        replica
+            .text(warnings)
+            .contains("it tells of another database")
+    );
+    let found = "SELECT count(*) FROM en57_check() WHERE object = 'table en57.projections'";
+    assert_eq!(replica.number(found), 1);
+    // An event that is erased there is erased here, by its replica identity, also when its index was made anew.
+    publisher.run("REINDEX INDEX CONCURRENTLY en57.events_default_position");
+    publisher.run("SELECT en57_erase('{\"tags\": [\"ada\"]}', 'why')");
     let data = "SELECT count(*) FROM en57.events WHERE data::text LIKE '%Ada%'";
     await_that("it is erased", || replica.number(data) == 0);
     // Positions begin again, and come again.
-    first.run("SELECT en57_truncate('default', restart => true)");
-    first.append(&json!([{"type": "anew"}, {"type": "again"}]), None);
+    publisher.run("SELECT en57_truncate('default', restart => true)");
+    publisher.append(&json!([{"type": "anew"}, {"type": "again"}]), None);
     await_events(&mut replica, "anew again");
-    let published = "SELECT count(warning) FROM en57_status() WHERE name = 'publications'";
-    assert_eq!(first.number(published), 0);
+    pair.unsubscribe();
+}
 
-    // Without the subscription it is a log of its own, which goes on above what it has, in sessions that knew it.
-    replica.run("ALTER SUBSCRIPTION sub DISABLE");
-    replica.run("ALTER SUBSCRIPTION sub SET (slot_name = NONE); DROP SUBSCRIPTION sub");
-    let next = replica.append(&json!({"type": "own"}), None);
-    assert!(next.is_appended() && next.position > 2, "{next:?}");
+#[test]
+fn other_partitions_go_on() {
+    let pair = Pair::new();
+    let (mut publisher, mut replica) = (pair.from.connect(), pair.to.connect());
+    for session in [&mut publisher, &mut replica] {
+        session.run("SELECT en57_create_partition('acme')");
+    }
+    replica.run(
+        "CREATE TABLE seen (type text);
+         CREATE FUNCTION see(e en57_event) RETURNS void LANGUAGE sql AS 'INSERT INTO seen VALUES (e.type)';
+         SELECT en57_create_projection('theirs', '{}', 'see', mode => 'async', partition => 'acme');
+         SELECT en57_create_projection('ours', '{}', 'see', mode => 'async')",
+    );
+    pair.subscribe("FOR TABLE en57.events_acme");
+    publisher.run("SET en57.partition = 'acme'");
+    publisher.append(&json!({"type": "theirs"}), None);
+    await_events(&mut replica, "theirs");
+    // The worker does what it can.
+    replica.run("SELECT en57_worker_start()");
+    replica.append(&json!({"type": "ours"}), None);
+    let seen = "SELECT coalesce(string_agg(type, ' ' ORDER BY type), '') FROM seen";
+    await_that("ours", || replica.text(seen) == "ours");
+    is_refused(&mut replica, "SELECT en57_read(partition => '*')");
+    is_refused(&mut replica, "SELECT en57_read(partition => 'acme')");
     assert_eq!(
         replica.text("SELECT string_agg(type, ' ') FROM en57_read()"),
-        "anew again own"
+        "ours"
     );
-    assert_eq!(replica.number("SELECT count(*) FROM en57_check()"), 0);
-    await_that("the slot is free", || {
-        first
-            .try_run("SELECT pg_drop_replication_slot('sub')")
-            .is_ok()
-    });
+
+    // Detached it is in nobody's way; attached it is what it was.
+    let detach = "ALTER TABLE en57.events DETACH PARTITION en57.events_acme";
+    let attach = "ALTER TABLE en57.events ATTACH PARTITION en57.events_acme FOR VALUES IN ('acme')";
+    replica.run(detach);
+    replica.run("SELECT en57_read(partition => '*')");
+    replica.run(attach);
+    is_refused(&mut replica, "SELECT en57_read(partition => '*')");
+    pair.unsubscribe();
+    await_that("theirs", || replica.text(seen) == "ours theirs");
 }

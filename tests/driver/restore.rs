@@ -224,3 +224,41 @@ fn drop_extension_takes_it_along_and_spares_what_others_need() {
     session.run("DROP VIEW mine; DROP EXTENSION en57; CREATE EXTENSION en57");
     session.append(&json!({"type": "a"}), None);
 }
+
+/// To the same major version, which pg_upgrade does as well.
+#[test]
+fn pg_upgrade_takes_all_along() {
+    let old = Cluster::own(&[]);
+    let from = adorned(&old);
+    let mut session = from.connect();
+    session.run("SELECT en57_create_partition('acme')");
+    session.run("SELECT en57_append('{\"type\": \"c\"}', partition => 'acme')");
+    let table = "en57.events_default";
+    let events = "SELECT string_agg(e::text, ' ') FROM en57_read(partition => '*') e";
+    let (shape, stored) = (shown(&mut session, table), session.text(events));
+    drop(session);
+    let new = Cluster::own(&[]);
+    old.stop("fast");
+    new.stop("fast");
+    let folder = new.folder();
+    old.shell(&format!(
+        "unset PGHOST; cd {folder}; $BIN/pg_upgrade -b $BIN -B $BIN -d {}/data -D data -U postgres -s {folder}",
+        old.folder()
+    ));
+    old.start();
+    new.start();
+    let mut session = new.connect(&from.name);
+    assert_eq!(shown(&mut session, table), shape);
+    assert_eq!(session.text(events), stored);
+    assert_eq!(session.number("SELECT count(*) FROM en57_check()"), 0);
+    // What the extension has made belongs to it, and the partitions to nobody.
+    for (object, members) in [
+        ("SELECT oid FROM pg_event_trigger", 1),
+        ("SELECT inhrelid FROM pg_inherits", 0),
+    ] {
+        let sql =
+            format!("SELECT count(*) FROM pg_depend WHERE deptype = 'e' AND objid IN ({object})");
+        assert_eq!(session.number(&sql), members, "{object}");
+    }
+    assert!(session.append(&json!({"type": "d"}), None).position > 3);
+}
