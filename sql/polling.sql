@@ -111,7 +111,7 @@ COMMENT ON FUNCTION en57.give_out(bigint, text, integer, integer, bigint, boolea
 
 -- After a poll that found none, now and then: where it may go on the next time, and the lease renewed.
 CREATE FUNCTION en57.move_on(
-    ticket bigint, name text, shard integer, shards integer, "from" bigint, upto bigint, token bigint
+    ticket bigint, name text, shard integer, shards integer, "from" bigint, upto bigint, token bigint, query en57_query
 ) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
@@ -119,9 +119,9 @@ DECLARE
     s en57.subscriptions := en57.owned(ticket, name);
 BEGIN
     IF en57.lock_subscription(s.id, false, false) AND en57.lock_shard(s.id, shard, false) THEN
-        -- What has no event for this shard may have some for a shard of another number.
+        -- What has no event for this shard may have some for a shard of another number, or of another query.
         SELECT t.* INTO s FROM en57.subscriptions t WHERE t.id = s.id;
-        IF s.shards <> shards THEN
+        IF s.shards <> shards OR s.query OPERATOR(@extschema@.<>) query THEN
             RETURN;
         END IF;
         UPDATE en57.subscription_shards t
@@ -134,7 +134,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION en57.move_on(bigint, text, integer, integer, bigint, bigint, bigint) IS
+COMMENT ON FUNCTION en57.move_on(bigint, text, integer, integer, bigint, bigint, bigint, en57_query) IS
     'moves a shard''s position over what is not its own';
 
 -- The next events of a shard that has dead letters which matter: those to be given out again and new ones,
@@ -303,7 +303,7 @@ BEGIN
         -- Seldom enough to cost nothing, often enough that the next poll need not look far.
         IF h.outcome = 'mine' AND NOT h.fresh AND (upto - h."position" >= 1000 OR h.renew_at <= clock_timestamp() OR held <> '{}'
                                    OR h.drain_to > h."position") THEN
-            PERFORM en57.move_on(en57.ticket(), name, shard, shards, h."position", greatest(upto, h."position"), token);
+            PERFORM en57.move_on(en57.ticket(), name, shard, shards, h."position", greatest(upto, h."position"), token, h.query);
             RETURN;
         END IF;
         left_over := deadline - clock_timestamp();

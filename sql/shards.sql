@@ -114,12 +114,13 @@ DECLARE
     s record;
     r record;
 BEGIN
-    SELECT * INTO s FROM en57.describe(en57.ticket(), name);
     PERFORM en57.check_shard(0, shards);
     SELECT * INTO r FROM en57.begin_reshard(en57.ticket(), name, shards);
     IF r.was = shards THEN
         RETURN true;
     END IF;
+    -- Now that nobody changes it.
+    SELECT * INTO s FROM en57.describe(en57.ticket(), name);
     FOR n IN 1 .. r.was LOOP
         IF r.positions[n] < r.drain_to AND EXISTS (
             SELECT FROM en57.read_shard(s.query, r.positions[n], r.drain_to, 1, n - 1, r.was, s.partition))

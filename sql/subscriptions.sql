@@ -208,16 +208,21 @@ END
 $$;
 COMMENT ON FUNCTION en57.owned(bigint, text) IS 'the subscription, if the ticket''s role may use it';
 
-CREATE FUNCTION en57.describe(ticket bigint, name text, OUT query en57_query, OUT partition text)
+CREATE FUNCTION en57.describe(ticket bigint, name text, OUT query en57_query, OUT partition text,
+    OUT max_attempts integer, OUT hold_key boolean, OUT shards integer, OUT "position" bigint)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     s en57.subscriptions := en57.owned(ticket, name);
 BEGIN
     query := s.query;
     partition := s.partition;
+    max_attempts := s.max_attempts;
+    hold_key := s.hold_key;
+    shards := s.shards;
+    "position" := (SELECT min(t."position") FROM en57.subscription_shards t WHERE t.subscription = s.id);
 END
 $$;
-COMMENT ON FUNCTION en57.describe(bigint, text) IS 'query and partition of a subscription';
+COMMENT ON FUNCTION en57.describe(bigint, text) IS 'what a subscription is, and where its last shard is';
 
 -- What the administering functions begin with: no poller is about meanwhile.
 CREATE FUNCTION en57.owned_alone(ticket bigint, name text) RETURNS en57.subscriptions
@@ -255,9 +260,10 @@ COMMENT ON FUNCTION en57.demand_shards(en57.subscriptions) IS 'refuses a subscri
 -- Creating, dropping, resetting
 ------------------------------------------------------------------------------------------------------
 
+-- Of two who create the same name at once the second one waits here.
 CREATE FUNCTION en57.add_subscription(
     ticket bigint, name text, query en57_query, "position" bigint, max_attempts integer, partition text, hold_key boolean, shards integer
-) RETURNS void
+) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
@@ -269,17 +275,25 @@ BEGIN
     ON CONFLICT DO NOTHING
     RETURNING * INTO new;
     IF NOT FOUND THEN
-        RAISE 'subscription "%" exists already', name USING ERRCODE = 'duplicate_object';
+        RETURN false;
     END IF;
     INSERT INTO en57.subscription_shards (subscription, shard, "position", delivered)
     VALUES (new.id, 0, "position", "position");
     IF shards IS NOT NULL THEN
         PERFORM en57.decide_shards(new, shards);
     END IF;
+    RETURN true;
 END
 $$;
 COMMENT ON FUNCTION en57.add_subscription(bigint, text, en57_query, bigint, integer, text, boolean, integer) IS
-    'stores a new subscription';
+    'stores a new subscription, unless there is one of the name; whether it has';
+
+CREATE FUNCTION en57.is_to_change(
+    kind text, name text, differs_in text[], is_elsewhere boolean, if_not_exists boolean, or_replace boolean
+) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'en57_is_to_change' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57.is_to_change(text, text, text[], boolean, boolean, boolean) IS
+    'whether what is there is to become what is asked for; NULL, once the last two arguments are checked, where nothing is known of it';
 
 CREATE FUNCTION en57_create_subscription(
     name text,
@@ -288,7 +302,9 @@ CREATE FUNCTION en57_create_subscription(
     max_attempts integer DEFAULT 10,
     partition text DEFAULT NULL,
     hold_key boolean DEFAULT false,
-    shards integer DEFAULT NULL
+    shards integer DEFAULT NULL,
+    if_not_exists boolean DEFAULT false,
+    or_replace boolean DEFAULT false
 ) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
@@ -296,7 +312,10 @@ DECLARE
     place text := coalesce(partition, nullif(current_setting('en57.partition', true), ''), 'default');
     head bigint;
     "from" bigint;
+    was record;
+    differs_in text[];
 BEGIN
+    PERFORM en57.is_to_change('subscription', name, NULL, NULL, if_not_exists, or_replace);
     IF name IS NULL OR start IS NULL OR hold_key IS NULL THEN
         RAISE 'name, start and hold_key must not be NULL' USING ERRCODE = 'null_value_not_allowed';
     ELSIF name = '' THEN
@@ -323,12 +342,101 @@ BEGIN
     ELSIF "from" > head THEN
         RAISE 'position % is beyond the head, %', "from", head USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    PERFORM en57.add_subscription(en57.ticket(), name, coalesce(query, '{}'), "from", max_attempts, place, hold_key, shards);
-    RETURN "from";
+    query := coalesce(query, '{}');
+    LOOP
+        IF en57.add_subscription(en57.ticket(), name, query, "from", max_attempts, place, hold_key, shards) THEN
+            RETURN "from";
+        END IF;
+        IF NOT if_not_exists AND NOT or_replace THEN
+            -- Refused, whosever it is.
+            PERFORM en57.is_to_change('subscription', name, '{}', false, false, false);
+        END IF;
+        BEGIN
+            SELECT * INTO was FROM en57.describe(en57.ticket(), name);
+            EXIT;
+        EXCEPTION WHEN undefined_object THEN
+            NULL; -- It was dropped meanwhile.
+        END;
+    END LOOP;
+    IF was.partition <> place THEN
+        differs_in := '{partition}';
+    ELSE
+        differs_in := array_remove(ARRAY[
+            CASE WHEN query OPERATOR(@extschema@.<>) was.query THEN 'query' END,
+            CASE WHEN max_attempts IS DISTINCT FROM was.max_attempts THEN 'max_attempts' END,
+            CASE WHEN hold_key <> was.hold_key THEN 'hold_key' END,
+            CASE WHEN shards IS NOT NULL AND shards IS DISTINCT FROM was.shards THEN 'shards' END], NULL);
+    END IF;
+    IF en57.is_to_change('subscription', name, differs_in, was.partition <> place, if_not_exists, or_replace) THEN
+        PERFORM @extschema@.en57_alter_subscription(name, query, max_attempts, hold_key, shards);
+    END IF;
+    RETURN was."position";
 END
 $$;
-COMMENT ON FUNCTION en57_create_subscription(text, en57_query, text, integer, text, boolean, integer) IS
+COMMENT ON FUNCTION en57_create_subscription(text, en57_query, text, integer, text, boolean, integer, boolean, boolean) IS
     'creates a subscription of the events that match; returns the position behind which it starts';
+
+CREATE FUNCTION en57.change_subscription(
+    ticket bigint, name text, query en57_query, max_attempts integer, hold_key boolean, shards integer
+) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    s en57.subscriptions := en57.owned_alone(ticket, name);
+BEGIN
+    PERFORM en57.demand_shards(s);
+    IF query OPERATOR(@extschema@.<>) s.query THEN
+        -- What is given out was chosen by the old query. To acknowledge it would pass over what the new one has up to there.
+        UPDATE en57.subscription_shards t
+           SET delivered = t."position", token = t.token + 1, holder = NULL, lease = NULL, lease_until = NULL,
+               failed_position = NULL, attempts = 0, last_error = NULL
+         WHERE t.subscription = s.id;
+        PERFORM en57.note_polled(s.id, t.shard, t."position") FROM en57.subscription_shards t
+          WHERE t.subscription = s.id AND en57.polled(s.id, t.shard) IS NOT NULL;
+        UPDATE en57.subscriptions t SET query = change_subscription.query WHERE t.id = s.id;
+        PERFORM en57.moved();
+    END IF;
+    IF max_attempts = -1 THEN
+        max_attempts := s.max_attempts;
+    END IF;
+    UPDATE en57.subscriptions t
+       SET max_attempts = change_subscription.max_attempts, hold_key = coalesce(change_subscription.hold_key, t.hold_key)
+     WHERE t.id = s.id AND (t.max_attempts IS DISTINCT FROM change_subscription.max_attempts OR t.hold_key <> change_subscription.hold_key);
+    IF shards IS NOT NULL THEN
+        PERFORM en57.decide_shards(s, shards);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION en57.change_subscription(bigint, text, en57_query, integer, boolean, integer) IS
+    'changes a subscription that nobody polls meanwhile, but not a number of shards that is decided';
+
+CREATE FUNCTION en57_alter_subscription(
+    name text,
+    query en57_query DEFAULT NULL,
+    max_attempts integer DEFAULT -1,
+    hold_key boolean DEFAULT NULL,
+    shards integer DEFAULT NULL
+) RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    s record;
+BEGIN
+    IF max_attempts < 1 AND max_attempts <> -1 THEN
+        RAISE 'max_attempts must be positive, or NULL for no limit' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    PERFORM en57.check_shard(0, coalesce(shards, 1));
+    SELECT * INTO s FROM en57.describe(en57.ticket(), name);
+    IF query IS NOT NULL THEN
+        -- Who may not read them may not choose other events: so it is when it is created.
+        PERFORM en57.settled(query, s.partition);
+    END IF;
+    PERFORM en57.change_subscription(en57.ticket(), name, query, max_attempts, hold_key, shards);
+    RETURN shards IS NULL OR @extschema@.en57_reshard(name, shards);
+END
+$$;
+COMMENT ON FUNCTION en57_alter_subscription(text, en57_query, integer, boolean, integer) IS
+    'changes a subscription, which stays where it is; false: the number of shards changes when all have arrived at one position';
 
 CREATE FUNCTION en57.remove_subscription(ticket bigint, name text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

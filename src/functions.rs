@@ -184,7 +184,7 @@ pub struct Taken<'a> {
     /// What errors call it, with its name.
     pub title: &'a str,
     /// The arguments that would make another one of it.
-    pub differs_in: Vec<&'static str>,
+    pub differs_in: Vec<&'a str>,
     /// Whether its function has `or_replace`.
     pub is_replaceable: bool,
 }

@@ -271,9 +271,9 @@ DROP SCHEMA hostile CASCADE;
 
 -- a poll that found nothing moves no shard of another number than it has asked for: what is none of its own may be another's
 SELECT en57_create_subscription('resharded', shards => 2);
-SELECT en57.move_on(en57.ticket(), 'resharded', 0, 3, 0, 1, NULL);
+SELECT en57.move_on(en57.ticket(), 'resharded', 0, 3, 0, 1, NULL, '{}');
 SELECT shard, position FROM en57_subscriptions WHERE name = 'resharded' ORDER BY shard;
-SELECT en57.move_on(en57.ticket(), 'resharded', 0, 2, 0, 1, NULL);
+SELECT en57.move_on(en57.ticket(), 'resharded', 0, 2, 0, 1, NULL, '{}');
 SELECT shard, position FROM en57_subscriptions WHERE name = 'resharded' ORDER BY shard;
 
 SELECT en57_drop_subscription(name) FROM (SELECT DISTINCT name FROM en57_subscriptions) s;

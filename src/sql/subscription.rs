@@ -2,8 +2,10 @@
 
 use crate::dcb::error::{Error, Result, SqlState, required};
 use crate::dcb::shard::{Key, Shard};
+use crate::functions::{self, IfTaken, Taken};
 use crate::read::Options;
 use crate::sql_function;
+use crate::store::array::TextArray;
 use crate::store::fmgr::{self, Args};
 use crate::store::snapshot::Leave;
 use crate::store::{Datum, clock, holding, rows, transaction};
@@ -113,4 +115,22 @@ sql_function!(en57_redeem, |args: &Args| {
 sql_function!(en57_session, |_: &Args| {
     let name = holding::session();
     Ok(Some(fmgr::make_varlena(name.as_bytes())))
+});
+
+sql_function!(en57_is_to_change, |args: &Args| {
+    let if_taken = IfTaken::said(args.bool(4), args.bool(5))?;
+    let (kind, name) = (given(args.text(0)?)?, args.text(1)?.unwrap_or_default());
+    let Some(differs_in) = args.datum(2) else {
+        return Ok(None);
+    };
+    let is_elsewhere = given(args.bool(3))?;
+    let changes = if_taken.changes(&Taken {
+        title: &format!("{kind} \"{name}\""),
+        differs_in: TextArray::from_datum(differs_in, "differs_in ")?.texts()?,
+        is_replaceable: !is_elsewhere,
+    })?;
+    if changes && is_elsewhere {
+        return Err(functions::of_another_partition(kind, name));
+    }
+    Ok(Some(Datum::from(changes)))
 });
