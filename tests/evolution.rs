@@ -126,7 +126,7 @@ fn schemas_fetch_nothing() {
         r#"{"$schema": "file:///etc/passwd"}"#,
         r#"{"$id": "file:///etc/", "$ref": "passwd"}"#,
     ] {
-        let error = Schema::compile(schema, "json_schema").expect_err(schema);
+        let error = Schema::compile(schema, "json_schema", true).expect_err(schema);
         assert_eq!(error.state, SqlState::InvalidParameter);
     }
 }

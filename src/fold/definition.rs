@@ -1,12 +1,11 @@
 //! Named folds and deciders, as `en57.folds` keeps them.
 
-use std::cell::OnceCell;
 use std::ffi::CString;
 use std::rc::Rc;
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::schema::Schema;
-use crate::schema::compiled;
+use crate::schema::Kept;
 use crate::store::function::{Function, Whereabouts};
 use crate::store::spi::Values;
 use crate::store::watch::{self, Cache, Table};
@@ -36,8 +35,7 @@ pub struct Decider {
     pub query: Named,
     /// `(command, state) → events`.
     pub decide: Named,
-    command_schema: Option<Vec<u8>>,
-    compiled: OnceCell<Schema>,
+    command_schema: Option<Kept>,
 }
 
 /// A function as a definition names it; it may be gone.
@@ -54,23 +52,15 @@ thread_local! {
 impl Decider {
     /// That schema, as it is kept: a jsonb without its length word.
     pub fn command_schema(&self) -> Option<&[u8]> {
-        self.command_schema.as_deref()
+        self.command_schema.as_ref().map(Kept::source)
     }
 
-    /// The JSON Schema of its commands, `None` where any will do. Compiled when it is first asked for.
+    /// The JSON Schema of its commands, `None` where any will do.
     ///
     /// # Errors
-    /// 22023 where it cannot be compiled.
+    /// As [`Kept::schema`].
     pub fn schema(&self) -> Result<Option<&Schema>> {
-        let Some(schema) = &self.command_schema else {
-            return Ok(None);
-        };
-        if self.compiled.get().is_none() {
-            let schema = compiled(fmgr::make_varlena(schema), "command_schema")?;
-            // Set once: nothing above calls back.
-            let _ = self.compiled.set(schema);
-        }
-        Ok(self.compiled.get())
+        self.command_schema.as_ref().map(Kept::schema).transpose()
     }
 }
 
@@ -103,8 +93,7 @@ pub fn from_row(row: &Values) -> Result<Definition> {
         (Some(query), Some(decide)) => Some(Decider {
             query: Named::new(query),
             decide: Named::new(decide),
-            command_schema: row[7].map(|d| fmgr::varlena(d).to_vec()),
-            compiled: OnceCell::new(),
+            command_schema: row[7].map(|d| Kept::new(d, "command_schema")),
         }),
         _ => None,
     };

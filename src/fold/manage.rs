@@ -3,7 +3,7 @@
 use crate::dcb::error::{Error, Result, SqlState, invalid, required};
 use crate::functions::{self, Form, IfTaken, Taken};
 use crate::projection::as_keeper;
-use crate::schema::compiled;
+use crate::schema;
 use crate::store::function::Function;
 use crate::store::partition::Access;
 use crate::store::spi::{self, Type};
@@ -106,7 +106,7 @@ pub fn create(request: &Request) -> Result<()> {
     let mut of_decider = [None, None];
     if let Some(decider) = &request.decider {
         if let Some(schema) = decider.command_schema {
-            compiled(schema, "command_schema")?;
+            schema::demand(schema, "command_schema")?;
         }
         let (query, decide) = decider_functions(decider, request.query_type)?;
         query.demand_definable(&because)?;

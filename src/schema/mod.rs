@@ -1,21 +1,22 @@
 //! Event types: which are registered, and whether new events fit the JSON Schemas of their types.
 
+mod kept;
 mod registry;
 mod stored;
 
+pub use kept::{Kept, demand};
 pub use registry::{Registry, has_changed, known};
 pub use stored::{Misfit, Wanted, check_stored};
 
 use crate::dcb::error::{Error, Result, SqlState, invalid, nearest};
 use crate::dcb::limits;
 use crate::dcb::query::JsonString;
-use crate::dcb::schema::{self, Schema};
 use crate::dcb::upcast::Form;
 use crate::functions::{self, IfTaken, Taken};
 use crate::projection::as_keeper;
 use crate::store::event::NewEvent;
 use crate::store::spi::{self, Type, text};
-use crate::store::{Datum, catalog, json, settings, stack};
+use crate::store::{Datum, catalog, settings};
 
 /// Stands for all types; its one version is 0.
 pub const ALL: &str = "*";
@@ -33,16 +34,6 @@ pub fn check<'a>(events: impl Iterator<Item = &'a NewEvent<'a>>) -> Result<()> {
         known.check(event, i + 1, strict)?;
     }
     Ok(())
-}
-
-/// Compiles a schema given as jsonb; `argument` names it in errors. On a stack of its own, since nothing looks
-/// at the stack on the way.
-///
-/// # Errors
-/// Those of [`Schema::compile`]; 53200.
-pub fn compiled(schema: Datum, argument: &str) -> Result<Schema> {
-    let text = json::text(schema)?;
-    stack::with_own(schema::STACK_BYTES, || Schema::compile(text, argument))?
 }
 
 /// A type and a version as `en57.event_types` takes them.
@@ -95,7 +86,7 @@ pub fn register(
     }
     for (schema, argument) in [(data_schema, "json_schema"), (meta_schema, "meta_schema")] {
         if let Some(schema) = schema {
-            compiled(schema, argument)?;
+            demand(schema, argument)?;
         }
     }
     let number = (Type::Bigint, Some(Datum::from(i64::from(version))));

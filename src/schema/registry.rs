@@ -1,13 +1,13 @@
 //! The registered types, as a backend remembers them. Schemas are compiled when they are first needed, and
 //! again only when they have changed.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use crate::dcb::error::{Error, Result, SqlState, nearest};
 use crate::dcb::query::JsonString;
-use crate::dcb::schema::{Fault, Schema, told};
+use crate::dcb::schema::{Fault, told};
 use crate::dcb::upcast::Form;
 use crate::store::event::NewEvent;
 use crate::store::json::{self, Jsonb};
@@ -15,7 +15,8 @@ use crate::store::spi::Values;
 use crate::store::watch::{Cache, Table};
 use crate::store::{Datum, fmgr, stack};
 
-use super::{ALL, compiled};
+use super::ALL;
+use super::kept::Kept;
 
 /// How many faults of an event are told.
 pub const FAULTS_TOLD: usize = 20;
@@ -53,36 +54,6 @@ pub struct Registered {
     pub meta: Option<Rc<Kept>>,
 }
 
-/// A schema, compiled when it is first needed.
-pub struct Kept {
-    source: Vec<u8>,
-    argument: &'static str,
-    compiled: OnceCell<Schema>,
-}
-
-impl Kept {
-    /// A schema given as jsonb.
-    pub fn new(schema: Datum, argument: &'static str) -> Self {
-        Self {
-            source: fmgr::varlena(schema).to_vec(),
-            argument,
-            compiled: OnceCell::new(),
-        }
-    }
-
-    /// The schema.
-    ///
-    /// # Errors
-    /// 22023 where it is none.
-    pub fn schema(&self) -> Result<&Schema> {
-        if let Some(schema) = self.compiled.get() {
-            return Ok(schema);
-        }
-        let schema = compiled(fmgr::make_varlena(&self.source), self.argument)?;
-        Ok(self.compiled.get_or_init(|| schema))
-    }
-}
-
 impl Registered {
     /// What is wrong with data and meta. Without data, null is checked; without meta, an empty object.
     /// `of_all` is the schema of meta that holds for all types.
@@ -116,7 +87,7 @@ impl Registry {
         let mut kept = HashMap::new();
         let mut keep = |column: Option<Datum>, argument| {
             let schema = Kept::new(column?, argument);
-            let source = schema.source.clone();
+            let source = schema.source().to_vec();
             let entry = kept.entry(source);
             Some(Rc::clone(entry.or_insert_with_key(|source| {
                 before.remove(source).unwrap_or_else(|| Rc::new(schema))

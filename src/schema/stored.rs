@@ -12,8 +12,8 @@ use crate::store::json::Jsonb;
 use crate::store::{Datum, fmgr};
 use crate::upcast::Upcast;
 
-use super::registry::{Kept, Registered, Registry};
-use super::{ALL, checked, known, missing, no_data_of_all};
+use super::registry::{Registered, Registry};
+use super::{ALL, Kept, checked, known, missing, no_data_of_all};
 
 /// What is to be checked.
 pub struct Wanted<'a> {

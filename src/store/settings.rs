@@ -20,11 +20,8 @@ static DATABASES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::n
 static NOTIFY: GucSetting<bool> = GucSetting::<bool>::new(false);
 static CHANNEL: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"en57"));
 static MAX_SNAPSHOTS: GucSetting<i32> = GucSetting::<i32>::new(10_000);
-static STRICT_TYPES: GucSetting<bool> = GucSetting::<bool>::new(false);
-/// Whether `en57.strict_types` has been given a value by somebody who may.
-static STRICT_TYPES_GIVEN: AtomicBool = AtomicBool::new(false);
-/// Whether a value was refused when the setting was declared, and none of those who may was left.
-static STRICT_TYPES_REFUSED: AtomicBool = AtomicBool::new(false);
+static STRICT_TYPES: Guarded = Guarded::new(c"en57.strict_types", false);
+static CHECK_FORMATS: Guarded = Guarded::new(c"en57.check_formats", true);
 static DEBUG_KEY_BITS: GucSetting<i32> = GucSetting::<i32>::new(64);
 
 thread_local! {
@@ -109,7 +106,7 @@ pub fn init() {
         GucContext::Suset,
         GucFlags::default(),
     );
-    init_strict_types();
+    init_guarded();
     if preloading() {
         GucRegistry::define_int_guc(
             c"en57.debug_key_bits",
@@ -132,39 +129,110 @@ pub fn preloading() -> bool {
     unsafe { pg_sys::process_shared_preload_libraries_in_progress }
 }
 
+/// A setting by which events are refused, and which superusers alone may set.
+///
 /// A client can give any value to what is not declared yet, and hides that of the configuration, the database
 /// and the role by it. PostgreSQL then finds out that he may not, warns, and knows of no other value.
-fn init_strict_types() {
-    let name = c"en57.strict_types";
-    // SAFETY: a NUL-terminated name; nothing is kept of the result.
-    let was_set = unsafe { !pg_sys::GetConfigOption(name.as_ptr(), true, false).is_null() };
-    // SAFETY: the hook stores a flag and raises nothing.
-    unsafe {
-        GucRegistry::define_bool_guc_with_hooks(
-            name,
-            c"Refuses new events of types that are not registered.",
-            c"See en57_register_type().",
-            &STRICT_TYPES,
-            GucContext::Suset,
-            GucFlags::default(),
-            Some(notes_strict_types),
-            None,
-            None,
-        );
-    }
-    STRICT_TYPES_REFUSED.store(was_set && !STRICT_TYPES_GIVEN.load(Relaxed), Relaxed);
+struct Guarded {
+    name: &'static CStr,
+    setting: GucSetting<bool>,
+    /// Whether it has been given a value by somebody who may.
+    is_given: AtomicBool,
+    /// Whether a value was refused when the setting was declared, and none of those who may was left.
+    was_refused: AtomicBool,
 }
 
-/// Called for values of those who may set it, and for the one that it is declared with.
+type CheckBool =
+    unsafe extern "C-unwind" fn(*mut bool, *mut *mut c_void, pg_sys::GucSource::Type) -> bool;
+
+impl Guarded {
+    const fn new(name: &'static CStr, default: bool) -> Self {
+        Self {
+            name,
+            setting: GucSetting::<bool>::new(default),
+            is_given: AtomicBool::new(false),
+            was_refused: AtomicBool::new(false),
+        }
+    }
+
+    /// Declares it; `check` calls [`Self::note`].
+    fn declare(&'static self, short: &'static CStr, long: &'static CStr, check: CheckBool) {
+        // SAFETY: a NUL-terminated name; nothing is kept of the result.
+        let was_set =
+            unsafe { !pg_sys::GetConfigOption(self.name.as_ptr(), true, false).is_null() };
+        // SAFETY: the hook stores a flag and raises nothing.
+        unsafe {
+            GucRegistry::define_bool_guc_with_hooks(
+                self.name,
+                short,
+                long,
+                &self.setting,
+                GucContext::Suset,
+                GucFlags::default(),
+                Some(check),
+                None,
+                None,
+            );
+        }
+        self.was_refused
+            .store(was_set && !self.is_given.load(Relaxed), Relaxed);
+    }
+
+    /// Notes a value of those who may set it, or the one that it is declared with.
+    fn note(&self, source: pg_sys::GucSource::Type) -> bool {
+        if source != pg_sys::GucSource::PGC_S_DEFAULT {
+            self.is_given.store(true, Relaxed);
+        }
+        true
+    }
+
+    /// Its value.
+    ///
+    /// # Errors
+    /// 42501 where the session has tried to set it without the right, so that its value is not known.
+    fn get(&self) -> Result<bool> {
+        if self.was_refused.load(Relaxed) {
+            let name = self.name.to_string_lossy();
+            return Err(Error::new(
+                SqlState::InsufficientPrivilege,
+                format!("permission denied to set parameter \"{name}\""),
+            )
+            .detail(
+                "The session has been given a value for it, which hides the one of its database.",
+            )
+            .hint("Connect anew, without setting it."));
+        }
+        Ok(self.setting.get())
+    }
+}
+
+fn init_guarded() {
+    STRICT_TYPES.declare(
+        c"Refuses new events of types that are not registered.",
+        c"See en57_register_type().",
+        notes_strict_types,
+    );
+    CHECK_FORMATS.declare(
+        c"Checks formats, as of dates and addresses, where a JSON Schema names one.",
+        c"Off: they are annotations, as the standard says from draft 2019-09 on.",
+        notes_check_formats,
+    );
+}
+
 unsafe extern "C-unwind" fn notes_strict_types(
     _: *mut bool,
     _: *mut *mut c_void,
     source: pg_sys::GucSource::Type,
 ) -> bool {
-    if source != pg_sys::GucSource::PGC_S_DEFAULT {
-        STRICT_TYPES_GIVEN.store(true, Relaxed);
-    }
-    true
+    STRICT_TYPES.note(source)
+}
+
+unsafe extern "C-unwind" fn notes_check_formats(
+    _: *mut bool,
+    _: *mut *mut c_void,
+    source: pg_sys::GucSource::Type,
+) -> bool {
+    CHECK_FORMATS.note(source)
 }
 
 /// What the worker goes by.
@@ -305,17 +373,17 @@ pub fn wait_timeout_ms() -> u64 {
 /// `en57.strict_types`.
 ///
 /// # Errors
-/// 42501 where the session has tried to set it without the right, so that its value is not known.
+/// As [`Guarded::get`].
 pub fn strict_types() -> Result<bool> {
-    if STRICT_TYPES_REFUSED.load(Relaxed) {
-        return Err(Error::new(
-            SqlState::InsufficientPrivilege,
-            "permission denied to set parameter \"en57.strict_types\"",
-        )
-        .detail("The session has been given a value for it, which hides the one of its database.")
-        .hint("Connect anew, without setting it."));
-    }
-    Ok(STRICT_TYPES.get())
+    STRICT_TYPES.get()
+}
+
+/// `en57.check_formats`.
+///
+/// # Errors
+/// As [`Guarded::get`].
+pub fn check_formats() -> Result<bool> {
+    CHECK_FORMATS.get()
 }
 
 /// The key as it is indexed and locked: all of the hash, unless a test says otherwise.

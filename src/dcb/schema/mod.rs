@@ -7,6 +7,7 @@
 
 mod shape;
 mod watched;
+mod words;
 
 use std::fmt::Write;
 
@@ -15,6 +16,7 @@ use jsonschema::{PatternOptions, ReferencingError, ValidationError, Validator};
 use serde_json::Value;
 
 use self::watched::{Node, Watch, Watched};
+pub use self::words::Misspelt;
 use super::error::{Error, Result, SqlState};
 use super::limits;
 
@@ -22,6 +24,15 @@ use super::limits;
 const FAULT_BYTES: usize = 200;
 /// The stack that [`Schema::compile`] may need: what the limits of a schema allow takes some two megabytes.
 pub const STACK_BYTES: usize = 64 * 1024 * 1024;
+
+/// What `$schema` may say.
+const DRAFTS: [&str; 5] = [
+    "http://json-schema.org/draft-04/schema#",
+    "http://json-schema.org/draft-06/schema#",
+    "http://json-schema.org/draft-07/schema#",
+    "https://json-schema.org/draft/2019-09/schema",
+    "https://json-schema.org/draft/2020-12/schema",
+];
 
 /// A schema that is ready to check documents.
 #[derive(Debug)]
@@ -39,11 +50,11 @@ pub struct Fault {
 
 impl Schema {
     /// Compiles a schema; `argument` names it in errors. Drafts 4, 6, 7, 2019-09 and 2020-12, as `$schema`
-    /// says, otherwise the last one; formats are checked. It recurses: see [`STACK_BYTES`].
+    /// says, otherwise the last one. Formats are checked if `formats` says so. It recurses: see [`STACK_BYTES`].
     ///
     /// # Errors
     /// 22023 with the JSON pointer of what is wrong, 54000 where it is too large or too entangled.
-    pub fn compile(text: &str, argument: &str) -> Result<Self> {
+    pub fn compile(text: &str, argument: &str, formats: bool) -> Result<Self> {
         if text.len() > limits::SCHEMA_BYTES {
             return Err(Error::new(
                 SqlState::LimitExceeded,
@@ -55,12 +66,16 @@ impl Schema {
         shape::check(&document).map_err(|why| too_complex(argument, why))?;
         let patterns = shape::patterns(&document);
         let room = limits::SCHEMA_PATTERNS_BYTES / patterns.len().max(1);
-        build(&document, room).map(Self).map_err(|e| {
+        build(&document, room, formats).map(Self).map_err(|e| {
             let reason = e.masked_with("the value").to_string();
             let at = e.instance_path().as_str();
             if let ValidationErrorKind::Referencing(ReferencingError::Unretrievable { uri, .. }) = e.kind() {
                 return unusable(argument, at, format!("{} is not part of it", shortened(uri)))
                     .hint("A schema must be complete in itself: references to others are not followed, but for one to the standard's own schema of the same draft.");
+            }
+            if let ValidationErrorKind::Referencing(ReferencingError::UnknownSpecification { specification }) = e.kind() {
+                return unusable(argument, at, format!("\"$schema\" is {}, which is not known", shortened(specification)))
+                    .hint(format!("Known are {}. Without \"$schema\" a schema is of the last one.", DRAFTS.join(", ")));
             }
             let error = unusable(argument, at, shortened(&reason));
             if !reason.contains("\"regex\"") {
@@ -73,6 +88,12 @@ impl Schema {
             }
             error.hint("Patterns are matched in linear time: look-around and backreferences are not known, and a pattern has a limited size.")
         })
+    }
+
+    /// The words of a schema that are nearly keywords, and so check nothing; at most so many.
+    pub fn misspelt(text: &str, at_most: usize) -> Vec<Misspelt> {
+        let document = serde_json::from_str(text);
+        document.map_or_else(|_| Vec::new(), |schema| words::misspelt(&schema, at_most))
     }
 
     /// What is wrong with a document, at most so many faults; none: it fits. The document is that of a jsonb
@@ -134,13 +155,14 @@ fn whole(reason: String) -> Vec<Fault> {
 fn build(
     schema: &Value,
     room: usize,
+    formats: bool,
 ) -> std::result::Result<Validator<Watched>, ValidationError<'static>> {
     let patterns = PatternOptions::regex()
         .size_limit(room.min(limits::SCHEMA_PATTERN_BYTES))
         .dfa_size_limit(room.min(limits::SCHEMA_PATTERN_CACHE_BYTES));
     jsonschema::options_for::<Watched>()
         .with_pattern_options(patterns)
-        .should_validate_formats(true)
+        .should_validate_formats(formats)
         .offline()
         .build(schema)
 }
@@ -148,7 +170,7 @@ fn build(
 /// Whether it is a pattern that can be used, alone.
 fn is_pattern(pattern: &str) -> bool {
     let schema = serde_json::json!({ "pattern": pattern });
-    build(&schema, limits::SCHEMA_PATTERNS_BYTES).is_ok()
+    build(&schema, limits::SCHEMA_PATTERNS_BYTES, false).is_ok()
 }
 
 fn unusable(argument: &str, pointer: &str, reason: String) -> Error {
