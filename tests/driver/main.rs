@@ -29,6 +29,7 @@ mod folds;
 mod frontier;
 mod fuzz;
 mod invariants;
+mod inventory;
 mod leaves;
 mod memory;
 mod monotone;

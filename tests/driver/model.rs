@@ -201,6 +201,10 @@ pub fn request(random: &mut Random, log: &[Event]) -> Value {
         };
         request["as_of"] = json!(at);
     }
+    if random.chance(20) && !log.is_empty() {
+        let at = random.pick(log).recorded_at;
+        request["recorded_from"] = json!(at + random.between(0, 2) as i64 - 1);
+    }
     if random.chance(25) {
         request["occurred_until"] = json!(time(random));
     }

@@ -28,12 +28,13 @@ fn expected(log: &[Event], request: &Value) -> (Vec<i64>, i64, bool, Option<i64>
     let after = request["after"].as_i64().unwrap_or(0);
     let upto = request["upto"].as_i64().unwrap_or(i64::MAX);
     let as_of = request["as_of"].as_i64().unwrap_or(i64::MAX);
+    let from = request["recorded_from"].as_i64().unwrap_or(i64::MIN);
     let until = request["occurred_until"].as_i64().unwrap_or(i64::MAX);
     let mut read: Vec<i64> = log
         .iter()
         .filter(|e| is_there(e, request) && query.matches(*e))
         .filter(|e| e.position > after && e.position <= upto)
-        .filter(|e| e.recorded_at <= as_of && e.occurred() <= until)
+        .filter(|e| (from..=as_of).contains(&e.recorded_at) && e.occurred() <= until)
         .map(|e| e.position)
         .collect();
     if request["backwards"] == json!(true) {
@@ -54,14 +55,15 @@ fn expected(log: &[Event], request: &Value) -> (Vec<i64>, i64, bool, Option<i64>
 const ASK: &str = "
     SELECT ARRAY(SELECT position FROM en57_read(q.query, after => r.after, upto => r.upto,
                     max_count => r.max_count, backwards => r.backwards, partition => r.partition,
-                    as_of => pg_temp.at(r.as_of), occurred_until => pg_temp.at(r.occurred_until))),
+                    as_of => pg_temp.at(r.as_of), occurred_until => pg_temp.at(r.occurred_until),
+                    recorded_from => pg_temp.at(r.recorded_from))),
            en57_count(q.query, r.partition), en57_exists(q.query, r.partition),
            (SELECT position FROM en57_last(q.query, r.partition)),
            (SELECT count(*) FROM en57_read(partition => r.partition) e WHERE q.query @> e)
     FROM ROWS FROM (jsonb_to_recordset($1)
             AS (query text, after bigint, upto bigint, max_count bigint, backwards boolean, as_of bigint, occurred_until bigint,
-                partition text))
-            WITH ORDINALITY AS r (query, after, upto, max_count, backwards, as_of, occurred_until, partition, n)
+                recorded_from bigint, partition text))
+            WITH ORDINALITY AS r (query, after, upto, max_count, backwards, as_of, occurred_until, recorded_from, partition, n)
         CROSS JOIN LATERAL (SELECT r.query::en57_query AS query OFFSET 0) q
     ORDER BY r.n";
 
