@@ -338,7 +338,8 @@ BEGIN
         WHEN start ~ '^[0-9]{1,18}$' THEN start::bigint
     END;
     IF "from" IS NULL THEN
-        RAISE 'start must be beginning, end or a position' USING ERRCODE = 'invalid_parameter_value';
+        RAISE 'start must be beginning, end or a position' USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'en57_position_at() tells the position of a time.';
     ELSIF "from" > head THEN
         RAISE 'position % is beyond the head, %', "from", head USING ERRCODE = 'invalid_parameter_value';
     END IF;

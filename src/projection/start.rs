@@ -36,6 +36,7 @@ impl Start {
 
     fn refused() -> crate::dcb::error::Error {
         invalid("start must be 'beginning', 'end' or a position")
+            .hint("en57_position_at() tells the position of a time.")
     }
 
     /// The position after which that is. Nobody appends to the partition of an inline projection.
