@@ -115,6 +115,17 @@ WITH log AS MATERIALIZED (
            format('Let the publication have en57.events alone, and run ALTER SUBSCRIPTION %I REFRESH PUBLICATION.', s.subname)
       FROM pg_subscription_rel AS r JOIN pg_class AS c ON c.oid = r.srrelid JOIN pg_subscription AS s ON s.oid = r.srsubid
      WHERE c.relnamespace = 'en57'::regnamespace AND c.oid <> 'en57.events'::regclass AND c.oid NOT IN (SELECT oid FROM log)
+    UNION ALL
+    -- It is a member of the extension: pg_dump has its partitions' indexes, and attaches them to one that is not there.
+    SELECT 8, 'dumps', i.indrelid, 'warning', 'table en57.events',
+           format('index %s is on the log as a whole: a dump does not have it, and the restore fails where it is to be attached to', i.indexrelid::regclass),
+           format('Run DROP INDEX %s, and make it on the tables of the partitions.', i.indexrelid::regclass)
+      FROM pg_index AS i WHERE i.indrelid = 'en57.events'::regclass
+    UNION ALL
+    SELECT 9, 'dumps', c.conrelid, 'warning', 'table en57.events',
+           format('constraint %I is on the log as a whole: a dump has it on the partitions alone', c.conname),
+           format('Run ALTER TABLE en57.events DROP CONSTRAINT %I, and add it to the tables of the partitions.', c.conname)
+      FROM pg_constraint AS c WHERE c.conrelid = 'en57.events'::regclass AND c.contype = 'c'
 )
 SELECT fact, oid, severity, object, problem, hint FROM faults ORDER BY n, object COLLATE "C", problem COLLATE "C"
 $$;
@@ -141,7 +152,7 @@ CREATE FUNCTION en57.in_flight(OUT pid integer, OUT from_position bigint, OUT pa
 COMMENT ON FUNCTION en57.in_flight() IS 'the transactions that have appended and not ended';
 
 CREATE FUNCTION en57_status(OUT name text, OUT value text, OUT warning text) RETURNS SETOF record
-    LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 21
+    LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 22
     SET search_path = pg_catalog, pg_temp
     AS $$
 WITH state AS MATERIALIZED (
@@ -233,10 +244,10 @@ WITH state AS MATERIALIZED (
     -- What would be found at the next en57_check() at the latest, without its cost.
     SELECT 15 + k.n, k.name, coalesce(f.value, k.good), f.warning
       FROM (VALUES (1, 'durable', 'all tables'), (2, 'guards', 'in force on all tables'), (3, 'columns', 'as en57 made them'),
-                   (4, 'replica_identity', 'on all tables')) AS k (n, name, good)
+                   (4, 'replica_identity', 'on all tables'), (5, 'dumps', 'have the tables as they are')) AS k (n, name, good)
       LEFT JOIN warnings AS f ON f.fact = k.name
     UNION ALL
-    SELECT 20, 'publications',
+    SELECT 21, 'publications',
            coalesce((SELECT string_agg(quote_ident(p.pubname), ', ' ORDER BY p.pubname)
                        FROM pg_publication AS p
                       WHERE p.puballtables
@@ -246,7 +257,7 @@ WITH state AS MATERIALIZED (
                                            OR r.prrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'en57.events'::regclass)))), 'none'),
            (SELECT warning FROM warnings WHERE fact = 'publications')
     UNION ALL
-    SELECT 21, 'replicas', coalesce((SELECT value FROM warnings WHERE fact = 'replicas'), 'none'), (SELECT warning FROM warnings WHERE fact = 'replicas')
+    SELECT 22, 'replicas', coalesce((SELECT value FROM warnings WHERE fact = 'replicas'), 'none'), (SELECT warning FROM warnings WHERE fact = 'replicas')
 )
 SELECT name, value, warning FROM facts ORDER BY n
 $$;

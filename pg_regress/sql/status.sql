@@ -147,8 +147,10 @@ CREATE PUBLICATION filtered FOR TABLE en57.events_tables WHERE (position > 5 AND
 CREATE PUBLICATION listed FOR TABLE en57.events_tables (type, data);
 CREATE PUBLICATION later_ones FOR TABLE en57.events_tables ("position", type) WHERE (position > 5);
 ALTER TABLE en57.events ADD COLUMN tables_more text;
-SELECT name, value, warning FROM en57_status() WHERE name IN ('durable', 'guards', 'columns', 'replica_identity', 'publications', 'replicas');
-SELECT fact, severity, object, problem, hint FROM en57.table_faults() WHERE object LIKE '%tables';
+CREATE INDEX of_all ON en57.events (recorded_at);
+ALTER TABLE en57.events ADD CONSTRAINT of_all CHECK (length(type) < 100);
+SELECT name, value, warning FROM en57_status() WHERE name IN ('durable', 'guards', 'columns', 'replica_identity', 'dumps', 'publications', 'replicas');
+SELECT fact, severity, object, problem, hint FROM en57.table_faults() WHERE object LIKE '%tables' OR fact = 'dumps';
 ALTER TABLE en57.events DROP COLUMN tables_more;
 SELECT * FROM en57_check('tables');
 ROLLBACK;

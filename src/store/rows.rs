@@ -195,7 +195,7 @@ fn begin(info: *mut pg_sys::ReturnSetInfo) -> (*mut pg_sys::Tuplestorestate, Tup
 fn put_as_stored(store: *mut pg_sys::Tuplestorestate, stored: &pg_sys::HeapTupleData) {
     // SAFETY: the row's page is pinned; the copy is ours to change, and copied by the tuplestore. A
     // tuple may hold more than its number of attributes says; the bitmap of 12 columns has the same
-    // length as that of 13.
+    // length as that of 13. Where dropped columns have made it longer, the header says where the data begin.
     unsafe {
         let length = stored.t_len as usize;
         let header: pg_sys::HeapTupleHeader = pg_sys::palloc(length).cast();
