@@ -140,6 +140,29 @@ COMMENT ON COLUMN en57_dead_letters.key IS 'its key: events of one key are in on
 COMMENT ON COLUMN en57_dead_letters.event IS 'the event; NULL without the right to read it, while somebody keeps the partition locked, on a standby, and where logical replication fills it';
 
 ------------------------------------------------------------------------------------------------------
+-- Those of projections
+------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION en57_replay_projection_dead_letters(name text, "position" bigint DEFAULT NULL) RETURNS bigint
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_replay_projection_dead_letters(text, bigint) IS
+    'lets a projection handle the events that it has put aside, or one of them; returns how many it has handled';
+
+CREATE VIEW en57_projection_dead_letters WITH (security_barrier) AS
+SELECT p.name AS projection, d."position", d.attempts, d.error, d.put_aside_at AS at, en57.event_at(d."position", p.partition) AS event
+  FROM en57.projection_dead_letters d
+  JOIN en57.projections p ON p.name OPERATOR(pg_catalog.=) d.projection
+ WHERE en57.is_readable(p.partition);
+COMMENT ON VIEW en57_projection_dead_letters IS 'events that projections have put aside, where the caller may read them';
+COMMENT ON COLUMN en57_projection_dead_letters.projection IS 'the projection';
+COMMENT ON COLUMN en57_projection_dead_letters."position" IS 'the event''s position';
+COMMENT ON COLUMN en57_projection_dead_letters.attempts IS 'how many attempts have failed';
+COMMENT ON COLUMN en57_projection_dead_letters.error IS 'what the last one has raised: sqlstate, message, detail, hint, context';
+COMMENT ON COLUMN en57_projection_dead_letters.at IS 'when it was put aside, or failed last';
+COMMENT ON COLUMN en57_projection_dead_letters.event IS 'the event; NULL while somebody keeps the partition locked, and on a standby';
+GRANT SELECT ON en57_projection_dead_letters TO PUBLIC;
+
+------------------------------------------------------------------------------------------------------
 -- Privileges
 ------------------------------------------------------------------------------------------------------
 

@@ -59,6 +59,7 @@ CREATE TABLE en57.projection_dead_letters (
     "position" bigint NOT NULL,
     error jsonb NOT NULL,
     put_aside_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    attempts integer NOT NULL DEFAULT 1,
     PRIMARY KEY (projection, "position")
 );
 ALTER TABLE en57.projection_dead_letters ALTER COLUMN error SET STATISTICS 0;
@@ -66,7 +67,8 @@ COMMENT ON TABLE en57.projection_dead_letters IS 'events that a projection could
 COMMENT ON COLUMN en57.projection_dead_letters.projection IS 'the projection';
 COMMENT ON COLUMN en57.projection_dead_letters."position" IS 'the event';
 COMMENT ON COLUMN en57.projection_dead_letters.error IS 'why';
-COMMENT ON COLUMN en57.projection_dead_letters.put_aside_at IS 'when';
+COMMENT ON COLUMN en57.projection_dead_letters.put_aside_at IS 'when, or when it failed last';
+COMMENT ON COLUMN en57.projection_dead_letters.attempts IS 'how many attempts have failed';
 
 SELECT pg_catalog.pg_extension_config_dump('en57.projection_number', '');
 SELECT pg_catalog.pg_extension_config_dump('en57.projections', '');

@@ -19,6 +19,7 @@ BEGIN
         PERFORM en57_create_subscription('sub ' || p, '{"types": ["t"]}', max_attempts => 1, partition => p);
         PERFORM en57_poll('sub ' || p, 1, lease => '1 hour');
         PERFORM en57_nack('sub ' || p, "position", 'no') FROM en57_read('{"types": ["t"]}', max_count => 1, partition => p);
+        INSERT INTO en57.projection_dead_letters (projection, position, error) VALUES ('docs ' || p, 1, '{}');
         INSERT INTO en57.tracked (source, owner, position) VALUES (p, CASE p WHEN 'open' THEN 'regress_en57_leaker' ELSE current_user END, 1);
     END LOOP;
     UPDATE en57.subscriptions SET owner = 'regress_en57_leaker' WHERE partition = 'open';
@@ -42,6 +43,7 @@ CREATE VIEW looks AS SELECT * FROM (VALUES
     ('en57_stat_progress_rebuild', 'name'),
     ('en57_subscriptions', 'name, partition'),
     ('en57_dead_letters', 'subscription, error'),
+    ('en57_projection_dead_letters', 'projection'),
     ('en57_sources', 'source')) l (view, columns);
 GRANT SELECT ON looks TO PUBLIC;
 CREATE FUNCTION look() RETURNS TABLE (view text, rows bigint) LANGUAGE plpgsql AS $$

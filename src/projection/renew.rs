@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::rc::Rc;
 
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
@@ -16,7 +17,7 @@ use crate::store::event::Row;
 use crate::store::scratch::Scratch;
 use crate::store::spi::{self, text};
 use crate::store::{Datum, Oid, fmgr, rights};
-use crate::upcast::{self, Sought};
+use crate::upcast::{self, Definitions, Sought};
 
 use super::apply::{Events, Ready};
 use super::definition::{KIND, Projection, Work, as_keeper, by_name};
@@ -74,20 +75,7 @@ impl Renewals {
             if matches!(projection.work, Work::Documents(_)) {
                 projection = by_name(Some(&name), true)?;
             }
-            let upto = match projection.is_inline && projection.status == "running" {
-                true => super::last_position()?,
-                false => projection.position,
-            };
-            renewals.push(Renewal {
-                sought: Sought::by(projection.query.clone(), &definitions),
-                handled: (Kept::of(&name)?.start, upto),
-                projection,
-                rebuilt: rebuild::query_of(&name)?.map(|query| Sought::by(query, &definitions)),
-                is_rebuild_touched: false,
-                is_touched: false,
-                has_handled: false,
-                ids: BTreeSet::new(),
-            });
+            renewals.push(Renewal::of(projection, &definitions)?);
         }
         Ok(Self(renewals))
     }
@@ -191,6 +179,37 @@ impl Renewals {
     }
 }
 
+/// The documents of a projection that handles after all what it has put aside. It is kept from others.
+pub struct Refolding(Renewal);
+
+impl Refolding {
+    /// That of a projection of documents.
+    ///
+    /// # Errors
+    /// 42704; 55000 where the table is missing.
+    pub fn of(name: &str) -> Result<Self> {
+        let renewal = Renewal::of(by_name(Some(name), true)?, &upcast::known()?)?;
+        Ok(Self(Renewal {
+            has_handled: true,
+            ..renewal
+        }))
+    }
+
+    /// Folds the documents that an event belongs to, with it in its place. It must not be put aside any more.
+    ///
+    /// # Errors
+    /// Those of the functions, by unwinding; 55000 where the table of documents is missing.
+    pub fn refold(&mut self, position: i64) -> Result<()> {
+        let renewal = &mut self.0;
+        let mut events = Events::new(&renewal.projection, position - 1, position)?;
+        let items = events.next(1, &|_| None)?;
+        let ids = items.into_iter().filter_map(|item| item.ids).flatten();
+        renewal.ids = ids.collect();
+        renewal.ask(&HashSet::from([position]))?;
+        renewal.renew(&Cell::new(0)).map(drop)
+    }
+}
+
 /// A document in the making.
 struct Making<'f> {
     folding: Folding<'f>,
@@ -200,6 +219,24 @@ struct Making<'f> {
 }
 
 impl Renewal {
+    fn of(projection: Projection, definitions: &Rc<Definitions>) -> Result<Self> {
+        let upto = match projection.is_inline && projection.status == "running" {
+            true => super::last_position()?,
+            false => projection.position,
+        };
+        let rebuilt = rebuild::query_of(&projection.name)?;
+        Ok(Self {
+            sought: Sought::by(projection.query.clone(), definitions),
+            handled: (Kept::of(&projection.name)?.start, upto),
+            projection,
+            rebuilt: rebuilt.map(|query| Sought::by(query, definitions)),
+            is_rebuild_touched: false,
+            is_touched: false,
+            has_handled: false,
+            ids: BTreeSet::new(),
+        })
+    }
+
     /// The table of its documents.
     fn table(&self) -> Option<Oid> {
         match &self.projection.work {

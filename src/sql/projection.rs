@@ -71,6 +71,11 @@ sql_function!(en57_reset_projection, |args: &Args| {
     DONE
 });
 
+sql_function!(en57_replay_projection_dead_letters, |args: &Args| {
+    let handled = projection::replay(args.text(0)?, args.i64(1))?;
+    Ok(Some(Datum::from(handled)))
+});
+
 sql_function!(en57_pause, |args: &Args| {
     projection::pause(args.text(0)?)?;
     DONE
