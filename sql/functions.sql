@@ -144,7 +144,6 @@ CREATE FUNCTION en57_tags(
     partition text DEFAULT NULL,
     OUT tag text,
     OUT events bigint,
-    OUT is_estimate boolean,
     OUT first_position bigint,
     OUT last_position bigint,
     OUT first_recorded_at timestamptz,

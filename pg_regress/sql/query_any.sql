@@ -116,3 +116,21 @@ SELECT en57_lock('{"any_tags": ["d:1", "d:2"]}') = en57_head() AS locked, en57_l
 -- erasing
 SELECT en57_erase('{"any_tags": ["d:1", "d:2"], "stream_prefix": "z"}', 'none'), en57_erase('{"any_tags": ["d:1", "d:2"]}', 'test'), en57_erase('{"stream_prefix": "inv "}', 'test');
 SELECT problem FROM en57_check();
+
+-- more tags than may be locked one by one
+SET en57.max_key_locks = 64;
+CREATE FUNCTION many(n bigint, t text[] DEFAULT NULL) RETURNS en57_query LANGUAGE sql IMMUTABLE AS $$ SELECT en57_query(any_tags => array(SELECT 'many:' || i FROM generate_series(1, n) i), tags => t) $$;
+SELECT n, (SELECT outcome FROM en57_append('{"type": "many", "tags": ["few"]}', fail_if => many(n))), (SELECT outcome FROM en57_append('{"type": "many", "tags": ["few"]}', fail_if => many(n, '{few}'))) FROM unnest('{64,65,9999,10000}'::bigint[]) n;
+SELECT outcome FROM en57_append('{"type": "many", "tags": ["many:9999", "few"]}', fail_if => many(9998));
+SELECT n, (SELECT outcome FROM en57_append('{"type": "many"}', fail_if => many(n))), (SELECT outcome FROM en57_append('{"type": "many"}', fail_if => many(n, '{few}'))), en57_count(many(n)) FROM unnest('{9998,9999}'::bigint[]) n;
+SELECT many(10001) IS NULL;
+-- beside a rarer tag they are not locked, so the partition's root is not taken for them; alone they are many
+BEGIN;
+SELECT en57_lock(many(9999, '{few}')) > 0 AS locked;
+SELECT mode FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory' AND objsubid = 58;
+COMMIT;
+BEGIN;
+SELECT en57_lock(many(9999)) > 0 AS locked;
+SELECT mode FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory' AND objsubid = 58;
+COMMIT;
+RESET en57.max_key_locks;

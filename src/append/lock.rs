@@ -122,10 +122,8 @@ fn keys_to_lock(
         .map(|key| vec![key])
         .collect();
     let (any, types) = (scan::any_tag_keys(criterion), scan::type_keys(criterion));
-    // So many that they cannot be locked one by one would keep everybody out.
-    let others_suffice = !(groups.is_empty() && types.is_empty());
-    let is_too_much = any.len() > settings::max_key_locks() && others_suffice;
-    if !any.is_empty() && !is_too_much {
+    let is_alone = groups.is_empty() && types.is_empty();
+    if !any.is_empty() && (is_alone || !are_many(&any)) {
         groups.push(any);
     }
     if groups.is_empty() {
@@ -141,6 +139,11 @@ fn keys_to_lock(
         return Ok(Some(groups.swap_remove(held)));
     }
     rarest(table, groups, criterion.after.unwrap_or(0) + 1).map(Some)
+}
+
+/// Whether keys are so many that they cannot be locked one by one: they would keep everybody out.
+fn are_many(keys: &[i64]) -> bool {
+    keys.len() > settings::max_key_locks()
 }
 
 /// The group of keys under which the fewest events stand, from a position on.
@@ -198,8 +201,8 @@ pub fn lock_query(query: &Query, partition: Option<&str>) -> Result<i64> {
 /// Adds what a query locks for reading, deciding and appending.
 ///
 /// Who reads events of several tags may write events of them all. So the others are locked as written, also those of
-/// which one suffices: which tag is the rarest changes, and two who lock the same query by different ones must queue
-/// here, or they would wait for each other when they append. A key that an invariant will check is locked so from the start.
+/// which one suffices unless these are many, when nobody locks the query by them: which tag is the rarest changes, and two
+/// who lock the same query by different ones must queue here, or they would wait for each other when they append. A key that an invariant will check is locked so from the start.
 fn plan_query(plan: &mut Plan, place: &Partition, table: &Opened, sought: &Sought) -> Result<()> {
     for criterion in sought.stored().criteria() {
         let Some(keys) = keys_to_lock(place, table, criterion)? else {
@@ -210,8 +213,11 @@ fn plan_query(plan: &mut Plan, place: &Partition, table: &Opened, sought: &Sough
         for key in keys.into_iter().chain(checked) {
             plan.check_and_write(key);
         }
-        let others = scan::required_keys(criterion).into_iter();
-        for key in others.chain(scan::any_tag_keys(criterion)) {
+        let mut any = scan::any_tag_keys(criterion);
+        if are_many(&any) {
+            any.clear();
+        }
+        for key in scan::required_keys(criterion).into_iter().chain(any) {
             plan.write(key);
         }
     }

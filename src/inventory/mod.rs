@@ -27,8 +27,6 @@ use crate::view::View;
 pub struct Events {
     /// How many there are, with those of rolled-back appends until vacuum takes them away.
     pub count: i64,
-    /// Whether that is estimated.
-    pub is_estimate: bool,
     /// Position and time of recording, in PostgreSQL's microseconds, of the first one.
     pub first: (i64, i64),
     /// The same of the last one.
@@ -38,7 +36,6 @@ pub struct Events {
 impl Events {
     fn add(&mut self, other: Self) {
         self.count += other.count;
-        self.is_estimate |= other.is_estimate;
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
     }

@@ -78,8 +78,7 @@ fn about(
     let of = |row: &Row| Ok(told(row));
     let last = end(table, view, found.last, Direction::Backward, of)?;
     let events = Events {
-        count: found.entries,
-        is_estimate: found.is_estimate,
+        count: found.positions,
         first,
         last: last.unwrap_or(first),
     };

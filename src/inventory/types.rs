@@ -28,7 +28,6 @@ pub fn types(partition: Option<&str>) -> Result<Inventory> {
             let last = end(table, view, known.last, Direction::Backward, of)?;
             let events = Events {
                 count: known.count,
-                is_estimate: false,
                 first: known.first,
                 last: last.unwrap_or(known.first),
             };

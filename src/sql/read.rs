@@ -2,7 +2,7 @@
 
 use crate::context::{self, Part};
 use crate::dcb::error::{Error, Result, SqlState};
-use crate::inventory::{self, Events, Wanted};
+use crate::inventory::{self, Inventory, Wanted};
 use crate::moment;
 use crate::read::{self, Options, Reading};
 use crate::sql_function;
@@ -113,25 +113,24 @@ sql_function!(en57_position_at, |args: &Args| {
     )?)))
 });
 
-/// Whether a number is estimated is told of tags alone.
-fn columns(name: &str, events: &Events) -> [Option<Datum>; 6] {
-    [
-        Some(fmgr::make_varlena(name.as_bytes())),
-        Some(Datum::from(events.count)),
-        Some(Datum::from(events.first.0)),
-        Some(Datum::from(events.last.0)),
-        Some(Datum::from(events.first.1)),
-        Some(Datum::from(events.last.1)),
-    ]
+/// Names with what is known of their events.
+fn inventory(args: &Args, names: &Inventory) -> Result<Option<Datum>> {
+    rows::respond_at_once(args, |put| {
+        names.iter().try_for_each(|(name, events)| {
+            put([
+                Some(fmgr::make_varlena(name.as_bytes())),
+                Some(Datum::from(events.count)),
+                Some(Datum::from(events.first.0)),
+                Some(Datum::from(events.last.0)),
+                Some(Datum::from(events.first.1)),
+                Some(Datum::from(events.last.1)),
+            ])
+        })
+    })
 }
 
 sql_function!(en57_types, |args: &Args| {
-    let types = inventory::types(args.text(0)?)?;
-    rows::respond_at_once(args, |put| {
-        types
-            .iter()
-            .try_for_each(|(name, events)| put(columns(name, events)))
-    })
+    inventory(args, &inventory::types(args.text(0)?)?)
 });
 
 sql_function!(en57_tags, |args: &Args| {
@@ -140,14 +139,7 @@ sql_function!(en57_tags, |args: &Args| {
         after: args.text(1)?,
         max_count: args.i64(2),
     };
-    let tags = inventory::tags(&wanted, args.text(3)?)?;
-    rows::respond_at_once(args, |put| {
-        tags.iter().try_for_each(|(name, events)| {
-            let [name, count, first, last, since, until] = columns(name, events);
-            let is_estimate = Some(Datum::from(events.is_estimate));
-            put([name, count, is_estimate, first, last, since, until])
-        })
-    })
+    inventory(args, &inventory::tags(&wanted, args.text(3)?)?)
 });
 
 sql_function!(en57_head, |args: &Args| {

@@ -1,30 +1,19 @@
-//! A pass over the key index from key to key: how many entries stand under each, and between which positions. No row is
+//! A pass over the key index from key to key: how many positions stand under each, from which one to which. No row is
 //! looked at.
-//!
-//! Keys with few entries are read page by page, as they lie beside each other. Of one with many the first entries are
-//! counted, and how many the rest are is told from pages here and there.
 
 use crate::dcb::error::Result;
 
 use super::btree::{Bound, Direction, Entry, Reader};
 use super::table::Opened;
 
-/// So many entries of a key are counted.
-const COUNTED: i64 = 10_000;
-
-/// From so many places of the rest it is told how many there are.
-const SAMPLES: i64 = 64;
-
 /// A key, and what stands under it.
 pub struct Found {
     /// The first entry; its key is that of all.
     pub first: Entry,
-    /// The last one that was seen; the last of all unless there are more than were counted.
+    /// The last one.
     pub last: Entry,
-    /// How many there are.
-    pub entries: i64,
-    /// Whether that is estimated.
-    pub is_estimate: bool,
+    /// How many positions they have.
+    pub positions: i64,
 }
 
 /// A pass under way. It holds nothing of the index's between two keys.
@@ -80,8 +69,7 @@ impl<'t> Survey<'t> {
             let mut found = Found {
                 first: entry,
                 last: entry,
-                entries: 1,
-                is_estimate: false,
+                positions: 1,
             };
             while let Some(entry) = self.current()?.filter(|e| e.key == found.first.key) {
                 self.next += 1;
@@ -89,58 +77,11 @@ impl<'t> Survey<'t> {
                     continue;
                 }
                 // An erased event has an entry for each place that it has been in, until vacuum comes.
-                found.entries += i64::from(entry.position != found.last.position);
+                found.positions += i64::from(entry.position != found.last.position);
                 found.last = entry;
-                if found.entries >= COUNTED {
-                    self.leave(&mut found)?;
-                    break;
-                }
             }
             return Ok(Some(found));
         }
         Ok(None)
-    }
-
-    /// Goes on to the next key, and estimates what is left of this one.
-    fn leave(&mut self, found: &mut Found) -> Result<()> {
-        self.page.clear();
-        self.next = 0;
-        self.rest = Some(Bound::last(found.first.key, i64::MAX));
-        let after = found.last.position;
-        let mut last = Vec::new();
-        let (from, to) = (
-            Bound::last(found.first.key, self.upto),
-            Bound::first(found.first.key, after + 1),
-        );
-        self.tree.page(from, to, Direction::Backward, &mut last)?;
-        let Some(last) = last.first().copied() else {
-            return Ok(());
-        };
-        found.last = last;
-        found.is_estimate = true;
-        let span = last.position - after;
-        let mut entries = 0.0;
-        for n in 0..SAMPLES {
-            let at =
-                |n: i64| after + (i128::from(span) * i128::from(n) / i128::from(SAMPLES)) as i64;
-            entries += self.between(found.first.key, at(n) + 1, at(n + 1))?;
-        }
-        found.entries += entries as i64;
-        Ok(())
-    }
-
-    /// About how many entries a key has between two positions: as dense as on the first page.
-    fn between(&self, key: i64, from: i64, to: i64) -> Result<f64> {
-        let mut entries = Vec::new();
-        let (first, last) = (Bound::first(key, from), Bound::last(key, to));
-        let forward = Direction::Forward;
-        let rest = self.tree.page(first, last, forward, &mut entries)?;
-        let seen = entries.len() as f64;
-        Ok(match (rest, entries.last()) {
-            (Some(_), Some(end)) => {
-                seen * (to - from + 1) as f64 / (end.position - from + 1) as f64
-            }
-            _ => seen,
-        })
     }
 }
