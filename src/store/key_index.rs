@@ -17,7 +17,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 use super::btree::Tree;
 use super::leaf::{self, New};
 use super::position::Counter;
-use super::{array, catalog, guard, triggers};
+use super::{array, catalog, guard, replica, triggers};
 
 unsafe extern "C-unwind" {
     // nbtree's; not in pgrx's bindings. The same from PostgreSQL 13 to 18.
@@ -100,7 +100,9 @@ unsafe extern "C-unwind" fn insert(
             let table = (*heap).rd_id;
             let is_new = (*(*heap).rd_rel).relispartition && !triggers::is_erasing(table);
             if is_new && catalog::is_partition(table)? {
-                Counter::of(catalog::store()?)?.pass(table, position)?;
+                let store = catalog::store()?;
+                Counter::of(store)?.pass(table, position)?;
+                replica::demand_subscription(table, store.events)?;
             }
             Ok(())
         });

@@ -5,6 +5,10 @@
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
+use crate::dcb::error::{Error, Result, SqlState};
+
+use super::bound::relation_name;
+
 /// The cache of `pg_subscription_rel`.
 const CACHE: i32 = pg_sys::SysCacheIdentifier::SUBSCRIPTIONRELMAP as i32;
 
@@ -20,6 +24,36 @@ pub(super) fn is_subscribed(tables: &[Oid]) -> bool {
             is_listed
         }
     })
+}
+
+/// Makes sure that an apply worker inserts only where a subscription has the table: who was taken out of one may be read
+/// as settled from then on, while the worker is still behind. It is asked when the position is covered by the worker's
+/// slot, so who has read before that is found out here, and who reads after that knows of it.
+///
+/// # Errors
+/// 55000. The worker starts anew then, and leaves the table out.
+pub(super) fn demand_subscription(table: Oid, events: Oid) -> Result<()> {
+    // SAFETY: reads the backend's state, and takes note of what others have committed.
+    unsafe {
+        if !pg_sys::IsLogicalWorker() {
+            return Ok(());
+        }
+        pg_sys::AcceptInvalidationMessages();
+    }
+    if is_subscribed(&[table, events]) {
+        return Ok(());
+    }
+    Err(Error::new(
+        SqlState::NotInPrerequisiteState,
+        format!(
+            "no subscription has table \"{}\" any more",
+            relation_name(table)
+        ),
+    )
+    .detail(
+        "It may have been read since, and events with lower positions must not come after that.",
+    )
+    .hint("The worker of logical replication starts anew, and leaves the table out."))
 }
 
 /// Lets a function be called when a table comes to a subscription or goes from it.

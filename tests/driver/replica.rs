@@ -223,3 +223,42 @@ fn other_partitions_go_on() {
     pair.unsubscribe();
     await_that("theirs", || replica.text(seen) == "ours theirs");
 }
+
+/// The worker that fills a table goes on for a while when the table is taken out of the subscription: it is behind, and
+/// does not look again. What it brings then must not come below what was read.
+#[test]
+fn what_comes_too_late_is_left_out() {
+    let pair = Pair::new();
+    let (mut publisher, mut replica) = (pair.from.connect(), pair.to.connect());
+    for session in [&mut publisher, &mut replica] {
+        session.run("SELECT en57_create_partition('acme')");
+    }
+    pair.subscribe("FOR TABLE en57.events_acme, en57.events_default");
+    let ready = "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate = 'r'";
+    await_that("tables are copied", || replica.number(ready) == 2);
+    // Such a table it knows by heart.
+    publisher.run("SET en57.partition = 'acme'");
+    publisher.append(&json!({"type": "early"}), None);
+    await_events(&mut replica, "early");
+
+    // The worker waits with an event in its hands.
+    let mut blocker = pair.to.connect();
+    blocker.run("BEGIN; LOCK TABLE en57.events_acme IN SHARE MODE");
+    publisher.append(&json!({"type": "late"}), None);
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'en57.events_acme'::regclass";
+    await_that("it waits", || replica.number(waiting) == 1);
+    publisher.run("ALTER PUBLICATION log DROP TABLE en57.events_acme");
+    let refresh = format!("ALTER SUBSCRIPTION {} REFRESH PUBLICATION", pair.name());
+    replica.run(&refresh);
+    replica.run("SET en57.partition = 'acme'");
+    let read = "SELECT string_agg(type, ' ' ORDER BY position) FROM en57_read()";
+    assert_eq!(replica.text(read), "early");
+    blocker.run("COMMIT");
+
+    // It goes on with the other table.
+    publisher.run("RESET en57.partition");
+    publisher.append(&json!({"type": "other"}), None);
+    await_events(&mut replica, "early other");
+    assert_eq!(replica.text(read), "early");
+    pair.unsubscribe();
+}
