@@ -31,7 +31,7 @@ enum Way {
     Repeat,
 }
 
-const READERS: [(Way, &str); 11] = [
+const READERS: [(Way, &str); 14] = [
     (Way::Event, "{}"),
     (Way::Wait, "{}"),
     (Way::Head, "{}"),
@@ -49,6 +49,15 @@ const READERS: [(Way, &str); 11] = [
         r#"{"tags": ["t:6"], "types": ["y0", "y1", "y2"]}"#,
     ),
     (Way::Wait, r#"{"correlation_id": "c1"}"#),
+    (
+        Way::Event,
+        r#"{"any_tags": ["t:0", "t:7"], "types": ["y1", "y3"]}"#,
+    ),
+    (
+        Way::Head,
+        r#"[{"any_tags": ["t:1", "u:2"], "tags": ["u:0"]}, {"any_tags": ["t:3", "many:5"]}]"#,
+    ),
+    (Way::Repeat, r#"{"any_tags": ["u:0", "u:1", "none"]}"#),
 ];
 
 fn batch(random: &mut Random) -> Value {

@@ -16,6 +16,8 @@ use crate::random::{Random, scaled};
 use crate::session::Session;
 
 const WANTED: &str = r#"{"tags": ["t:0"]}"#;
+/// One of two tags, and one of two types.
+const ANY: &str = r#"{"types": ["y0", "y2"], "any_tags": ["t:1", "t:2"]}"#;
 
 /// Writes as long as it is told to go on.
 type Writer<'a> = Box<dyn Fn(&dyn Fn() -> bool) + Send + 'a>;
@@ -243,7 +245,10 @@ fn heads_never_go_back_in_one_partition() {
             Box::new(|done| {
                 ask_heads(db, r#"{"types": ["y1"], "tags": ["t:1"]}"#, "default", done)
             }),
+            Box::new(|done| ask_heads(db, ANY, "default", done)),
+            Box::new(|done| ask_heads(db, r#"{"stream_prefix": "s"}"#, "default", done)),
             Box::new(|done| follow_heads(db, WANTED, "default", done)),
+            Box::new(|done| follow_heads(db, ANY, "default", done)),
         ],
     );
 }

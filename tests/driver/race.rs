@@ -122,7 +122,12 @@ fn subscribe(
             count(*) FILTER (WHERE e.tags @> ARRAY[$2, $3])
         FROM en57_context($1::text::en57_query) c LEFT JOIN LATERAL unnest(c.events) e ON true GROUP BY 1";
     let criterion = |tag: &str| json!({"types": ["subscribed"], "tags": [tag]});
-    let query = json!([criterion(course), criterion(student)]).to_string();
+    // Two ways to say the same, which meet.
+    let criteria = match *conflicts % 2 {
+        0 => json!([criterion(course), criterion(student)]),
+        _ => json!([{"types": ["subscribed"], "any_tags": [course, student]}]),
+    };
+    let query = criteria.to_string();
     for _ in 0..10_000 {
         let row = session.row(context, &[&query, &course, &student]);
         let (position, of_course, of_student, both): (i64, i64, i64, i64) =
@@ -137,9 +142,7 @@ fn subscribe(
             return Decision::StudentBusy;
         }
         let event = json!({"type": "subscribed", "tags": [course, student]});
-        let condition =
-            json!({"items": [criterion(course), criterion(student)], "after": position})
-                .to_string();
+        let condition = json!({"items": criteria, "after": position}).to_string();
         let answer = session.append(&event, Some(&condition));
         if answer.is_appended() {
             return Decision::Subscribed;
