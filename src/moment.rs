@@ -5,10 +5,9 @@
 
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
-use crate::frontier;
 use crate::read::{Options, Reading};
-use crate::store::partition::Access;
-use crate::upcast::Sought;
+use crate::store::catalog;
+use crate::view::View;
 
 /// How far times may be out of order, in microseconds: no event may have been recorded by so much later than one that
 /// stands behind it.
@@ -25,10 +24,10 @@ struct Settled<'a> {
 
 impl<'a> Settled<'a> {
     fn now(partition: Option<&'a str>) -> Result<Self> {
-        let everything = Sought::now(Query::everything())?;
+        let view = View::now(&catalog::effective_name(partition)?)?;
         Ok(Self {
             partition,
-            frontier: frontier::settled(&everything, partition, Access::Read)?,
+            frontier: view.frontier,
         })
     }
 
