@@ -3,7 +3,7 @@
 ------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION en57.replay(ticket bigint, name text, "position" bigint) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     s en57.subscriptions := en57.owned_alone(ticket, name);
@@ -28,14 +28,16 @@ $$;
 COMMENT ON FUNCTION en57.replay(bigint, text, bigint) IS 'lets dead letters be given out again';
 
 CREATE FUNCTION en57_replay_dead_letters(name text, "position" bigint DEFAULT NULL) RETURNS bigint
-    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-    SELECT en57.replay(en57.ticket(), name, "position")
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN en57.replay(en57.ticket(), name, "position");
+END
 $$;
 COMMENT ON FUNCTION en57_replay_dead_letters(text, bigint) IS
     'gives all dead letters of a subscription, or one and what is held behind it, out again; returns how many';
 
 CREATE FUNCTION en57.remove_letters(ticket bigint, name text, "position" bigint) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     s en57.subscriptions := en57.owned_alone(ticket, name);
@@ -52,8 +54,10 @@ $$;
 COMMENT ON FUNCTION en57.remove_letters(bigint, text, bigint) IS 'removes dead letters';
 
 CREATE FUNCTION en57_drop_dead_letters(name text, "position" bigint DEFAULT NULL) RETURNS bigint
-    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-    SELECT en57.remove_letters(en57.ticket(), name, "position")
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN en57.remove_letters(en57.ticket(), name, "position");
+END
 $$;
 COMMENT ON FUNCTION en57_drop_dead_letters(text, bigint) IS
     'drops all dead letters of a subscription, or one: it will not be given out again; returns how many';
@@ -64,7 +68,7 @@ COMMENT ON FUNCTION en57_drop_dead_letters(text, bigint) IS
 
 -- A view does not wait for who keeps the partition locked.
 CREATE FUNCTION en57.event_at("position" bigint, partition text) RETURNS en57_event
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '1ms' AS $$
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '1ms' AS $$
 #variable_conflict use_variable
 BEGIN
     IF en57.head_now(NULL, partition) IS NULL THEN

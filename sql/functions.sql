@@ -169,14 +169,16 @@ COMMENT ON FUNCTION en57_trace(uuid, text) IS
     'the first cause of an event and all its effects: a tree by causation_id, depth first, in position order';
 
 CREATE FUNCTION en57_trace_text(id uuid, partition text DEFAULT NULL) RETURNS text
-    LANGUAGE sql VOLATILE PARALLEL UNSAFE
-BEGIN ATOMIC
-    SELECT string_agg(
+    LANGUAGE en57_plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+BEGIN
+    RETURN (SELECT string_agg(
         format('%s%s  %s  %s', repeat('  ', t.depth), translate((t.event).type, E'\n\r', '  '), (t.event)."position",
             to_char((t.event).recorded_at, 'YYYY-MM-DD HH24:MI:SS.MSOF')),
         E'\n' ORDER BY t.n)
-    FROM en57_trace(id, partition) WITH ORDINALITY AS t (depth, parent, event, n);
-END;
+      FROM @extschema@.en57_trace(id, partition) WITH ORDINALITY AS t (depth, parent, event, n));
+END
+$$;
 COMMENT ON FUNCTION en57_trace_text(uuid, text) IS
     'en57_trace as an indented text: type, position and time of each event';
 

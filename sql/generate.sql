@@ -8,7 +8,7 @@ COMMENT ON FUNCTION en57.generate(text, jsonb, text) IS 'a source file with type
 
 -- With the caller's rights: who may read en57_event_types may have code for them.
 CREATE FUNCTION en57_generate(language text, types text[] DEFAULT NULL, module text DEFAULT NULL) RETURNS text
-    LANGUAGE plpgsql STABLE PARALLEL SAFE COST 10000
+    LANGUAGE en57_plpgsql STABLE PARALLEL SAFE COST 10000
     SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -22,10 +22,11 @@ BEGIN
         RAISE EXCEPTION '"*" is not an event type'
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'What is registered for all types is part of the code for each of them.';
+    ELSIF unknown IS NOT NULL THEN
+        PERFORM en57.missing('type', unknown);
     ELSIF FOUND THEN
-        RAISE EXCEPTION 'event type % is not registered', coalesce('"' || left(unknown, 64) || '"', 'NULL')
-            USING ERRCODE = CASE WHEN unknown IS NULL THEN 'null_value_not_allowed' ELSE 'undefined_object' END,
-                  HINT = 'Register it with en57_register_type, or leave types out for all.';
+        RAISE EXCEPTION 'types must not contain NULL'
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'Leave types out for all.';
     END IF;
     RETURN en57.generate(language, coalesce((
         SELECT jsonb_agg(jsonb_build_object('type', e.type, 'schema_version', e.schema_version, 'data', e.json_schema, 'meta', e.meta_schema))

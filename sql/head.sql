@@ -48,3 +48,13 @@ $$;
 
 CREATE SCHEMA en57;
 COMMENT ON SCHEMA en57 IS 'tables and private objects of the event store en57';
+
+-- PL/pgSQL, but that errors do not tell where in the extension's own functions they were raised.
+CREATE FUNCTION en57.plpgsql_handler() RETURNS language_handler
+    AS 'MODULE_PATHNAME', 'en57_plpgsql_handler' LANGUAGE c;
+COMMENT ON FUNCTION en57.plpgsql_handler() IS 'calls functions of the language en57_plpgsql';
+CREATE FUNCTION en57.missing(kind text, name text) RETURNS void
+    AS 'MODULE_PATHNAME', 'en57_missing' LANGUAGE c STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION en57.missing(text, text) IS 'raises that there is none of this name, in the words that are used everywhere';
+CREATE LANGUAGE en57_plpgsql HANDLER en57.plpgsql_handler VALIDATOR pg_catalog.plpgsql_validator;
+COMMENT ON LANGUAGE en57_plpgsql IS 'PL/pgSQL of which errors show no CONTEXT: for functions of the extension only';

@@ -54,7 +54,7 @@ COMMENT ON COLUMN en57_imports.finished IS 'whether it has come to the end of th
 
 -- The columns of a source that an event has, each cast to its type, as the fields of an en57_event.
 CREATE FUNCTION en57.import_columns(source regclass) RETURNS text
-    LANGUAGE plpgsql STABLE
+    LANGUAGE en57_plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -92,7 +92,7 @@ COMMENT ON FUNCTION en57.import_columns(regclass) IS 'the columns of a source as
 -- The position of the first row of a source after a position that cannot be made an event; NULL: none that has one.
 -- Where it fails, a source is asked for smaller and smaller ranges: its own columns may be what fails, in any order.
 CREATE FUNCTION en57.import_refused(source regclass, after bigint) RETURNS bigint
-    LANGUAGE plpgsql
+    LANGUAGE en57_plpgsql
     SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -125,7 +125,7 @@ CREATE FUNCTION en57.import_batch(
     source regclass, after bigint, batch_size integer, partition text, keep_positions boolean, check_types boolean,
     OUT events bigint, OUT "position" bigint
 )
-    LANGUAGE plpgsql
+    LANGUAGE en57_plpgsql
     SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -180,7 +180,7 @@ CREATE FUNCTION en57_import_from(
     source regclass, partition text DEFAULT NULL, keep_positions boolean DEFAULT false, check_types boolean DEFAULT true
 )
     RETURNS bigint
-    LANGUAGE plpgsql
+    LANGUAGE en57_plpgsql
     SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
@@ -198,7 +198,7 @@ CREATE PROCEDURE en57_import_in_batches(
     batch_size integer DEFAULT 10000,
     check_types boolean DEFAULT true
 )
-    LANGUAGE plpgsql
+    LANGUAGE en57_plpgsql
     AS $$
 DECLARE
     taken record;

@@ -10,7 +10,7 @@ CREATE FUNCTION en57.hold_shard(
     OUT outcome text, OUT id integer, OUT query en57_query, OUT partition text, OUT "position" bigint, OUT drain_to bigint,
     OUT hold_key boolean, OUT careful boolean, OUT "until" timestamptz, OUT renew_at timestamptz, OUT fresh boolean
 )
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = 0 AS $$
+    LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = 0 AS $$
 #variable_conflict use_variable
 DECLARE
     s en57.subscriptions := en57.owned(ticket, name);
@@ -64,7 +64,7 @@ COMMENT ON FUNCTION en57.hold_shard(bigint, text, integer, integer, interval, bi
     'locks a shard until the transaction ends, unless another one holds it';
 
 CREATE FUNCTION en57.check_token(name text, shard integer, current_token bigint, token bigint) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF token IS DISTINCT FROM current_token OR token < 1 THEN
         RAISE 'the lease on shard % of subscription "%" is lost', shard, name USING ERRCODE = 'N5705',
@@ -79,7 +79,7 @@ COMMENT ON FUNCTION en57.check_token(text, integer, bigint, bigint) IS 'refuses 
 CREATE FUNCTION en57.give_out(
     ticket bigint, name text, shard integer, shards integer, upto bigint, leased boolean, lease interval, token bigint, replayed bigint[]
 ) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     s en57.subscriptions := en57.owned(ticket, name);
@@ -113,7 +113,7 @@ COMMENT ON FUNCTION en57.give_out(bigint, text, integer, integer, bigint, boolea
 CREATE FUNCTION en57.move_on(
     ticket bigint, name text, shard integer, shards integer, "from" bigint, upto bigint, token bigint, query en57_query
 ) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     s en57.subscriptions := en57.owned(ticket, name);
@@ -141,7 +141,7 @@ COMMENT ON FUNCTION en57.move_on(bigint, text, integer, integer, bigint, bigint,
 -- by position; and which ones are held behind a dead letter of their key.
 CREATE FUNCTION en57.due(ticket bigint, name text, shard integer, "position" bigint,
     OUT replay bigint[], OUT known bigint[], OUT parked text[])
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     s en57.subscriptions := en57.owned(ticket, name);
 BEGIN
@@ -158,7 +158,7 @@ CREATE FUNCTION en57.sift(
     name text, query en57_query, partition text, "position" bigint, upto bigint, max_count bigint, shard integer, shards integer,
     OUT events en57_event[], OUT replayed bigint[], OUT held bigint[], OUT keys text[], OUT complete_to bigint
 )
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     letters record;
@@ -213,7 +213,7 @@ COMMENT ON FUNCTION en57.sift(text, en57_query, text, bigint, bigint, bigint, in
     'the next events of a shard that has dead letters';
 
 CREATE FUNCTION en57.hold_back(ticket bigint, name text, shard integer, positions bigint[], keys text[]) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     s en57.subscriptions := en57.owned(ticket, name);
@@ -221,7 +221,8 @@ BEGIN
     -- Changes nothing, but whoever drops the subscription without seeing these letters fails here; or this does.
     UPDATE en57.subscription_shards t SET delivered = t.delivered WHERE t.subscription = s.id AND t.shard = hold_back.shard;
     IF NOT FOUND THEN
-        RAISE 'there is no shard % of subscription "%"', shard, name USING ERRCODE = 'undefined_object';
+        RAISE 'shard % of subscription "%" does not exist', shard, name
+            USING ERRCODE = 'undefined_object', HINT = 'The view en57_subscriptions shows all that are yours.';
     END IF;
     INSERT INTO en57.dead_letters (subscription, "position", shard, key, state, held, attempts)
     SELECT s.id, h."position", shard, h.key, 'parked', true, 0 FROM unnest(positions, keys) AS h ("position", key)
@@ -239,7 +240,7 @@ CREATE FUNCTION en57_poll(
     lease interval DEFAULT NULL,
     token bigint DEFAULT NULL
 ) RETURNS SETOF en57_event
-    LANGUAGE plpgsql ROWS 100 SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql ROWS 100 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     deadline timestamptz := clock_timestamp() + wait;
@@ -328,7 +329,7 @@ COMMENT ON FUNCTION en57_poll(text, bigint, interval, integer, integer, interval
 
 CREATE FUNCTION en57.take_lease(ticket bigint, name text, shard integer, shards integer, lease interval, holder text, token bigint)
     RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     s en57.subscriptions := en57.owned(ticket, name);
@@ -385,7 +386,7 @@ CREATE FUNCTION en57_lease(
     holder text DEFAULT NULL,
     token bigint DEFAULT NULL
 ) RETURNS bigint
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
     PERFORM en57.check_shard(shard, shards);
@@ -411,7 +412,7 @@ COMMENT ON FUNCTION en57_lease(text, interval, integer, integer, text, bigint) I
 -- Locks the shard for its holder, and refuses all others. upto: the last position that was given out to him.
 CREATE FUNCTION en57.answering(ticket bigint, name text, shard integer, shards integer, token bigint,
     OUT s en57.subscriptions, OUT r en57.subscription_shards, OUT upto bigint, OUT in_transaction boolean)
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
     s := en57.owned(ticket, name);
@@ -442,7 +443,7 @@ $$;
 COMMENT ON FUNCTION en57.answering(bigint, text, integer, integer, bigint) IS 'locks a shard for its holder';
 
 CREATE FUNCTION en57.acknowledge(ticket bigint, name text, "position" bigint, shard integer, shards integer, token bigint) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     a record;
@@ -473,7 +474,7 @@ $$;
 COMMENT ON FUNCTION en57.acknowledge(bigint, text, bigint, integer, integer, bigint) IS 'notes what is done with';
 
 CREATE FUNCTION en57.is_acknowledged(ticket bigint, name text, "position" bigint, shard integer, shards integer) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     s en57.subscriptions := en57.owned(ticket, name);
@@ -494,7 +495,7 @@ CREATE FUNCTION en57_ack(
     shards integer DEFAULT 1,
     token bigint DEFAULT NULL
 ) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
     PERFORM en57.check_shard(shard, shards);
@@ -514,7 +515,7 @@ CREATE FUNCTION en57.hold_to_answer(
     ticket bigint, name text, "position" bigint, shard integer, shards integer, token bigint,
     OUT query en57_query, OUT partition text, OUT "from" bigint
 )
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     a record;
@@ -535,7 +536,7 @@ COMMENT ON FUNCTION en57.hold_to_answer(bigint, text, bigint, integer, integer, 
 CREATE FUNCTION en57.reject(
     ticket bigint, name text, "position" bigint, key text, error text, shard integer, shards integer, token bigint
 ) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     a record;
@@ -597,7 +598,7 @@ CREATE FUNCTION en57_nack(
     shards integer DEFAULT 1,
     token bigint DEFAULT NULL
 ) RETURNS boolean
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     h record;

@@ -3,7 +3,7 @@
 ------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION en57.split_subscription(id integer, shards integer, "position" bigint) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     last_token bigint;
@@ -26,7 +26,7 @@ COMMENT ON FUNCTION en57.split_subscription(integer, integer, bigint) IS 'gives 
 -- writes them down when he is given events, and so holds the subscription alone until his transaction ends: others find it
 -- held, and wait no longer than they want to.
 CREATE FUNCTION en57.decide_shards(s en57.subscriptions, shards integer) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
     IF s.shards IS NOT NULL THEN
@@ -44,7 +44,7 @@ COMMENT ON FUNCTION en57.decide_shards(en57.subscriptions, integer) IS
     'gives a subscription its number of shards, where it has none; the caller has come by en57.join_shard';
 
 CREATE FUNCTION en57.join_shard(id integer, name text, shard integer, shards integer, wait boolean) RETURNS en57.subscriptions
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     s en57.subscriptions;
@@ -59,7 +59,7 @@ BEGIN
         -- Now that it stands still.
         SELECT t.* INTO s FROM en57.subscriptions t WHERE t.id = join_shard.id;
         IF NOT FOUND THEN
-            RAISE 'there is no subscription "%"', name USING ERRCODE = 'undefined_object';
+            PERFORM en57.missing('subscription', name);
         END IF;
         EXIT WHEN NOT alone OR s.shards IS NULL;
         -- Others have decided it meanwhile: then nobody needs to be kept out.
@@ -76,7 +76,7 @@ COMMENT ON FUNCTION en57.join_shard(integer, text, integer, integer, boolean) IS
     'locks a shard until the transaction ends; NULL where another holds it. Where the number of shards is to be decided, locks all';
 
 CREATE FUNCTION en57.begin_reshard(ticket bigint, name text, shards integer, OUT drain_to bigint, OUT was integer, OUT positions bigint[])
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     s en57.subscriptions := en57.owned_alone(ticket, name);
@@ -97,7 +97,7 @@ $$;
 COMMENT ON FUNCTION en57.begin_reshard(bigint, text, integer) IS 'lets polls go no further than where all shards must arrive';
 
 CREATE FUNCTION en57.finish_reshard(ticket bigint, name text, shards integer) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     s en57.subscriptions := en57.owned_alone(ticket, name);
@@ -108,7 +108,7 @@ $$;
 COMMENT ON FUNCTION en57.finish_reshard(bigint, text, integer) IS 'changes the number of shards, all of which have arrived';
 
 CREATE FUNCTION en57_reshard(name text, shards integer) RETURNS boolean
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     s record;
@@ -136,14 +136,14 @@ COMMENT ON FUNCTION en57_reshard(text, integer) IS
     'changes the number of shards, if all of them have arrived at one position; else they get no events beyond it until they have';
 
 CREATE FUNCTION en57.check_shard(shard integer, shards integer) RETURNS void
-    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF shard IS NULL OR shards IS NULL THEN
         RAISE 'shard and shards must not be NULL' USING ERRCODE = 'null_value_not_allowed';
     ELSIF shards NOT BETWEEN 1 AND 1024 THEN
         RAISE 'shards must be from 1 to 1024' USING ERRCODE = 'invalid_parameter_value';
     ELSIF shard NOT BETWEEN 0 AND shards - 1 THEN
-        RAISE 'there is no shard %', shard USING ERRCODE = 'invalid_parameter_value',
+        RAISE 'shard % does not exist', shard USING ERRCODE = 'invalid_parameter_value',
             DETAIL = format('Of %s shards the first is 0 and the last %s.', shards, shards - 1);
     END IF;
 END
@@ -151,7 +151,7 @@ $$;
 COMMENT ON FUNCTION en57.check_shard(integer, integer) IS 'refuses a shard that cannot be';
 
 CREATE FUNCTION en57.check_shards(s en57.subscriptions, shards integer) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     -- Where it is not decided, NULL: any number will do.
     IF s.shards <> shards THEN

@@ -187,7 +187,7 @@ $$;
 COMMENT ON FUNCTION en57.is_owner(oid, text) IS 'whether a role has the rights of an owner, or of en57''s';
 
 CREATE FUNCTION en57.owned(ticket bigint, name text) RETURNS en57.subscriptions
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     role oid := en57.redeem(ticket);
     s en57.subscriptions;
@@ -197,7 +197,7 @@ BEGIN
     END IF;
     SELECT t.* INTO s FROM en57.subscriptions t WHERE t.name = owned.name;
     IF NOT FOUND THEN
-        RAISE 'there is no subscription "%"', name USING ERRCODE = 'undefined_object';
+        PERFORM en57.missing('subscription', name);
     END IF;
     IF pg_get_userbyid(role) <> s.owner AND NOT en57.is_owner(role, s.owner) THEN
         RAISE 'permission denied for subscription "%"', name USING ERRCODE = 'insufficient_privilege',
@@ -210,7 +210,7 @@ COMMENT ON FUNCTION en57.owned(bigint, text) IS 'the subscription, if the ticket
 
 CREATE FUNCTION en57.describe(ticket bigint, name text, OUT query en57_query, OUT partition text,
     OUT max_attempts integer, OUT hold_key boolean, OUT shards integer, OUT "position" bigint)
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     s en57.subscriptions := en57.owned(ticket, name);
 BEGIN
@@ -226,14 +226,14 @@ COMMENT ON FUNCTION en57.describe(bigint, text) IS 'what a subscription is, and 
 
 -- What the administering functions begin with: no poller is about meanwhile.
 CREATE FUNCTION en57.owned_alone(ticket bigint, name text) RETURNS en57.subscriptions
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     s en57.subscriptions := en57.owned(ticket, name);
 BEGIN
     PERFORM en57.lock_subscription(s.id, true, true);
     SELECT t.* INTO s FROM en57.subscriptions t WHERE t.id = s.id;
     IF NOT FOUND THEN
-        RAISE 'there is no subscription "%"', name USING ERRCODE = 'undefined_object';
+        PERFORM en57.missing('subscription', name);
     END IF;
     RETURN s;
 END
@@ -242,7 +242,7 @@ COMMENT ON FUNCTION en57.owned_alone(bigint, text) IS 'the same, locked exclusiv
 
 -- Shards that are missing were lost by other hands than en57's: by a restore that failed, or a DELETE.
 CREATE FUNCTION en57.demand_shards(s en57.subscriptions) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     there integer := (SELECT count(*) FROM en57.subscription_shards t
                        WHERE t.subscription = s.id AND t.shard < coalesce(s.shards, 1));
@@ -264,7 +264,7 @@ COMMENT ON FUNCTION en57.demand_shards(en57.subscriptions) IS 'refuses a subscri
 CREATE FUNCTION en57.add_subscription(
     ticket bigint, name text, query en57_query, "position" bigint, max_attempts integer, partition text, hold_key boolean, shards integer
 ) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     owner text := pg_get_userbyid(en57.redeem(ticket));
@@ -306,7 +306,7 @@ CREATE FUNCTION en57_create_subscription(
     if_not_exists boolean DEFAULT false,
     or_replace boolean DEFAULT false
 ) RETURNS bigint
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     place text := coalesce(partition, nullif(current_setting('en57.partition', true), ''), 'default');
@@ -380,7 +380,7 @@ COMMENT ON FUNCTION en57_create_subscription(text, en57_query, text, integer, te
 CREATE FUNCTION en57.change_subscription(
     ticket bigint, name text, query en57_query, max_attempts integer, hold_key boolean, shards integer
 ) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     s en57.subscriptions := en57.owned_alone(ticket, name);
@@ -418,7 +418,7 @@ CREATE FUNCTION en57_alter_subscription(
     hold_key boolean DEFAULT NULL,
     shards integer DEFAULT NULL
 ) RETURNS boolean
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     s record;
@@ -440,7 +440,7 @@ COMMENT ON FUNCTION en57_alter_subscription(text, en57_query, integer, boolean, 
     'changes a subscription, which stays where it is; false: the number of shards changes when all have arrived at one position';
 
 CREATE FUNCTION en57.remove_subscription(ticket bigint, name text) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     s en57.subscriptions := en57.owned_alone(ticket, name);
 BEGIN
@@ -454,14 +454,16 @@ $$;
 COMMENT ON FUNCTION en57.remove_subscription(bigint, text) IS 'removes a subscription';
 
 CREATE FUNCTION en57_drop_subscription(name text) RETURNS void
-    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-    SELECT en57.remove_subscription(en57.ticket(), name)
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM en57.remove_subscription(en57.ticket(), name);
+END
 $$;
 COMMENT ON FUNCTION en57_drop_subscription(text) IS
     'drops a subscription with its positions and dead letters, once nobody is polling';
 
 CREATE FUNCTION en57.move_subscription(ticket bigint, name text, "position" bigint) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     s en57.subscriptions := en57.owned_alone(ticket, name);
@@ -480,7 +482,7 @@ $$;
 COMMENT ON FUNCTION en57.move_subscription(bigint, text, bigint) IS 'sets all shards of a subscription to a position';
 
 CREATE FUNCTION en57_reset_subscription(name text, "position" bigint) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     s record;

@@ -18,7 +18,7 @@ SELECT pg_catalog.pg_extension_config_dump('en57.tracked', '');
 REVOKE ALL ON en57.tracked FROM PUBLIC;
 
 CREATE FUNCTION en57.track(ticket bigint, source text, "position" bigint) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     role oid := en57.redeem(ticket);
@@ -53,7 +53,7 @@ $$;
 COMMENT ON FUNCTION en57.track(bigint, text, bigint) IS 'stores how far another log was taken';
 
 CREATE FUNCTION en57_track(source text, "position" bigint) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
     IF source IS NULL OR "position" IS NULL THEN
@@ -72,7 +72,7 @@ COMMENT ON FUNCTION en57_track(text, bigint) IS
     'in the transaction of an append: this is the event of the source at this position; raises N5707 if it was taken already';
 
 CREATE FUNCTION en57.position_of_source(ticket bigint, source text) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     role oid := en57.redeem(ticket);
 BEGIN
@@ -82,13 +82,15 @@ $$;
 COMMENT ON FUNCTION en57.position_of_source(bigint, text) IS 'how far another log was taken';
 
 CREATE FUNCTION en57_tracked(source text) RETURNS bigint
-    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-    SELECT en57.position_of_source(en57.ticket(), source)
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN en57.position_of_source(en57.ticket(), source);
+END
 $$;
 COMMENT ON FUNCTION en57_tracked(text) IS 'up to where a source was taken; NULL if it never was';
 
 CREATE FUNCTION en57.reset_source(ticket bigint, source text, "position" bigint) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     role oid := en57.redeem(ticket);
@@ -97,8 +99,7 @@ BEGIN
     -- Waits for who tracks it now: what he takes is taken before, or not at all.
     SELECT x.* INTO t FROM en57.tracked x WHERE x.source = reset_source.source FOR UPDATE;
     IF NOT FOUND THEN
-        RAISE 'source "%" does not exist', source USING ERRCODE = 'undefined_object',
-            HINT = 'The view en57_sources shows all that were tracked and are yours.';
+        PERFORM en57.missing('source', source);
     ELSIF NOT en57.is_owner(role, t.owner) THEN
         RAISE 'permission denied to reset "%"', source USING ERRCODE = 'insufficient_privilege',
             HINT = format('It belongs to %s: this is for members of that role.', t.owner);
@@ -115,7 +116,7 @@ $$;
 COMMENT ON FUNCTION en57.reset_source(bigint, text, bigint) IS 'moves or forgets how far another log was taken';
 
 CREATE FUNCTION en57_reset_source(source text, "position" bigint DEFAULT NULL) RETURNS bigint
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
     IF source IS NULL THEN

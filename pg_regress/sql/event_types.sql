@@ -22,9 +22,8 @@ SELECT outcome FROM en57_append('{"type": "sale", "data": {"item": "tea", "quant
 SELECT en57_append('{"type": "sale", "data": {"item": "tea", "quantity": 12345678901234567891}}');
 SELECT en57_append('{"type": "sale", "data": {"item": "tea", "quantity": 1, "price": 0.291}}');
 -- all faults of an event at once, without its values
-\set VERBOSITY verbose
 SELECT en57_append('[{"type": "other"}, {"type": "sale", "data": {"item": "SECRET", "quantity": 0.5, "at": "yesterday", "lines": [{"sku": 1}, {}, {"sku": 1.0}], "more": 1}}]');
-\set VERBOSITY default
+\echo :SQLSTATE
 -- never more than twenty, and none without end
 SELECT en57_register_type('list', 1, '{"items": {"type": "string"}}');
 SELECT en57_append(jsonb_build_object('type', 'list', 'data', (SELECT jsonb_agg(i) FROM generate_series(1, 1000) i)));

@@ -4,6 +4,9 @@
 //! Messages are short, in lower case and without a full stop; details and hints are sentences.
 
 use std::fmt;
+use std::panic::Location;
+
+use super::partition::shown;
 
 /// The outcome of everything that can be refused.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -107,22 +110,65 @@ pub struct Error {
     pub detail: Option<String>,
     /// HINT: the remedy, a full sentence.
     pub hint: Option<String>,
+    /// What it is about, as programs are told it.
+    pub about: Option<Box<About>>,
+    /// Where it was made.
+    pub made_at: MadeAt,
 }
+
+/// Names of what an error is about: the fields that PostgreSQL's own errors have for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// The table's schema.
+    pub schema: Option<String>,
+    /// A table.
+    pub table: Option<String>,
+    /// What does not hold.
+    pub constraint: Option<String>,
+}
+
+/// A place in this source. One is as good as another: errors that say the same are the same.
+#[derive(Clone, Copy, Debug)]
+pub struct MadeAt(pub &'static Location<'static>);
+
+impl PartialEq for MadeAt {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for MadeAt {}
 
 impl Error {
     /// An error with neither detail nor hint.
+    #[track_caller]
     pub fn new(state: SqlState, message: impl Into<String>) -> Self {
         Self {
             state,
             message: message.into(),
             detail: None,
             hint: None,
+            about: None,
+            made_at: MadeAt(Location::caller()),
         }
     }
 
     /// The same with a DETAIL.
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
+        self
+    }
+
+    /// The same about this table.
+    pub fn table(mut self, schema: impl Into<String>, name: impl Into<String>) -> Self {
+        let about = self.about.get_or_insert_default();
+        (about.schema, about.table) = (Some(schema.into()), Some(name.into()));
+        self
+    }
+
+    /// The same about this rule, which does not hold.
+    pub fn constraint(mut self, name: impl Into<String>) -> Self {
+        self.about.get_or_insert_default().constraint = Some(name.into());
         self
     }
 
@@ -145,11 +191,16 @@ impl std::error::Error for Error {}
 ///
 /// # Errors
 /// 22004 where it is NULL.
+#[track_caller]
 pub fn required<T>(value: Option<T>, argument: &str) -> Result<T> {
-    value.ok_or_else(|| null(argument))
+    match value {
+        Some(value) => Ok(value),
+        None => Err(null(argument)),
+    }
 }
 
 /// 22004: an argument is NULL.
+#[track_caller]
 pub fn null(argument: &str) -> Error {
     Error::new(
         SqlState::NullNotAllowed,
@@ -157,7 +208,27 @@ pub fn null(argument: &str) -> Error {
     )
 }
 
+/// 42704: something that has a name is not there.
+#[track_caller]
+pub fn missing(kind: &str, name: &str) -> Error {
+    Error::new(
+        SqlState::UndefinedObject,
+        format!("{kind} \"{}\" does not exist", shown(name)),
+    )
+    .hint(where_to_look(kind))
+}
+
+/// Which view shows what there is of a kind.
+pub fn where_to_look(kind: &str) -> String {
+    match kind {
+        "type" => "The view en57_event_types shows all that there are.".into(),
+        "subscription" | "source" => format!("The view en57_{kind}s shows all that are yours."),
+        _ => format!("The view en57_{kind}s shows all that there are."),
+    }
+}
+
 /// 22023: an argument is not one that is allowed.
+#[track_caller]
 pub fn invalid(message: impl Into<String>) -> Error {
     Error::new(SqlState::InvalidParameter, message)
 }

@@ -13,6 +13,8 @@ pub const EVENTS_PER_APPEND: usize = 1_000_000;
 pub const CONFLICTS_BYTES: usize = 4 * 1024 * 1024;
 /// The same in an error's DETAIL, which goes into the server's log as well.
 pub const CONFLICTS_BYTES_OF_ERROR: usize = 8 * 1024;
+/// Bytes of a state that a refusal tells in DETAIL.
+pub const STATE_BYTES_OF_ERROR: usize = 8 * 1024;
 /// Criteria of one query.
 pub const CRITERIA_PER_QUERY: usize = 10_000;
 /// Types, and tags, of one criterion.

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::rc::Rc;
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{self, Error, Result, SqlState};
 use crate::dcb::schema::Schema;
 use crate::schema::Kept;
 use crate::store::function::{Function, Whereabouts};
@@ -183,12 +183,7 @@ pub fn by_name(name: Option<&str>, kind: &str) -> Result<Rc<Definition>> {
 
 /// There is none of this name.
 pub fn missing(name: Option<&str>, kind: &str) -> Error {
-    let shown: String = name.unwrap_or_default().chars().take(64).collect();
-    Error::new(
-        SqlState::UndefinedObject,
-        format!("{kind} \"{shown}\" does not exist"),
-    )
-    .hint(format!("The view en57_{kind}s shows all that there are."))
+    error::missing(kind, name.unwrap_or_default())
 }
 
 fn load(rows: Vec<Values>) -> Result<Vec<Rc<Definition>>> {

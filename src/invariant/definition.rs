@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::by_key::Key;
 use crate::dcb::codec;
-use crate::dcb::error::{Error, Result, SqlState, invalid, required};
+use crate::dcb::error::{Result, invalid, missing, required};
 use crate::dcb::query::Query;
 use crate::functions::Named;
 use crate::store::function::Function;
@@ -81,14 +81,7 @@ pub fn has_changed() -> bool {
 /// 42704 where there is none, 22004 where the name is NULL.
 pub fn by_name(name: Option<&str>, lock: bool) -> Result<Invariant> {
     let name = required(name, "the invariant's name")?;
-    find(name, lock)?.ok_or_else(|| {
-        let shown: String = name.chars().take(64).collect();
-        Error::new(
-            SqlState::UndefinedObject,
-            format!("invariant \"{shown}\" does not exist"),
-        )
-        .hint("The view en57_invariants shows all that there are.")
-    })
+    find(name, lock)?.ok_or_else(|| missing("invariant", name))
 }
 
 /// The same; `None` where there is none.

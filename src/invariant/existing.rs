@@ -11,7 +11,7 @@ use crate::store::states::{Kept, MadeWith, States};
 use crate::store::{Datum, Oid, fmgr, rights, tuple};
 
 use super::definition::{Invariant, run};
-use super::fold::{Judge, key_missing, refusal};
+use super::fold::{Judge, Refused};
 use super::rules::EVENTS_BETWEEN;
 
 /// Bytes of states that are kept in memory.
@@ -85,7 +85,7 @@ impl Existing<'_> {
                     let ids = key.ids_of_row(row)?;
                     if self.invariant.misses_key(&ids) {
                         let event = format!("event at position {}", row.position());
-                        return Err(key_missing(self.invariant, &event));
+                        return Err(self.judge.key_missing(&event)?);
                     }
                     if !ids.is_empty() {
                         let event = self.judge.event(row)?;
@@ -223,11 +223,13 @@ impl Existing<'_> {
         let Some(objection) = self.judge.objection(state, id)? else {
             return Ok(());
         };
-        let detail = format!(
-            "The events that are stored break invariant \"{}\" for key \"{id}\".",
-            self.invariant.name
-        );
-        Err(refusal(objection, self.invariant, detail)
-            .hint("With validate => false, appends are checked from now on all the same."))
+        let refused = Refused {
+            id: Some(id),
+            event: None,
+            state,
+        };
+        Err(self.judge.refusal(objection, refused)?.hint(
+            "It is the stored events that break it. With validate => false, appends are checked from now on all the same.",
+        ))
     }
 }

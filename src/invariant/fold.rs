@@ -4,16 +4,18 @@ use std::rc::Rc;
 
 use crate::by_key::Key;
 use crate::dcb::error::{Error, Result, SqlState};
-use crate::dcb::query::Query;
+use crate::dcb::limits;
+use crate::dcb::query::{JsonString, Query};
 use crate::fold::evolve::Folding;
 use crate::read::{Options, Reading};
 use crate::store::door::{Event, Unread};
 use crate::store::function::{Callable, Whereabouts};
+use crate::store::partition::Access;
 use crate::store::rows::Source;
 use crate::store::scratch::Scratch;
 use crate::store::states::MadeWith;
 use crate::store::tuple::{self, RowType};
-use crate::store::{Datum, Oid, fmgr, stat, watch};
+use crate::store::{Datum, Oid, fmgr, json, rights, stat, watch};
 use crate::upcast::{self, Definitions, Upcasters};
 
 use super::definition::{Invariant, KIND};
@@ -62,6 +64,22 @@ impl<'i> Judge<'i> {
             initial: invariant.initial.as_deref().map(fmgr::make_varlena),
             upcasters,
         })
+    }
+
+    /// The refusal of a state.
+    ///
+    /// # Errors
+    /// Those of damaged states.
+    pub fn refusal(&self, objection: String, refused: Refused) -> Result<Error> {
+        refusal(objection, self.invariant, self.table, refused)
+    }
+
+    /// The refusal of a stored event that has no key, though it must have one.
+    ///
+    /// # Errors
+    /// None that occur.
+    pub fn key_missing(&self, event: &str) -> Result<Error> {
+        key_missing(self.invariant, self.table, event, None)
     }
 
     /// What states are made with.
@@ -178,18 +196,65 @@ impl<'i> Judge<'i> {
     }
 }
 
-/// The refusal: what the check function says, and where it was.
-pub fn refusal(objection: String, invariant: &Invariant, detail: String) -> Error {
+/// What an invariant refuses.
+#[derive(Clone, Copy)]
+pub struct Refused<'r> {
+    /// The key whose state does not hold; `None` where there is none.
+    pub id: Option<&'r str>,
+    /// The number of the last event of the append that is about it, from 0.
+    pub event: Option<usize>,
+    /// The state.
+    pub state: Option<Datum>,
+}
+
+/// The refusal: what the check function says, and what it says it of. The state is told to those who may read what it
+/// was made of.
+pub fn refusal(
+    objection: String,
+    invariant: &Invariant,
+    table: Oid,
+    refused: Refused,
+) -> Result<Error> {
     let message = if objection.is_empty() {
         format!("invariant \"{}\" does not hold", invariant.name)
     } else {
         objection
     };
-    Error::new(SqlState::InvariantBroken, message).detail(detail)
+    let mut told = format!(
+        "{{\"invariant\": {}, \"key\": {}",
+        JsonString(&invariant.name),
+        refused
+            .id
+            .map_or("null".to_owned(), |id| JsonString(id).to_string())
+    );
+    if let Some(event) = refused.event {
+        told += &format!(", \"event\": {}", event + 1);
+    }
+    if refused.id.is_some() && Access::Read.is_allowed(table) {
+        told += &match refused.state {
+            // An error goes into the server's log as well.
+            Some(state) if fmgr::bytes_of(state) > limits::STATE_BYTES_OF_ERROR => {
+                ", \"truncated\": true".to_owned()
+            }
+            Some(state) => format!(", \"state\": {}", json::text(state)?),
+            None => ", \"state\": null".to_owned(),
+        };
+    }
+    let (schema, name) = rights::names_of(table);
+    Ok(Error::new(SqlState::InvariantBroken, message)
+        .detail(told + "}")
+        .table(schema, name)
+        .constraint(&invariant.name))
 }
 
-/// The refusal of an event that matches and has no key, though it must have one.
-pub fn key_missing(invariant: &Invariant, event: &str) -> Error {
+/// The refusal of an event that matches and has no key, though it must have one. `event` says which one it is, and the
+/// number is its own in an append, from 0.
+pub fn key_missing(
+    invariant: &Invariant,
+    table: Oid,
+    event: &str,
+    number: Option<usize>,
+) -> Result<Error> {
     let (missing, needed) = match &invariant.key {
         Key::Stream => ("stream".to_owned(), "Append it to a stream".to_owned()),
         Key::Tag(prefix) => (
@@ -198,10 +263,12 @@ pub fn key_missing(invariant: &Invariant, event: &str) -> Error {
         ),
     };
     let objection = format!("{event}: it has no key of invariant \"{}\"", invariant.name);
-    let detail = format!(
-        "It matches the invariant's query and has no {missing}, so nothing could be checked of it."
-    );
-    refusal(objection, invariant, detail).hint(format!(
-        "{needed}. Or narrow the query, or create the invariant with key_required => false."
-    ))
+    let refused = Refused {
+        id: None,
+        event: number,
+        state: None,
+    };
+    Ok(refusal(objection, invariant, table, refused)?.hint(format!(
+        "It matches the invariant's query and has no {missing}. {needed}. Or narrow the query, or create the invariant with key_required => false."
+    )))
 }

@@ -15,7 +15,7 @@ use crate::store::{Datum, Oid, array, rights};
 use crate::upcast::{self, Sought};
 
 use super::definition::{self, Invariant, run};
-use super::fold::{Judge, refusal};
+use super::fold::{Judge, Refused};
 
 /// The invariants of a partition, with the ids that events are about which are being erased.
 pub struct Affected(Vec<One>);
@@ -121,12 +121,13 @@ impl One {
         let Some(objection) = judge.objection(folding.state(), id)? else {
             return Ok(());
         };
-        let detail = format!(
-            "Without what was to be erased, invariant \"{}\" does not hold for key \"{id}\". Nothing was erased.",
-            self.invariant.name
-        );
-        Err(refusal(objection, &self.invariant, detail).hint(
-            "en57_disable_invariant() lets you erase all the same; but appends are refused, too, where it does not hold.",
+        let refused = Refused {
+            id: Some(id),
+            event: None,
+            state: folding.state(),
+        };
+        Err(judge.refusal(objection, refused)?.hint(
+            "Nothing was erased: the invariant would not hold without that. en57_disable_invariant() lets you erase all the same; but appends are refused, too, where it does not hold.",
         ))
     }
 }

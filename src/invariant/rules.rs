@@ -21,7 +21,7 @@ use crate::store::states::{Kept, States};
 use crate::upcast;
 
 use super::definition::{self, Invariant};
-use super::fold::{Effort, Judge, key_missing, refusal};
+use super::fold::{Effort, Judge, Refused, key_missing};
 
 /// A state is kept when so many events have come to it since the last time: then an append reads at most
 /// as many, and ids with few events cost no row.
@@ -162,7 +162,13 @@ impl<'a> Rules<'a> {
         } in &self.touched
         {
             if let Some(n) = without_key {
-                return Err(key_missing(invariant, &format!("event {}", n + 1)));
+                let event = format!("event {}", n + 1);
+                return Err(key_missing(
+                    invariant,
+                    batch.partition.oid,
+                    &event,
+                    Some(*n),
+                )?);
             }
             let mut judge = Judge::new(invariant, batch.partition.oid)?;
             rights::for_functions(&invariant.path, &invariant.partition, || {
@@ -206,12 +212,12 @@ impl<'a> Rules<'a> {
         }
         let last = events.last().copied().unwrap_or_default();
         if let Some(objection) = judge.objection(folding.state(), id)? {
-            let detail = format!(
-                "Invariant \"{}\" does not hold for key \"{id}\" after event {} of the append.",
-                invariant.name,
-                last + 1
-            );
-            return Err(refusal(objection, invariant, detail));
+            let refused = Refused {
+                id: Some(id),
+                event: Some(last),
+                state: folding.state(),
+            };
+            return Err(judge.refusal(objection, refused)?);
         }
         if effort.events >= EVENTS_BETWEEN || effort.pages >= PAGES_BETWEEN {
             let position = (batch.place)(last).position;

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 
 use crate::dcb::codec;
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{Error, Result, SqlState, missing};
 use crate::dcb::query::Query;
 use crate::functions::Named;
 use crate::store::key_lock::{Turn, take_turn};
@@ -84,14 +84,7 @@ pub fn by_name(name: Option<&str>, lock: bool) -> Result<Projection> {
             "the projection's name must not be NULL",
         ));
     };
-    find(name, lock)?.ok_or_else(|| {
-        let shown: String = name.chars().take(64).collect();
-        Error::new(
-            SqlState::UndefinedObject,
-            format!("projection \"{shown}\" does not exist"),
-        )
-        .hint("The view en57_projections shows all that there are.")
-    })
+    find(name, lock)?.ok_or_else(|| missing("projection", name))
 }
 
 /// The same; `None` where there is none.

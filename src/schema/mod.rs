@@ -8,7 +8,7 @@ pub use kept::{Kept, demand};
 pub use registry::{Registry, has_changed, known};
 pub use stored::{Misfit, Wanted, check_stored};
 
-use crate::dcb::error::{Error, Result, SqlState, invalid, nearest};
+use crate::dcb::error::{Error, Result, SqlState, invalid, nearest, where_to_look};
 use crate::dcb::limits;
 use crate::dcb::query::JsonString;
 use crate::dcb::upcast::Form;
@@ -158,15 +158,13 @@ fn no_data_of_all() -> Error {
 /// A type, or this version of it, is not registered.
 fn missing(name: &str, known: &Registry) -> Error {
     let message = match known.versions(name).as_str() {
-        "" => format!("type {} is not registered", JsonString(name)),
-        _ => format!(
-            "this version of type {} is not registered",
-            JsonString(name)
-        ),
+        "" => format!("type {} does not exist", JsonString(name)),
+        _ => format!("this version of type {} does not exist", JsonString(name)),
     };
-    let error = Error::new(SqlState::UndefinedObject, message);
-    match nearest(name, &known.names()).filter(|near| *near != name && name != ALL) {
-        Some(near) => error.hint(format!("Did you mean {}?", JsonString(near))),
-        None => error.hint("The view en57_event_types shows all that there are."),
-    }
+    let look = where_to_look("type");
+    let near = nearest(name, &known.names()).filter(|near| *near != name && name != ALL);
+    Error::new(SqlState::UndefinedObject, message).hint(match near {
+        Some(near) => format!("Did you mean {}? {look}", JsonString(near)),
+        None => look,
+    })
 }

@@ -8,8 +8,9 @@ use crate::dcb::query::JsonString;
 use crate::sql_function;
 use crate::store::event::NewEvent;
 use crate::store::fmgr::Args;
+use crate::store::partition::Access;
 use crate::store::tuple::{self, RowType};
-use crate::store::{Datum, array, json};
+use crate::store::{Datum, array, catalog, json, rights};
 use crate::stream::Target;
 
 sql_function!(en57_append, |args: &Args| {
@@ -40,14 +41,7 @@ sql_function!(en57_append, |args: &Args| {
     let cause = outcome.cause();
     let answer = Answer::new(outcome, told.into_json());
     match cause {
-        Some(cause) if raise => Err(match cause {
-            Cause::Condition => {
-                answer.as_error(SqlState::ConditionFailed, "append condition failed".into())
-            }
-            Cause::Version(n) => {
-                answer.as_error(SqlState::WrongVersion, wrong_version(&events[n], &answer))
-            }
-        }),
+        Some(cause) if raise => Err(answer.as_error(cause, &events, args.text(4)?)?),
         _ => answer.as_row(args),
     }
 });
@@ -166,13 +160,38 @@ impl Answer {
         row_type.make(&mut columns).map(Some)
     }
 
-    fn as_error(&self, state: SqlState, message: String) -> Error {
+    /// A conflict as an error, which says in fields of its own what does not hold, and of which table.
+    fn as_error(
+        &self,
+        cause: Cause,
+        events: &[NewEvent],
+        partition: Option<&str>,
+    ) -> Result<Error> {
         let number = |n: Option<i64>| n.map_or("null".to_owned(), |n| n.to_string());
-        Error::new(state, message).detail(format!(
-            "{{\"outcome\": \"conflict\", \"position\": {}, \"stream_version\": {}, \"conflicts\": {}}}",
+        let (state, message, rule, stream) = match cause {
+            Cause::Condition => {
+                let message = "append condition failed".to_owned();
+                (SqlState::ConditionFailed, message, "fail_if", String::new())
+            }
+            Cause::Version(n) => {
+                let name = JsonString(events[n].stream.unwrap_or_default());
+                let message = wrong_version(&events[n], self);
+                let stream = format!(", \"stream\": {name}");
+                (SqlState::WrongVersion, message, "expected_version", stream)
+            }
+        };
+        let partition = catalog::effective_name(partition)?;
+        let table = catalog::store()?.demand(&partition, Access::Append)?;
+        let (schema, name) = rights::names_of(table);
+        let detail = format!(
+            "{{\"outcome\": \"conflict\", \"position\": {}{stream}, \"stream_version\": {}, \"conflicts\": {}}}",
             number(self.position),
             number(self.version),
             self.conflicts.as_deref().unwrap_or("[]"),
-        ))
+        );
+        Ok(Error::new(state, message)
+            .detail(detail)
+            .table(schema, name)
+            .constraint(rule))
     }
 }

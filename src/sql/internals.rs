@@ -1,5 +1,6 @@
 //! What PostgreSQL calls: the key index's handler and expression, and the tables' triggers.
 
+use crate::dcb::error::missing;
 use crate::sql_function;
 use crate::store::array::{self, TextArray};
 use crate::store::event::{self, meta_text};
@@ -27,6 +28,11 @@ sql_function!(en57_keys, |args: &Args| {
         meta_text(meta, "causation_id")?.filter(|t| !t.is_empty()),
     );
     Ok(Some(array::make_bigints(&keys)))
+});
+
+sql_function!(en57_missing, |args: &Args| {
+    let (kind, name) = (args.text(0)?, args.text(1)?);
+    Err(missing(kind.unwrap_or_default(), name.unwrap_or_default()))
 });
 
 sql_function!(en57_guard, |args: &Args| {

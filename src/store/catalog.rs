@@ -288,16 +288,13 @@ impl Store {
         let found = all.iter().find(|(other, _)| other == name);
         found.map(|(_, table)| *table).ok_or_else(|| {
             let others: Vec<&str> = all.iter().map(|(other, _)| other.as_str()).collect();
-            let error = Error::new(
-                SqlState::UndefinedObject,
-                format!("partition \"{}\" does not exist", shown(name)),
-            );
-            error.hint(match error::nearest(name, &others) {
+            let look = error::where_to_look("partition");
+            error::missing("partition", name).hint(match error::nearest(name, &others) {
                 Some(near) => format!(
-                    "Did you mean \"{}\"? en57_create_partition() makes a new one.",
+                    "Did you mean \"{}\"? {look} en57_create_partition() makes a new one.",
                     shown(near)
                 ),
-                None => "en57_create_partition() makes it.".to_owned(),
+                None => format!("{look} en57_create_partition() makes it."),
             })
         })
     }

@@ -6,13 +6,17 @@
 //! Rust backtrace into DETAIL where RUST_BACKTRACE is set.
 
 use std::any::Any;
-use std::ffi::{CString, c_char, c_int, c_void};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr;
 
 use pgrx::pg_sys;
 
 use crate::dcb::error::{Error, Result, SqlState};
+
+use super::quiet::told_before;
 
 // PostgreSQL's reporting functions; pgrx leaves them out of its bindings.
 unsafe extern "C-unwind" {
@@ -22,6 +26,7 @@ unsafe extern "C-unwind" {
     fn errdetail(format: *const c_char, ...) -> c_int;
     fn errdetail_log(format: *const c_char, ...) -> c_int;
     fn errhint(format: *const c_char, ...) -> c_int;
+    fn err_generic_string(field: c_int, text: *const c_char) -> c_int;
     fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
 }
 
@@ -82,13 +87,23 @@ mod raw {
     unsafe extern "C-unwind" {
         pub(super) fn CopyErrorData() -> *mut pg_sys::ErrorData;
         pub(super) fn ReThrowError(edata: *mut pg_sys::ErrorData) -> !;
+        pub(super) fn ThrowErrorData(edata: *mut pg_sys::ErrorData);
     }
 }
 
-enum Failure {
+/// Why a call has failed.
+pub(super) enum Failure {
+    /// An error of PostgreSQL's.
     Postgres(*mut pg_sys::ErrorData),
+    /// One of en57's own.
     Ours(Box<Error>),
+    /// What cannot happen.
     Panic(CString),
+}
+
+thread_local! {
+    /// The CONTEXT of the error that was passed on last.
+    static PASSED_ON: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Runs the body of a function that PostgreSQL called.
@@ -121,7 +136,7 @@ pub unsafe fn call<T>(body: impl FnOnce() -> Result<T>) -> T {
 }
 
 /// What a caught panic was.
-fn failure(payload: Box<dyn Any + Send>, seen: *mut pg_sys::ErrorData) -> Failure {
+pub(super) fn failure(payload: Box<dyn Any + Send>, seen: *mut pg_sys::ErrorData) -> Failure {
     use pg_sys::panic::CaughtError;
     match payload.downcast::<CaughtError>() {
         Ok(caught) => match *caught {
@@ -148,7 +163,15 @@ fn failure(payload: Box<dyn Any + Send>, seen: *mut pg_sys::ErrorData) -> Failur
 unsafe fn throw(failure: Failure) -> ! {
     match failure {
         // SAFETY: the copy lives in the transaction's context; nothing with a destructor is alive here.
-        Failure::Postgres(edata) => unsafe { raw::ReThrowError(edata) },
+        Failure::Postgres(edata) => unsafe {
+            let told = (*edata).context;
+            let told = (!told.is_null()).then(|| CStr::from_ptr(told).to_bytes());
+            PASSED_ON.with_borrow_mut(|passed| {
+                passed.clear();
+                passed.extend_from_slice(told.unwrap_or_default());
+            });
+            raw::ReThrowError(edata)
+        },
         // SAFETY: see report(); the box was consumed by it before it leaves.
         Failure::Ours(error) => unsafe { report(*error) },
         Failure::Panic(message) => {
@@ -164,11 +187,41 @@ unsafe fn throw(failure: Failure) -> ! {
                     c"The server's log has the details. Please report this.".as_ptr(),
                 );
                 drop(message);
-                errfinish(c"en57".as_ptr(), 0, ptr::null());
+                let (file, line, function) = place(Location::caller());
+                errfinish(file, line, function);
             }
             unreachable!("errfinish returned from an error")
         }
     }
+}
+
+/// The same, where functions of the extension that are not in Rust have added to CONTEXT: that is taken away. What stands
+/// around the call is added, as to an error that is raised here.
+///
+/// # Safety
+/// As [`call`].
+pub(super) unsafe fn throw_quietly(failure: Failure) -> ! {
+    let Failure::Postgres(edata) = failure else {
+        // SAFETY: the caller's contract.
+        unsafe { throw(failure) }
+    };
+    // SAFETY: the copy, with its texts, is in memory that outlives this; what is borrowed of it here is given back before.
+    unsafe {
+        let told = (*edata).context;
+        if !told.is_null() {
+            let kept = PASSED_ON.with_borrow_mut(|passed| {
+                let kept = told_before(CStr::from_ptr(told).to_bytes(), passed).len();
+                passed.truncate(kept);
+                kept
+            });
+            *told.add(kept) = 0;
+            if kept == 0 {
+                (*edata).context = ptr::null_mut();
+            }
+        }
+        raw::ThrowErrorData(edata);
+    }
+    unreachable!("ThrowErrorData returned from an error")
 }
 
 /// Raises one of en57's own errors.
@@ -181,7 +234,11 @@ unsafe fn report(error: Error) -> ! {
         message,
         detail,
         hint,
+        about,
+        made_at,
     } = error;
+    PASSED_ON.with_borrow_mut(Vec::clear);
+    let (file, line, function) = place(made_at.0);
     // SAFETY: errstart() opens a report in ErrorContext, the texts are copied into it, and all Rust
     // values are dropped before errfinish() leaves by longjmp.
     unsafe {
@@ -196,9 +253,45 @@ unsafe fn report(error: Error) -> ! {
         if let Some(hint) = hint {
             errhint(c"%s".as_ptr(), text(&hint).as_ptr());
         }
-        errfinish(c"en57".as_ptr(), 0, ptr::null());
+        if let Some(about) = about {
+            name(pg_sys::PG_DIAG_SCHEMA_NAME, about.schema);
+            name(pg_sys::PG_DIAG_TABLE_NAME, about.table);
+            name(pg_sys::PG_DIAG_CONSTRAINT_NAME, about.constraint);
+        }
+        errfinish(file, line, function);
     }
     unreachable!("errfinish returned from an error")
+}
+
+/// Sets one of the fields of an error that are names.
+///
+/// # Safety
+/// Between errstart() and errfinish().
+unsafe fn name(field: u8, value: Option<String>) {
+    if let Some(value) = value {
+        // SAFETY: the text is copied.
+        unsafe { err_generic_string(c_int::from(field), text(&value).as_ptr()) };
+    }
+}
+
+/// A place in the source as PostgreSQL tells it: file, line and, for the function, the module. Reports keep the pointers
+/// as long as they like: so the texts stay, once for each place.
+fn place(at: &'static Location<'static>) -> (*const c_char, c_int, *const c_char) {
+    thread_local! {
+        static KNOWN: RefCell<HashMap<&'static str, &'static [CString; 2]>> = RefCell::default();
+    }
+    let [file, module] = KNOWN.with_borrow_mut(|known| {
+        *known.entry(at.file()).or_insert_with(|| {
+            let path = at.file().trim_start_matches("src/");
+            let module = path.trim_end_matches(".rs").replace('/', "::");
+            Box::leak(Box::new([
+                text(at.file()),
+                text(module.trim_end_matches("::mod")),
+            ]))
+        })
+    });
+    let line = c_int::try_from(at.line()).unwrap_or_default();
+    (file.as_ptr(), line, module.as_ptr())
 }
 
 /// What a panic says that is no error of PostgreSQL's.

@@ -48,6 +48,7 @@ mod page;
 pub mod partition;
 pub mod position;
 pub mod procedure;
+mod quiet;
 mod replica;
 pub mod rights;
 pub mod rows;

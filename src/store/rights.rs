@@ -187,6 +187,19 @@ pub fn qualified_name(table: Oid) -> Option<String> {
     }
 }
 
+/// A table's schema and name; empty where it is gone.
+pub fn names_of(table: Oid) -> (String, String) {
+    // SAFETY: lookups in the system caches; the texts are null or NUL-terminated, and copied at once.
+    unsafe {
+        let copied = |text: *const std::ffi::c_char| {
+            let text = (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy());
+            text.unwrap_or_default().into_owned()
+        };
+        let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(table));
+        (copied(schema), copied(pg_sys::get_rel_name(table)))
+    }
+}
+
 /// The table of this name in a schema, `None` where there is none.
 pub fn table_named(schema: &str, name: &str) -> Option<Oid> {
     let (schema, name) = (super::guard::text(schema), super::guard::text(name));

@@ -1,7 +1,7 @@
 //! Waiting until a subscription is done with what is in the log.
 
 use crate::dcb::codec;
-use crate::dcb::error::{Error, Result, SqlState, invalid, required};
+use crate::dcb::error::{Error, Result, SqlState, invalid, missing, required};
 use crate::dcb::query::Query;
 use crate::dcb::shard::Shard;
 use crate::frontier;
@@ -54,10 +54,7 @@ fn standing(name: &str) -> Result<Standing> {
     as_keeper(|| {
         let found = spi::run(SQL, &[text(name), role])?;
         let Some([query, partition, owner, is_owner, id]) = found.first().map(Vec::as_slice) else {
-            return Err(Error::new(
-                SqlState::UndefinedObject,
-                format!("there is no subscription \"{name}\""),
-            ));
+            return Err(missing("subscription", name));
         };
         let word = |datum: &Option<Datum>| datum.map_or(Ok(""), fmgr::text).map(str::to_owned);
         if is_owner.is_none_or(|is| is.value() == 0) {

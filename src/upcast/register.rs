@@ -3,7 +3,7 @@
 //! What changes names changes which keys a condition locks. So nobody appends anywhere while names change: an
 //! append has either ended before, or sees the new names when it has the root's lock.
 
-use crate::dcb::error::{Error, Result, SqlState, invalid, required};
+use crate::dcb::error::{Error, Result, SqlState, invalid, required, where_to_look};
 use crate::dcb::limits;
 use crate::dcb::upcast::{Chains, Form};
 use crate::functions::{self, IfTaken, Taken};
@@ -108,9 +108,9 @@ pub fn drop(name: Option<&str>, version: Option<i32>) -> Result<()> {
     if forms.len() == before.forms().len() {
         return Err(Error::new(
             SqlState::UndefinedObject,
-            format!("there is no upcaster of {from}"),
+            format!("upcaster of {from} does not exist"),
         )
-        .hint("The view en57_upcasters shows all that there are."));
+        .hint(where_to_look("upcaster")));
     }
     if let Some((other, _)) = forms.iter().find(|(_, to)| *to == from) {
         return Err(invalid("an upcaster would be missing")

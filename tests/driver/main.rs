@@ -23,6 +23,7 @@ mod deadlock;
 mod decide;
 mod dump;
 mod erase;
+mod errors;
 mod escalation;
 mod examples;
 mod folds;
