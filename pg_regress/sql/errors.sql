@@ -67,6 +67,13 @@ SELECT (en57_poll('mine')).position, 'in a select list';
 -- what a user's function tells stays
 CREATE FUNCTION fails(state jsonb, event en57_event) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RAISE 'no % here', event.type; END $$;
 SELECT told('SELECT en57_fold(''{}'', ''fails'')');
+-- also where it comes through functions that are not in Rust
+CREATE FUNCTION breaks(event en57_event) RETURNS en57_event LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN IF event.data IS NOT NULL THEN RAISE 'broken'; END IF; RETURN event; END $$;
+SELECT en57_register_upcaster('old', 1, 'breaks');
+SELECT outcome FROM en57_append('{"type": "old", "schema_version": 1, "data": 1}');
+SELECT told('SELECT en57_poll(''mine'')', 'SELECT en57_poll(''none'')');
+SELECT en57_poll('mine');
+SELECT en57_drop_upcaster('old', 1);
 CREATE FUNCTION counts(state jsonb, event en57_event) RETURNS jsonb LANGUAGE sql AS $$ SELECT to_jsonb(COALESCE(state::int, 0) + 1) $$;
 CREATE FUNCTION objects(state jsonb) RETURNS text LANGUAGE sql AS $$ SELECT 'too many' WHERE state::int > 2 $$;
 SELECT en57_create_invariant('few', '{"tags": ["k:1"]}', 'tag:k:', 'counts', 'objects');
