@@ -25,7 +25,7 @@ END $$;
 -- what does not exist, by every function that takes a name
 SELECT told('SELECT en57_poll(''none'')', 'SELECT en57_ack(''none'', 1)', 'SELECT en57_lease(''none'', ''1s'')', 'SELECT en57_nack(''none'', 1, ''why'')',
     'SELECT en57_reshard(''none'', 2)', 'SELECT en57_reset_subscription(''none'', 0)', 'SELECT en57_drop_subscription(''none'')',
-    'SELECT en57_alter_subscription(''none'')', 'SELECT en57_replay_dead_letters(''none'')', 'SELECT en57_drop_dead_letters(''none'')', 'SELECT en57_wait_subscription(''none'')');
+    'SELECT en57_alter_subscription(''none'')', 'SELECT en57_replay_dead_letters(''none'')', 'SELECT en57_drop_dead_letters(''none'')', 'SELECT en57_replay_projection_dead_letters(''none'')', 'SELECT en57_wait_subscription(''none'')');
 SELECT told('SELECT en57_reset_source(''none'')', 'SELECT en57_drop_projection(''none'')', 'CALL en57_rebuild(''none'')', 'SELECT en57_cancel_rebuild(''none'')', 'SELECT en57_run(''none'')', 'SELECT en57_pause(''none'')', 'SELECT en57_resume(''none'')', 'SELECT en57_reset_projection(''none'')',
     'SELECT en57_wait_projection(''none'', 1)', 'SELECT en57_drop_invariant(''none'')', 'SELECT en57_enable_invariant(''none'')',
     'SELECT en57_drop_fold(''none'')', 'SELECT en57_state(''none'', ''{}'')', 'SELECT en57_drop_snapshots(''none'')', 'SELECT en57_drop_decider(''none'')',
