@@ -29,6 +29,17 @@ const LAST: i64 = i64::MAX - 1;
 /// What stays of meta.
 const KEPT: [&str; 2] = ["correlation_id", "causation_id"];
 
+/// How many erasures there were in a partition.
+///
+/// # Errors
+/// 55000 where the table is missing.
+pub fn count(partition: &str) -> Result<usize> {
+    let sql = "SELECT count(*) FROM en57.erasures WHERE partition = $1";
+    let rows = as_keeper(|| spi::run(sql, &[text(partition)]))?;
+    let count = rows.first().and_then(|row| row[0]);
+    Ok(count.map_or(0, |d| d.value()))
+}
+
 /// Erases the events of a partition that match; returns how many had anything to erase.
 ///
 /// # Errors

@@ -9,10 +9,11 @@ use crate::functions::{self, Form, IfTaken, Taken};
 use crate::projection::{exclude_appends, place_to_administer};
 use crate::store::partition::{Access, Partition};
 use crate::store::spi::{Type, text};
-use crate::store::{Datum, Oid, catalog, fmgr, json, rights, tuple};
+use crate::store::{Datum, Oid, catalog, fmgr, json, rights, transaction, tuple};
 
 use super::definition::{self, Invariant, KIND, by_name, run};
-use super::{existing, forget_states};
+use super::existing::{self, Existing};
+use super::forget_states;
 
 /// Why its creator must own an invariant's functions.
 const BECAUSE: &str = "An invariant runs its functions with the rights of their owner.";
@@ -59,6 +60,11 @@ pub fn create(request: &Request) -> Result<()> {
         && !wanted.changes(&old, &place)?
     {
         return Ok(());
+    }
+    // One that was made meanwhile has its name reserved.
+    if definition::find(wanted.name, false)?.is_none() && wanted.validate && !transaction::repeats()
+    {
+        return wanted.make_beside_appends(&place);
     }
     // Who has appended before has ended, and who appends after waits until this transaction has.
     exclude_appends(&place)?;
@@ -151,6 +157,20 @@ impl<'a> Wanted<'a> {
             ("key_required", self.key_required == old.key_required),
         ];
         functions::unlike(&all)
+    }
+
+    /// Makes a new one. Appends are kept out when most of what is stored was looked at.
+    fn make_beside_appends(&self, place: &Partition) -> Result<()> {
+        self.store(place, false)?;
+        let stored = by_name(Some(self.name), true)?;
+        let mut existing = Existing::new(&stored, place.oid)?;
+        existing.go_ahead()?;
+        exclude_appends(place)?;
+        if existing.ends()? {
+            return Ok(());
+        }
+        forget_states(&stored)?;
+        existing::demand(&stored, place.oid)
     }
 
     fn store(&self, place: &Partition, is_known: bool) -> Result<()> {

@@ -1,16 +1,23 @@
 //! Whether an invariant holds of what is stored already: one pass over its events, with a state for each id.
 //! States that do not fit in memory go to the table of states, and come back from there.
+//!
+//! A new invariant is held against most of it while appends go on (`Existing::go_ahead`), and only against the last events,
+//! and the ids that these concern, with appends kept out. Where it shows then that a function was replaced or events erased
+//! meanwhile, all of it is done again.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::dcb::error::Result;
+use crate::erase;
+use crate::store::function::Function;
 use crate::store::rows::Source;
 use crate::store::scratch::Scratch;
 use crate::store::spi::{Type, text};
 use crate::store::states::{Kept, MadeWith, States};
 use crate::store::{Datum, Oid, fmgr, rights, tuple};
+use crate::view::LAST;
 
-use super::definition::{Invariant, run};
+use super::definition::{Invariant, KIND, run};
 use super::fold::{Judge, Refused};
 use super::rules::EVENTS_BETWEEN;
 
@@ -20,8 +27,13 @@ const BYTES_IN_MEMORY: usize = 64 * 1024 * 1024;
 const BYTES_OF_ONE: usize = 128;
 /// How many events are read, and states checked, at a time.
 const AT_ONCE: usize = 256;
+/// So many positions are left to be read while appends are kept out.
+const FEW: i64 = 2_000;
+/// How often it is tried to come so near.
+const ROUNDS: usize = 8;
 
-struct Existing<'i> {
+/// An invariant, with what the stored events have made of its ids so far.
+pub struct Existing<'i> {
     invariant: &'i Invariant,
     judge: Judge<'i>,
     states: States,
@@ -30,6 +42,19 @@ struct Existing<'i> {
     bytes: usize,
     /// Whether some are in the table.
     has_spilled: bool,
+    /// All events up to here are folded.
+    position: i64,
+    /// What they depend on beside themselves, when they were folded ahead.
+    moment: Option<Moment>,
+}
+
+/// What verdicts depend on beside events and `evolve`.
+#[derive(PartialEq)]
+struct Moment {
+    /// How many erasures there were in the partition.
+    erasures: usize,
+    /// The check function, as it was.
+    check: Option<i64>,
 }
 
 #[derive(Default)]
@@ -38,6 +63,8 @@ struct Known {
     state: Option<Vec<u8>>,
     position: i64,
     events: u64,
+    /// Whether the check function has nothing against the state.
+    is_fine: bool,
 }
 
 /// Sees that an invariant holds of what is stored. Nobody appends to its partition, and there are no
@@ -54,27 +81,70 @@ pub fn demand(invariant: &Invariant, table: Oid) -> Result<()> {
 
 /// `false` where a function was replaced meanwhile: then the states are those of neither.
 fn is_checked(invariant: &Invariant, table: Oid) -> Result<bool> {
-    let judge = Judge::new(invariant, table)?;
-    let mut existing = Existing {
-        invariant,
-        made_with: judge.made_with(),
-        judge,
-        states: States::open()?,
-        known: HashMap::new(),
-        bytes: 0,
-        has_spilled: false,
-    };
-    rights::for_functions(&invariant.path, &invariant.partition, || {
-        existing.fold_all()?;
-        existing.check_all()
-    })?;
-    existing.judge.is_of_one_make()
+    Existing::new(invariant, table)?.ends()
 }
 
-impl Existing<'_> {
-    fn fold_all(&mut self) -> Result<()> {
+impl<'i> Existing<'i> {
+    /// Nothing is folded yet.
+    ///
+    /// # Errors
+    /// 42883 where a function is gone.
+    pub fn new(invariant: &'i Invariant, table: Oid) -> Result<Self> {
+        let judge = Judge::new(invariant, table)?;
+        Ok(Existing {
+            invariant,
+            made_with: judge.made_with(),
+            judge,
+            states: States::open()?,
+            known: HashMap::new(),
+            bytes: 0,
+            has_spilled: false,
+            position: 0,
+            moment: None,
+        })
+    }
+
+    /// Folds and checks what is settled, while appends go on.
+    ///
+    /// # Errors
+    /// As [`demand`], but for what may come right with the events that are left.
+    pub fn go_ahead(&mut self) -> Result<()> {
+        let invariant = self.invariant;
+        self.moment = Some(Moment::of(invariant)?);
+        for _ in 0..ROUNDS {
+            let head = self.judge.settled()?;
+            if head - self.position < FEW {
+                break;
+            }
+            rights::for_functions(&invariant.path, &invariant.partition, || {
+                self.fold_up_to(head)?;
+                self.note_fine()
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Folds and checks the rest: nobody appends by now. `false` where something was another one when it was folded.
+    ///
+    /// # Errors
+    /// As [`demand`].
+    pub fn ends(&mut self) -> Result<bool> {
+        let invariant = self.invariant;
+        if let Some(before) = &self.moment
+            && *before != Moment::of(invariant)?
+        {
+            return Ok(false);
+        }
+        rights::for_functions(&invariant.path, &invariant.partition, || {
+            self.fold_up_to(LAST)?;
+            self.check_all()
+        })?;
+        self.judge.is_of_one_make()
+    }
+
+    fn fold_up_to(&mut self, upto: i64) -> Result<()> {
         let Invariant { key, .. } = self.invariant;
-        let mut reading = self.judge.all_stored()?;
+        let mut reading = self.judge.all_stored(self.position, upto)?;
         let rows = Scratch::new();
         let mut more = true;
         while more {
@@ -103,6 +173,21 @@ impl Existing<'_> {
             })?;
             rows.reset();
         }
+        self.position = upto;
+        Ok(())
+    }
+
+    /// Finds out which states are fine. Those in the table are looked at in the end.
+    fn note_fine(&mut self) -> Result<()> {
+        let (judge, scratch) = (&self.judge, Scratch::new());
+        for (id, known) in self.known.iter_mut().filter(|(_, k)| !k.is_fine) {
+            pgrx::check_for_interrupts!();
+            known.is_fine = scratch.run(|| {
+                let state = known.state.as_deref().map(fmgr::make_varlena);
+                Ok(judge.objection(state, id)?.is_none())
+            })?;
+            scratch.reset();
+        }
         Ok(())
     }
 
@@ -126,6 +211,7 @@ impl Existing<'_> {
                 known.events += 1;
             }
         });
+        known.is_fine = false;
         known.state = folding.state().map(|s| fmgr::varlena(s).to_vec());
         self.bytes = (self.bytes + size(&known)).saturating_sub(before);
         self.known.insert(id.to_owned(), known);
@@ -147,6 +233,7 @@ impl Existing<'_> {
                 state: kept.state.map(|s| fmgr::varlena(s).to_vec()),
                 position: kept.position,
                 events: EVENTS_BETWEEN,
+                is_fine: false,
             },
             None => Known::default(),
         };
@@ -177,7 +264,12 @@ impl Existing<'_> {
             self.spill(0);
             return self.check_table();
         }
-        let mut ids: Vec<&str> = self.known.keys().map(String::as_str).collect();
+        let mut ids: Vec<&str> = self
+            .known
+            .iter()
+            .filter(|(_, known)| !known.is_fine)
+            .map(|(id, _)| id.as_str())
+            .collect();
         ids.sort_unstable();
         let scratch = Scratch::new();
         for id in ids {
@@ -231,5 +323,15 @@ impl Existing<'_> {
         Err(self.judge.refusal(objection, refused)?.hint(
             "It is the stored events that break it. With validate => false, appends are checked from now on all the same.",
         ))
+    }
+}
+
+impl Moment {
+    fn of(invariant: &Invariant) -> Result<Self> {
+        let check = invariant.check.function(KIND, &invariant.name)?.oid;
+        Ok(Self {
+            erasures: erase::count(&invariant.partition)?,
+            check: Function::of(check).map(|f| f.mark),
+        })
     }
 }

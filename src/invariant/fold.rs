@@ -7,6 +7,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::limits;
 use crate::dcb::query::{JsonString, Query};
 use crate::fold::evolve::Folding;
+use crate::frontier;
 use crate::read::{Options, Reading};
 use crate::store::door::{Event, Unread};
 use crate::store::function::{Callable, Whereabouts};
@@ -16,7 +17,8 @@ use crate::store::scratch::Scratch;
 use crate::store::states::MadeWith;
 use crate::store::tuple::{self, RowType};
 use crate::store::{Datum, Oid, fmgr, json, rights, stat, watch};
-use crate::upcast::{self, Definitions, Upcasters};
+use crate::upcast::{self, Definitions, Sought, Upcasters};
+use crate::view::LAST;
 
 use super::definition::{Invariant, KIND};
 
@@ -87,13 +89,13 @@ impl<'i> Judge<'i> {
         self.made_with
     }
 
-    /// Whether the functions are still what they were at the start, so that what was folded is of one make.
+    /// Whether functions and upcasters are still what they were at the start, so that what was folded is of one make.
     ///
     /// # Errors
     /// 42883 where evolve is gone.
     pub fn is_of_one_make(&self) -> Result<bool> {
         watch::accept_changes();
-        let now = self.invariant.made_with(self.table, &self.upcasters)?;
+        let now = self.invariant.made_with(self.table, &*upcast::known()?)?;
         Ok(now == self.made_with)
     }
 
@@ -119,17 +121,27 @@ impl<'i> Judge<'i> {
         self.event_type.make(&mut tuple::event_columns(event))
     }
 
-    /// The stored events that the invariant is about.
+    /// The stored events of a range that the invariant is about. All of them must be settled, or the transaction's own.
     ///
     /// # Errors
     /// Those of reading.
-    pub fn all_stored(&self) -> Result<Reading> {
-        self.stored(self.invariant.query.clone(), 0)
+    pub fn all_stored(&self, after: i64, upto: i64) -> Result<Reading> {
+        self.stored(self.invariant.query.clone(), after, upto)
     }
 
-    fn stored(&self, query: Query, after: i64) -> Result<Reading> {
+    /// Up to where that is so of others' events by now.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn settled(&self) -> Result<i64> {
+        let sought = Sought::by(self.invariant.query.clone(), &self.upcasters);
+        frontier::settled(&sought, Some(&self.invariant.partition), Access::Own)
+    }
+
+    fn stored(&self, query: Query, after: i64, upto: i64) -> Result<Reading> {
         let options = Options {
             after,
+            upto,
             ..Options::default()
         };
         let upcasters = Rc::clone(&self.upcasters);
@@ -151,7 +163,7 @@ impl<'i> Judge<'i> {
         let Some(events) = invariant.key.events_of(id, &invariant.query) else {
             return Ok(effort);
         };
-        let mut reading = self.stored(events, after)?;
+        let mut reading = self.stored(events, after, LAST)?;
         let rows = Scratch::new();
         let mut more = true;
         while more {

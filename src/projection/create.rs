@@ -8,8 +8,9 @@ use crate::store::catalog;
 use crate::store::function::Function;
 use crate::store::partition::Access;
 use crate::store::spi::{self, Type};
-use crate::store::{Datum, Oid, fmgr, rights, tuple};
+use crate::store::{Datum, Oid, fmgr, rights, transaction, tuple};
 
+use super::ahead;
 use super::definition::{self, KIND, as_keeper};
 use super::document::Key;
 use super::start::Start;
@@ -100,6 +101,18 @@ pub fn create(request: &Request) -> Result<()> {
     {
         return Ok(());
     }
+    let make = || {
+        let table = match request.work {
+            RequestedWork::Documents { .. } => Some(create_table(checked.name)?),
+            RequestedWork::Handler { .. } => None,
+        };
+        let start = checked.start;
+        let position = start.position(checked.is_inline, &checked.query, &place.name)?;
+        insert(&checked, &place.name, table, position)
+    };
+    if old.is_none() && checked.can_go_ahead() && ahead::bring_up(checked.name, &place, &make)? {
+        return Ok(());
+    }
     if checked.is_inline || old.is_some() {
         // Who has appended before has ended, and who appends after waits until this transaction has.
         super::exclude_appends(&place)?;
@@ -109,18 +122,20 @@ pub fn create(request: &Request) -> Result<()> {
     {
         return checked.replace(old);
     }
-    let table = match request.work {
-        RequestedWork::Documents { .. } => Some(create_table(checked.name)?),
-        RequestedWork::Handler { .. } => None,
-    };
-    let position = checked
-        .start
-        .position(checked.is_inline, &checked.query, &place.name)?;
-    insert(&checked, &place.name, table, position)?;
+    make()?;
     if checked.is_inline {
         super::activate(checked.name)?;
     }
     Ok(())
+}
+
+impl Checked<'_> {
+    /// Whether stored events may be handled while appends go on. Not by a handler: what it has written is locked, and an
+    /// append that is to end first may wait for it. Nor where it begins with what comes, or does not see what others
+    /// commit.
+    fn can_go_ahead(&self) -> bool {
+        self.is_inline && self.has_documents && self.start != Start::End && !transaction::repeats()
+    }
 }
 
 fn check<'a>(request: &Request<'a>) -> Result<Checked<'a>> {

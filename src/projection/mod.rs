@@ -1,6 +1,7 @@
 //! Projections: functions that are called with the events that match, in the append's transaction or after
 //! it, and documents that are kept up to date.
 
+mod ahead;
 mod apply;
 mod create;
 mod definition;

@@ -325,7 +325,7 @@ pub fn note_restarts(restarts: u64) {
 }
 
 /// Whether reads of this transaction must repeat.
-fn repeats() -> bool {
+pub fn repeats() -> bool {
     // SAFETY: reads the transaction's isolation level.
     unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
 }

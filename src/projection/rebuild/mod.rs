@@ -35,7 +35,7 @@ use super::definition::{Projection, Work, by_name};
 use super::document::Documents;
 use super::run::error_json;
 use batch::{Done, Stopped};
-use state::State;
+use state::{Definition, State};
 
 /// A batch that is done so soon leaves so little for the swap.
 const NEAR: Duration = Duration::from_millis(250);
@@ -111,6 +111,14 @@ pub fn cancel(name: Option<&str>) -> Result<bool> {
         Some(state) if state.phase != "cancelled" => state.cancel().map(|()| true),
         _ => Ok(false),
     }
+}
+
+/// What stands for the functions of a projection, and for the upcasters by which they get events.
+///
+/// # Errors
+/// 55000 where the tables are missing.
+pub fn functions_of(projection: &Projection, documents: &Documents) -> Result<Option<String>> {
+    Definition::of(projection, documents).functions()
 }
 
 /// The projection is dropped: its rebuild goes, too.

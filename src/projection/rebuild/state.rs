@@ -170,7 +170,10 @@ impl Definition {
     }
 
     /// What stands for its functions, and for the upcasters by which they get events.
-    fn functions(&self) -> Result<Option<String>> {
+    ///
+    /// # Errors
+    /// 55000 where the tables are missing.
+    pub fn functions(&self) -> Result<Option<String>> {
         let names = [text(&self.handler), optional(self.key_function.as_deref())];
         // Sessions that quote otherwise would each begin it anew.
         let rows = rights::quoted_as_needed(|| run(FUNCTIONS, &names))?;
