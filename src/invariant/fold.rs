@@ -95,7 +95,8 @@ impl<'i> Judge<'i> {
     /// 42883 where evolve is gone.
     pub fn is_of_one_make(&self) -> Result<bool> {
         watch::accept_changes();
-        let now = self.invariant.made_with(self.table, &*upcast::known()?)?;
+        let upcasters = upcast::known()?;
+        let now = self.invariant.made_with(self.table, &upcasters)?;
         Ok(now == self.made_with)
     }
 

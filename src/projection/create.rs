@@ -110,7 +110,7 @@ pub fn create(request: &Request) -> Result<()> {
         let position = start.position(checked.is_inline, &checked.query, &place.name)?;
         insert(&checked, &place.name, table, position)
     };
-    if old.is_none() && checked.can_go_ahead() && ahead::bring_up(checked.name, &place, &make)? {
+    if old.is_none() && checked.can_go_ahead() && ahead::bring_up(checked.name, &place, make)? {
         return Ok(());
     }
     if checked.is_inline || old.is_some() {
