@@ -93,6 +93,11 @@ CREATE FUNCTION en57_create_fold(
 COMMENT ON FUNCTION en57_create_fold(text, en57_function, jsonb, integer, boolean, boolean) IS
     'names a fold, whose states en57_state keeps as snapshots; with or_replace, redefines it';
 
+CREATE FUNCTION en57_try_fold(name text, given jsonb, query en57_query DEFAULT NULL) RETURNS jsonb
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57_try_fold(text, jsonb, en57_query) IS
+    'the state that a fold would make of the events that match if those given were all that there are';
+
 CREATE FUNCTION en57_drop_fold(name text) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_drop_fold(text) IS 'drops a fold with its snapshots';

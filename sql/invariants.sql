@@ -83,6 +83,12 @@ CREATE FUNCTION en57_create_invariant(
 COMMENT ON FUNCTION en57_create_invariant(text, en57_query, text, en57_function, en57_function, jsonb, text, boolean, boolean, boolean, boolean) IS
     'refuses appends after which the state of a stream, or of a tag, would not be what it must be';
 
+CREATE FUNCTION en57_try_invariant(name text, given jsonb)
+    RETURNS TABLE (key text, state jsonb, fault text)
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10;
+COMMENT ON FUNCTION en57_try_invariant(text, jsonb) IS
+    'the states that an invariant would make if the events given were all that there are, and what is wrong with each; stores nothing';
+
 CREATE FUNCTION en57_drop_invariant(name text) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_drop_invariant(text) IS 'drops an invariant';

@@ -139,6 +139,12 @@ CREATE FUNCTION en57_create_document_projection(
 COMMENT ON FUNCTION en57_create_document_projection(text, en57_query, en57_function, en57_function, jsonb, text, text, integer, text, text, boolean, boolean) IS
     'keeps a table of documents, whose ids a function says';
 
+CREATE FUNCTION en57_try_projection(name text, given jsonb)
+    RETURNS TABLE (id text, doc jsonb, version bigint, "position" bigint)
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10;
+COMMENT ON FUNCTION en57_try_projection(text, jsonb) IS
+    'the documents that a projection would make if the events given were all that there are; stores nothing';
+
 CREATE FUNCTION en57_drop_projection(name text, keep_table boolean DEFAULT false) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_drop_projection(text, boolean) IS

@@ -17,18 +17,14 @@ use crate::dcb::error::{Error, Result, SqlState, required};
 use crate::dcb::query::Query;
 use crate::dcb::schema;
 use crate::fold::definition::{self, Decider, Definition};
-use crate::fold::evolve::Folding;
 use crate::fold::snapshot::Snapshots;
 use crate::fold::{self, Until};
-use crate::given::{self, Given};
 use crate::read::Reading;
 use crate::store::event::NewEvent;
 use crate::store::json::{self, Jsonb};
-use crate::store::partition::Access;
-use crate::store::tuple::RowType;
 use crate::store::{Datum, catalog, fmgr, rights, stack};
 use crate::stream::{self, Target};
-use crate::upcast::{self, Upcasters};
+use crate::trial::Trial;
 
 /// How many faults of a command are told.
 const FAULTS: usize = 10;
@@ -107,13 +103,11 @@ fn sent_before(id: Option<[u8; 16]>, partition: &str) -> Result<Option<Outcome>>
 /// # Errors
 /// As [`decide`]; 22023 where a given event is none.
 pub fn try_on(name: Option<&str>, given: Option<Datum>, command: Option<Datum>) -> Result<Datum> {
-    let given = given::events(Jsonb::from_datum(required(given, "given")?))?;
-    // The functions run with their owners' rights: they are not to tell of what the caller may not read.
     let partition = catalog::effective_name(None)?;
-    catalog::store()?.demand(&partition, Access::Read)?;
+    let trial = Trial::of(given, &partition)?;
     let command = required(command, "command")?;
-    let case = Case::new(callable(name)?, command, partition)?;
-    let state = case.state_of_given(&given)?;
+    let case = Case::new(callable(name)?, command, partition.clone())?;
+    let state = fold::of_given(&case.definition, &case.query, &trial)?;
     let Some(document) = case.decided(state)? else {
         return json::parse("[]", "");
     };
@@ -236,38 +230,6 @@ impl Case {
             }
             may_resume = false;
         }
-    }
-
-    /// The state of given events.
-    fn state_of_given(&self, events: &[Given]) -> Result<Option<Datum>> {
-        let definition = &self.definition;
-        let evolve = definition.function(&definition.evolve)?;
-        let (at, callable) = (
-            definition.whereabouts("evolve function", &definition.evolve),
-            evolve.prepare(),
-        );
-        let initial = definition.initial.as_deref().map(fmgr::make_varlena);
-        let event_type = RowType::of(evolve.arguments[1]);
-        let mut folding = Folding::new(&callable, initial);
-        let definitions = upcast::known()?;
-        let upcasters = Upcasters::new(&definitions);
-        at.tell(|| {
-            rights::for_functions(&definition.path, &self.partition, || {
-                for given in events {
-                    let (event, position) = (&given.event, given.position);
-                    let chains = definitions.chains();
-                    let name = chains.name_of(event.event_type, event.schema_version);
-                    let candidate = event.candidate(name);
-                    if !self.query.matches(&candidate.at(position)) {
-                        continue;
-                    }
-                    at.at(position, position);
-                    let mut columns = given.columns(&self.partition).read(&upcasters)?;
-                    folding.add(event_type.make(&mut columns)?);
-                }
-                Ok(folding.finish())
-            })
-        })
     }
 
     /// What the decision is: a document; `None`: nothing is to be appended.

@@ -31,6 +31,7 @@ pub mod store;
 pub mod stream;
 pub mod subscription;
 pub mod trace;
+mod trial;
 pub mod upcast;
 pub mod view;
 pub mod wait;

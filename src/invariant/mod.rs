@@ -7,11 +7,13 @@ mod existing;
 mod fold;
 mod renew;
 mod rules;
+mod tried;
 
 pub use create::{Request, create};
 pub use definition::{all_of, has_changed};
 pub use renew::Affected;
 pub use rules::{Rules, keys_checked};
+pub use tried::try_on;
 
 use crate::dcb::error::{Result, required};
 use crate::projection::{exclude_appends, place_to_administer};

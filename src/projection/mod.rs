@@ -14,6 +14,7 @@ mod replay;
 mod reset;
 mod run;
 mod start;
+mod tried;
 mod turn;
 mod wait;
 
@@ -24,6 +25,7 @@ pub use renew::Renewals;
 pub use replay::replay;
 pub use reset::reset;
 pub use run::run;
+pub use tried::try_on;
 pub use turn::{Standing, ToDo, Turn, move_up, note_trouble, survey, turn};
 pub use wait::wait;
 

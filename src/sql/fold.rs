@@ -60,3 +60,7 @@ sql_function!(en57_drop_fold, |args: &Args| {
 sql_function!(en57_drop_snapshots, |args: &Args| {
     Ok(Some(Datum::from(fold::drop_snapshots(args.text(0)?)?)))
 });
+
+sql_function!(en57_try_fold, |args: &Args| {
+    fold::try_on(args.text(0)?, args.datum(1), args.query(2)?)
+});

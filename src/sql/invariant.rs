@@ -4,8 +4,8 @@ use crate::dcb::error::Result;
 use crate::functions::IfTaken;
 use crate::invariant::{self, Request};
 use crate::sql_function;
-use crate::store::fmgr::Args;
-use crate::store::{Datum, tuple, watch};
+use crate::store::fmgr::{self, Args};
+use crate::store::{Datum, rows, tuple, watch};
 
 /// What a function that returns void returns.
 const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
@@ -45,4 +45,14 @@ sql_function!(en57_enable_invariant, |args: &Args| {
 sql_function!(en57_invariants_changed, |args: &Args| {
     watch::announce(args)?;
     DONE
+});
+
+sql_function!(en57_try_invariant, |args: &Args| {
+    let text = |t: &str| fmgr::make_varlena(t.as_bytes());
+    rows::respond_at_once(args, |put: rows::Put<3>| {
+        invariant::try_on(args.text(0)?, args.datum(1), |verdict| {
+            let fault = verdict.fault.as_deref().map(text);
+            put([verdict.key.map(text), verdict.state, fault])
+        })
+    })
 });

@@ -4,9 +4,9 @@ use crate::dcb::error::{Error, Result, SqlState};
 use crate::functions::IfTaken;
 use crate::projection::{self, Request, RequestedWork};
 use crate::sql_function;
-use crate::store::fmgr::Args;
+use crate::store::fmgr::{self, Args};
 use crate::store::snapshot::Leave;
-use crate::store::{Datum, clock, tuple, watch};
+use crate::store::{Datum, clock, rows, tuple, watch};
 
 /// What a function that returns void returns.
 const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
@@ -111,4 +111,17 @@ sql_function!(en57_wait_projection, |args: &Args| {
 sql_function!(en57_projections_changed, |args: &Args| {
     watch::announce(args)?;
     DONE
+});
+
+sql_function!(en57_try_projection, |args: &Args| {
+    rows::respond_at_once(args, |put: rows::Put<4>| {
+        projection::try_on(args.text(0)?, args.datum(1), |tried| {
+            put([
+                Some(fmgr::make_varlena(tried.id.as_bytes())),
+                Some(tried.doc),
+                Some(Datum::from(tried.version)),
+                Some(Datum::from(tried.position)),
+            ])
+        })
+    })
 });
