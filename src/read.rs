@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::dcb::error::{Error, Result, SqlState};
-use crate::dcb::query::Query;
+use crate::dcb::query::{Criterion, Query};
 use crate::frontier;
 use crate::places::{Merge, Places};
 use crate::store::btree::Direction;
@@ -24,6 +24,9 @@ pub use crate::view::View;
 /// Bytes of events that are handed out together: whoever collects a page of them has about so much in memory,
 /// however large they are.
 pub const PAGE_BYTES: usize = 4 << 20;
+
+/// Events that are handed out together at most, however many keys they are found by.
+const MOST_AT_ONCE: usize = 10_000;
 
 /// What to read.
 #[derive(Clone, Debug)]
@@ -333,9 +336,14 @@ impl Reading {
 impl Source for Reading {
     type Item = Event;
 
-    /// Each batch begins with a descent in each partition.
+    /// Each batch begins with a descent for each key in each partition.
     fn at_once(&self) -> usize {
-        ROWS_AT_ONCE.max(4 * self.places.count())
+        let keys = |c: &Criterion| 1 + c.types.len() + c.any_tags.len();
+        let criteria = self.sought.stored().criteria();
+        let keys: usize = criteria.iter().map(keys).sum();
+        ROWS_AT_ONCE
+            .max(4 * self.places.count())
+            .max(keys.min(MOST_AT_ONCE))
     }
 
     fn fill(&mut self, at_most: usize, sink: &mut Sink<Event>) -> Result<bool> {

@@ -68,5 +68,6 @@ pub mod transaction;
 pub mod tree_check;
 pub mod triggers;
 pub mod tuple;
+mod union;
 pub mod watch;
 pub mod worker;

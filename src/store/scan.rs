@@ -10,6 +10,7 @@ use crate::dcb::query::{Criterion, Query};
 
 use super::btree::{Bound, Direction, Entry, Reader};
 use super::table::{IndexRole, Opened};
+use super::union::Union;
 use super::{event, lookup};
 
 /// The positions that a scan covers: `after` exclusive, `upto` inclusive.
@@ -22,7 +23,7 @@ pub struct Range {
 }
 
 /// One range of an index in position order.
-struct KeyScan<'t> {
+pub(super) struct KeyScan<'t> {
     tree: Reader<'t>,
     key: i64,
     range: Range,
@@ -52,7 +53,7 @@ impl<'t> KeyScan<'t> {
 
     /// The entry it stands at.
     #[inline]
-    fn current(&mut self) -> Result<Option<Entry>> {
+    pub(super) fn current(&mut self) -> Result<Option<Entry>> {
         match self.page.get(self.next) {
             Some(entry) => Ok(Some(*entry)),
             None => self.next_page(),
@@ -78,7 +79,7 @@ impl<'t> KeyScan<'t> {
 
     /// Goes on to the first entry at or beyond a position, in the scan's direction.
     #[inline]
-    fn seek(&mut self, position: i64) -> Result<Option<Entry>> {
+    pub(super) fn seek(&mut self, position: i64) -> Result<Option<Entry>> {
         // Mostly it is one of the next few: two lists of like density take turns.
         const NEAR: usize = 6;
         let left = self.page.get(self.next..).unwrap_or_default();
@@ -122,6 +123,16 @@ impl<'t> KeyScan<'t> {
 
     fn advance(&mut self) {
         self.next += 1;
+    }
+
+    /// Goes beyond the entries of one row, if it stands there; returns where it stands then.
+    pub(super) fn pass(&mut self, entry: Entry) -> Result<Option<Entry>> {
+        loop {
+            match self.current()? {
+                Some(e) if (e.position, e.tid) == (entry.position, entry.tid) => self.advance(),
+                beyond => return Ok(beyond),
+            }
+        }
     }
 
     /// Beyond so many entries, without looking at their rows.
@@ -178,51 +189,6 @@ impl<'t> StreamScan<'t> {
     /// XX001 where the index is damaged.
     pub fn skip(&mut self, n: usize) -> Result<()> {
         self.0.skip(n)
-    }
-}
-
-/// Ranges as one: the entries of any of them.
-struct Union<'t> {
-    members: Vec<KeyScan<'t>>,
-    direction: Direction,
-}
-
-impl Union<'_> {
-    fn current(&mut self) -> Result<Option<Entry>> {
-        if let [only] = self.members.as_mut_slice() {
-            return only.current();
-        }
-        let mut best: Option<Entry> = None;
-        for member in &mut self.members {
-            if let Some(entry) = member.current()? {
-                best = Some(first_of(self.direction, best, entry));
-            }
-        }
-        Ok(best)
-    }
-
-    #[inline]
-    fn seek(&mut self, position: i64) -> Result<Option<Entry>> {
-        if let [only] = self.members.as_mut_slice() {
-            return only.seek(position);
-        }
-        for member in &mut self.members {
-            member.seek(position)?;
-        }
-        self.current()
-    }
-
-    /// Beyond one entry: a row that stands under several of the keys is there once.
-    fn pass(&mut self, entry: Entry) -> Result<()> {
-        for member in &mut self.members {
-            while member
-                .current()?
-                .is_some_and(|e| (e.position, e.tid) == (entry.position, entry.tid))
-            {
-                member.advance();
-            }
-        }
-        Ok(())
     }
 }
 
@@ -347,7 +313,7 @@ fn intersection<'t>(
     if let Some(prefix) = criterion.lone_prefix() {
         groups.extend(streams_under(table, prefix, range)?);
     }
-    let union = |members| Union { members, direction };
+    let union = |members| Union::new(members, direction);
     if groups.is_empty() {
         let all = KeyScan::new(Reader::positions(table)?, 0, range, direction);
         return Ok(Intersection {
