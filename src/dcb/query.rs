@@ -45,6 +45,10 @@ pub trait Matchable {
     fn event_type(&self) -> &str;
     /// Whether this tag is among its tags.
     fn has_tag(&self, tag: &str) -> bool;
+    /// Whether any of these, which are sorted, is among its tags.
+    fn has_any_tag(&self, sorted: &[String]) -> bool {
+        sorted.iter().any(|tag| self.has_tag(tag))
+    }
     /// Its stream, if it is in one.
     fn stream(&self) -> Option<&str>;
     /// Its correlation id.
@@ -98,6 +102,11 @@ impl Criterion {
         prefix.filter(|_| !self.has_keys())
     }
 
+    fn has_type(&self, event_type: &str) -> bool {
+        let found = self.types.binary_search_by(|t| t.as_str().cmp(event_type));
+        found.is_ok()
+    }
+
     /// Whether the event satisfies every part.
     pub fn matches(&self, event: &impl Matchable) -> bool {
         let equal = |wanted: &Option<String>, is: Option<&str>| {
@@ -105,9 +114,9 @@ impl Criterion {
         };
         let begins = |prefix| event.stream().is_some_and(|s| s.starts_with(prefix));
         self.after.is_none_or(|after| event.position() > after)
-            && (self.types.is_empty() || self.types.iter().any(|t| t == event.event_type()))
+            && (self.types.is_empty() || self.has_type(event.event_type()))
             && self.tags.iter().all(|t| event.has_tag(t))
-            && (self.any_tags.is_empty() || self.any_tags.iter().any(|t| event.has_tag(t)))
+            && (self.any_tags.is_empty() || event.has_any_tag(&self.any_tags))
             && equal(&self.stream, event.stream())
             && self.stream_prefix.as_deref().is_none_or(begins)
             && equal(&self.correlation_id, event.correlation_id())

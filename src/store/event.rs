@@ -412,6 +412,10 @@ impl Matchable for RowView<'_> {
     fn has_tag(&self, tag: &str) -> bool {
         self.tags.iter().any(|t| t == tag.as_bytes())
     }
+    fn has_any_tag(&self, sorted: &[String]) -> bool {
+        let is_one = |tag: &[u8]| sorted.binary_search_by(|t| t.as_bytes().cmp(tag)).is_ok();
+        self.tags.iter().any(is_one)
+    }
     fn stream(&self) -> Option<&str> {
         self.row.stream().ok().flatten()
     }
