@@ -23,7 +23,8 @@ CREATE TABLE en57.imports (
     events bigint NOT NULL DEFAULT 0,
     started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     updated_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    finished boolean NOT NULL DEFAULT false
+    finished boolean NOT NULL DEFAULT false,
+    skipped bigint NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE en57.imports IS 'imports in batches, and how far each has come';
 COMMENT ON COLUMN en57.imports.name IS 'its name';
@@ -34,12 +35,41 @@ COMMENT ON COLUMN en57.imports.events IS 'how many events were taken';
 COMMENT ON COLUMN en57.imports.started_at IS 'when it began';
 COMMENT ON COLUMN en57.imports.updated_at IS 'when its last batch was committed';
 COMMENT ON COLUMN en57.imports.finished IS 'whether it has come to the end of the source';
+COMMENT ON COLUMN en57.imports.skipped IS 'how many rows of the source were left out';
 SELECT pg_catalog.pg_extension_config_dump('en57.imports', '');
+
+CREATE TABLE en57.import_errors (
+    import text COLLATE "C" NOT NULL,
+    "position" bigint NOT NULL,
+    sqlstate text NOT NULL,
+    message text NOT NULL,
+    detail text,
+    skipped_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+CREATE INDEX import_errors_import ON en57.import_errors (import, "position");
+COMMENT ON TABLE en57.import_errors IS 'rows of sources that imports have left out';
+COMMENT ON COLUMN en57.import_errors.import IS 'the import''s name';
+COMMENT ON COLUMN en57.import_errors."position" IS 'the row''s position in the source';
+COMMENT ON COLUMN en57.import_errors.sqlstate IS 'why: the SQLSTATE';
+COMMENT ON COLUMN en57.import_errors.message IS 'why';
+COMMENT ON COLUMN en57.import_errors.detail IS 'why: what else there is to say';
+COMMENT ON COLUMN en57.import_errors.skipped_at IS 'when';
+SELECT pg_catalog.pg_extension_config_dump('en57.import_errors', '');
+
+CREATE VIEW en57_import_errors AS
+    SELECT import, "position", sqlstate, message, detail, skipped_at FROM en57.import_errors;
+COMMENT ON VIEW en57_import_errors IS 'rows of sources that imports with on_error => ''skip'' have left out, and why';
+COMMENT ON COLUMN en57_import_errors.import IS 'the import''s name';
+COMMENT ON COLUMN en57_import_errors."position" IS 'the row''s position in the source';
+COMMENT ON COLUMN en57_import_errors.sqlstate IS 'why: the SQLSTATE';
+COMMENT ON COLUMN en57_import_errors.message IS 'why';
+COMMENT ON COLUMN en57_import_errors.detail IS 'why: what else there is to say';
+COMMENT ON COLUMN en57_import_errors.skipped_at IS 'when';
 
 CREATE VIEW en57_imports AS
     SELECT name, source, partition, "position", events,
            round(events / greatest(extract(epoch FROM updated_at - started_at), 0.001)) AS events_per_second,
-           started_at, updated_at, finished
+           started_at, updated_at, finished, skipped
       FROM en57.imports;
 COMMENT ON VIEW en57_imports IS 'imports in batches: the last position of the source that was taken, and how fast it goes';
 COMMENT ON COLUMN en57_imports.name IS 'its name';
@@ -51,6 +81,7 @@ COMMENT ON COLUMN en57_imports.events_per_second IS 'how fast that went, pauses 
 COMMENT ON COLUMN en57_imports.started_at IS 'when it began';
 COMMENT ON COLUMN en57_imports.updated_at IS 'when its last batch was committed';
 COMMENT ON COLUMN en57_imports.finished IS 'whether it has come to the end of the source';
+COMMENT ON COLUMN en57_imports.skipped IS 'how many rows of the source were left out: see en57_import_errors';
 
 -- The columns of a source that an event has, each cast to its type, as the fields of an en57_event.
 CREATE FUNCTION en57.import_columns(source regclass) RETURNS text
@@ -120,10 +151,72 @@ END
 $$;
 COMMENT ON FUNCTION en57.import_refused(regclass, bigint) IS 'the position of the first row of a source that cannot be made an event';
 
--- The next events of a source, stored: so many, or NULL for all; how many there were, and the last position taken.
+-- Notes that a row is left out, if why it was refused is the row's: with the same row it would be refused again.
+CREATE FUNCTION en57.import_skip(import text, "position" bigint, state text, message text, detail text) RETURNS boolean
+    LANGUAGE en57_plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    IF import IS NULL OR "position" IS NULL OR (state !~ '^(22|23)' AND state NOT IN ('54000', 'N5703', 'N5704')) THEN
+        RETURN false;
+    END IF;
+    INSERT INTO en57.import_errors (import, "position", sqlstate, message, detail)
+    VALUES (import_skip.import, import_skip."position", state, import_skip.message, nullif(import_skip.detail, ''));
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION en57.import_skip(text, bigint, text, text, text) IS 'notes that an import leaves a row out';
+
+-- Stores events. Where that fails, and they belong to an import that skips, it stores them in halves, down to the one that is refused.
+CREATE FUNCTION en57.import_some(
+    events en57_event[], partition text, keep_positions boolean, check_types boolean, import text, OUT taken bigint, OUT skipped bigint
+)
+    LANGUAGE en57_plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    half integer := cardinality(events) / 2;
+    state text;
+    message text;
+    detail text;
+    first record;
+    second record;
+BEGIN
+    skipped := 0;
+    IF import IS NULL THEN
+        taken := en57.import_rows(events, partition, keep_positions, check_types);
+        RETURN;
+    END IF;
+    BEGIN
+        taken := en57.import_rows(events, partition, keep_positions, check_types);
+        RETURN;
+    EXCEPTION WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;
+        taken := 0;
+        IF half = 0 THEN
+            IF NOT en57.import_skip(import, events[1]."position", state, message, detail) THEN
+                RAISE;
+            END IF;
+            skipped := 1;
+            RETURN;
+        ELSIF state ~ '^(40|53|55|57|58|XX)' THEN
+            RAISE;
+        END IF;
+    END;
+    first := en57.import_some(events[:half], partition, keep_positions, check_types, import);
+    second := en57.import_some(events[half + 1:], partition, keep_positions, check_types, import);
+    taken := first.taken + second.taken;
+    skipped := first.skipped + second.skipped;
+END
+$$;
+COMMENT ON FUNCTION en57.import_some(en57_event[], text, boolean, boolean, text) IS
+    'stores events; an import that skips leaves out those that are refused';
+
+-- The next events of a source, stored: so many, or NULL for all, and all of the last one's position; how many there were, and the
+-- last position taken. With the name of an import, rows that are refused are left out.
 CREATE FUNCTION en57.import_batch(
-    source regclass, after bigint, batch_size integer, partition text, keep_positions boolean, check_types boolean,
-    OUT events bigint, OUT "position" bigint
+    source regclass, after bigint, batch_size integer, partition text, keep_positions boolean, check_types boolean, import text,
+    OUT events bigint, OUT "position" bigint, OUT skipped bigint
 )
     LANGUAGE en57_plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -133,20 +226,29 @@ DECLARE
     batch @extschema@.en57_event[] := '{}';
     bytes bigint := 0;
     more boolean := true;
+    room bigint := coalesce(batch_size, 9223372036854775807);
+    fields text := en57.import_columns(source);
     source_rows refcursor;
     state text;
     message text;
     detail text;
     hint text;
     refused bigint;
+    is_shared boolean;
+    part record;
 BEGIN
     events := 0;
-    -- One pass in order, whether the source has an index or not.
-    OPEN source_rows NO SCROLL FOR EXECUTE
-        format('SELECT %s FROM (SELECT * FROM %s AS source WHERE $1 IS NULL OR "position" > $1 ORDER BY "position" LIMIT $2) AS s',
-               en57.import_columns(source), source)
-        USING after, batch_size;
-    WHILE more LOOP
+    skipped := 0;
+    import_batch."position" := after;
+    WHILE more AND (room > 0 OR refused IS NOT NULL) LOOP
+        IF source_rows IS NULL THEN
+            -- One pass in order, whether the source has an index or not.
+            OPEN source_rows NO SCROLL FOR EXECUTE
+                format('SELECT %s FROM (SELECT * FROM %s AS source
+                                         WHERE ($1 IS NULL OR "position" > $1 OR "position" IS NULL) AND ($3 IS NULL OR "position" < $3)
+                                         ORDER BY "position" FETCH FIRST $2 ROWS WITH TIES) AS s', fields, source)
+                USING import_batch."position", greatest(room, 1), refused;
+        END IF;
         BEGIN
             LOOP
                 FETCH source_rows INTO event;
@@ -159,22 +261,41 @@ BEGIN
             END LOOP;
         EXCEPTION WHEN data_exception THEN
             GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-            refused := en57.import_refused(source, coalesce((batch[cardinality(batch)])."position", import_batch."position", after));
-            detail := concat_ws(' ', nullif(detail, ''), format('Its position in the source is %s.', coalesce(refused::text, 'not known')));
-            IF hint = '' THEN
-                RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message, DETAIL = detail;
+            refused := en57.import_refused(source, coalesce((batch[cardinality(batch)])."position", import_batch."position"));
+            EXECUTE format('SELECT count(*) > 1 FROM %s WHERE "position" = $1', source) INTO is_shared USING refused;
+            IF is_shared OR NOT en57.import_skip(import, refused, state, message, detail) THEN
+                detail := concat_ws(' ', nullif(detail, ''), format('Its position in the source is %s.', coalesce(refused::text, 'not known')));
+                IF hint = '' THEN
+                    RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message, DETAIL = detail;
+                END IF;
+                RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message, DETAIL = detail, HINT = hint;
             END IF;
-            RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message, DETAIL = detail, HINT = hint;
+            -- What stands before this row may not have been read yet: a source is sorted first.
+            source_rows := NULL;
+            skipped := skipped + 1;
+            room := room - 1;
         END;
-        events := events + en57.import_rows(batch, partition, keep_positions, check_types);
+        IF batch_size IS NOT NULL AND cardinality(batch) > 0 AND (batch[cardinality(batch)])."position" IS NULL THEN
+            RAISE EXCEPTION 'a row of source % has no position', source
+                USING ERRCODE = 'null_value_not_allowed', HINT = 'It says where a resumed import goes on.';
+        END IF;
+        part := en57.import_some(batch, partition, keep_positions, check_types, import);
+        events := events + part.taken;
+        skipped := skipped + part.skipped;
+        room := room - cardinality(batch);
         import_batch."position" := coalesce((batch[cardinality(batch)])."position", import_batch."position");
         batch := '{}';
         bytes := 0;
+        IF refused IS NOT NULL AND NOT more THEN
+            import_batch."position" := refused;
+            refused := NULL;
+            source_rows := NULL;
+            more := true;
+        END IF;
     END LOOP;
-    CLOSE source_rows;
 END
 $$;
-COMMENT ON FUNCTION en57.import_batch(regclass, bigint, integer, text, boolean, boolean) IS 'the next events of a source, stored';
+COMMENT ON FUNCTION en57.import_batch(regclass, bigint, integer, text, boolean, boolean, text) IS 'the next events of a source, stored';
 
 CREATE FUNCTION en57_import_from(
     source regclass, partition text DEFAULT NULL, keep_positions boolean DEFAULT false, check_types boolean DEFAULT true
@@ -184,7 +305,7 @@ CREATE FUNCTION en57_import_from(
     SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    RETURN (en57.import_batch(source, NULL, NULL, partition, keep_positions, check_types)).events;
+    RETURN (en57.import_batch(source, NULL, NULL, partition, keep_positions, check_types, NULL)).events;
 END
 $$;
 COMMENT ON FUNCTION en57_import_from(regclass, text, boolean, boolean) IS
@@ -196,7 +317,8 @@ CREATE PROCEDURE en57_import_in_batches(
     partition text DEFAULT NULL,
     keep_positions boolean DEFAULT false,
     batch_size integer DEFAULT 10000,
-    check_types boolean DEFAULT true
+    check_types boolean DEFAULT true,
+    on_error text DEFAULT 'stop'
 )
     LANGUAGE en57_plpgsql
     AS $$
@@ -209,6 +331,9 @@ BEGIN
         RAISE EXCEPTION 'an import needs a name, a source, and a batch_size from 1 to 100000'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    IF on_error IS NULL OR on_error NOT IN ('stop', 'skip') THEN
+        RAISE EXCEPTION 'on_error must be ''stop'' or ''skip''' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     INSERT INTO en57.imports (name, source, partition)
     VALUES (en57_import_in_batches.name, source::text, target)
     ON CONFLICT DO NOTHING;
@@ -220,16 +345,19 @@ BEGIN
             RAISE EXCEPTION 'import % takes % into partition %', known.name, known.source, known.partition
                 USING ERRCODE = 'invalid_parameter_value', HINT = 'Choose another name, or delete its row from en57.imports.';
         END IF;
-        taken := en57.import_batch(source, known."position", batch_size, target, keep_positions, check_types);
+        taken := en57.import_batch(source, known."position", batch_size, target, keep_positions, check_types,
+                                   CASE on_error WHEN 'skip' THEN known.name END);
         UPDATE en57.imports AS i
            SET "position" = coalesce(taken."position", i."position"), events = i.events + taken.events,
-               updated_at = pg_catalog.clock_timestamp(), finished = taken.events = 0
+               updated_at = pg_catalog.clock_timestamp(), finished = taken.events + taken.skipped = 0,
+               skipped = i.skipped + taken.skipped
          WHERE i.name = known.name;
         COMMIT;
-        EXIT WHEN taken.events = 0;
-        RAISE NOTICE 'import %: % events', known.name, known.events + taken.events;
+        EXIT WHEN taken.events + taken.skipped = 0;
+        RAISE NOTICE 'import %: % events%', known.name, known.events + taken.events,
+            CASE WHEN known.skipped + taken.skipped > 0 THEN pg_catalog.format(', %s rows left out', known.skipped + taken.skipped) ELSE '' END;
     END LOOP;
 END
 $$;
-COMMENT ON PROCEDURE en57_import_in_batches(text, regclass, text, boolean, integer, boolean) IS
+COMMENT ON PROCEDURE en57_import_in_batches(text, regclass, text, boolean, integer, boolean, text) IS
     'imports like en57_import_from, committing each batch; called again it goes on where it stopped';

@@ -7,9 +7,10 @@ REVOKE ALL ON en57.events FROM PUBLIC;
 GRANT SELECT ON en57_streams TO PUBLIC;
 -- An import says when events were recorded, and which versions they have.
 REVOKE ALL ON FUNCTION en57_import(jsonb, text, boolean, boolean), en57.import_rows(en57_event[], text, boolean, boolean),
-    en57_import_from(regclass, text, boolean, boolean), en57.import_batch(regclass, bigint, integer, text, boolean, boolean),
-    en57.import_refused(regclass, bigint) FROM PUBLIC;
-REVOKE ALL ON PROCEDURE en57_import_in_batches(text, regclass, text, boolean, integer, boolean) FROM PUBLIC;
+    en57_import_from(regclass, text, boolean, boolean), en57.import_batch(regclass, bigint, integer, text, boolean, boolean, text),
+    en57.import_refused(regclass, bigint), en57.import_skip(text, bigint, text, text, text),
+    en57.import_some(en57_event[], text, boolean, boolean, text) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE en57_import_in_batches(text, regclass, text, boolean, integer, boolean, text) FROM PUBLIC;
 GRANT SELECT ON en57_partitions TO PUBLIC;
 
 -- en57_grant() gives the right to call these to admins; they check what the caller may do with the partition.

@@ -126,3 +126,42 @@ SELECT en57_import_from('bad_values');
 RESET en57.max_event_size;
 SELECT en57_import_from('bad_values');
 DROP VIEW bad_view;
+
+-- rows of one position stay together, also where a batch ends between them; a row without a position ends an import in batches
+CREATE TABLE ties AS SELECT (n + 1) / 2 AS "position", 'tied' AS type, to_jsonb(n) AS data FROM generate_series(1::bigint, 10) AS n;
+CALL en57_import_in_batches('ties', 'ties', batch_size => 3);
+SELECT count(*), count(DISTINCT data) FROM en57_read('{"types": ["tied"]}');
+INSERT INTO ties VALUES (NULL, 'tied', 'null');
+CALL en57_import_in_batches('ties', 'ties', batch_size => 3);
+
+-- rows that are refused are left out, and told: those that cannot be read, and those that are no events, or are there already
+CREATE TABLE mixed ("position" bigint PRIMARY KEY, type text, data text, stream text, stream_version bigint, id text);
+INSERT INTO mixed (position, type, data) SELECT n, 'mixed', '{}' FROM generate_series(1, 40) AS n;
+UPDATE mixed SET data = '{"a": "\u0000"}' WHERE position IN (1, 7, 40);
+UPDATE mixed SET type = '' WHERE position IN (8, 20);
+UPDATE mixed SET id = '00000000-0000-0000-0000-0000000000aa' WHERE position IN (11, 12);
+UPDATE mixed SET stream = 'mixing', stream_version = CASE position WHEN 30 THEN 1 WHEN 31 THEN 3 WHEN 32 THEN 2 END WHERE position IN (30, 31, 32);
+CREATE VIEW mixed_view AS SELECT position, type, data::jsonb AS data, stream, stream_version, id FROM mixed;
+SELECT en57_register_type('mixed', 1, '{"properties": {"n": {"type": "integer"}}}');
+UPDATE mixed SET data = '{"n": "none"}' WHERE position = 15;
+CALL en57_import_in_batches('mixed', 'mixed_view', batch_size => 10, on_error => 'skip');
+SELECT position, events, skipped, finished FROM en57_imports WHERE name = 'mixed';
+SELECT position, sqlstate, message, detail FROM en57_import_errors WHERE import = 'mixed' ORDER BY position;
+SELECT count(*), array_agg(stream_version) FILTER (WHERE stream = 'mixing') AS versions FROM en57_read('{"types": ["mixed"]}');
+-- the same from the table, whose columns are cast here; all of them are there twice now but for those with an id
+CALL en57_import_in_batches('mixed again', 'mixed', batch_size => 7, on_error => 'skip', check_types => false);
+SELECT position, events, skipped, finished FROM en57_imports WHERE name = 'mixed again';
+SELECT position, sqlstate, message FROM en57_import_errors WHERE import = 'mixed again' ORDER BY position;
+-- not where a row cannot be told from others of its position, nor where something else is wrong than the row
+ALTER TABLE mixed DROP CONSTRAINT mixed_pkey;
+UPDATE mixed SET position = 41 WHERE position = 40;
+INSERT INTO mixed (position, type, data) VALUES (41, 'mixed', '{}');
+CALL en57_import_in_batches('mixed again', 'mixed', on_error => 'skip');
+CALL en57_import_in_batches('mixed nowhere', 'mixed', on_error => 'skip', partition => 'nowhere');
+CALL en57_import_in_batches('mixed', 'mixed_view', on_error => 'ignore');
+SELECT count(*) FROM en57_import_errors WHERE import NOT IN ('mixed', 'mixed again');
+CREATE ROLE import_reader;
+SET ROLE import_reader;
+SELECT * FROM en57_import_errors;
+RESET ROLE;
+DROP ROLE import_reader;
