@@ -65,6 +65,13 @@ fn each_place(
     Ok(())
 }
 
+/// Whether an entry counts: what is settled does, though a row that was rolled back is not looked at; beyond it the
+/// transaction's own.
+fn counts(table: &Opened, view: View, entry: Entry) -> bool {
+    let is_own = || entry.position <= view.upto() && Fetcher::new(table).fetch(entry, true);
+    !view.is_beyond(entry.position) || is_own()
+}
+
 /// A row's position, and when it was recorded.
 fn told(row: &Row) -> (i64, i64) {
     (row.position(), row.recorded_at_us())

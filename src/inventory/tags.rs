@@ -8,7 +8,7 @@ use crate::store::survey::{Found, Survey};
 use crate::store::table::Opened;
 use crate::view::View;
 
-use super::{Events, Inventory, add, each_place, end, told};
+use super::{Events, Inventory, add, counts, each_place, end, told};
 
 /// How many are told where nothing else is said.
 const MAX_COUNT: i64 = 1000;
@@ -45,8 +45,8 @@ pub fn tags(wanted: &Wanted, partition: Option<&str>) -> Result<Inventory> {
         .map_err(|_| invalid("max_count must not be negative"))?;
     let mut inventory = Inventory::new();
     each_place(partition, |table, view| {
-        let mut survey = Survey::new(table, view.upto())?;
-        while let Some(found) = survey.next_key()? {
+        let mut survey = Survey::new(table)?;
+        while let Some(found) = survey.next_key(|entry| counts(table, view, entry))? {
             let Some((tag, events)) = about(table, view, wanted, &found)? else {
                 continue;
             };

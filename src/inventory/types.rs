@@ -14,7 +14,7 @@ use crate::store::scan::{Range, Scan, StreamScan};
 use crate::store::table::Opened;
 use crate::view::View;
 
-use super::{Events, Inventory, add, each_place, end, told};
+use super::{Events, Inventory, add, counts, each_place, end, told};
 
 /// The types of a partition's events, or of all, as they are stored.
 ///
@@ -77,7 +77,8 @@ fn of_table(table: &Opened, view: View) -> Result<Vec<Known<'_>>> {
     let mut next: BinaryHeap<Reverse<(Entry, usize)>> = BinaryHeap::new();
     let in_order = |entry: Entry, of: usize| Reverse((Entry { key: 0, ..entry }, of));
     while let Some(entry) = all.next_entry()? {
-        let mut is_known = false;
+        let is_one = counts(table, view, entry);
+        let mut is_known = !is_one;
         while let Some(Reverse((at, of))) = next.peek().copied()
             && at.position <= entry.position
         {
@@ -85,11 +86,13 @@ fn of_table(table: &Opened, view: View) -> Result<Vec<Known<'_>>> {
             let one = &mut known[of];
             is_known |= at.position == entry.position;
             // An erased event has an entry for each place that it has been in, until vacuum comes.
-            one.count += i64::from(at.position != one.last.position);
-            one.last = Entry {
-                key: one.last.key,
-                ..at
-            };
+            if is_one && at.position != one.last.position {
+                one.count += 1;
+                one.last = Entry {
+                    key: one.last.key,
+                    ..at
+                };
+            }
             if let Some(beyond) = one.entries.next_entry()? {
                 next.push(in_order(beyond, of));
             }

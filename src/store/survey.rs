@@ -12,15 +12,13 @@ pub struct Found {
     pub first: Entry,
     /// The last one.
     pub last: Entry,
-    /// How many positions they have.
+    /// How many positions they have that count.
     pub positions: i64,
 }
 
 /// A pass under way. It holds nothing of the index's between two keys.
 pub struct Survey<'t> {
     tree: Reader<'t>,
-    /// No greater positions.
-    upto: i64,
     page: Vec<Entry>,
     next: usize,
     /// Where the entries beyond `page` begin; `None` at the end.
@@ -28,14 +26,13 @@ pub struct Survey<'t> {
 }
 
 impl<'t> Survey<'t> {
-    /// From the first key on, up to a position.
+    /// From the first key on.
     ///
     /// # Errors
     /// 55000 where the key index is missing.
-    pub fn new(table: &'t Opened, upto: i64) -> Result<Self> {
+    pub fn new(table: &'t Opened) -> Result<Self> {
         Ok(Self {
             tree: Reader::keys(table)?,
-            upto,
             page: Vec::new(),
             next: 0,
             rest: Some(Bound::MIN),
@@ -56,13 +53,13 @@ impl<'t> Survey<'t> {
         Ok(Some(self.page[self.next]))
     }
 
-    /// The next key under which anything stands.
+    /// The next key under which anything stands that counts.
     ///
     /// # Errors
     /// XX001 where the index is damaged.
-    pub fn next_key(&mut self) -> Result<Option<Found>> {
+    pub fn next_key(&mut self, mut counts: impl FnMut(Entry) -> bool) -> Result<Option<Found>> {
         while let Some(entry) = self.current()? {
-            if entry.position > self.upto {
+            if !counts(entry) {
                 self.next += 1;
                 continue;
             }
@@ -73,12 +70,11 @@ impl<'t> Survey<'t> {
             };
             while let Some(entry) = self.current()?.filter(|e| e.key == found.first.key) {
                 self.next += 1;
-                if entry.position > self.upto {
-                    continue;
-                }
                 // An erased event has an entry for each place that it has been in, until vacuum comes.
-                found.positions += i64::from(entry.position != found.last.position);
-                found.last = entry;
+                if entry.position != found.last.position && counts(entry) {
+                    found.positions += 1;
+                    found.last = entry;
+                }
             }
             return Ok(Some(found));
         }

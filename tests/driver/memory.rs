@@ -151,6 +151,10 @@ fn of_large_events() {
             "BEGIN; DECLARE c CURSOR FOR SELECT en57_read('{\"types\": [\"large\"]}'); MOVE 1 IN c; MOVE ALL IN c; COMMIT",
         ),
         (
+            "page of a context",
+            "SELECT position, cardinality(events) FROM en57_context('{\"types\": [\"large\"]}', max_count => 100)",
+        ),
+        (
             "run of a handler",
             "SELECT en57_create_projection('seen', '{\"types\": [\"large\"]}', 'see(en57_event)', mode => 'async'); SELECT en57_run('seen')",
         ),
