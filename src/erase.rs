@@ -5,6 +5,7 @@
 //! that was made of the events is there to be found, and nothing of it comes back.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use crate::dcb::error::{Error, Result, SqlState, invalid, null, required};
 use crate::dcb::partition::{ALL, shown};
@@ -14,6 +15,7 @@ use crate::invariant::Affected;
 use crate::projection::{self, Renewals, as_keeper};
 use crate::read::Reading;
 use crate::store::attempt::{Failure, attempt};
+use crate::store::catalog::Exclusion;
 use crate::store::event::{Column, Row};
 use crate::store::function;
 use crate::store::guard::{self, Severity};
@@ -40,7 +42,7 @@ pub fn count(partition: &str) -> Result<usize> {
     Ok(count.map_or(0, |d| d.value()))
 }
 
-/// Erases the events of a partition that match; returns how many had anything to erase.
+/// Erases the events of a partition that match, or those of all if it is `*`; returns how many had anything to erase.
 ///
 /// # Errors
 /// 22004, 22023, 42501, 42704; 0A000 within a function that en57 calls; 55000 where documents, or events that are
@@ -55,22 +57,48 @@ pub fn erase(query: Option<Query>, reason: Option<&str>, partition: Option<&str>
             "Say why, so that it can be shown later; the number of a request, and no names.",
         ));
     }
-    let place = place(partition)?;
+    let mut done = Done::default();
+    for place in places(partition)? {
+        done.add(erase_in(&query, reason, &place)?);
+    }
+    if done.events > 0 {
+        tell(&done.left_in, &done.handlers)?;
+    }
+    Ok(done.events)
+}
+
+/// What was erased, and where some of it is left.
+#[derive(Default)]
+struct Done {
+    events: i64,
+    left_in: BTreeSet<String>,
+    handlers: Vec<String>,
+}
+
+impl Done {
+    fn add(&mut self, other: Self) {
+        self.events += other.events;
+        self.left_in.extend(other.left_in);
+        self.handlers.extend(other.handlers);
+    }
+}
+
+fn erase_in(query: &Query, reason: &str, place: &Partition) -> Result<Done> {
     // Before the appends: who holds it may take long, and is in nobody's way.
     kept_state::close_gate(place.oid);
-    projection::exclude_appends(&place)?;
+    projection::exclude_appends(place)?;
     watch::accept_changes();
     let mut renewals = Renewals::lock(&place.name)?;
     let mut affected = Affected::of(&place.name)?;
-    let chosen = Chosen::find(&query, &place, &mut renewals, &mut affected)?;
+    let chosen = Chosen::find(query, place, &mut renewals, &mut affected)?;
     renewals.ask(&chosen.positions)?;
     let erased = chosen.positions;
     let (Some(first), Some(last)) = (erased.first().copied(), erased.last().copied()) else {
-        return Ok(0);
+        return Ok(Done::default());
     };
     erase::erase(place.oid, &erased)?;
     if chosen.is_any_old {
-        try_upcasters(&query, &place, first, last)?;
+        try_upcasters(query, place, first, last)?;
     }
     let mut left_in: BTreeSet<String> = rights::qualified_name(place.oid).into_iter().collect();
     if snapshot::forget(place.oid, &erased)? > 0 {
@@ -78,23 +106,36 @@ pub fn erase(query: Option<Query>, reason: Option<&str>, partition: Option<&str>
     }
     let renewed = renewals.renew(&erased)?;
     left_in.extend(renewed.tables);
-    if affected.renew(&place, first)? {
+    if affected.renew(place, first)? {
         left_in.insert("en57.invariant_states".into());
     }
     forget_errors(&place.name, &erased, &renewed.touched, &mut left_in)?;
-    record(&query, reason, &place.name, &erased, renewed.documents)?;
-    tell(&left_in, &renewed.handlers)?;
-    Ok(erased.len() as i64)
+    record(query, reason, &place.name, &erased, renewed.documents)?;
+    Ok(Done {
+        events: erased.len() as i64,
+        left_in,
+        handlers: renewed.handlers,
+    })
 }
 
-/// The partition, which the caller may erase in.
-fn place(partition: Option<&str>) -> Result<std::rc::Rc<Partition>> {
-    let name = catalog::effective_name(partition)?;
-    if name == ALL {
-        return Err(invalid("events are erased in one partition at a time")
-            .hint("Call en57_erase() for each partition by its name."));
+/// The partitions, in all of which the caller may erase. Who erases everywhere leaves none out that he may not: he is told.
+fn places(partition: Option<&str>) -> Result<Vec<Rc<Partition>>> {
+    let (name, store) = (catalog::effective_name(partition)?, catalog::store()?);
+    if name != ALL {
+        return Ok(vec![store.partition(Some(&name), Access::Erase)?]);
     }
-    catalog::store()?.partition(Some(&name), Access::Erase)
+    if partition.is_none() {
+        return Err(invalid("which partition is meant must be said")
+            .detail("en57.partition is '*'.")
+            .hint("With partition => '*' the events of all partitions are erased."));
+    }
+    // Nobody makes another one meanwhile, and all who erase everywhere take them in one order.
+    store.lock(Exclusion::OfAttaching);
+    let mut all = store.all()?;
+    all.sort_by_key(|(_, table)| table.to_u32());
+    all.iter()
+        .map(|(name, _)| store.partition(Some(name), Access::Erase))
+        .collect()
 }
 
 /// The events that match and have anything to erase.

@@ -7,13 +7,14 @@
 use std::collections::HashSet;
 
 use crate::dcb::error::Result;
+use crate::dcb::partition::ALL;
 use crate::dcb::query::{Criterion, Query};
 use crate::read::{self, Options, Reading};
-use crate::store::Oid;
 use crate::store::event::{Column, Row, meta_text};
-use crate::store::fmgr;
+use crate::store::partition::Access;
 use crate::store::rows::{Sink, Source};
 use crate::store::tuple::{self, RowType, Traced};
+use crate::store::{Oid, catalog, fmgr};
 
 type Id = [u8; 16];
 
@@ -22,7 +23,10 @@ pub struct Trace {
     root: Id,
     /// Who is still to be visited, the next one last: depth, cause and id.
     stack: Vec<(i32, Option<Id>, Id)>,
-    partition: Option<String>,
+    /// Where effects are looked for: one partition, or all.
+    partition: String,
+    /// The partitions in which an event is looked for by its id.
+    places: Vec<String>,
     /// The oid of `en57_event`.
     event_type: Oid,
 }
@@ -33,11 +37,14 @@ impl Trace {
     /// # Errors
     /// As reading.
     pub fn start(id: Option<Id>, partition: Option<&str>, event_type: Oid) -> Result<Self> {
-        let root = id.map_or(Ok(None), |id| root_of(id, partition))?;
+        let partition = catalog::effective_name(partition)?;
+        let places = places_of(&partition)?;
+        let root = id.map_or(Ok(None), |id| root_of(id, &places))?;
         Ok(Self {
             root: root.unwrap_or_default(),
             stack: root.into_iter().map(|root| (0, None, root)).collect(),
-            partition: partition.map(str::to_owned),
+            partition,
+            places,
             event_type,
         })
     }
@@ -49,11 +56,12 @@ impl Trace {
             ..Criterion::default()
         }]);
         let mut effects = Vec::new();
-        let partition = self.partition.as_deref();
-        Reading::start(Some(query), Options::default(), partition)?.each_row(|row| {
-            effects.extend(id_of(row).filter(|id| *id != self.root));
-            Ok(())
-        })?;
+        Reading::start(Some(query), Options::default(), Some(&self.partition))?.each_row(
+            |row| {
+                effects.extend(id_of(row).filter(|id| *id != self.root));
+                Ok(())
+            },
+        )?;
         Ok(effects)
     }
 }
@@ -72,18 +80,31 @@ impl Source for Trace {
             for effect in self.effects(id)?.into_iter().rev() {
                 self.stack.push((depth + 1, Some(id), effect));
             }
-            read::by_id(&id, self.partition.as_deref(), |row| {
-                bytes += row.bytes();
-                let event = row_type.make(&mut tuple::event_columns(row))?;
-                sink(&Traced {
-                    depth,
-                    parent,
-                    event,
-                })
-            })?;
+            for place in &self.places {
+                read::by_id(&id, Some(place), |row| {
+                    bytes += row.bytes();
+                    let event = row_type.make(&mut tuple::event_columns(row))?;
+                    sink(&Traced {
+                        depth,
+                        parent,
+                        event,
+                    })
+                })?;
+            }
         }
         Ok(true)
     }
+}
+
+/// The partitions that a name means, as those who read by id take them: one by one.
+fn places_of(partition: &str) -> Result<Vec<String>> {
+    if partition != ALL {
+        return Ok(vec![partition.to_owned()]);
+    }
+    let store = catalog::store()?;
+    let mut readable = store.readable(&store.all()?, Access::Read)?;
+    readable.sort_by_key(|place| place.oid.to_u32());
+    Ok(readable.iter().map(|place| place.name.clone()).collect())
 }
 
 fn id_of(row: &Row) -> Option<Id> {
@@ -92,7 +113,7 @@ fn id_of(row: &Row) -> Option<Id> {
 
 /// The first cause of an event that is there: one that names no cause, or none that is there. In a circle
 /// it is the earliest event of those on the way.
-fn root_of(id: Id, partition: Option<&str>) -> Result<Option<Id>> {
+fn root_of(id: Id, places: &[String]) -> Result<Option<Id>> {
     let mut visited = HashSet::new();
     let mut earliest: Option<(i64, Id)> = None;
     let mut root = None;
@@ -101,13 +122,16 @@ fn root_of(id: Id, partition: Option<&str>) -> Result<Option<Id>> {
         if !visited.insert(id) {
             return Ok(earliest.map(|(_, id)| id));
         }
-        read::row_by_id(&id, partition, |row| {
-            let this = (row.position(), id);
-            earliest = Some(earliest.map_or(this, |e| e.min(this)));
-            root = Some(id);
-            next = cause_of(row)?;
-            Ok(())
-        })?;
+        for place in places {
+            read::row_by_id(&id, Some(place), |row| {
+                let this = (row.position(), id);
+                earliest = Some(earliest.map_or(this, |e| e.min(this)));
+                root = Some(id);
+                // In several partitions events can have one id: it is the first one's cause that counts.
+                next = next.take().or(cause_of(row)?);
+                Ok(())
+            })?;
+        }
     }
     Ok(root)
 }

@@ -227,6 +227,7 @@ fn demand_administration(definition: &Definition) -> Result<()> {
                     definition.name
                 ),
             )
+            .hint("This is for who has the rights of all their owners, and for admins of the whole log, as en57_grant(.., 'admin') makes them.")
         })
 }
 

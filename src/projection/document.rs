@@ -160,7 +160,11 @@ impl Documents {
             SqlState::InsufficientPrivilege,
             format!("must be owner of table {table}"),
         )
-        .detail("A projection writes its documents with the rights of their table's owner."))
+        .detail("A projection writes its documents with the rights of their table's owner.")
+        .hint(format!(
+            "It belongs to {}: this is for members of that role.",
+            rights::role_name(owner)
+        )))
     }
 
     /// Says which documents events belong to.

@@ -99,7 +99,11 @@ impl Function {
             SqlState::InsufficientPrivilege,
             format!("must be owner of function {}", self.name()),
         )
-        .detail(because))
+        .detail(because)
+        .hint(format!(
+            "It belongs to {}: this is for members of that role. Or take a function of your own.",
+            rights::role_name(self.owner)
+        )))
     }
 
     /// Makes sure that the caller may call it.
@@ -113,7 +117,8 @@ impl Function {
         Err(Error::new(
             SqlState::InsufficientPrivilege,
             format!("permission denied for function {}", self.name()),
-        ))
+        )
+        .hint("This needs the EXECUTE privilege on it, which its owner gives by GRANT."))
     }
 
     /// Its name with schema and argument types, quoted where they must be: found again after a dump was restored.

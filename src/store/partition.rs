@@ -96,12 +96,18 @@ impl Access {
                 return Ok(false);
             }
             let name = relation_name(table);
+            // Who administers a partition takes that of the log for his own.
+            let of_all = if name == "events" {
+                " of the whole log"
+            } else {
+                ""
+            };
             return Err(Error::new(
                 SqlState::InsufficientPrivilege,
                 format!("permission denied for table {name}"),
             )
             .hint(format!(
-                "This needs the {called} privilege on en57.{name}, as en57_grant() gives it to {given_to}."
+                "This needs the {called} privilege on en57.{name}, as en57_grant() gives it to {given_to}{of_all}."
             )));
         }
         Ok(true)

@@ -132,6 +132,21 @@ pub fn with_settings<T>(settings: &[(&CStr, &CStr)], body: impl FnOnce() -> T) -
     }
 }
 
+/// Who a role is, as a message shows it. Which superuser it is says nothing to who is none.
+pub fn role_name(role: Oid) -> String {
+    // SAFETY: lookups in the system caches; the name is copied at once, and null where the role is gone.
+    unsafe {
+        if pg_sys::superuser_arg(role) {
+            return "a superuser".to_owned();
+        }
+        let name = pg_sys::GetUserNameFromId(role, true);
+        if name.is_null() {
+            return format!("a role with oid {}", role.to_u32());
+        }
+        CStr::from_ptr(name).to_string_lossy().into_owned()
+    }
+}
+
 /// Runs what writes names down that are to be kept: quoted where they must be, whatever the session has set.
 pub fn quoted_as_needed<T>(body: impl FnOnce() -> T) -> T {
     // SAFETY: reads the backend's state.
