@@ -27,7 +27,7 @@ SELECT en57_read_stream('s', partition => '*');
 SELECT en57_read_stream('s', from_version => 2, partition => '*');
 SELECT en57_stream('s', '*');
 SELECT en57_streams(partition => '*');
-SELECT en57_trace('00000000-0000-4000-8000-000000000001', '*');
+SELECT depth, (event).type, (event).partition FROM en57_trace('00000000-0000-4000-8000-000000000001', '*');
 SELECT en57_import('[{"type": "a"}]', '*');
 -- rights
 CREATE ROLE apart_reader;
