@@ -126,6 +126,12 @@ WITH log AS MATERIALIZED (
            format('constraint %I is on the log as a whole: a dump has it on the partitions alone', c.conname),
            format('Run ALTER TABLE en57.events DROP CONSTRAINT %I, and add it to the tables of the partitions.', c.conname)
       FROM pg_constraint AS c WHERE c.conrelid = 'en57.events'::regclass AND c.contype = 'c'
+    UNION ALL
+    -- As that of the default partition was before the first release.
+    SELECT 10, 'dumps', l.oid, 'warning', 'table ' || l.name,
+           format('it is a member of the extension %I: a dump does not have what was changed in it', e.extname),
+           format('Run ALTER EXTENSION %I DROP TABLE %s: the table stays.', e.extname, l.name)
+      FROM log AS l JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = l.oid AND d.deptype = 'e' JOIN pg_extension AS e ON e.oid = d.refobjid
 )
 SELECT fact, oid, severity, object, problem, hint FROM faults ORDER BY n, object COLLATE "C", problem COLLATE "C"
 $$;

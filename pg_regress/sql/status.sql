@@ -147,6 +147,7 @@ CREATE PUBLICATION filtered FOR TABLE en57.events_tables WHERE (position > 5 AND
 CREATE PUBLICATION listed FOR TABLE en57.events_tables (type, data);
 CREATE PUBLICATION later_ones FOR TABLE en57.events_tables ("position", type) WHERE (position > 5);
 ALTER TABLE en57.events ADD COLUMN tables_more text;
+ALTER EXTENSION en57 ADD TABLE en57.events_tables;
 CREATE INDEX of_all ON en57.events (recorded_at);
 ALTER TABLE en57.events ADD CONSTRAINT of_all CHECK (length(type) < 100);
 SELECT name, value, warning FROM en57_status() WHERE name IN ('durable', 'guards', 'columns', 'replica_identity', 'dumps', 'publications', 'replicas');
