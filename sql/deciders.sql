@@ -27,10 +27,11 @@ CREATE FUNCTION en57_decide(
     partition text DEFAULT NULL,
     command_id uuid DEFAULT NULL,
     stream text DEFAULT NULL,
-    expected_version bigint DEFAULT NULL
+    expected_version bigint DEFAULT NULL,
+    on_refusal text DEFAULT NULL
 ) RETURNS en57_append_result
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_decide(text, jsonb, text, uuid, text, bigint) IS
+COMMENT ON FUNCTION en57_decide(text, jsonb, text, uuid, text, bigint, text) IS
     'locks, reads, folds, decides and appends in one call; with an id, a command that was sent before is answered as the first time';
 
 CREATE FUNCTION en57_try(name text, given jsonb, command jsonb) RETURNS jsonb

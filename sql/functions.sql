@@ -8,11 +8,25 @@ CREATE FUNCTION en57_append(
     stream text DEFAULT NULL,
     expected_version bigint DEFAULT NULL,
     partition text DEFAULT NULL,
-    on_conflict text DEFAULT NULL
+    on_conflict text DEFAULT NULL,
+    on_refusal text DEFAULT NULL
 ) RETURNS en57_append_result
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_append(jsonb, en57_query, text, bigint, text, text) IS
+COMMENT ON FUNCTION en57_append(jsonb, en57_query, text, bigint, text, text, text) IS
     'appends an event or an array of them, unless fail_if matches an event that is there or the stream is not at the expected version';
+
+CREATE FUNCTION en57_validate(
+    events jsonb,
+    stream text DEFAULT NULL,
+    partition text DEFAULT NULL,
+    OUT event integer,
+    OUT source text,
+    OUT path text,
+    OUT problem text
+) RETURNS SETOF record
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10;
+COMMENT ON FUNCTION en57_validate(jsonb, text, text) IS
+    'what would be refused of these events if they were appended now, by what they are, by their types and by invariants; stores nothing';
 
 CREATE FUNCTION en57_lock(query en57_query, partition text DEFAULT NULL) RETURNS bigint
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;

@@ -166,8 +166,8 @@ CREATE TYPE en57_event AS (
 );
 COMMENT ON TYPE en57_event IS 'an event of the log, what every read returns';
 
-CREATE TYPE en57_outcome AS ENUM ('appended', 'repeated', 'conflict', 'nothing');
-COMMENT ON TYPE en57_outcome IS 'what became of an append; nothing: a decider had nothing to append';
+CREATE TYPE en57_outcome AS ENUM ('appended', 'repeated', 'conflict', 'nothing', 'refused');
+COMMENT ON TYPE en57_outcome IS 'what became of an append; nothing: a decider had nothing to append; refused: by a schema or an invariant';
 
 CREATE TYPE en57_append_result AS (
     outcome en57_outcome,
@@ -175,10 +175,11 @@ CREATE TYPE en57_append_result AS (
     first_position bigint,
     stream_version bigint,
     conflicts jsonb,
-    ids uuid[]
+    ids uuid[],
+    faults jsonb
 );
 COMMENT ON TYPE en57_append_result IS
-    'what en57_append returns: the last and first position appended and the events'' ids, or the newest conflict and the conflicting events';
+    'what en57_append returns: the last and first position appended and the events'' ids, or the newest conflict and the conflicting events, or what schemas and invariants refuse';
 
 -- Sorted as the streams are listed, so that the last name of a page is the next one's after.
 CREATE TYPE en57_stream_info AS (

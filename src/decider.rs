@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use uuid::Uuid;
 
-use crate::append::{self, Conflicts, Outcome, Request, fit, parse};
+use crate::append::{self, Conflicts, OnRefusal, Outcome, Request, fit, parse};
 use crate::dcb::codec;
 use crate::dcb::error::{Error, Result, SqlState, required};
 use crate::dcb::query::Query;
@@ -44,6 +44,8 @@ pub struct Place<'a> {
     pub partition: Option<&'a str>,
     /// The stream of those that name none.
     pub target: Option<Target<'a>>,
+    /// What is to become of what schemas or invariants refuse.
+    pub on_refusal: OnRefusal,
 }
 
 /// A command, with who decides on it.
@@ -77,9 +79,14 @@ pub fn decide(
         if let Some(outcome) = sent_before(id, &partition)? {
             return Ok(Decided::Stored(outcome));
         }
-        let case = Case::new(definition, command, partition.clone())?;
+        let case = match Case::new(definition, command, partition.clone()) {
+            Err(error) if place.on_refusal == OnRefusal::Return => {
+                return Ok(Decided::Stored(Outcome::Refused(error.into_refusals()?)));
+            }
+            case => case?,
+        };
         // Who was waited for may have replaced the decider, or somebody else meanwhile.
-        if let Some(decided) = case.decide(id, place.target, conflicts)? {
+        if let Some(decided) = case.decide(id, place, conflicts)? {
             return Ok(decided);
         }
     }
@@ -149,7 +156,9 @@ impl Case {
     fn decide(
         &self,
         id: Option<[u8; 16]>,
-        target: Option<Target>,
+        Place {
+            target, on_refusal, ..
+        }: Place,
         conflicts: &mut Conflicts,
     ) -> Result<Option<Decided>> {
         let partition = self.partition.as_str();
@@ -190,6 +199,7 @@ impl Case {
             fail_if: &[],
             partition: Some(partition),
             may_repeat: true,
+            on_refusal,
         };
         let outcome = match append::append_while(&request, conflicts, &|| self.is_current()) {
             // One with this id that depends on other events was faster: the locks let both decide.
@@ -273,6 +283,10 @@ fn check_command(definition: &Definition, decider: &Decider, command: Datum) -> 
         return Ok(());
     }
     let faults: Vec<_> = faults.into_iter().map(|f| ("command", f)).collect();
+    let told = schema::told(&faults);
+    let source = format!("command of decider \"{}\"", definition.name);
+    // A path is one into the command.
+    let faults = faults.into_iter().map(|(_, f)| ("", f)).collect();
     Err(Error::new(
         SqlState::DoesNotFit,
         format!(
@@ -280,7 +294,8 @@ fn check_command(definition: &Definition, decider: &Decider, command: Datum) -> 
             definition.name
         ),
     )
-    .detail(schema::told(&faults)))
+    .detail(told)
+    .refusals(crate::schema::refusals(None, &source, faults)))
 }
 
 fn query_of(

@@ -24,7 +24,11 @@ pub fn demand<'e>(
     if types { schema::check(events) } else { Ok(()) }
 }
 
-fn demand_size(event: &NewEvent, n: usize) -> Result<()> {
+/// Refuses an event that is larger than `en57.max_event_size`, the n-th one.
+///
+/// # Errors
+/// 54000.
+pub fn demand_size(event: &NewEvent, n: usize) -> Result<()> {
     let limit_kb = settings::max_event_size_kb();
     let bytes = event.bytes();
     if bytes <= limit_kb * 1024 {

@@ -3,15 +3,20 @@
 pub mod fit;
 mod lock;
 pub mod parse;
+mod refused;
 mod streams;
 mod told;
+mod validate;
 
 pub use lock::lock_query;
+pub use refused::OnRefusal;
 pub use streams::{demand as demand_streams, send_to};
 pub use told::Told;
+pub use validate::validate;
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::Query;
+use crate::dcb::refusal::Refusal;
 use crate::invariant::Rules;
 use crate::projection::Due;
 use crate::store::btree::{Direction, Entry};
@@ -58,6 +63,8 @@ pub enum Outcome {
         /// All their ids, in order.
         ids: Vec<[u8; 16]>,
     },
+    /// Schemas or invariants have refused the events; nothing was stored.
+    Refused(Vec<Refusal>),
     /// Something stood against it; nothing was stored.
     Conflict {
         /// What.
@@ -116,6 +123,8 @@ pub struct Request<'a> {
     pub partition: Option<&'a str>,
     /// Whether sending stored events again is answered like the first time, or refused.
     pub may_repeat: bool,
+    /// What is to become of what schemas or invariants refuse.
+    pub on_refusal: OnRefusal,
 }
 
 /// Appends the events, unless the condition fails.
@@ -140,14 +149,16 @@ pub fn append_while(
     let Some(outcome) = decide(request, conflicts, holds)? else {
         return Ok(None);
     };
-    stat::count(
-        match &outcome {
-            Outcome::Appended { .. } => Counted::Appends,
-            Outcome::Repeated { .. } => Counted::Repeated,
-            Outcome::Conflict { .. } => Counted::Conflicts,
-        },
-        1,
-    );
+    let counted = match &outcome {
+        Outcome::Appended { .. } => Some(Counted::Appends),
+        Outcome::Repeated { .. } => Some(Counted::Repeated),
+        Outcome::Conflict { .. } => Some(Counted::Conflicts),
+        // As little as one that is raised.
+        Outcome::Refused(_) => None,
+    };
+    if let Some(counted) = counted {
+        stat::count(counted, 1);
+    }
     Ok(Some(outcome))
 }
 
@@ -179,7 +190,9 @@ fn decide(
     };
     // Events that are sent again are answered as they were the first time, whatever they must fit by now.
     if !request.may_repeat || events.iter().all(|e| e.id.is_none()) {
-        looked.fit.clone()?;
+        if let Err(refusal) = looked.fit.clone() {
+            return refused::misfits(refusal, events, request.on_refusal).map(Some);
+        }
     }
     let fail_if = lock::lock(&place, &table, request, &streams, &keys, &mut looked)?;
     if !holds()? {
@@ -192,7 +205,9 @@ fn decide(
     if let Some(repeated) = stored_before(&table, request)? {
         return Ok(Some(repeated));
     }
-    fit?;
+    if let Err(refusal) = fit {
+        return refused::misfits(refusal, events, request.on_refusal).map(Some);
+    }
     if let Some(wrong) = streams.look(&table)? {
         let (target, at_most) = (wrong.target, conflicts.at_most);
         let definitions = upcast::known()?;
@@ -233,7 +248,15 @@ fn decide(
         place: &place_of,
         ids: &ids,
     };
-    rules.check(&batch)?;
+    match request.on_refusal {
+        OnRefusal::Raise => rules.check(&batch)?,
+        OnRefusal::Return => {
+            let objections = refused::objections(&rules, &batch)?;
+            if !objections.is_empty() {
+                return Ok(Some(Outcome::Refused(objections)));
+            }
+        }
+    }
     let new: Vec<&NewEvent> = events.iter().collect();
     batch.insert(&new, &keys)?;
     transaction::forget_committed(place.oid, stable);

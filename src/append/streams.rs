@@ -104,19 +104,20 @@ impl<'a> Streams<'a> {
     /// # Errors
     /// XX001 where the index is damaged.
     pub fn look(&mut self, table: &Opened) -> Result<Option<Wrong<'a>>> {
+        let mut wrong = None;
         for written in &mut self.all {
             let (version, position) = stream::head(table, written.target.name)?;
             if !written.target.expected.holds(version) {
-                return Ok(Some(Wrong {
+                wrong.get_or_insert(Wrong {
                     target: written.target,
                     event: written.first,
                     version,
                     position,
-                }));
+                });
             }
             written.head = version;
         }
-        Ok(None)
+        Ok(wrong)
     }
 
     /// The version before the append of the last event's stream.

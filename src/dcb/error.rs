@@ -7,6 +7,7 @@ use std::fmt;
 use std::panic::Location;
 
 use super::partition::shown;
+use super::refusal::Refusal;
 
 /// The outcome of everything that can be refused.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -125,6 +126,8 @@ pub struct About {
     pub table: Option<String>,
     /// What does not hold.
     pub constraint: Option<String>,
+    /// What is wrong with events, one by one.
+    pub refusals: Vec<Refusal>,
 }
 
 /// A place in this source. One is as good as another: errors that say the same are the same.
@@ -170,6 +173,24 @@ impl Error {
     pub fn constraint(mut self, name: impl Into<String>) -> Self {
         self.about.get_or_insert_default().constraint = Some(name.into());
         self
+    }
+
+    /// The same with what is wrong, one by one.
+    pub fn refusals(mut self, refusals: Vec<Refusal>) -> Self {
+        self.about.get_or_insert_default().refusals = refusals;
+        self
+    }
+
+    /// What is wrong with events, where this is a refusal by a schema or an invariant; otherwise the error itself.
+    ///
+    /// # Errors
+    /// This one.
+    pub fn into_refusals(self) -> Result<Vec<Refusal>> {
+        let refuses = [SqlState::DoesNotFit, SqlState::InvariantBroken].contains(&self.state);
+        match self.about {
+            Some(about) if refuses && !about.refusals.is_empty() => Ok(about.refusals),
+            about => Err(Self { about, ..self }),
+        }
     }
 
     /// The same with a HINT.

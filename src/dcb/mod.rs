@@ -11,6 +11,7 @@ pub mod limits;
 pub mod parse;
 pub mod partition;
 pub mod query;
+pub mod refusal;
 pub mod schema;
 pub mod shard;
 pub mod upcast;

@@ -6,6 +6,7 @@ use crate::by_key::Key;
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::limits;
 use crate::dcb::query::{JsonString, Query};
+use crate::dcb::refusal::Refusal;
 use crate::fold::evolve::Folding;
 use crate::frontier;
 use crate::read::{Options, Reading};
@@ -233,31 +234,40 @@ pub fn refusal(
     } else {
         objection
     };
-    let mut told = format!(
-        "{{\"invariant\": {}, \"key\": {}",
-        JsonString(&invariant.name),
-        refused
-            .id
-            .map_or("null".to_owned(), |id| JsonString(id).to_string())
-    );
+    let name = JsonString(&invariant.name);
+    let key = refused.id.map(|id| JsonString(id).to_string());
+    let key = key.as_deref().unwrap_or("null");
+    let mut told = format!("{{\"invariant\": {name}, \"key\": {key}");
     if let Some(event) = refused.event {
         told += &format!(", \"event\": {}", event + 1);
     }
+    let mut state = None;
     if refused.id.is_some() && Access::Read.is_allowed(table) {
-        told += &match refused.state {
+        let member = match refused.state {
             // An error goes into the server's log as well.
             Some(state) if fmgr::bytes_of(state) > limits::STATE_BYTES_OF_ERROR => {
-                ", \"truncated\": true".to_owned()
+                "\"truncated\": true".to_owned()
             }
-            Some(state) => format!(", \"state\": {}", json::text(state)?),
-            None => ", \"state\": null".to_owned(),
+            Some(state) => format!("\"state\": {}", json::text(state)?),
+            None => "\"state\": null".to_owned(),
         };
+        told += &format!(", {member}");
+        state = Some(member);
     }
-    let (schema, name) = rights::names_of(table);
+    let refusal = Refusal {
+        event: refused.event,
+        source: format!("invariant {name}"),
+        path: None,
+        problem: message.clone(),
+        key: refused.id.map(str::to_owned),
+        state,
+    };
+    let (schema, table) = rights::names_of(table);
     Ok(Error::new(SqlState::InvariantBroken, message)
         .detail(told + "}")
-        .table(schema, name)
-        .constraint(&invariant.name))
+        .table(schema, table)
+        .constraint(&invariant.name)
+        .refusals(vec![refusal]))
 }
 
 /// The refusal of an event that matches and has no key, though it must have one. `event` says which one it is, and the
@@ -281,7 +291,11 @@ pub fn key_missing(
         event: number,
         state: None,
     };
-    Ok(refusal(objection, invariant, table, refused)?.hint(format!(
+    let mut error = refusal(objection, invariant, table, refused)?;
+    for refusal in error.about.iter_mut().flat_map(|about| &mut about.refusals) {
+        refusal.problem = format!("it has no {missing}");
+    }
+    Ok(error.hint(format!(
         "It matches the invariant's query and has no {missing}. {needed}. Or narrow the query, or create the invariant with key_required => false."
     )))
 }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::dcb::error::Result;
+use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::Criterion;
 use crate::dcb::upcast::Chains;
 use crate::fold::evolve::Folding;
@@ -151,6 +151,25 @@ impl<'a> Rules<'a> {
     /// # Errors
     /// N5703 where one may not; 42883 where a function is gone; the functions' own, by unwinding.
     pub fn check(&self, batch: &Batch) -> Result<()> {
+        self.check_with(batch, true, &mut |refusal| Err(refusal))
+    }
+
+    /// Whether there is nothing to check.
+    pub fn is_empty(&self) -> bool {
+        self.touched.is_empty()
+    }
+
+    /// The same; each refusal is handed to `told`, which ends the check with an error, or has it go on. States are kept
+    /// only if `keeps` says so.
+    ///
+    /// # Errors
+    /// As [`Rules::check`]; those of `told`.
+    pub fn check_with(
+        &self,
+        batch: &Batch,
+        keeps: bool,
+        told: &mut dyn FnMut(Error) -> Result<()>,
+    ) -> Result<()> {
         if self.touched.is_empty() {
             return Ok(());
         }
@@ -163,12 +182,12 @@ impl<'a> Rules<'a> {
         {
             if let Some(n) = without_key {
                 let event = format!("event {}", n + 1);
-                return Err(key_missing(
+                told(key_missing(
                     invariant,
                     batch.partition.oid,
                     &event,
                     Some(*n),
-                )?);
+                )?)?;
             }
             let mut judge = Judge::new(invariant, batch.partition.oid)?;
             rights::for_functions(&invariant.path, &invariant.partition, || {
@@ -180,11 +199,18 @@ impl<'a> Rules<'a> {
                             judge: &judge,
                             id,
                             events,
+                            keeps,
                         };
-                        let is_checked = scratch.run(|| self.check_one(batch, &states, &one))?;
+                        let outcome = scratch.run(|| self.check_one(batch, &states, &one));
                         scratch.reset();
-                        if is_checked {
-                            break;
+                        match outcome {
+                            Ok(true) => break,
+                            Ok(false) => {}
+                            Err(error) if error.state == SqlState::InvariantBroken => {
+                                told(error)?;
+                                break;
+                            }
+                            Err(error) => return Err(error),
                         }
                         judge = Judge::new(invariant, batch.partition.oid)?;
                     }
@@ -202,6 +228,7 @@ impl<'a> Rules<'a> {
             judge,
             id,
             events,
+            keeps,
         } = one;
         let kept = states.find(invariant.number, id);
         let made_with = judge.made_with();
@@ -219,7 +246,8 @@ impl<'a> Rules<'a> {
             };
             return Err(judge.refusal(objection, refused)?);
         }
-        if effort.events >= EVENTS_BETWEEN || effort.pages >= PAGES_BETWEEN {
+        let is_worth_it = effort.events >= EVENTS_BETWEEN || effort.pages >= PAGES_BETWEEN;
+        if keeps && is_worth_it {
             let position = (batch.place)(last).position;
             let state = Kept::new(position, folding.state(), made_with);
             states.keep(invariant.number, id, &state, kept.as_ref());
@@ -266,4 +294,6 @@ struct One<'j> {
     judge: &'j Judge<'j>,
     id: &'j str,
     events: &'j [usize],
+    /// Whether the state may be kept.
+    keeps: bool,
 }

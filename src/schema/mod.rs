@@ -5,12 +5,13 @@ mod registry;
 mod stored;
 
 pub use kept::{Kept, demand};
-pub use registry::{Registry, has_changed, known};
+pub use registry::{Registry, has_changed, known, refusals};
 pub use stored::{Misfit, Wanted, check_stored};
 
 use crate::dcb::error::{Error, Result, SqlState, invalid, nearest, where_to_look};
 use crate::dcb::limits;
 use crate::dcb::query::JsonString;
+use crate::dcb::refusal::{AT_MOST, Refusal};
 use crate::dcb::upcast::Form;
 use crate::functions::{self, IfTaken, Taken};
 use crate::projection::as_keeper;
@@ -34,6 +35,25 @@ pub fn check<'a>(events: impl Iterator<Item = &'a NewEvent<'a>>) -> Result<()> {
         known.check(event, i + 1, strict)?;
     }
     Ok(())
+}
+
+/// All that is wrong with new events, by their types as they are registered by now: not more than is told.
+///
+/// # Errors
+/// Those of schemas that cannot be used.
+pub fn misfits<'a>(events: impl Iterator<Item = &'a NewEvent<'a>>) -> Result<Vec<Refusal>> {
+    let (known, strict) = (known()?, settings::strict_types()?);
+    let mut found = Vec::new();
+    for (i, event) in events.enumerate() {
+        if let Err(error) = known.check(event, i + 1, strict) {
+            found.extend(error.into_refusals()?);
+        }
+        if found.len() >= AT_MOST {
+            found.truncate(AT_MOST);
+            break;
+        }
+    }
+    Ok(found)
 }
 
 /// A type and a version as `en57.event_types` takes them.

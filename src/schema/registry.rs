@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use crate::dcb::error::{Error, Result, SqlState, nearest};
 use crate::dcb::query::JsonString;
+use crate::dcb::refusal::Refusal;
 use crate::dcb::schema::{Fault, told};
 use crate::dcb::upcast::Form;
 use crate::store::event::NewEvent;
@@ -159,11 +160,15 @@ impl Registry {
     pub fn check(&self, event: &NewEvent, n: usize, strict: bool) -> Result<()> {
         let (name, version) = (event.event_type, event.schema_version);
         let registered = match self.types.get(name) {
-            None if strict => return Err(self.unknown_type(name, n)),
+            None if strict => {
+                let error = self.unknown_type(name, n);
+                return Err(refused(error, n, name, version, "type is not registered"));
+            }
             None => &Registered::default(),
             Some(versions) => versions
                 .get(&version)
-                .ok_or_else(|| self.unknown_version(name, version, n))?,
+                .ok_or_else(|| self.unknown_version(name, version, n))
+                .map_err(|e| refused(e, n, name, version, "version is not registered"))?,
         };
         if registered.data.is_none() && registered.meta.is_none() && self.all.meta.is_none() {
             return Ok(());
@@ -186,7 +191,12 @@ impl Registry {
             "event {n}: does not fit type {} version {version}",
             JsonString(name)
         ))
-        .detail(told(&faults)))
+        .detail(told(&faults))
+        .refusals(refusals(
+            Some(n - 1),
+            &Form::new(name, version).to_string(),
+            faults,
+        )))
     }
 
     /// What is wrong with data and meta, what holds for all types included.
@@ -221,6 +231,32 @@ impl Registry {
         .detail(format!("Registered is {}.", self.versions(name)))
         .hint("Set schema_version of the event, or register the version with en57_register_type().")
     }
+}
+
+/// The same with the one thing that is wrong with an event as a whole.
+fn refused(error: Error, n: usize, name: &str, version: i32, problem: &str) -> Error {
+    error.refusals(vec![Refusal {
+        event: Some(n - 1),
+        source: Form::new(name, version).to_string(),
+        problem: problem.to_owned(),
+        ..Refusal::default()
+    }])
+}
+
+/// Faults of a document as what is wrong with an event, or a command. `source` says whose schema it is.
+pub fn refusals(
+    event: Option<usize>,
+    source: &str,
+    faults: Vec<(&'static str, Fault)>,
+) -> Vec<Refusal> {
+    let refusal = |(part, fault): (&str, Fault)| Refusal {
+        event,
+        source: source.to_owned(),
+        path: Some(format!("{part}{}", fault.pointer)),
+        problem: fault.reason,
+        ..Refusal::default()
+    };
+    faults.into_iter().map(refusal).collect()
 }
 
 fn does_not_fit(message: String) -> Error {

@@ -2,15 +2,16 @@
 
 use std::ffi::CStr;
 
-use crate::append::{self, Cause, Conflicts, Outcome, Request, Told};
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::append::{self, Cause, Conflicts, OnRefusal, Outcome, Request, Told};
+use crate::dcb::error::{Error, Result, SqlState, required};
 use crate::dcb::query::JsonString;
+use crate::dcb::refusal::{self, Refusal};
 use crate::sql_function;
 use crate::store::event::NewEvent;
-use crate::store::fmgr::Args;
+use crate::store::fmgr::{self, Args};
 use crate::store::partition::Access;
 use crate::store::tuple::{self, RowType};
-use crate::store::{Datum, array, catalog, json, rights};
+use crate::store::{Datum, array, catalog, json, rights, rows};
 use crate::stream::Target;
 
 sql_function!(en57_append, |args: &Args| {
@@ -36,6 +37,7 @@ sql_function!(en57_append, |args: &Args| {
         fail_if: fail_if.as_slice(),
         partition: args.text(4)?,
         may_repeat: true,
+        on_refusal: OnRefusal::said(args.text(6)?)?,
     };
     let outcome = append::append(&request, &mut conflicts)?;
     let cause = outcome.cause();
@@ -44,6 +46,24 @@ sql_function!(en57_append, |args: &Args| {
         Some(cause) if raise => Err(answer.as_error(cause, &events, args.text(4)?)?),
         _ => answer.as_row(args),
     }
+});
+
+sql_function!(en57_validate, |args: &Args| {
+    let document = required(args.jsonb(0), "events")?;
+    let target = Target::new(args.text(1)?, None)?;
+    let partition = args.text(2)?;
+    rows::respond_at_once(args, |put: rows::Put<4>| {
+        for refusal in append::validate(document, target, partition)? {
+            let text = |t: &str| Some(fmgr::make_varlena(t.as_bytes()));
+            put([
+                refusal.event.map(|n| Datum::from(n as i32 + 1)),
+                text(&refusal.source),
+                refusal.path.as_deref().and_then(text),
+                text(&refusal.problem),
+            ])?;
+        }
+        Ok(())
+    })
 });
 
 sql_function!(en57_lock, |args: &Args| {
@@ -94,6 +114,8 @@ pub(super) struct Answer {
     conflicts: Option<String>,
     /// Of stored events, in order.
     ids: Option<Vec<[u8; 16]>>,
+    /// Of a refusal: what is wrong, as JSON.
+    faults: Option<String>,
 }
 
 impl Answer {
@@ -106,6 +128,20 @@ impl Answer {
             version: None,
             conflicts: None,
             ids: None,
+            faults: None,
+        }
+    }
+
+    /// Schemas or invariants have refused the events.
+    fn refused(refusals: &[Refusal]) -> Self {
+        Self {
+            outcome: c"refused",
+            position: None,
+            first: None,
+            version: None,
+            conflicts: None,
+            ids: None,
+            faults: Some(refusal::to_json(refusals)),
         }
     }
 
@@ -117,14 +153,16 @@ impl Answer {
             version,
             conflicts: None,
             ids: Some(ids),
+            faults: None,
         };
-        let refused = |position, version| Self {
+        let conflict = |position, version| Self {
             outcome: c"conflict",
             position,
             first: None,
             version,
             conflicts: Some(found),
             ids: None,
+            faults: None,
         };
         match outcome {
             Outcome::Appended {
@@ -141,14 +179,16 @@ impl Answer {
             } => stored(c"repeated", first, last, version, ids),
             Outcome::Conflict {
                 position, version, ..
-            } => refused(position, version),
+            } => conflict(position, version),
+            Outcome::Refused(refusals) => Self::refused(&refusals),
         }
     }
 
     pub(super) fn as_row(&self, args: &Args) -> Result<Option<Datum>> {
         let row_type = RowType::of_result(args)?;
         let label = tuple::enum_label(tuple::column_type(&row_type, 0), self.outcome);
-        let conflicts = self.conflicts.as_deref().map(|c| json::parse(c, ""));
+        let [conflicts, faults] =
+            [&self.conflicts, &self.faults].map(|t| t.as_deref().map(|t| json::parse(t, "")));
         let mut columns = [
             Some(label),
             self.position.map(Datum::from),
@@ -156,6 +196,7 @@ impl Answer {
             self.version.map(Datum::from),
             conflicts.transpose()?,
             self.ids.as_deref().map(array::make_uuids),
+            faults.transpose()?,
         ];
         row_type.make(&mut columns).map(Some)
     }

@@ -1,6 +1,6 @@
 //! Deciders: `en57_create_decider`, `en57_decide`, `en57_try`.
 
-use crate::append::{self, Conflicts, Told};
+use crate::append::{self, Conflicts, OnRefusal, Told};
 use crate::dcb::error::Result;
 use crate::decider::{self, Decided, Place};
 use crate::fold::{self, RequestedDecider};
@@ -43,6 +43,7 @@ sql_function!(en57_decide, |args: &Args| {
     let place = Place {
         partition: args.text(2)?,
         target: Target::new(args.text(4)?, args.i64(5))?,
+        on_refusal: OnRefusal::said(args.text(6)?)?,
     };
     let mut told = Told::new(false);
     let mut conflicts = Conflicts {

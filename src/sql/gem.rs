@@ -1,6 +1,6 @@
 //! The functions that the Ruby gem En57 calls.
 
-use crate::append::{self, Conflicts, Outcome, Request, fit, parse};
+use crate::append::{self, Conflicts, OnRefusal, Outcome, Request, fit, parse};
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::parse as query_parse;
 use crate::dcb::query::Query;
@@ -36,6 +36,7 @@ sql_function!(en57_gem_append_events, |args: &Args| {
         fail_if: &criteria,
         partition: None,
         may_repeat: false,
+        on_refusal: OnRefusal::Raise,
     };
     let outcome = append::append(
         &request,
@@ -47,6 +48,8 @@ sql_function!(en57_gem_append_events, |args: &Args| {
     let (position, conflicts) = match outcome {
         Outcome::Appended { last, .. } | Outcome::Repeated { last, .. } => (Some(last), None),
         // So calls an older release, which looks at no answer: it would take a conflict for an append.
+        // It asks for errors.
+        Outcome::Refused(_) => (None, None),
         Outcome::Conflict { .. } if !args.is_in_from() => {
             return Err(
                 Error::new(SqlState::RaiseException, "append_condition_violated")

@@ -45,6 +45,17 @@ impl Failure {
         format!("{} (SQLSTATE {})", self.message, self.state)
     }
 
+    /// One of en57's own errors.
+    ///
+    /// # Errors
+    /// The failure, where it was another one.
+    pub fn as_ours(self) -> std::result::Result<Error, Self> {
+        match self.cause {
+            Cause::Ours(error) => Ok(error),
+            cause => Err(Self { cause, ..self }),
+        }
+    }
+
     /// Fails with it after all.
     ///
     /// # Errors

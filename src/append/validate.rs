@@ -1,0 +1,122 @@
+//! What would be refused of events if they were appended now. Nothing is stored, locked, or kept.
+
+use std::cell::Cell;
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::refusal::Refusal;
+use crate::invariant::Rules;
+use crate::schema;
+use crate::store::attempt::attempt;
+use crate::store::event::{self, NewEvent};
+use crate::store::heap::{Batch, Place};
+use crate::store::json::Jsonb;
+use crate::store::partition::Access;
+use crate::store::position::Counter;
+use crate::store::{catalog, clock, function};
+use crate::stream::Target;
+
+use super::streams::{Streams, send_to};
+use super::{fit, parse, refused};
+
+/// All that is wrong with events by what they are, by their types, and by invariants, as an append of them all would find it
+/// now. Conditions and versions are not looked at.
+///
+/// # Errors
+/// 42501, 42704 as an append; those of invariants' functions, by unwinding.
+pub fn validate(
+    document: Jsonb,
+    target: Option<Target>,
+    partition: Option<&str>,
+) -> Result<Vec<Refusal>> {
+    function::refuse_within_answer("en57_validate()")?;
+    let store = catalog::store()?;
+    store.partition(partition, Access::Append)?;
+    let (mut found, is_complete) = (Vec::new(), Cell::new(false));
+    // What was begun is undone, whatever it was: a value that could not be read, a lock on the table.
+    let outcome = attempt(|| {
+        found = look(document, target, partition)?;
+        is_complete.set(true);
+        Err::<(), _>(Error::new(SqlState::DoesNotFit, "undone"))
+    })?;
+    match outcome {
+        Err(_) if is_complete.get() => Ok(found),
+        Err(failure) => match failure.as_ours() {
+            // What is no event at all.
+            Ok(error) if REFUSED.contains(&error.state) => Ok(vec![as_refusal(error)]),
+            Ok(error) => Err(error),
+            Err(failure) => failure.raise(),
+        },
+        Ok(()) => Ok(found),
+    }
+}
+
+/// How an append refuses what is no event.
+const REFUSED: [SqlState; 4] = [
+    SqlState::InvalidParameter,
+    SqlState::InvalidText,
+    SqlState::LimitExceeded,
+    SqlState::NullNotAllowed,
+];
+
+fn look(document: Jsonb, target: Option<Target>, partition: Option<&str>) -> Result<Vec<Refusal>> {
+    let mut events = parse::events(document)?;
+    send_to(&mut events, target)?;
+    let mut streams = Streams::of(&events)?;
+    let mut found = Vec::new();
+    for (i, event) in events.iter().enumerate() {
+        if let Err(error) = fit::demand_size(event, i + 1) {
+            found.push(as_refusal(error));
+        }
+    }
+    if let Err(error) = fit::demand_versions(events.iter()) {
+        found.push(as_refusal(error));
+    }
+    found.extend(schema::misfits(events.iter())?);
+    if !found.is_empty() {
+        // What is no event of its type is not for invariants' functions to see.
+        return Ok(found);
+    }
+    let store = catalog::store()?;
+    let place = store.partition(partition, Access::Append)?;
+    let table = place.open_to_append(!streams.is_empty())?;
+    streams.look(&table)?;
+    let first = Counter::of(store)?.next();
+    let recorded_at_us = clock::now_us();
+    let new = |n: usize| &events[n];
+    let rules = Rules::new(&place.name, events.len(), &new)?;
+    let ids = event::ids(events.iter().map(|e: &NewEvent| (e, recorded_at_us)));
+    let batch = Batch {
+        partition: &place,
+        table: &table,
+        stable: first - 1,
+        place: &|i| Place {
+            position: first + i as i64,
+            recorded_at_us,
+            stream: streams.place(i),
+        },
+        ids: &ids,
+    };
+    refused::collect(&rules, &batch, false, &mut found)?;
+    Ok(found)
+}
+
+/// An error that names its event, as an append tells it.
+fn as_refusal(error: Error) -> Refusal {
+    let named = error.message.strip_prefix("event ").and_then(|rest| {
+        let (number, problem) = rest.split_once(": ")?;
+        Some((
+            number.parse::<usize>().ok()?.checked_sub(1)?,
+            problem.to_owned(),
+        ))
+    });
+    let (event, problem) = match named {
+        Some((event, problem)) => (Some(event), problem),
+        None => (None, error.message),
+    };
+    Refusal {
+        event,
+        source: "event".to_owned(),
+        problem,
+        ..Refusal::default()
+    }
+}
