@@ -189,10 +189,9 @@ fn decide(
         fit: fit::demand(events.iter(), true),
     };
     // Events that are sent again are answered as they were the first time, whatever they must fit by now.
-    if !request.may_repeat || events.iter().all(|e| e.id.is_none()) {
-        if let Err(refusal) = looked.fit.clone() {
-            return refused::misfits(refusal, events, request.on_refusal).map(Some);
-        }
+    let is_new = !request.may_repeat || events.iter().all(|e| e.id.is_none());
+    if is_new && let Err(refusal) = looked.fit.clone() {
+        return refused::misfits(refusal, events, request.on_refusal).map(Some);
     }
     let fail_if = lock::lock(&place, &table, request, &streams, &keys, &mut looked)?;
     if !holds()? {

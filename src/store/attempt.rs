@@ -49,10 +49,10 @@ impl Failure {
     ///
     /// # Errors
     /// The failure, where it was another one.
-    pub fn as_ours(self) -> std::result::Result<Error, Self> {
+    pub fn as_ours(self) -> std::result::Result<Error, Box<Self>> {
         match self.cause {
             Cause::Ours(error) => Ok(error),
-            cause => Err(Self { cause, ..self }),
+            cause => Err(Box::new(Self { cause, ..self })),
         }
     }
 
