@@ -326,11 +326,6 @@ BEGIN
         RAISE 'max_attempts must be positive, or NULL for no limit' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     PERFORM en57.check_shard(0, coalesce(shards, 1));
-    IF place = '*' THEN
-        -- All that the caller may read would be another log for each caller.
-        RAISE 'a subscription is of one partition' USING ERRCODE = 'feature_not_supported',
-            HINT = 'Create one for each partition.';
-    END IF;
     head := en57.settled(query, place);
     "from" := CASE
         WHEN start = 'beginning' THEN 0

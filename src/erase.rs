@@ -286,7 +286,7 @@ fn forget_errors(
     ] {
         let which = format!(
             "{position} = ANY ($1) AND {column} IS NOT NULL
-             AND subscription IN (SELECT id FROM en57.subscriptions WHERE partition = $2)"
+             AND subscription IN (SELECT id FROM en57.subscriptions WHERE partition = ANY (ARRAY[$2, '*']))"
         );
         forget(table, format!("{column} = 'erased'"), which, &themselves)?;
     }

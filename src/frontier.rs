@@ -175,6 +175,17 @@ pub fn settled(sought: &Sought, partition: Option<&str>, access: Access) -> Resu
     Ok(places.current_frontier(&Counter::of(store)?, sought))
 }
 
+/// The same for who stores it: of all partitions none is left out.
+///
+/// # Errors
+/// 42501, 42704.
+pub fn settled_in_all(sought: &Sought, partition: Option<&str>) -> Result<i64> {
+    let store = catalog::store()?;
+    let places = Places::find(store, partition, Access::Watch)?;
+    places.demand_all()?;
+    Ok(places.current_frontier(&Counter::of(store)?, sought))
+}
+
 /// The last position of the session's own committed appends that the query could match, 0 if none.
 fn own_last(partition: &Partition, query: &Query) -> i64 {
     transaction::with_committed(|written| {

@@ -21,6 +21,8 @@ pub struct Places {
     access: Access,
     is_all: bool,
     list: Vec<Rc<Partition>>,
+    /// One that the caller may not read, where all are meant.
+    left_out: Option<Oid>,
     /// Whatever is at or below it is in one of the list, or will never be.
     floor: i64,
 }
@@ -36,6 +38,7 @@ impl Places {
             access,
             is_all: name == ALL,
             list: Vec::new(),
+            left_out: None,
             floor: i64::MAX,
         };
         if places.is_all {
@@ -64,12 +67,24 @@ impl Places {
         let appended_to = counter.partitions_in_flight(next);
         let all = store.all()?;
         self.list = store.readable(&all, self.access)?;
+        let mut tables = all.iter().map(|(_, table)| *table);
+        self.left_out = tables.find(|table| !self.access.is_allowed(*table));
         let unseen = appended_to
             .iter()
             .filter(|(table, _)| all.iter().all(|(_, seen)| seen != table));
         let bound = unseen.map(|(_, bound)| *bound).min();
         self.floor = bound.unwrap_or(next).min(next) - 1;
         self.refuse_replicas()
+    }
+
+    /// Makes sure that none is left out: where a position is stored for whoever comes next, all must be the same to all.
+    ///
+    /// # Errors
+    /// 42501.
+    pub fn demand_all(&self) -> Result<()> {
+        self.left_out
+            .map_or(Ok(true), |table| self.access.demand(table))
+            .map(drop)
     }
 
     /// Whoever reads by right of ownership is refused as well: there is no frontier.

@@ -265,6 +265,14 @@ impl Reading {
         })
     }
 
+    /// Makes sure that of all partitions none is left out.
+    ///
+    /// # Errors
+    /// 42501.
+    pub fn demand_all(&self) -> Result<()> {
+        self.places.demand_all()
+    }
+
     /// Reads all that is left.
     ///
     /// # Errors

@@ -173,7 +173,6 @@ SELECT en57_create_subscription('x', start => '99999');
 SELECT en57_create_subscription('x', start => NULL);
 SELECT en57_create_subscription('x', max_attempts => 0);
 SELECT en57_create_subscription('x', partition => 'nowhere');
-SELECT en57_create_subscription('x', partition => '*');
 SELECT en57_create_subscription('x', '{"tpyes": []}');
 SELECT * FROM en57_poll('nobody');
 \echo :SQLSTATE

@@ -13,7 +13,6 @@ use crate::projection::as_keeper;
 use crate::read::{Options, Reading};
 use crate::store::door::Event;
 use crate::store::event::{Column, Row};
-use crate::store::partition::Access;
 use crate::store::rows::{Sink, Source};
 use crate::store::spi::text;
 use crate::store::{fmgr, holding, spi};
@@ -25,7 +24,7 @@ use crate::upcast::Sought;
 /// 42501, 42704.
 pub fn settled(query: Option<Query>, partition: Option<&str>) -> Result<i64> {
     let sought = Sought::now(query.unwrap_or_else(Query::everything))?;
-    frontier::settled(&sought, partition, Access::Watch)
+    frontier::settled_in_all(&sought, partition)
 }
 
 /// The subscriptions of a partition, by name.
@@ -47,18 +46,27 @@ pub fn names_of(partition: &str) -> Result<Vec<String>> {
 pub fn begin_anew(partition: &str, restart: bool) -> Result<()> {
     const LETTERS: &str = "DELETE FROM en57.dead_letters AS l USING en57.subscriptions AS s
         WHERE l.subscription = s.id AND s.partition = $1";
+    // Of a subscription of all partitions those of the events that are gone.
+    const ANY_OF_ALL: &str = "SELECT 1 FROM en57.dead_letters l, en57.subscriptions s
+        WHERE l.subscription = s.id AND s.partition = '*' LIMIT 1";
+    const LETTERS_OF_ALL: &str = "DELETE FROM en57.dead_letters AS l USING en57.subscriptions AS s
+        WHERE l.subscription = s.id AND s.partition = '*'
+          AND NOT EXISTS (SELECT FROM en57.events e WHERE e.\"position\" = l.\"position\")";
     const TARGETS: &str = "UPDATE en57.subscriptions SET drain_to = NULL
-        WHERE partition = $1 AND drain_to IS NOT NULL";
+        WHERE partition = ANY (ARRAY[$1, '*']) AND drain_to IS NOT NULL";
     const SHARDS: &str = "UPDATE en57.subscription_shards AS t
         SET \"position\" = 0, delivered = 0, token = t.token + 1, holder = NULL, lease = NULL, lease_until = NULL,
             failed_position = NULL, attempts = 0, last_error = NULL, updated_at = clock_timestamp()
-        FROM en57.subscriptions AS s WHERE t.subscription = s.id AND s.partition = $1";
+        FROM en57.subscriptions AS s WHERE t.subscription = s.id AND s.partition = ANY (ARRAY[$1, '*'])";
     let steps: &[&str] = if restart {
         &[LETTERS, TARGETS, SHARDS]
     } else {
         &[LETTERS]
     };
     as_keeper(|| {
+        if !spi::run(ANY_OF_ALL, &[])?.is_empty() {
+            spi::run(LETTERS_OF_ALL, &[])?;
+        }
         steps
             .iter()
             .try_for_each(|sql| spi::run(sql, &[text(partition)]).map(|_| ()))
@@ -90,6 +98,7 @@ impl ShardReading {
         };
         let upto = options.upto;
         let reading = Reading::start_settled(query, options, partition)?;
+        reading.demand_all()?;
         holding::note_complete(upto.min(reading.frontier()));
         Ok(Self {
             reading,

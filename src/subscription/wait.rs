@@ -7,7 +7,6 @@ use crate::dcb::shard::Shard;
 use crate::frontier;
 use crate::projection::as_keeper;
 use crate::read::{self, Options, Reading};
-use crate::store::partition::Access;
 use crate::store::snapshot::Leave;
 use crate::store::spi::{self, Type, text};
 use crate::store::{Datum, fmgr, rights, sleep};
@@ -38,7 +37,7 @@ pub fn wait(name: Option<&str>, upto: Option<i64>, timeout_ms: u64, leave: Leave
     let upto = match upto {
         Some(position) => {
             let sought = Sought::now(query)?;
-            frontier::settled(&sought, Some(&partition), Access::Watch)?;
+            frontier::settled_in_all(&sought, Some(&partition))?;
             position
         }
         None => read::head(Some(query), Some(&partition))?,
@@ -92,7 +91,7 @@ impl Standing {
         }
         let partition = Some(self.partition.as_str());
         let sought = Sought::now(self.query.clone())?;
-        let frontier = frontier::settled(&sought, partition, Access::Watch)?;
+        let frontier = frontier::settled_in_all(&sought, partition)?;
         if frontier < upto {
             return Ok(false);
         }
