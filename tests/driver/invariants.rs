@@ -90,6 +90,19 @@ fn last_cent(level: &'static str, few_locks: bool) {
             if client % 4 == 3 {
                 tags.extend((0..100).map(|n| format!("filler:{client}:{n}")));
             }
+            if client % 2 == 1 {
+                // As an answer, after which the transaction commits what it has: nothing.
+                let sql = "SELECT outcome::text FROM en57_append($1, on_refusal => 'return')";
+                let outcome: String = session.row(sql, &[&moved(-1, &tags)]).get(0);
+                assert!(
+                    ["appended", "refused"].contains(&outcome.as_str()),
+                    "{outcome}"
+                );
+                session.run("COMMIT");
+                won += usize::from(outcome == "appended");
+                gate.pass();
+                continue;
+            }
             match session.try_append(&moved(-1, &tags), None) {
                 Ok(_) => {
                     session.run("COMMIT");
