@@ -179,3 +179,31 @@ fn of_large_events() {
     }
     assert_eq!(session.number("SELECT count(*) FROM seen"), 2 * EVENTS);
 }
+
+/// A rebuild has some large documents in memory, not all that its next thousand events change: 320 MB here.
+#[test]
+fn of_large_documents() {
+    const GROWTH_KB: i64 = 190 << 10;
+    let db = Cluster::shared().database();
+    let mut session = db.connect();
+    session.run(
+        "CREATE FUNCTION grow(d jsonb, e en57_event) RETURNS jsonb LANGUAGE sql IMMUTABLE AS
+             $$ SELECT jsonb_build_object('n', coalesce((d ->> 'n')::int, 0) + 1, 'text', coalesce(d ->> 'text', repeat('x', 2000000))) $$;
+         SELECT en57_create_document_projection('large', '{}', 'tag:k:', 'grow');",
+    );
+    for _ in 0..2 {
+        let events = (0..160).map(|n| json!({"type": "t", "tags": [format!("k:{n}")]}));
+        session.append(&Value::Array(events.collect()), None);
+    }
+    let mut session = db.connect();
+    session.run("SELECT en57_count('{}')");
+    let pid = session.pid();
+    let before = peak_kb(pid);
+    session.run("CALL en57_rebuild('large')");
+    let grown = peak_kb(pid) - before;
+    println!("rebuild of large documents: {} MB", grown >> 10);
+    assert!(grown < GROWTH_KB, "{grown} kB more");
+    let right =
+        "SELECT count(*) FROM large WHERE doc ->> 'n' = '2' AND length(doc ->> 'text') = 2000000";
+    assert_eq!(session.number(right), 160);
+}

@@ -24,6 +24,8 @@ const TIME: Duration = Duration::from_secs(1);
 const EVENTS_AT_ONCE: usize = 1000;
 /// Memory that documents may take before they are stored.
 const BYTES: usize = 64 << 20;
+/// Documents that are loaded together while none has been seen, and of a size that is no trouble.
+const LOADED_AT_FIRST: usize = 32;
 
 /// Why a batch stopped at an event.
 pub struct Stopped {
@@ -60,6 +62,8 @@ pub struct Batch<'a> {
     initial: Option<Datum>,
     known: HashMap<String, Document>,
     bytes: usize,
+    /// The bytes of the largest document that was loaded.
+    largest: Option<usize>,
     has_put_aside: bool,
 }
 
@@ -103,6 +107,7 @@ impl<'a> Batch<'a> {
             initial: documents.initial.as_deref().map(fmgr::make_varlena),
             known: HashMap::new(),
             bytes: 0,
+            largest: None,
             has_put_aside: false,
         }
     }
@@ -121,10 +126,7 @@ impl<'a> Batch<'a> {
         let mut events = Events::new(self.projection, self.state.position, upto)?;
         let way = events.way();
         let scratch = Scratch::new();
-        while (done.events as usize) < EVENTS
-            && self.bytes < BYTES
-            && (done.events == 0 || !self.is_over())
-        {
+        while (done.events as usize) < EVENTS && (done.events == 0 || !self.is_over()) {
             let next = EVENTS_AT_ONCE.min(EVENTS - done.events as usize);
             let items = scratch.run(|| events.next(next, &|_| None))?;
             let Some(last) = items.last() else {
@@ -160,9 +162,10 @@ impl<'a> Batch<'a> {
                 attempt(|| work.run(|| projection.read(&items[done..], way, &mut left)))?.err();
             let mut ids = Vec::with_capacity(left.len());
             let no_id = attempt(|| self.tell_ids(&left, &mut ids))?.err();
-            self.load(&ids)?;
+            let ready = self.load(&ids)?;
             let mut folded = 0;
-            let not_folded = attempt(|| self.evolve(&left, &ids, &mut folded))?.err();
+            let evolved = attempt(|| self.evolve(&left, &ids[..ready], &mut folded))?;
+            let not_folded = evolved.err();
             done += folded;
             let failure = match (not_folded, no_id, unread) {
                 (Some(failure), ..) => failure,
@@ -185,8 +188,9 @@ impl<'a> Batch<'a> {
         Ok((done, None))
     }
 
+    /// Whether a batch has had its time, or has as many documents as it may.
     fn is_over(&self) -> bool {
-        Instant::now() >= self.deadline
+        self.bytes >= BYTES || Instant::now() >= self.deadline
     }
 
     /// The documents of each event, up to one that fails.
@@ -216,26 +220,43 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// Makes the documents of events known.
-    fn load(&mut self, ids: &[Vec<String>]) -> Result<()> {
-        let mut missing: Vec<&str> = Vec::new();
-        for id in ids.iter().flatten() {
-            if !self.known.contains_key(id) {
-                self.known.insert(id.clone(), Document::new(self.initial));
-                missing.push(id);
+    /// Makes the documents of events known: of all, or of as many as there is room for, of the first one in any case.
+    /// Returns of how many.
+    fn load(&mut self, ids: &[Vec<String>]) -> Result<usize> {
+        let mut ready = 0;
+        while ready < ids.len() && (ready == 0 || !self.is_over()) {
+            // Documents of one table are of like sizes, as a rule.
+            let at_once = match self.largest {
+                Some(bytes) => (BYTES / 4 / bytes.max(1)).max(1),
+                None => LOADED_AT_FIRST,
+            };
+            let mut missing: Vec<&str> = Vec::new();
+            for of_event in &ids[ready..] {
+                if missing.len() >= at_once {
+                    break;
+                }
+                for id in of_event {
+                    if !self.known.contains_key(id) {
+                        self.known.insert(id.clone(), Document::new(self.initial));
+                        missing.push(id);
+                    }
+                }
+                ready += 1;
             }
+            let (known, bytes, largest) = (&mut self.known, &mut self.bytes, &mut self.largest);
+            self.shelf.get(&missing, |id, doc, version, position| {
+                if let Some(document) = known.get_mut(id) {
+                    document.bytes = fmgr::varlena(doc).len();
+                    document.doc = Some(doc);
+                    document.version = version;
+                    document.position = position;
+                    document.is_stored = true;
+                    *bytes += document.bytes;
+                    *largest = Some(largest.unwrap_or(0).max(document.bytes));
+                }
+            })?;
         }
-        let (known, bytes) = (&mut self.known, &mut self.bytes);
-        self.shelf.get(&missing, |id, doc, version, position| {
-            if let Some(document) = known.get_mut(id) {
-                document.bytes = fmgr::varlena(doc).len();
-                document.doc = Some(doc);
-                document.version = version;
-                document.position = position;
-                document.is_stored = true;
-                *bytes += document.bytes;
-            }
-        })
+        Ok(ready)
     }
 
     /// Folds events whose documents are known, up to one that fails, or the end of the time; that one is in none of
