@@ -56,5 +56,7 @@ COMMENT ON FUNCTION en57.plpgsql_handler() IS 'calls functions of the language e
 CREATE FUNCTION en57.missing(kind text, name text) RETURNS void
     AS 'MODULE_PATHNAME', 'en57_missing' LANGUAGE c STABLE PARALLEL SAFE;
 COMMENT ON FUNCTION en57.missing(text, text) IS 'raises that there is none of this name, in the words that are used everywhere';
-CREATE LANGUAGE en57_plpgsql HANDLER en57.plpgsql_handler VALIDATOR pg_catalog.plpgsql_validator;
+-- Without PL/pgSQL's validator: pg_dump --binary-upgrade would leave out the handler of a language that has functions of
+-- another extension, and pg_upgrade would fail.
+CREATE LANGUAGE en57_plpgsql HANDLER en57.plpgsql_handler;
 COMMENT ON LANGUAGE en57_plpgsql IS 'PL/pgSQL of which errors show no CONTEXT: for functions of the extension only';
