@@ -137,7 +137,7 @@ impl<'a> Streams<'a> {
 /// Sees that an append could take what the events say of their streams.
 ///
 /// # Errors
-/// As [`Streams::of`].
+/// 22023 where an event that is not the first of its stream has an expected version.
 pub fn demand(events: &[NewEvent]) -> Result<()> {
     Streams::of(events).map(drop)
 }

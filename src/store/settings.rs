@@ -373,7 +373,7 @@ pub fn wait_timeout_ms() -> u64 {
 /// `en57.strict_types`.
 ///
 /// # Errors
-/// As [`Guarded::get`].
+/// 42501 where the session has tried to set it without the right, so that its value is not known.
 pub fn strict_types() -> Result<bool> {
     STRICT_TYPES.get()
 }
@@ -381,7 +381,7 @@ pub fn strict_types() -> Result<bool> {
 /// `en57.check_formats`.
 ///
 /// # Errors
-/// As [`Guarded::get`].
+/// 42501 where the session has tried to set it without the right, so that its value is not known.
 pub fn check_formats() -> Result<bool> {
     CHECK_FORMATS.get()
 }
