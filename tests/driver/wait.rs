@@ -123,8 +123,8 @@ fn wakes_for_a_new_name() {
             });
             await_sleep(&mut writer, pid);
             writer.run(&rename(old));
-            let old = json!({"type": next, "schema_version": 1});
-            let position = writer.append(&old, None).position;
+            let event = json!({"type": next, "schema_version": 1});
+            let position = writer.append(&event, None).position;
             let (frontier, slept) = sleeping.join().expect("it wakes");
             let least = if first == old { before } else { position };
             assert!((least..=position).contains(&frontier), "{frontier}");
