@@ -258,9 +258,9 @@ fn once(mut client: Pooled, shard: usize, done: impl Fn() -> bool) {
 
 /// The same under a lease, each call in a transaction of its own: the token says who it is.
 fn leased(mut client: Pooled, shard: usize, done: impl Fn() -> bool) {
-    let token = client.number(&format!(
-        "SELECT en57_lease('leased', '10 min', {shard}, 2)"
-    ));
+    let lease = format!("SELECT en57_lease('leased', '10 min', {shard}, 2)");
+    // The first one of all to come writes the shards down, and nobody waits for him.
+    let token: i64 = until(|| client.row(&lease).get(0)).expect("the shard is free");
     while !done() {
         let poll = "SELECT position FROM en57_poll('leased', 20, wait => '20ms', shards => 2";
         let positions = client.positions(&format!("{poll}, shard => {shard}, token => {token})"));
