@@ -46,7 +46,7 @@ INSERT INTO source VALUES (1, 'x', '{'), (2, 'x', '{}');
 SELECT told('SELECT en57_create_subscription(''mine'')', 'SELECT en57_create_subscription(NULL)', 'SELECT en57_create_subscription(''x'', start => ''soon'')',
     'SELECT en57_poll(''mine'', max_count => 0)', 'SELECT en57_poll(''mine'', shard => 1)', 'SELECT en57_poll(''mine'', token => 7)', 'SELECT en57_ack(''mine'', 99)',
     'SELECT en57_track(''s'', -1)', 'SELECT en57_track(NULL, 1)', 'SELECT en57_tracked(NULL)', 'SELECT en57_import_from(NULL)', 'SELECT en57_import_from(''source'')',
-    'SELECT en57_import_from(''pg_class'')', 'SELECT en57_generate(''perl'')', 'SELECT en57_generate(''ruby'', ''{NULL}'')', 'SELECT en57_trace_text(gen_random_uuid(), ''none'')',
+    'SELECT en57_import_from(''pg_namespace'')', 'SELECT en57_generate(''perl'')', 'SELECT en57_generate(''ruby'', ''{NULL}'')', 'SELECT en57_trace_text(gen_random_uuid(), ''none'')',
     'CALL en57_import_in_batches(NULL, ''source'')');
 CALL en57_import_in_batches('i', 'source');
 SET statement_timeout = '100ms';

@@ -1,6 +1,6 @@
 -- What the extension consists of, that all of it is explained, and that it can be dropped and created elsewhere.
 CREATE VIEW members AS
-SELECT d.classid, d.objid, o.type, o.identity FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'en57', pg_identify_object(d.classid, d.objid, d.objsubid) o
+SELECT d.classid, d.objid, o.type, replace(o.identity, '(pg_catalog.json AS', '(json AS') AS identity FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'en57', pg_identify_object(d.classid, d.objid, d.objsubid) o
 WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
     -- newer majors list array types and the row types of tables, too
     AND NOT EXISTS (SELECT FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid WHERE d.classid = 'pg_type'::regclass AND t.oid = d.objid AND (t.typcategory = 'A' OR c.relkind <> 'c'));
