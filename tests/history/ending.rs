@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::consumers::Consumer;
 use crate::random::Random;
 use crate::server::Server;
-use crate::world::SUBSCRIPTIONS;
+use crate::world::{self, SUBSCRIPTIONS};
 
 /// An event as it is stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -69,6 +69,10 @@ pub fn collect(socket: &Path, folder: &Path) -> Ending {
             .batch_execute(&drop)
             .expect("an index that is not valid can be dropped");
     }
+    // As it was made beside the appends, if it is there.
+    client
+        .batch_execute(world::MADE_BESIDE)
+        .expect("a projection can be made");
     let mut ending = Ending::default();
     let sql = "SELECT \"position\", coalesce(data ->> 'mark', id::text), type, tags, stream, stream_version, partition,
             (data ->> 'amount')::bigint, en57.event_key(e)
@@ -86,7 +90,12 @@ pub fn collect(socket: &Path, folder: &Path) -> Ending {
             key: row.get(8),
         });
     }
-    for name in ["accounts", "accounts_later", "streams_later"] {
+    for name in [
+        "accounts",
+        "accounts_later",
+        "accounts_beside",
+        "streams_later",
+    ] {
         let rows = client
             .query(&format!("SELECT id, doc FROM {name}"), &[])
             .expect("documents can be read");

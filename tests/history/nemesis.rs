@@ -9,6 +9,7 @@ use postgres::Client;
 use crate::cluster::{self, Cluster};
 use crate::random::Random;
 use crate::record::{Entry, Log};
+use crate::world;
 
 pub struct Nemesis<'a> {
     pub cluster: &'static Cluster,
@@ -36,7 +37,7 @@ impl Nemesis<'_> {
                 next_crash = Instant::now() + Duration::from_secs(pause);
                 continue;
             }
-            let deed = self.random.below(15);
+            let deed = self.random.below(16);
             if deed == 0 {
                 self.kill_clients();
                 continue;
@@ -136,6 +137,13 @@ impl Nemesis<'_> {
                 ("worker stopped", "SELECT en57_worker_stop()"),
             ]),
             12 => ("en57_run", "SELECT en57_run('accounts_later', 500)"),
+            14 => *self.random.pick(&[
+                ("documents made beside", world::MADE_BESIDE),
+                (
+                    "projection dropped",
+                    "SELECT en57_drop_projection('accounts_beside')",
+                ),
+            ]),
             13 => {
                 self.dump();
                 return;

@@ -41,6 +41,9 @@ pub fn queries() -> Vec<Query> {
     ]
 }
 
+/// A projection of documents that is made and dropped while others append; one that is there stays.
+pub const MADE_BESIDE: &str = r#"SELECT en57_create_document_projection('accounts_beside', '{"types": ["moved"]}', 'tag:account:', 'add_up', if_not_exists => true)"#;
+
 /// The subscriptions: name, number of the query, partition, shards, whether it is polled with a lease.
 pub const SUBSCRIPTIONS: [(&str, usize, &str, i32, bool); 4] = [
     ("once", 2, "default", 1, false),

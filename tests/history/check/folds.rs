@@ -101,6 +101,7 @@ fn documents(history: &History) -> Rule {
     let expected = [
         ("accounts", fold(&moved, by_account)),
         ("accounts_later", fold(&moved, by_account)),
+        ("accounts_beside", fold(&moved, by_account)),
         ("streams_later", fold(&streams, |e| e.stream.clone())),
     ];
     for (name, documents) in expected {
