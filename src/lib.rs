@@ -4,6 +4,7 @@
 //! internals, all `unsafe`) → `dcb` (the pure domain).
 
 pub mod append;
+pub mod beside;
 pub mod by_key;
 pub mod check;
 pub mod context;

@@ -1,12 +1,10 @@
 //! Refusals as answers: all that schemas and invariants have against the events of an append, and nothing is stored.
 
-use std::cell::Cell;
-
 use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::dcb::refusal::{AT_MOST, Refusal};
 use crate::invariant::Rules;
 use crate::schema;
-use crate::store::attempt::attempt;
+use crate::store::attempt::{Failure, Then, attempt_for};
 use crate::store::event::NewEvent;
 use crate::store::heap::Batch;
 
@@ -63,20 +61,16 @@ pub(super) fn objections(rules: &Rules, batch: &Batch) -> Result<Vec<Refusal>> {
     if rules.is_empty() {
         return Ok(Vec::new());
     }
-    let (mut found, is_complete) = (Vec::new(), Cell::new(false));
-    let outcome = attempt(|| {
+    let outcome = attempt_for(|| {
+        let mut found = Vec::new();
         collect(rules, batch, true, &mut found)?;
-        is_complete.set(true);
-        if found.is_empty() {
-            return Ok(());
-        }
-        Err(Error::new(SqlState::InvariantBroken, "undone"))
+        let then = match found.is_empty() {
+            true => Then::Keep,
+            false => Then::Undo,
+        };
+        Ok((found, then))
     })?;
-    match outcome {
-        Ok(()) => Ok(found),
-        Err(_) if is_complete.get() => Ok(found),
-        Err(failure) => failure.raise(),
-    }
+    outcome.or_else(Failure::raise)
 }
 
 /// Adds all that invariants have against the events, up to what is told.

@@ -1,12 +1,10 @@
 //! What would be refused of events if they were appended now. Nothing is stored, locked, or kept.
 
-use std::cell::Cell;
-
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::refusal::Refusal;
 use crate::invariant::Rules;
 use crate::schema;
-use crate::store::attempt::attempt;
+use crate::store::attempt::{Then, attempt_for};
 use crate::store::event::{self, NewEvent};
 use crate::store::heap::{Batch, Place};
 use crate::store::json::Jsonb;
@@ -31,22 +29,16 @@ pub fn validate(
     function::refuse_within_answer("en57_validate()")?;
     let store = catalog::store()?;
     store.partition(partition, Access::Append)?;
-    let (mut found, is_complete) = (Vec::new(), Cell::new(false));
     // What was begun is undone, whatever it was: a value that could not be read, a lock on the table.
-    let outcome = attempt(|| {
-        found = look(document, target, partition)?;
-        is_complete.set(true);
-        Err::<(), _>(Error::new(SqlState::DoesNotFit, "undone"))
-    })?;
+    let outcome = attempt_for(|| Ok((look(document, target, partition)?, Then::Undo)))?;
     match outcome {
-        Err(_) if is_complete.get() => Ok(found),
+        Ok(found) => Ok(found),
         Err(failure) => match failure.as_ours() {
             // What is no event at all.
             Ok(error) if REFUSED.contains(&error.state) => Ok(vec![as_refusal(error)]),
             Ok(error) => Err(error),
             Err(failure) => failure.raise(),
         },
-        Ok(()) => Ok(found),
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::beside;
 use crate::dcb::error::Result;
 use crate::erase;
 use crate::store::function::Function;
@@ -27,10 +28,6 @@ const BYTES_IN_MEMORY: usize = 64 * 1024 * 1024;
 const BYTES_OF_ONE: usize = 128;
 /// How many events are read, and states checked, at a time.
 const AT_ONCE: usize = 256;
-/// So many positions are left to be read while appends are kept out.
-const FEW: i64 = 2_000;
-/// How often it is tried to come so near.
-const ROUNDS: usize = 8;
 
 /// An invariant, with what the stored events have made of its ids so far.
 pub struct Existing<'i> {
@@ -111,17 +108,14 @@ impl<'i> Existing<'i> {
     pub fn go_ahead(&mut self) -> Result<()> {
         let invariant = self.invariant;
         self.moment = Some(Moment::of(invariant)?);
-        for _ in 0..ROUNDS {
-            let head = self.judge.settled()?;
-            if head - self.position < FEW {
-                break;
-            }
+        let (sought, position) = (self.judge.sought(), self.position);
+        let take = |_, upto| {
             rights::for_functions(&invariant.path, &invariant.partition, || {
-                self.fold_up_to(head)?;
+                self.fold_up_to(upto)?;
                 self.note_fine()
-            })?;
-        }
-        Ok(())
+            })
+        };
+        beside::take_most(&sought, &invariant.partition, position, take).map(drop)
     }
 
     /// Folds and checks the rest: nobody appends by now. `false` where something was another one when it was folded.

@@ -8,7 +8,6 @@ use crate::dcb::limits;
 use crate::dcb::query::{JsonString, Query};
 use crate::dcb::refusal::Refusal;
 use crate::fold::evolve::Folding;
-use crate::frontier;
 use crate::read::{Options, Reading};
 use crate::store::door::{Event, Unread};
 use crate::store::function::{Callable, Whereabouts};
@@ -131,13 +130,9 @@ impl<'i> Judge<'i> {
         self.stored(self.invariant.query.clone(), after, upto)
     }
 
-    /// Up to where that is so of others' events by now.
-    ///
-    /// # Errors
-    /// Those of reading.
-    pub fn settled(&self) -> Result<i64> {
-        let sought = Sought::by(self.invariant.query.clone(), &self.upcasters);
-        frontier::settled(&sought, Some(&self.invariant.partition), Access::Own)
+    /// Its query, by the names that events have for it.
+    pub fn sought(&self) -> Sought {
+        Sought::by(self.invariant.query.clone(), &self.upcasters)
     }
 
     fn stored(&self, query: Query, after: i64, upto: i64) -> Result<Reading> {

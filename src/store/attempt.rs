@@ -73,6 +73,25 @@ impl Failure {
 /// # Errors
 /// None of the body's: they are the inner result.
 pub fn attempt<T>(body: impl FnOnce() -> Result<T>) -> Result<std::result::Result<T, Failure>> {
+    attempt_for(|| Ok((body()?, Then::Keep)))
+}
+
+/// What becomes of what was done in a subtransaction that has not failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It stays.
+    Keep,
+    /// It is undone; what was found out is all that was wanted.
+    Undo,
+}
+
+/// As [`attempt`]; the body says whether the subtransaction is kept where it succeeds.
+///
+/// # Errors
+/// None of the body's: they are the inner result.
+pub fn attempt_for<T>(
+    body: impl FnOnce() -> Result<(T, Then)>,
+) -> Result<std::result::Result<T, Failure>> {
     let mut seen = Witness::new();
     // SAFETY: as PL/pgSQL does it for a block with EXCEPTION: memory context and resource owner are those
     // from before on both ways out. The witness is taken off PostgreSQL's list before this frame ends.
@@ -85,20 +104,18 @@ pub fn attempt<T>(body: impl FnOnce() -> Result<T>) -> Result<std::result::Resul
         pg_sys::error_context_stack = &raw mut callback;
         let outcome = catch_unwind(AssertUnwindSafe(body));
         pg_sys::error_context_stack = previous;
-        let failure = match outcome {
-            Ok(Ok(value)) => {
-                pg_sys::ReleaseCurrentSubTransaction();
-                pg_sys::MemoryContextSwitchTo(context);
-                pg_sys::CurrentResourceOwner = owner;
-                return Ok(Ok(value));
-            }
-            Ok(Err(error)) => ours(error),
-            Err(payload) => unwound(payload, seen.seen()),
+        let (then, result) = match outcome {
+            Ok(Ok((value, then))) => (then, Ok(value)),
+            Ok(Err(error)) => (Then::Undo, Err(ours(error))),
+            Err(payload) => (Then::Undo, Err(unwound(payload, seen.seen()))),
         };
-        pg_sys::RollbackAndReleaseCurrentSubTransaction();
+        match then {
+            Then::Keep => pg_sys::ReleaseCurrentSubTransaction(),
+            Then::Undo => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
+        }
         pg_sys::MemoryContextSwitchTo(context);
         pg_sys::CurrentResourceOwner = owner;
-        Ok(Err(failure))
+        Ok(result)
     }
 }
 
