@@ -151,13 +151,13 @@ END
 $$;
 COMMENT ON FUNCTION en57.import_refused(regclass, bigint) IS 'the position of the first row of a source that cannot be made an event';
 
--- Notes that a row is left out, if why it was refused is the row's: with the same row it would be refused again.
+-- Notes that a row is left out, where there is an import that does so, and it is known which row.
 CREATE FUNCTION en57.import_skip(import text, "position" bigint, state text, message text, detail text) RETURNS boolean
     LANGUAGE en57_plpgsql
     SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    IF import IS NULL OR "position" IS NULL OR (state !~ '^(22|23)' AND state NOT IN ('54000', 'N5703', 'N5704')) THEN
+    IF import IS NULL OR "position" IS NULL THEN
         RETURN false;
     END IF;
     INSERT INTO en57.import_errors (import, "position", sqlstate, message, detail)
@@ -192,15 +192,17 @@ BEGIN
         RETURN;
     EXCEPTION WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;
-        taken := 0;
+        -- Not the row's: with the same row it would not be refused again.
+        IF state !~ '^(22|23)' AND state NOT IN ('54000', 'N5703', 'N5704') THEN
+            RAISE;
+        END IF;
         IF half = 0 THEN
             IF NOT en57.import_skip(import, events[1]."position", state, message, detail) THEN
                 RAISE;
             END IF;
+            taken := 0;
             skipped := 1;
             RETURN;
-        ELSIF state ~ '^(40|53|55|57|58|XX)' THEN
-            RAISE;
         END IF;
     END;
     first := en57.import_some(events[:half], partition, keep_positions, check_types, import);
