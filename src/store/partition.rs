@@ -203,7 +203,7 @@ impl Partition {
                 is_replica,
                 lost_guards: GUARDS
                     .iter()
-                    .filter(|guard| relation.trigger_always_fires(guard.name).is_none())
+                    .filter(|guard| !relation.has_trigger(guard.name))
                     .collect(),
             })
         }

@@ -270,16 +270,8 @@ impl Opened {
         }
     }
 
-    /// Whether a crash of the server leaves its rows.
-    pub fn is_logged(&self) -> bool {
-        // SAFETY: the relation is open.
-        let persistence = unsafe { (*(*self.relation).rd_rel).relpersistence };
-        persistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT
-    }
-
-    /// Whether the trigger of this name fires whatever the session's replication role; `None` where there is
-    /// none.
-    pub fn trigger_always_fires(&self, name: &CStr) -> Option<bool> {
+    /// Whether it has a trigger of this name, be it in force or not.
+    pub fn has_trigger(&self, name: &CStr) -> bool {
         // SAFETY: the relation is open; its trigger descriptor lives as long.
         unsafe {
             let triggers = (*self.relation).trigdesc;
@@ -288,10 +280,8 @@ impl Opened {
             } else {
                 (*triggers).numtriggers as usize
             };
-            (0..n)
-                .map(|i| &*(*triggers).triggers.add(i))
-                .find(|trigger| CStr::from_ptr(trigger.tgname) == name)
-                .map(|trigger| trigger.tgenabled as u8 == pg_sys::TRIGGER_FIRES_ALWAYS)
+            let is_it = |i| CStr::from_ptr((*(*triggers).triggers.add(i)).tgname) == name;
+            (0..n).any(is_it)
         }
     }
 

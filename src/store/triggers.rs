@@ -39,7 +39,7 @@ impl Guard {
     }
 
     /// The command that lets it fire whatever the session's replication role.
-    pub fn enable(&self, table: &str) -> String {
+    fn enable(&self, table: &str) -> String {
         let name = self.name.to_string_lossy();
         format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}")
     }
