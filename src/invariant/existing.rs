@@ -42,12 +42,12 @@ pub struct Existing<'i> {
     /// All events up to here are folded.
     position: i64,
     /// What they depend on beside themselves, when they were folded ahead.
-    moment: Option<Moment>,
+    basis: Option<Basis>,
 }
 
 /// What verdicts depend on beside events and `evolve`.
 #[derive(PartialEq)]
-struct Moment {
+struct Basis {
     /// How many erasures there were in the partition.
     erasures: usize,
     /// The check function, as it was.
@@ -97,7 +97,7 @@ impl<'i> Existing<'i> {
             bytes: 0,
             has_spilled: false,
             position: 0,
-            moment: None,
+            basis: None,
         })
     }
 
@@ -107,7 +107,7 @@ impl<'i> Existing<'i> {
     /// As [`demand`], but for what may come right with the events that are left.
     pub fn go_ahead(&mut self) -> Result<()> {
         let invariant = self.invariant;
-        self.moment = Some(Moment::of(invariant)?);
+        self.basis = Some(Basis::of(invariant)?);
         let (sought, position) = (self.judge.sought(), self.position);
         let take = |_, upto| {
             rights::for_functions(&invariant.path, &invariant.partition, || {
@@ -124,8 +124,8 @@ impl<'i> Existing<'i> {
     /// As [`demand`].
     pub fn ends(&mut self) -> Result<bool> {
         let invariant = self.invariant;
-        if let Some(before) = &self.moment
-            && *before != Moment::of(invariant)?
+        if let Some(before) = &self.basis
+            && *before != Basis::of(invariant)?
         {
             return Ok(false);
         }
@@ -320,7 +320,7 @@ impl<'i> Existing<'i> {
     }
 }
 
-impl Moment {
+impl Basis {
     fn of(invariant: &Invariant) -> Result<Self> {
         let check = invariant.check.function(KIND, &invariant.name)?.oid;
         Ok(Self {

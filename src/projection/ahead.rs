@@ -23,14 +23,14 @@ pub fn bring_up(name: &str, place: &Partition, make: impl FnOnce() -> Result<()>
     let outcome = attempt_for(|| {
         make()?;
         let projection = by_name(Some(name), true)?;
-        let before = Moment::of(&projection)?;
+        let before = Basis::of(&projection)?;
         let sought = Sought::by(projection.query.clone(), &upcast::known()?);
         let take = |after, upto| projection.handle_range(after, upto, &|_| None);
         let position =
             beside::take_most(&sought, &projection.partition, projection.position, take)?;
         set(name, "paused", position)?;
         exclude_appends(place)?;
-        if Moment::of(&projection)? != before {
+        if Basis::of(&projection)? != before {
             return Ok((false, Then::Undo));
         }
         activate(name)?;
@@ -41,14 +41,14 @@ pub fn bring_up(name: &str, place: &Partition, make: impl FnOnce() -> Result<()>
 
 /// What documents depend on beside the events that come.
 #[derive(PartialEq)]
-struct Moment {
+struct Basis {
     /// Functions and upcasters.
     functions: Option<String>,
     /// How many erasures there were in the partition.
     erasures: usize,
 }
 
-impl Moment {
+impl Basis {
     fn of(projection: &Projection) -> Result<Self> {
         let functions = match &projection.work {
             Work::Documents(documents) => rebuild::functions_of(projection, documents)?,
