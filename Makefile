@@ -18,7 +18,7 @@ TARGET := target/pg$(PG)
 LIBRARY := $(TARGET)/release/liben57.so
 SCRIPT := $(TARGET)/release/en57--$(VERSION).sql
 CARGO_OPTIONS := --release --no-default-features --features pg$(PG) --target-dir $(TARGET)
-WITH_PG := PGRX_PG_CONFIG_PATH="$$(tests/pg/pg_config.sh)"
+WITH_PG := PGRX_PG_CONFIG_PATH="$$(tests/harness/pg_config.sh)"
 
 .PHONY: help setup build install installcheck test history demo psql stop bench lint clean
 .DELETE_ON_ERROR:
@@ -31,13 +31,13 @@ help: ## say what can be done here
 	@echo "  DESTDIR=FOLDER   install below this folder, for packagers"
 
 setup: ## install what building and testing need, where it is missing
-	@tests/pg/setup.sh
+	@tests/harness/setup.sh
 
 build: $(LIBRARY) $(SCRIPT) ## build the library and the script of CREATE EXTENSION
 	@echo "== built: $(LIBRARY) $(SCRIPT)"
 
 $(LIBRARY): $(SOURCES)
-	@tests/pg/setup.sh
+	@tests/harness/setup.sh
 	@echo "== building en57 $(VERSION) for PostgreSQL $(PG) (some minutes the first time)"
 	$(WITH_PG) cargo build --lib $(CARGO_OPTIONS)
 	@touch $@
@@ -47,8 +47,8 @@ $(SCRIPT): $(SQL_PARTS) Cargo.toml Makefile
 	cat $(SQL_PARTS) > $@
 
 install: build ## install into the PostgreSQL of PG or PG_CONFIG
-	@library="$(DESTDIR)$$(tests/pg/pg_config.sh --pkglibdir)"; \
-	extension="$(DESTDIR)$$(tests/pg/pg_config.sh --sharedir)/extension"; \
+	@library="$(DESTDIR)$$(tests/harness/pg_config.sh --pkglibdir)"; \
+	extension="$(DESTDIR)$$(tests/harness/pg_config.sh --sharedir)/extension"; \
 	echo "== installing en57 $(VERSION) into $$library and $$extension"; \
 	mkdir -p "$$library" "$$extension" && test -w "$$library" && test -w "$$extension" || \
 	  { echo "en57: these folders are not yours to write: say sudo make install$(if $(MAKEOVERRIDES), $(MAKEOVERRIDES))" >&2; exit 1; }; \
@@ -56,10 +56,10 @@ install: build ## install into the PostgreSQL of PG or PG_CONFIG
 	install -m 644 en57.control $(SCRIPT) $(UPGRADES) "$$extension"
 
 installcheck: ## run pg_regress and the isolation tests on your running server (PGHOST, PGPORT, PGUSER)
-	@tests/pg/regress.sh
+	@tests/harness/regress.sh
 
 test: setup ## run every test, on servers of its own; TESTS="name .." only these of pg_regress
-	@$(if $(filter file,$(origin PG)),ALSO_PG=18) tests/pg/test.sh
+	@$(if $(filter file,$(origin PG)),ALSO_PG=18) tests/harness/test.sh
 
 history: setup build ## many clients and a nemesis, and whether what they were told is true; SECONDS=180, SEED=n
 	@SECONDS_TO_RUN=$(SECONDS) SEED=$(SEED) tests/history/run.sh
@@ -77,7 +77,7 @@ bench: setup build ## measure against plain tables (docs/BENCHMARKS.md)
 	@benches/run.sh
 
 lint: ## check format, lints, ranks and documentation
-	@tests/pg/setup.sh lint
+	@tests/harness/setup.sh lint
 	cargo fmt --check
 	.ci/ranks
 	$(WITH_PG) cargo clippy --all-targets $(CARGO_OPTIONS) -- -D warnings
@@ -85,4 +85,4 @@ lint: ## check format, lints, ranks and documentation
 
 clean: stop ## remove all that was built, and the private PostgreSQL
 	rm -rf target
-	@tests/pg/clean.sh
+	@tests/harness/clean.sh

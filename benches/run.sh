@@ -11,10 +11,10 @@
 # INSTALLED=1     measures the en57 that is installed in PG or PG_CONFIG, instead of installing into a copy
 #
 # Every scenario of writing has a database of its own, so that all stores grow alike.
-# shellcheck source-path=SCRIPTDIR source=../tests/pg/server.sh
-source "$(dirname "$0")/../tests/pg/server.sh"
+# shellcheck source-path=SCRIPTDIR source=../tests/harness/server.sh
+source "$(dirname "$0")/../tests/harness/server.sh"
 
-# shellcheck disable=SC2154 # root and base come from tests/pg/lib.sh
+# shellcheck disable=SC2154 # root and base come from tests/harness/lib.sh
 benches=$root/benches
 rounds=${ROUNDS:-5}
 seconds=${SECONDS_EACH:-5}
@@ -91,7 +91,7 @@ load() { # DATABASE EVENTS
 if [[ -n ${INSTALLED:-} ]]; then
     pg_config=$(source_pg_config)
 else
-    pg_config=$("$root/tests/pg/tree.sh")
+    pg_config=$("$root/tests/harness/tree.sh")
     make --no-print-directory -C "$root" install PG_CONFIG="$pg_config" >&2
 fi
 bin=$("$(client_pg_config "$pg_config")" --bindir)

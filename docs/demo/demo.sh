@@ -26,7 +26,7 @@ ask() { "$psql" -X -q -A -t -v ON_ERROR_STOP=1 <<<"$1"; }
 
 new_database() {
     local make=(make --no-print-directory -C "$root") tree
-    tree=$("$root/tests/pg/tree.sh")
+    tree=$("$root/tests/harness/tree.sh")
     "${make[@]}" install PG_CONFIG="$tree" >/dev/null
     title "A private $("$tree" --version) in $demo, nothing of yours is touched"
     demo_stop

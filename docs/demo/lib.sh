@@ -1,6 +1,6 @@
 # Sourced: the server of the demo, which make demo, make psql and make stop share.
 # shellcheck shell=bash
-source "$(dirname "${BASH_SOURCE[0]}")/../../tests/pg/server.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/../../tests/harness/server.sh"
 
 demo=$base/demo # 'pg_config' is the program that runs the server on 'data'
 

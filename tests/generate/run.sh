@@ -2,7 +2,7 @@
 # Gives the files in expected/, which cargo test compares with what en57_generate makes, to their languages' own tools, and
 # sends events through them: JSON to typed to JSON. Rust's turn is in tests/generate.rs. Prints 'ok' or 'not ok' for each.
 # A language whose tools are not to be had is named and left out; in CI that is a failure.
-source "$(dirname "$0")/../pg/lib.sh"
+source "$(dirname "$0")/../harness/lib.sh"
 
 here=$root/tests/generate
 work=$(mktemp -d)
@@ -45,7 +45,7 @@ refuses() {
 
 # has LANGUAGE: whether its tools are there, or can be had.
 has() {
-    "$root/tests/pg/setup.sh" "generate-$1" && return
+    "$root/tests/harness/setup.sh" "generate-$1" && return
     say "the tests of generated $1 are left out"
     [[ -z ${CI:-} ]] || { echo "not ok generate $1" && failed=1; }
     return 1

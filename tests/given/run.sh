@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # What docs/decisions.md says of pg_regress: a test of a decider that says given, when, then passes; and the same test fails
 # where the decider does not do what it says, so that it cannot be green whatever happens. Prints 'ok' or 'not ok' for each.
-# (tests/pg/docs.sh runs the same pattern with pgTAP, with a test that fails.)
-source "$(dirname "$0")/../pg/server.sh"
+# (tests/harness/docs.sh runs the same pattern with pgTAP, with a test that fails.)
+source "$(dirname "$0")/../harness/server.sh"
 
-tree=$("$root/tests/pg/tree.sh")
+tree=$("$root/tests/harness/tree.sh")
 make --no-print-directory -C "$root" install PG_CONFIG="$tree" >&2
 client=$(client_pg_config "$tree")
 data=$base/data/given-$PG

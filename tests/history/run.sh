@@ -3,9 +3,9 @@
 #
 # SECONDS_TO_RUN  how long clients and nemesis are at work; by default 180
 # SEED            of their random choices; what runs beside each other still comes in another order each time
-source "$(dirname "$0")/../pg/lib.sh"
+source "$(dirname "$0")/../harness/lib.sh"
 
-tree=$("$root/tests/pg/tree.sh")
+tree=$("$root/tests/harness/tree.sh")
 make --no-print-directory -C "$root" install PG_CONFIG="$tree" >&2
 say "the history checker on $("$tree" --version)"
 cd "$root"

@@ -29,8 +29,8 @@ part() {
 
 rust_tests() {
     local tree
-    tree=$("$root/tests/pg/tree.sh") || return
-    "$root/tests/pg/setup.sh" pgbouncer || say "the tests with PgBouncer show nothing"
+    tree=$("$root/tests/harness/tree.sh") || return
+    "$root/tests/harness/setup.sh" pgbouncer || say "the tests with PgBouncer show nothing"
     say "cargo test on $("$tree" --version)"
     cd "$root" || return
     PGRX_PG_CONFIG_PATH=$(source_pg_config) EN57_BINDIR=$("$tree" --bindir) EN57_LIBDIR=$("$tree" --pkglibdir) \
@@ -40,8 +40,8 @@ rust_tests() {
 other_major() {
     local PG=$1
     export PG
-    if "$root/tests/pg/setup.sh"; then
-        "$root/tests/pg/suites.sh"
+    if "$root/tests/harness/setup.sh"; then
+        "$root/tests/harness/suites.sh"
     elif [[ -z ${CI:-} ]]; then
         say "PostgreSQL $PG is left out"
     else
@@ -49,14 +49,14 @@ other_major() {
     fi
 }
 
-part "$root/tests/pg/suites.sh"
+part "$root/tests/harness/suites.sh"
 if [[ -z ${TESTS:-} ]]; then
     part rust_tests
     part "$root/tests/history/run.sh"
-    part "$root/tests/pg/ruby.sh"
+    part "$root/tests/harness/ruby.sh"
     part "$root/tests/generate/run.sh"
     part "$root/tests/given/run.sh"
-    part "$root/tests/pg/docs.sh"
+    part "$root/tests/harness/docs.sh"
 fi
 [[ -z ${ALSO_PG:-} ]] || part other_major "$ALSO_PG"
 

@@ -4,7 +4,7 @@ source "$(dirname "$0")/server.sh"
 
 make=(make --no-print-directory -C "$root")
 "${make[@]}" build >&2
-tree=$("$root/tests/pg/tree.sh")
+tree=$("$root/tests/harness/tree.sh")
 "${make[@]}" install PG_CONFIG="$tree" >&2
 
 say "pg_regress and isolation tests on $("$tree" --version)"
@@ -14,7 +14,7 @@ server_stop "$tree" "$data"
 server_init "$tree" "$data" 'fsync = off' 'max_prepared_transactions = 4'
 server_start "$tree" "$data"
 status=0
-PG_CONFIG=$tree "$root/tests/pg/regress.sh" || status=1
+PG_CONFIG=$tree "$root/tests/harness/regress.sh" || status=1
 
 # A crash that no expected output tells of.
 if grep -E 'PANIC:|TRAP:|terminated by signal' "$data/log"; then

@@ -32,16 +32,16 @@ trap finish EXIT
 
 # Into the tree, which is a copy from before it was installed.
 install_pgtap() {
-    "$root/tests/pg/setup.sh" pgtap || return
+    "$root/tests/harness/setup.sh" pgtap || return
     install -m 644 "$("$(source_pg_config)" --sharedir)"/extension/pgtap* "$("$tree" --sharedir)/extension"
 }
 
 client=$(client_pg_config "$(source_pg_config)")
 if [[ -z $running ]]; then
-    tree=$("$root/tests/pg/tree.sh")
+    tree=$("$root/tests/harness/tree.sh")
     make --no-print-directory -C "$root" install PG_CONFIG="$tree" >&2
     install_pgtap || [[ -z ${CI:-} ]] || { echo "not ok docs pgtap" && failed=1; }
-    "$root/tests/pg/setup.sh" psycopg || [[ -z ${CI:-} ]] || { echo "not ok docs psycopg" && failed=1; }
+    "$root/tests/harness/setup.sh" psycopg || [[ -z ${CI:-} ]] || { echo "not ok docs psycopg" && failed=1; }
     client=$(client_pg_config "$tree")
     data=$base/data/docs-$PG
     server_stop "$tree" "$data"

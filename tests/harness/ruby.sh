@@ -3,14 +3,14 @@
 # 'not ok' for each test. Where ruby-pg is not to be had it says so; in CI that is a failure.
 source "$(dirname "$0")/server.sh"
 
-if ! "$root/tests/pg/setup.sh" ruby; then
+if ! "$root/tests/harness/setup.sh" ruby; then
     say "the tests with Ruby are left out"
     [[ -n ${CI:-} ]] || exit 0
     echo "not ok ruby"
     exit 1
 fi
 
-tree=$("$root/tests/pg/tree.sh")
+tree=$("$root/tests/harness/tree.sh")
 make --no-print-directory -C "$root" install PG_CONFIG="$tree" >&2
 say "ruby-pg $(ruby -e 'require "pg"; print PG::VERSION') on $("$tree" --version)"
 data=$base/data/ruby-$PG
