@@ -20,7 +20,7 @@ SCRIPT := $(TARGET)/release/en57--$(VERSION).sql
 CARGO_OPTIONS := --release --no-default-features --features pg$(PG) --target-dir $(TARGET)
 WITH_PG := PGRX_PG_CONFIG_PATH="$$(tests/harness/pg_config.sh)"
 
-.PHONY: help setup build install installcheck test history demo psql stop bench lint clean
+.PHONY: help setup build install installcheck test driver history demo psql stop bench lint clean
 .DELETE_ON_ERROR:
 
 help: ## say what can be done here
@@ -58,8 +58,11 @@ install: build ## install into the PostgreSQL of PG or PG_CONFIG
 installcheck: ## run pg_regress and the isolation tests on your running server (PGHOST, PGPORT, PGUSER)
 	@tests/harness/regress.sh
 
-test: setup ## run every test, on servers of its own; TESTS="name .." only these of pg_regress
+test: setup ## run every test, on servers of its own; TESTS="name .." only these of pg_regress/
 	@$(if $(filter file,$(origin PG)),ALSO_PG=18) tests/harness/test.sh
+
+driver: setup build ## run the tests with many connections; TESTS="name .." only these of tests/driver/
+	@tests/harness/rust.sh $(if $(TESTS),,--test driver)
 
 history: setup build ## many clients and a nemesis, and whether what they were told is true; SECONDS=180, SEED=n
 	@SECONDS_TO_RUN=$(SECONDS) SEED=$(SEED) tests/history/run.sh
@@ -80,6 +83,7 @@ lint: ## check format, lints, ranks and documentation
 	@tests/harness/setup.sh lint
 	cargo fmt --check
 	.ci/ranks
+	.ci/test_map
 	$(WITH_PG) cargo clippy --all-targets $(CARGO_OPTIONS) -- -D warnings
 	$(WITH_PG) RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items $(CARGO_OPTIONS)
 

@@ -10,10 +10,10 @@ use postgres::types::private::BytesMut;
 use postgres::types::{IsNull, ToSql, Type};
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
 use crate::dcb::parse;
-use crate::random::{Random, scaled};
-use crate::session::{Session, told};
+use crate::support::cluster::Cluster;
+use crate::support::random::{Random, scaled};
+use crate::support::session::{Session, told};
 
 const TRY: &str = "
     CREATE FUNCTION answer(statement text, document text, OUT state text, OUT message text, OUT detail text, OUT result text) AS $$

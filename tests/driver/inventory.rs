@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
-use crate::model::{Event, PARTITIONS, query};
-use crate::random::{Random, scaled};
-use crate::session::Session;
+use crate::support::cluster::Cluster;
+use crate::support::model::{Event, PARTITIONS, query};
+use crate::support::random::{Random, scaled};
+use crate::support::session::Session;
 
 /// Names that differ between the inventory and the log. Counts are above what is there where appends were rolled back.
 const DIFFER: &str = "

@@ -1,5 +1,5 @@
 //! What only real connections can show: races, crashes, restores, and answers compared with the domain's
-//! own matching. The servers are the driver's own, see `cluster`.
+//! own matching. The servers are the driver's own, see `support/cluster.rs`.
 //!
 //! `EN57_BINDIR`      PostgreSQL's programs; by default what `pg_config --bindir` says
 //! `EN57_TEST_SCALE`  how much longer than usual the tests run, 1 by default
@@ -9,52 +9,48 @@
 #[path = "../../src/dcb/mod.rs"]
 mod dcb;
 
-mod cluster;
-mod crew;
-mod model;
-mod random;
-mod session;
+mod support;
 
-mod check;
-mod checkpoint;
-mod crash;
-mod damage;
-mod deadlock;
-mod decide;
-mod dump;
-mod erase;
-mod errors;
-mod escalation;
-mod examples;
-mod folds;
-mod frontier;
+mod append_races;
+mod append_repeated;
+mod backend_crash;
+mod check_files;
+mod check_rows;
+mod connection_pool;
+mod deadlocks;
+mod deciders;
+mod dump_and_restore;
+mod erase_under_load;
+mod error_location;
+mod examples_retry;
+mod fold_snapshots;
+mod frontier_is_local;
+mod frontier_monotone;
 mod fuzz;
-mod invariants;
+mod index_leaves;
+mod invariants_under_load;
 mod inventory;
-mod leaves;
+mod lock_escalation;
+mod logical_replica;
+mod matching_oracle;
 mod memory;
-mod monotone;
-mod oracle;
 mod partitions;
-mod polling;
-mod pool;
-mod prepare;
-mod project;
-mod race;
-mod rebuild;
-mod rebuild_end;
-mod rebuild_files;
-mod reindex;
-mod repeat;
-mod replica;
-mod restart;
-mod restore;
-mod status;
-mod streams;
-mod streams_at_once;
-mod subscribe;
+mod positions_after_restart;
+mod projections_under_load;
+mod rebuild_by_files;
+mod rebuild_interrupted;
+mod rebuild_under_load;
+mod reindex_concurrently;
+mod restore_default_partition;
+mod safe_checkpoint;
+mod statistics;
+mod stream_versions;
+mod streams_in_one_append;
+mod subscription_delivery;
+mod subscription_polling;
 mod truncate;
-mod wait;
+mod two_phase_commit;
+mod wait_for_events;
 mod worker;
 mod worker_life;
 mod worker_notify;

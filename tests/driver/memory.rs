@@ -4,9 +4,9 @@
 
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
-use crate::random::scaled;
-use crate::session::Session;
+use crate::support::cluster::Cluster;
+use crate::support::random::scaled;
+use crate::support::session::Session;
 
 fn used_bytes(session: &mut Session) -> i64 {
     session.number("SELECT sum(total_bytes)::bigint FROM pg_backend_memory_contexts")

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::cluster::{Cluster, Database, await_that};
-use crate::crew::crew;
-use crate::random::{Random, scaled};
-use crate::session::{Session, state, told};
+use crate::support::cluster::{Cluster, Database, await_that};
+use crate::support::crew::crew;
+use crate::support::random::{Random, scaled};
+use crate::support::session::{Session, state, told};
 
 const APPEND: &str = "SELECT position FROM en57_append($1, partition => $2)";
 const ALL: &str = "SELECT position FROM en57_read(after => $1, partition => '*')";

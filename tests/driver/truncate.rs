@@ -9,9 +9,9 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, End, await_that};
-use crate::random::scaled;
-use crate::session::{state, told};
+use crate::support::cluster::{Cluster, End, await_that};
+use crate::support::random::scaled;
+use crate::support::session::{state, told};
 
 fn batch(tag: &str) -> Value {
     Value::Array(vec![json!({"type": "t", "tags": ["all", tag]}); 5])

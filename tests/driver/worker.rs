@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Database, await_that};
-use crate::crew::crew;
-use crate::random::scaled;
-use crate::session::{Session, state, told};
+use crate::support::cluster::{Cluster, await_that};
+use crate::support::crew::crew;
+use crate::support::random::scaled;
+use crate::support::session::{Session, state, told};
+use crate::support::worker::{create, noting, start, wait_for};
 
 const WORKERS: &str = "SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND backend_type = 'en57 worker'";
@@ -24,32 +25,6 @@ const WORKERS: &str = "SELECT count(*) FROM pg_stat_activity
 const WRONG: &str = "SELECT count(*) FROM (SELECT position FROM en57_read()) e
     FULL JOIN (SELECT position, count(*) AS times FROM noted GROUP BY 1) n USING (position)
     WHERE e.position IS NULL OR times IS DISTINCT FROM 1";
-
-pub fn start(session: &mut Session) -> (bool, i32) {
-    let row = session.row("SELECT started, pid FROM en57_worker_start()", &[]);
-    (row.get(0), row.get(1))
-}
-
-/// A database with a table to note positions in, and a function that does.
-pub fn noting(db: &Database) -> Session {
-    let mut session = db.connect();
-    session.run(
-        "CREATE TABLE noted (position bigint);
-         CREATE FUNCTION note(e en57_event) RETURNS void LANGUAGE sql AS 'INSERT INTO noted VALUES (e.position)'",
-    );
-    session
-}
-
-pub fn create(session: &mut Session, name: &str, handler: &str, more: &str) {
-    session.run(&format!(
-        "SELECT en57_create_projection('{name}', '{{}}', '{handler}(en57_event)', mode => 'async' {more})"
-    ));
-}
-
-pub fn wait_for(session: &mut Session, projection: &str) {
-    let sql = format!("SELECT en57_wait_projection('{projection}', timeout => '60s')::int::bigint");
-    assert_eq!(session.number(&sql), 1, "{projection} comes up");
-}
 
 fn event() -> Value {
     json!({"type": "t", "tags": ["a"]})

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, await_that};
-use crate::session::{Session, state, told};
-use crate::worker::{create, noting, start, wait_for};
+use crate::support::cluster::{Cluster, await_that};
+use crate::support::session::{Session, state, told};
+use crate::support::worker::{create, noting, start, wait_for};
 
 /// The cluster's own level leaves them out.
 const WARNINGS: &str = "log_min_messages = warning";

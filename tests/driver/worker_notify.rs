@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use postgres::fallible_iterator::FallibleIterator;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Database, await_that};
-use crate::crew::crew;
-use crate::random::scaled;
-use crate::session::Session;
-use crate::worker::start;
+use crate::support::cluster::{Cluster, Database, await_that};
+use crate::support::crew::crew;
+use crate::support::random::scaled;
+use crate::support::session::Session;
+use crate::support::worker::start;
 
 /// What has come within some time of silence: the payloads in their order.
 fn heard(session: &mut Session, silence: Duration) -> Vec<Value> {

@@ -2,8 +2,12 @@
 # Runs pg_regress/sql and pg_regress/specs against the server that PGHOST and PGPORT name, each file in a fresh
 # database. Prints 'ok' or 'not ok' for each, and what differs.
 #
-# TESTS  the names of the only tests to run
+# TESTS  the names of the only tests to run: those of files in pg_regress/sql and pg_regress/specs
 source "$(dirname "$0")/lib.sh"
+
+for name in ${TESTS:-}; do
+    [[ -e $root/pg_regress/sql/$name.sql || -e $root/pg_regress/specs/$name.spec ]] || die "there is no test named $name"
+done
 
 client=$(client_pg_config "$(source_pg_config)")
 pgxs=$(dirname "$(dirname "$("$client" --pgxs)")")

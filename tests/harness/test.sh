@@ -27,16 +27,6 @@ part() {
     failed=$((failed + not_ok))
 }
 
-rust_tests() {
-    local tree
-    tree=$("$root/tests/harness/tree.sh") || return
-    "$root/tests/harness/setup.sh" pgbouncer || say "the tests with PgBouncer show nothing"
-    say "cargo test on $("$tree" --version)"
-    cd "$root" || return
-    PGRX_PG_CONFIG_PATH=$(source_pg_config) EN57_BINDIR=$("$tree" --bindir) EN57_LIBDIR=$("$tree" --pkglibdir) \
-        cargo test --release --no-fail-fast --no-default-features --features "pg$PG" --target-dir "target/pg$PG"
-}
-
 other_major() {
     local PG=$1
     export PG
@@ -51,11 +41,11 @@ other_major() {
 
 part "$root/tests/harness/suites.sh"
 if [[ -z ${TESTS:-} ]]; then
-    part rust_tests
+    part "$root/tests/harness/rust.sh"
     part "$root/tests/history/run.sh"
     part "$root/tests/harness/ruby.sh"
     part "$root/tests/generate/run.sh"
-    part "$root/tests/given/run.sh"
+    part "$root/tests/given_when_then/run.sh"
     part "$root/tests/harness/docs.sh"
 fi
 [[ -z ${ALSO_PG:-} ]] || part other_major "$ALSO_PG"

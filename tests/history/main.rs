@@ -6,13 +6,13 @@
 //!     history shrink FOLDER     finds the shortest log that still shows what is wrong
 
 #[allow(dead_code)]
-#[path = "../driver/cluster.rs"]
+#[path = "../driver/support/cluster.rs"]
 mod cluster;
 #[allow(dead_code)]
-#[path = "../driver/random.rs"]
+#[path = "../driver/support/random.rs"]
 mod random;
 #[allow(dead_code)]
-#[path = "../driver/session.rs"]
+#[path = "../driver/support/session.rs"]
 mod session;
 
 mod check;

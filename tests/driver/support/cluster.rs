@@ -1,0 +1,375 @@
+//! Servers of our own: initdb, start, stop, crash. No TCP address, data in a temporary folder, and
+//! gone when the driver is, however it ends.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use postgres::{Client, Config, NoTls};
+
+use super::session::Session;
+
+/// Nothing that a test awaits may take longer.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server.
+pub struct Cluster {
+    folder: PathBuf,
+    /// Stops the server and removes its folder as soon as our end of its standard input is closed.
+    guardian: Child,
+    databases: Mutex<u32>,
+}
+
+/// A database of a cluster, with the extension.
+pub struct Database {
+    pub cluster: &'static Cluster,
+    pub name: String,
+}
+
+impl Cluster {
+    /// The server that most tests share. Its settings are PostgreSQL's defaults but for what is said here.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Cluster> = OnceLock::new();
+        SHARED.get_or_init(|| {
+            Self::new(&["max_prepared_transactions = 5", "max_worker_processes = 40"])
+        })
+    }
+
+    /// A new server, started.
+    pub fn new(settings: &[&str]) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let parent = std::env::var("TMPDIR").unwrap_or_else(|_| "/tmp".into());
+        let folder = PathBuf::from(parent).join(format!("en57-{}-{number}", std::process::id()));
+        let mut install = Command::new("install");
+        install.args(["-d", "-m", "700"]);
+        if let Some(user) = server_user() {
+            install.args(["-o", user]);
+        }
+        succeed(install.arg(&folder));
+        let cluster = Self {
+            guardian: guardian(&folder),
+            folder,
+            databases: Mutex::new(0),
+        };
+        let data = cluster.data();
+        let initdb = [
+            "initdb",
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-locale",
+            "--no-sync",
+            "-D",
+            &data,
+        ];
+        succeed(&mut as_server(&initdb));
+        let socket = cluster.folder.display();
+        let mut lines = format!(
+            "listen_addresses = ''\nunix_socket_directories = '{socket}'\nmax_connections = 100\nfsync = off\n\
+             shared_buffers = 128MB\nlog_min_messages = log\n"
+        );
+        settings.iter().for_each(|s| lines += &format!("{s}\n"));
+        let script = format!("cat >> {data}/postgresql.conf");
+        let mut child = as_user(&["sh", "-c", &script])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("sh runs");
+        io::Write::write_all(&mut child.stdin.take().expect("a pipe"), lines.as_bytes())
+            .expect("settings are written");
+        assert!(child.wait().expect("sh ends").success());
+        cluster.start();
+        cluster
+    }
+
+    fn data(&self) -> String {
+        format!("{}/data", self.folder.display())
+    }
+
+    pub fn start(&self) {
+        let (data, log) = (self.data(), format!("{}/log", self.folder.display()));
+        let output = as_server(&["pg_ctl", "start", "-s", "-w", "-D", &data, "-l", &log])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .expect("pg_ctl runs");
+        assert!(
+            output.success(),
+            "the server did not start:\n{}",
+            self.log()
+        );
+    }
+
+    /// Stops it; `mode` is pg_ctl's.
+    pub fn stop(&self, mode: &str) {
+        succeed(&mut as_server(&[
+            "pg_ctl",
+            "stop",
+            "-s",
+            "-w",
+            "-m",
+            mode,
+            "-D",
+            &self.data(),
+        ]));
+    }
+
+    /// The server's log.
+    pub fn log(&self) -> String {
+        let log = format!("{}/log", self.folder.display());
+        let output = as_user(&["cat", &log]).output().expect("cat runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn try_connect(&self, database: &str) -> Result<Client, postgres::Error> {
+        Config::new()
+            .host_path(&self.folder)
+            .user("postgres")
+            .dbname(database)
+            .connect_timeout(PATIENCE)
+            .connect(NoTls)
+    }
+
+    /// A connection; waits while the server starts or recovers.
+    pub fn connect(&self, database: &str) -> Session {
+        let mut last = None;
+        let connected = until(|| match self.try_connect(database) {
+            Ok(client) => Some(client),
+            Err(error) => {
+                last = Some(error);
+                None
+            }
+        });
+        match connected {
+            Some(client) => Session::new(client),
+            None => panic!("cannot connect to {database}: {last:?}\n{}", self.log()),
+        }
+    }
+
+    /// A new database without the extension.
+    pub fn bare_database(&'static self) -> Database {
+        let mut number = self.databases.lock().unwrap_or_else(|e| e.into_inner());
+        *number += 1;
+        let name = format!("t{number}");
+        self.connect("postgres")
+            .run(&format!("CREATE DATABASE {name}"));
+        Database {
+            cluster: self,
+            name,
+        }
+    }
+
+    /// A new database with the extension.
+    pub fn database(&'static self) -> Database {
+        let database = self.bare_database();
+        database.connect().run("CREATE EXTENSION en57");
+        database
+    }
+
+    /// Lives as long as the driver; for tests that want a server of their own. Its end is the guardian's work.
+    pub fn own(settings: &[&str]) -> OwnCluster {
+        OwnCluster(Box::leak(Box::new(Self::new(settings))))
+    }
+
+    /// Runs a client program of PostgreSQL with a shell, `$BIN` standing for the folder of programs.
+    pub fn shell(&self, script: &str) -> String {
+        let bin = bindir();
+        let output = as_user(&["sh", "-c", &format!("set -e; BIN='{bin}'; {script}")])
+            .env("PGHOST", &self.folder)
+            .env("PGUSER", "postgres")
+            .output()
+            .expect("sh runs");
+        shown(&output, script)
+    }
+
+    pub fn folder(&self) -> String {
+        self.folder.display().to_string()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        drop(self.guardian.stdin.take());
+        let _ = self.guardian.wait();
+    }
+}
+
+/// A test's own server: stopped and removed when dropped, so nothing of it may be used longer.
+pub struct OwnCluster(&'static Cluster);
+
+impl std::ops::Deref for OwnCluster {
+    type Target = &'static Cluster;
+    fn deref(&self) -> &&'static Cluster {
+        &self.0
+    }
+}
+
+impl Drop for OwnCluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.0.log();
+            let tail: Vec<&str> = log.lines().rev().take(40).collect();
+            eprintln!("the server's log ends with:");
+            tail.iter().rev().for_each(|line| eprintln!("  {line}"));
+        }
+        succeed(&mut as_server(&[
+            "pg_ctl",
+            "stop",
+            "-s",
+            "-w",
+            "-m",
+            "immediate",
+            "-D",
+            &self.0.data(),
+        ]));
+    }
+}
+
+impl Database {
+    pub fn connect(&self) -> Session {
+        self.cluster.connect(&self.name)
+    }
+}
+
+/// Asks again and again until there is an answer, or patience is over.
+pub fn until<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return Some(answer);
+        }
+        if start.elapsed() > PATIENCE {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Waits until something holds.
+pub fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
+    assert!(
+        until(|| holds().then_some(())).is_some(),
+        "waited in vain until {what}"
+    );
+}
+
+/// Lets the other threads end when this one does, also when something has failed.
+pub struct End<'a>(pub &'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn guardian(folder: &std::path::Path) -> Child {
+    let script =
+        "cat >/dev/null; \"$1/pg_ctl\" stop -s -w -m immediate -D \"$2/data\"; rm -rf \"$2\"";
+    let bin = bindir();
+    as_user(&[
+        "sh",
+        "-c",
+        script,
+        "guardian",
+        &bin,
+        &folder.display().to_string(),
+    ])
+    .stdin(Stdio::piped())
+    .stdout(Stdio::null())
+    .stderr(Stdio::null())
+    .process_group(0)
+    .spawn()
+    .expect("sh runs")
+}
+
+/// Where PostgreSQL's programs are: `EN57_BINDIR`, or what `pg_config` says.
+pub fn bindir() -> String {
+    static BINDIR: OnceLock<String> = OnceLock::new();
+    let ask = || {
+        std::env::var("EN57_BINDIR").unwrap_or_else(|_| {
+            succeed(Command::new("pg_config").arg("--bindir"))
+                .trim()
+                .into()
+        })
+    };
+    BINDIR.get_or_init(ask).clone()
+}
+
+/// The user who runs the servers, where it is not ourselves: PostgreSQL refuses to run as root.
+fn server_user() -> Option<&'static str> {
+    static USER: OnceLock<Option<&str>> = OnceLock::new();
+    *USER.get_or_init(|| {
+        let is_root = succeed(Command::new("id").arg("-u")).trim() == "0";
+        let has_postgres = || {
+            Command::new("id")
+                .arg("postgres")
+                .output()
+                .is_ok_and(|o| o.status.success())
+        };
+        is_root.then(|| if has_postgres() { "postgres" } else { "nobody" })
+    })
+}
+
+/// A command of the user who runs the servers.
+pub fn as_user(command: &[&str]) -> Command {
+    let mut result = match server_user() {
+        Some(user) => {
+            let mut runuser = Command::new("runuser");
+            runuser.args(["-u", user, "--"]).args(command);
+            runuser
+        }
+        None => {
+            let mut plain = Command::new(command[0]);
+            plain.args(&command[1..]);
+            plain
+        }
+    };
+    // A backtrace must not reach clients, whatever the environment says.
+    result.current_dir("/").env("RUST_BACKTRACE", "1");
+    // The servers and their clients are found by their folder alone.
+    for variable in ["PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGOPTIONS"] {
+        result.env_remove(variable);
+    }
+    result
+}
+
+fn as_server(command: &[&str]) -> Command {
+    let program = format!("{}/{}", bindir(), command[0]);
+    let mut all = vec![program.as_str()];
+    all.extend(&command[1..]);
+    as_user(&all)
+}
+
+fn succeed(command: &mut Command) -> String {
+    let output = command
+        .output()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    shown(&output, &format!("{command:?}"))
+}
+
+fn shown(output: &Output, what: &str) -> String {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{what}: {}\n{text}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    text
+}
+
+/// Kills a process of a server as nothing but the system would: it cannot do anything more.
+pub fn kill_9(pid: i32) {
+    let status = as_user(&["sh", "-c", &format!("kill -9 {pid}")])
+        .status()
+        .expect("kill runs");
+    assert!(status.success());
+}

@@ -1,0 +1,12 @@
+//! What the tests of the driver share: servers, connections, clients that work together, random data. No test module uses
+//! another one; what two of them need is here.
+
+pub mod cluster;
+pub mod crew;
+pub mod documents;
+pub mod findings;
+pub mod model;
+pub mod random;
+pub mod session;
+pub mod streams;
+pub mod worker;
