@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the SQL of README.md, docs/*.md and docs/examples/*.md and compares what it prints with what they show.
+# Runs the SQL of README.md, docs/*.md and docs/*/*.md and compares what it prints with what they show.
 #
 # Of each file every ```sql block runs, in order, in one psql session on a fresh database that has the extension. Where a
 # ```text block comes next it must be the block's output, but for spaces at the ends of lines; a block that shows no
@@ -145,30 +145,57 @@ check() {
     [[ -z $bless ]] || write_outputs "$root/$file"
 }
 
-# The reference names every function, type and setting that there is.
+# members [CONDITION]: the functions, types and views of the extension, and its settings, by name.
+members() {
+    "${psql[@]}" -A -t -d "${PGDATABASE:-postgres}" -c "LOAD 'en57'" -c "
+        SELECT DISTINCT name
+          FROM pg_depend,
+               LATERAL (SELECT regexp_replace(pg_describe_object(classid, objid, 0), '^(function|type|view) ([^(]*).*', '\2')) AS described (name)
+         WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+           AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'en57')
+           AND pg_describe_object(classid, objid, 0) ~ '^(function|type|view) .*[^]]\$' -- from 17 on, array types are members too
+           AND (${1:-true})
+         UNION SELECT name FROM pg_settings WHERE name LIKE 'en57.%' ORDER BY 1"
+}
+
+# reference_has NAME: whether the reference's index has it, with a link to a page that has it as well.
+reference_has() {
+    local page
+    page=$(sed -nE 's/.*\[`'"${1//./\\.}"'`\]\(([^)#]*)[^)]*\).*/\1/p' docs/reference/README.md | head -n 1)
+    [[ -n $page && -f docs/reference/$page ]] && grep -qwF -- "$1" "docs/reference/$page"
+}
+
+# The index of the reference has every function, type, view and setting that a user may name, and no other; the page of
+# errors has every SQLSTATE that the source raises.
 complete() {
     local name
+    # Without what input, output, casts and operators of the types call, and what the extension calls itself.
     while read -r name; do
-        if grep -qwF -- "$name" "$root/docs/reference.md"; then
+        if reference_has "$name"; then
             echo "ok docs reference $name"
         else
             echo "not ok docs reference $name"
-            echo "docs/reference.md does not mention $name"
+            echo "docs/reference/README.md has no link for $name to a page that has it"
             failed=1
         fi
-    done < <("${psql[@]}" -A -t -c "LOAD 'en57'" -c "SELECT DISTINCT regexp_replace(pg_describe_object(classid, objid, 0), '^(function|type) ([^(]*).*', '\2')
-            FROM pg_depend
-           WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
-             AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'en57')
-             AND pg_describe_object(classid, objid, 0) ~ '^(function|type) .*[^]]$' -- from 17 on, array types are members too
-             AND pg_describe_object(classid, objid, 0) !~ '^function (en57\.(?!append_events|read_events)|en57_query_|en57_function_)'
-          UNION SELECT name FROM pg_settings WHERE name LIKE 'en57.%' ORDER BY 1" \
-        -d "${PGDATABASE:-postgres}")
+    done < <(members "name !~ '^(en57\.(?!append_events|read_events|event\$|append_result)|en57_query_|en57_function_)'")
+    while read -r name; do
+        echo "not ok docs reference $name"
+        echo "docs/reference/README.md has $name, the extension has not"
+        failed=1
+    done < <(grep -oE '\[`en57[^`]*`\]' docs/reference/README.md | tr -d '[]`' | sort -u |
+        grep -vxF -e en57.events -e en57.debug_key_bits | grep -vxF -f <(members))
+    while read -r name; do
+        grep -qE "^\| $name \|" docs/reference/errors.md && continue
+        echo "not ok docs reference $name"
+        echo "docs/reference/errors.md has no row for $name"
+        failed=1
+    done < <(grep -rhoE '=> "[0-9A-Z]{5}"' src/dcb/error.rs | grep -oE '[0-9A-Z]{5}'; grep -rhoE "ERRCODE = 'N57[0-9]{2}'" sql | grep -oE 'N57..' | sort -u)
 }
 
 cd "$root"
 shopt -s nullglob
-for file in README.md docs/*.md docs/examples/*.md; do
+for file in README.md docs/*.md docs/*/*.md; do
     check "$file"
 done
 complete
