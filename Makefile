@@ -79,11 +79,12 @@ stop: ## stop the server of the demo, if it runs
 bench: setup build ## measure against plain tables (docs/BENCHMARKS.md)
 	@benches/run.sh
 
-lint: ## check format, lints, ranks and documentation
+lint: ## check format, lints, ranks, links and documentation
 	@tests/harness/setup.sh lint
 	cargo fmt --check
 	.ci/ranks
 	.ci/test_map
+	.ci/links
 	$(WITH_PG) cargo clippy --all-targets $(CARGO_OPTIONS) -- -D warnings
 	$(WITH_PG) RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items $(CARGO_OPTIONS)
 

@@ -46,6 +46,7 @@ if [[ -z ${TESTS:-} ]]; then
     part "$root/tests/harness/ruby.sh"
     part "$root/tests/generate/run.sh"
     part "$root/tests/given_when_then/run.sh"
+    part "$root/.ci/links"
     part "$root/tests/harness/docs.sh"
 fi
 [[ -z ${ALSO_PG:-} ]] || part other_major "$ALSO_PG"
