@@ -18,10 +18,10 @@ COMMENT ON FUNCTION en57.stat() IS 'what was appended to and read from this data
 
 CREATE VIEW en57_stat AS SELECT * FROM en57.stat();
 COMMENT ON VIEW en57_stat IS 'what was appended to and read from this database''s log since stats_reset';
-COMMENT ON COLUMN en57_stat.appends IS 'appends that stored their events, rolled-back ones included';
+COMMENT ON COLUMN en57_stat.appends IS 'appends that stored their events, including rolled-back ones';
 COMMENT ON COLUMN en57_stat.repeated IS 'appends that were answered as repeated';
 COMMENT ON COLUMN en57_stat.conflicts IS 'appends whose condition failed';
-COMMENT ON COLUMN en57_stat.events IS 'events that were written, imported and rolled-back ones included';
+COMMENT ON COLUMN en57_stat.events IS 'events that were written, including imported and rolled-back ones';
 COMMENT ON COLUMN en57_stat.bytes IS 'bytes of their rows, before compression';
 COMMENT ON COLUMN en57_stat.lock_waits IS 'locks that an append or en57_lock had to wait for';
 COMMENT ON COLUMN en57_stat.reads IS 'calls of functions that read events';
@@ -30,10 +30,10 @@ COMMENT ON COLUMN en57_stat.stats_reset IS 'since when this is counted';
 
 CREATE FUNCTION en57_stat_reset() RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL RESTRICTED;
-COMMENT ON FUNCTION en57_stat_reset() IS 'lets en57_stat count from zero';
+COMMENT ON FUNCTION en57_stat_reset() IS 'sets the counters of en57_stat to zero';
 
 ------------------------------------------------------------------------------------------------------
--- What is wrong with the partitions' tables, as far as the catalogs say: no table is locked or read
+-- What is wrong with the partitions' tables, according to the catalogs: no table is locked or read
 ------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION en57.table_faults(OUT fact text, OUT "table" oid, OUT severity text, OUT object text, OUT problem text, OUT hint text)
@@ -49,7 +49,7 @@ WITH log AS MATERIALIZED (
     VALUES ('en57_guard', 'INSERT OR UPDATE OR DELETE'), ('en57_guard_truncate', 'TRUNCATE')
 ), publications AS MATERIALIZED (
     SELECT l.oid, p.pubname, p.pubupdate, p.pubtruncate, p.pubviaroot,
-           -- An update of an event changes other columns than its replica identity.
+           -- Updates by en57_erase() fail with a row filter or column list that does not fit the replica identity, the position.
            EXISTS (SELECT FROM pg_publication_rel AS r WHERE r.prpubid = p.oid AND r.prrelid = l.oid
                       AND (r.prqual::text ~ ':varattno ([2-9]|1[0-9])' OR NOT 1 = ANY (r.prattrs))) AS is_too_narrow
       FROM log AS l, pg_publication AS p
@@ -116,7 +116,8 @@ WITH log AS MATERIALIZED (
       FROM pg_subscription_rel AS r JOIN pg_class AS c ON c.oid = r.srrelid JOIN pg_subscription AS s ON s.oid = r.srsubid
      WHERE c.relnamespace = 'en57'::regnamespace AND c.oid <> 'en57.events'::regclass AND c.oid NOT IN (SELECT oid FROM log)
     UNION ALL
-    -- It is a member of the extension: pg_dump has its partitions' indexes, and attaches them to one that is not there.
+    -- The table is a member of the extension, so pg_dump does not dump its indexes. But it dumps those of the partitions, and
+    -- commands that attach them to the missing index.
     SELECT 8, 'dumps', i.indrelid, 'warning', 'table en57.events',
            format('index %s is on the log as a whole: a dump does not have it, and the restore fails where it is to be attached to', i.indexrelid::regclass),
            format('Run DROP INDEX %s, and make it on the tables of the partitions.', i.indexrelid::regclass)
@@ -127,7 +128,7 @@ WITH log AS MATERIALIZED (
            format('Run ALTER TABLE en57.events DROP CONSTRAINT %I, and add it to the tables of the partitions.', c.conname)
       FROM pg_constraint AS c WHERE c.conrelid = 'en57.events'::regclass AND c.contype = 'c'
     UNION ALL
-    -- As that of the default partition was before the first release.
+    -- The default partition's table was a member before the first release.
     SELECT 10, 'dumps', l.oid, 'warning', 'table ' || l.name,
            format('it is a member of the extension %I: a dump does not have what was changed in it', e.extname),
            format('Run ALTER EXTENSION %I DROP TABLE %s: the table stays.', e.extname, l.name)
@@ -135,7 +136,7 @@ WITH log AS MATERIALIZED (
 )
 SELECT fact, oid, severity, object, problem, hint FROM faults ORDER BY n, object COLLATE "C", problem COLLATE "C"
 $$;
-COMMENT ON FUNCTION en57.table_faults() IS 'what is wrong with the partitions'' tables, as the catalogs have it';
+COMMENT ON FUNCTION en57.table_faults() IS 'what is wrong with the partitions'' tables, according to the catalogs';
 
 ------------------------------------------------------------------------------------------------------
 -- Status
@@ -151,7 +152,7 @@ CREATE FUNCTION en57.shared_state(
     OUT problem text
 ) RETURNS record
     AS 'MODULE_PATHNAME', 'en57_shared_state' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57.shared_state() IS 'what the library knows of this database''s log, or the problem that keeps it from knowing';
+COMMENT ON FUNCTION en57.shared_state() IS 'the shared memory of this database''s log, or the problem that makes it unavailable';
 
 CREATE FUNCTION en57.in_flight(OUT pid integer, OUT from_position bigint, OUT partition oid) RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'en57_in_flight' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10;
@@ -173,7 +174,7 @@ WITH state AS MATERIALIZED (
      WHERE e.extname = 'en57'
 ), flight AS MATERIALIZED (
     SELECT f.pid, f.from_position, a.state, to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SSOF') AS since,
-           -- as long as a reader of its own append would wait
+           -- this is as long as a reader of its own append would wait
            a.xact_start < clock_timestamp() - coalesce(nullif(current_setting('en57.wait_timeout')::interval, '0'), '5s') AS is_old
       FROM state, en57.in_flight() AS f LEFT JOIN pg_stat_activity AS a ON a.pid = f.pid
      WHERE state.problem IS NULL
@@ -244,10 +245,10 @@ WITH state AS MATERIALIZED (
                (SELECT format('%s events wait for async projections', sum(p.lag)) FROM @extschema@.en57_projections p
                  WHERE p.mode = 'async' AND p.status = 'running' HAVING sum(p.lag) > 0)), NULL
     UNION ALL
-    -- From what autovacuum goes by, which all may read.
+    -- The number is from the statistics that autovacuum uses, which every role may read.
     SELECT 15, 'snapshots', format('about %s, %s on disk', pg_stat_get_live_tuples('en57.snapshots'::regclass), coalesce(pg_size_pretty(en57.bytes_now('en57.snapshots'::regclass)), 'locked')), NULL
     UNION ALL
-    -- What would be found at the next en57_check() at the latest, without its cost.
+    -- The next en57_check() would find this too, but at a higher cost.
     SELECT 15 + k.n, k.name, coalesce(f.value, k.good), f.warning
       FROM (VALUES (1, 'durable', 'all tables'), (2, 'guards', 'in force on all tables'), (3, 'columns', 'as en57 made them'),
                    (4, 'replica_identity', 'on all tables'), (5, 'dumps', 'have the tables as they are')) AS k (n, name, good)
@@ -267,7 +268,7 @@ WITH state AS MATERIALIZED (
 )
 SELECT name, value, warning FROM facts ORDER BY n
 $$;
-COMMENT ON FUNCTION en57_status() IS 'the state of the event store, a fact a row, with a warning where something should be done';
+COMMENT ON FUNCTION en57_status() IS 'the state of the event store, one fact a row, with a warning if something should be done';
 
 ------------------------------------------------------------------------------------------------------
 -- Checking
@@ -281,7 +282,7 @@ CREATE FUNCTION en57_check(
     OUT hint text
 ) RETURNS SETOF record
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 COST 1000000;
-COMMENT ON FUNCTION en57_check(text) IS 'compares tables, indexes and shared memory; returns what is wrong with them, nothing if all is well';
+COMMENT ON FUNCTION en57_check(text) IS 'compares tables, indexes and shared memory; returns what is wrong, and no row if all is well';
 
 ------------------------------------------------------------------------------------------------------
 -- Who may call them

@@ -34,7 +34,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION en57_replay_dead_letters(text, bigint) IS
-    'gives all dead letters of a subscription, or one and what is held behind it, out again; returns how many';
+    'gives out again all dead letters of a subscription, or one and those that it holds back; returns how many';
 
 CREATE FUNCTION en57.remove_letters(ticket bigint, name text, "position" bigint) RETURNS bigint
     LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -43,7 +43,7 @@ DECLARE
     s en57.subscriptions := en57.owned_alone(ticket, name);
     n bigint;
 BEGIN
-    -- One beyond the position would come again if it were not there: it is acknowledged with the others.
+    -- A dead letter beyond the position stays: without it the event would be given out again. It goes when it is acknowledged.
     DELETE FROM en57.dead_letters t USING en57.subscription_shards r
      WHERE t.subscription = s.id AND (remove_letters."position" IS NULL OR t."position" = remove_letters."position")
        AND r.subscription = t.subscription AND r.shard = t.shard AND t."position" <= r."position";
@@ -60,13 +60,13 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION en57_drop_dead_letters(text, bigint) IS
-    'drops all dead letters of a subscription, or one: it will not be given out again; returns how many';
+    'drops all dead letters of a subscription, or one, so that they are not given out again; returns how many';
 
 ------------------------------------------------------------------------------------------------------
--- What is to be seen
+-- Views
 ------------------------------------------------------------------------------------------------------
 
--- A view does not wait for who keeps the partition locked.
+-- A view does not wait for a transaction that keeps the partition locked.
 CREATE FUNCTION en57.event_at("position" bigint, partition text) RETURNS en57_event
     LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '1ms' AS $$
 #variable_conflict use_variable
@@ -79,7 +79,7 @@ EXCEPTION WHEN insufficient_privilege OR undefined_object OR feature_not_support
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION en57.event_at(bigint, text) IS 'the event at a position, if it is there and may be read';
+COMMENT ON FUNCTION en57.event_at(bigint, text) IS 'the event at a position, if it exists and the caller may read it';
 
 CREATE FUNCTION en57.locked_by(id integer, shard integer) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -96,7 +96,7 @@ SELECT s.name, r.shard, coalesce(s.shards, 1) AS shards, s.query, s.partition, r
        (SELECT pg_catalog.count(*) FROM en57.dead_letters d WHERE d.subscription = s.id AND d.shard = r.shard) AS dead_letters,
        s.owner, s.max_attempts, s.hold_key, s.drain_to
   FROM en57.subscriptions s
-       -- One look for all its shards. One that is lost has no position.
+       -- One read for all its shards. A shard that is lost has no position.
  CROSS JOIN LATERAL en57.pending(s.query, s.partition, ARRAY(
            SELECT coalesce(t."position", 9223372036854775807)
              FROM pg_catalog.generate_series(0, coalesce(s.shards, 1) - 1) n
@@ -107,23 +107,23 @@ SELECT s.name, r.shard, coalesce(s.shards, 1) AS shards, s.query, s.partition, r
     OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW en57_subscriptions IS 'subscriptions of the current role, shard by shard: position, head, lag, holder, attempts';
 COMMENT ON COLUMN en57_subscriptions.name IS 'the subscription';
-COMMENT ON COLUMN en57_subscriptions.shard IS 'which one of its shards, from 0';
-COMMENT ON COLUMN en57_subscriptions.shards IS 'how many it has';
-COMMENT ON COLUMN en57_subscriptions.query IS 'which events it takes';
-COMMENT ON COLUMN en57_subscriptions.partition IS 'of which partition';
+COMMENT ON COLUMN en57_subscriptions.shard IS 'the number of the shard, from 0';
+COMMENT ON COLUMN en57_subscriptions.shards IS 'the number of its shards';
+COMMENT ON COLUMN en57_subscriptions.query IS 'which events';
+COMMENT ON COLUMN en57_subscriptions.partition IS 'the partition of its events';
 COMMENT ON COLUMN en57_subscriptions."position" IS 'all events of the shard up to here are acknowledged, or dead letters';
-COMMENT ON COLUMN en57_subscriptions.head IS 'the query''s frontier; NULL without the right to read it, while somebody keeps the partition locked, on a standby, and where logical replication fills it';
-COMMENT ON COLUMN en57_subscriptions.lag IS 'how many events of the shard are after its position, up to 1000; NULL like head';
-COMMENT ON COLUMN en57_subscriptions.holder IS 'who holds the shard: a session, a name, or the process of a transaction';
+COMMENT ON COLUMN en57_subscriptions.head IS 'the query''s frontier; NULL without the SELECT privilege, while another transaction keeps the partition locked, on a standby, and if logical replication fills it';
+COMMENT ON COLUMN en57_subscriptions.lag IS 'how many events of the shard are waiting, counted up to 1000; NULL if head is NULL';
+COMMENT ON COLUMN en57_subscriptions.holder IS 'the holder of the shard: a session, a name, or the process of a transaction';
 COMMENT ON COLUMN en57_subscriptions.lease_until IS 'when the lease ends';
 COMMENT ON COLUMN en57_subscriptions.attempts IS 'failed attempts at the first event that is not acknowledged';
-COMMENT ON COLUMN en57_subscriptions.last_error IS 'what the last one has said';
-COMMENT ON COLUMN en57_subscriptions.updated_at IS 'when the position was moved last, or an attempt failed';
-COMMENT ON COLUMN en57_subscriptions.dead_letters IS 'how many events the shard has put aside';
+COMMENT ON COLUMN en57_subscriptions.last_error IS 'the error of the last attempt';
+COMMENT ON COLUMN en57_subscriptions.updated_at IS 'when the position was last moved, or an attempt failed';
+COMMENT ON COLUMN en57_subscriptions.dead_letters IS 'how many dead letters the shard has';
 COMMENT ON COLUMN en57_subscriptions.owner IS 'the role that created it';
-COMMENT ON COLUMN en57_subscriptions.max_attempts IS 'after so many an event goes to the dead letters; NULL: never';
-COMMENT ON COLUMN en57_subscriptions.hold_key IS 'whether events of a dead letter''s key are held behind it';
-COMMENT ON COLUMN en57_subscriptions.drain_to IS 'while the number of shards is to change: where all of them must arrive';
+COMMENT ON COLUMN en57_subscriptions.max_attempts IS 'after this many failed attempts an event becomes a dead letter; NULL: never';
+COMMENT ON COLUMN en57_subscriptions.hold_key IS 'whether a dead letter holds back later events of its key';
+COMMENT ON COLUMN en57_subscriptions.drain_to IS 'while the number of shards is to change: the position that all of them must reach';
 
 CREATE VIEW en57_dead_letters WITH (security_barrier) AS
 SELECT s.name AS subscription, d."position", d.shard, d.attempts, d.error, d.at, d.state, d.held, d.key,
@@ -131,39 +131,39 @@ SELECT s.name AS subscription, d."position", d.shard, d.attempts, d.error, d.at,
   FROM en57.dead_letters d
   JOIN en57.subscriptions s ON s.id = d.subscription
  WHERE en57.is_owner(pg_catalog.to_regrole(pg_catalog.quote_ident(current_user)), s.owner);
-COMMENT ON VIEW en57_dead_letters IS 'events that subscriptions of the current role have put aside';
+COMMENT ON VIEW en57_dead_letters IS 'dead letters of the current role''s subscriptions';
 COMMENT ON COLUMN en57_dead_letters.subscription IS 'the subscription';
 COMMENT ON COLUMN en57_dead_letters."position" IS 'the event''s position';
 COMMENT ON COLUMN en57_dead_letters.shard IS 'its shard';
 COMMENT ON COLUMN en57_dead_letters.attempts IS 'how many attempts have failed';
-COMMENT ON COLUMN en57_dead_letters.error IS 'what the last one has said';
-COMMENT ON COLUMN en57_dead_letters.at IS 'when it was put aside, or failed last';
-COMMENT ON COLUMN en57_dead_letters.state IS 'parked: put aside; replay: to be given out again; delivered: given out again, not yet acknowledged';
-COMMENT ON COLUMN en57_dead_letters.held IS 'whether it did not fail itself, but is behind one of its key that did';
+COMMENT ON COLUMN en57_dead_letters.error IS 'the error of the last attempt';
+COMMENT ON COLUMN en57_dead_letters.at IS 'when it became a dead letter, or last failed';
+COMMENT ON COLUMN en57_dead_letters.state IS 'parked: a dead letter; replay: to be given out again; delivered: given out again, not yet acknowledged';
+COMMENT ON COLUMN en57_dead_letters.held IS 'whether it is held back by an earlier dead letter of its key, and has not failed itself';
 COMMENT ON COLUMN en57_dead_letters.key IS 'its key: events of one key are in one shard';
-COMMENT ON COLUMN en57_dead_letters.event IS 'the event; NULL without the right to read it, while somebody keeps the partition locked, on a standby, and where logical replication fills it';
+COMMENT ON COLUMN en57_dead_letters.event IS 'the event; NULL without the SELECT privilege, while another transaction keeps the partition locked, on a standby, and if logical replication fills it';
 
 ------------------------------------------------------------------------------------------------------
--- Those of projections
+-- Dead letters of projections
 ------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION en57_replay_projection_dead_letters(name text, "position" bigint DEFAULT NULL) RETURNS bigint
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_replay_projection_dead_letters(text, bigint) IS
-    'lets a projection handle the events that it has put aside, or one of them; returns how many it has handled';
+    'lets a projection handle its dead letters, or one of them; returns how many it has handled';
 
 CREATE VIEW en57_projection_dead_letters WITH (security_barrier) AS
 SELECT p.name AS projection, d."position", d.attempts, d.error, d.put_aside_at AS at, en57.event_at(d."position", p.partition) AS event
   FROM en57.projection_dead_letters d
   JOIN en57.projections p ON p.name OPERATOR(pg_catalog.=) d.projection
  WHERE en57.is_readable(p.partition);
-COMMENT ON VIEW en57_projection_dead_letters IS 'events that projections have put aside, where the caller may read them';
+COMMENT ON VIEW en57_projection_dead_letters IS 'dead letters of projections whose events the caller may read';
 COMMENT ON COLUMN en57_projection_dead_letters.projection IS 'the projection';
 COMMENT ON COLUMN en57_projection_dead_letters."position" IS 'the event''s position';
 COMMENT ON COLUMN en57_projection_dead_letters.attempts IS 'how many attempts have failed';
-COMMENT ON COLUMN en57_projection_dead_letters.error IS 'what the last one has raised: sqlstate, message, detail, hint, context';
-COMMENT ON COLUMN en57_projection_dead_letters.at IS 'when it was put aside, or failed last';
-COMMENT ON COLUMN en57_projection_dead_letters.event IS 'the event; NULL while somebody keeps the partition locked, and on a standby';
+COMMENT ON COLUMN en57_projection_dead_letters.error IS 'the error of the last attempt: sqlstate, message, detail, hint, context';
+COMMENT ON COLUMN en57_projection_dead_letters.at IS 'when it became a dead letter, or last failed';
+COMMENT ON COLUMN en57_projection_dead_letters.event IS 'the event; NULL while another transaction keeps the partition locked, and on a standby';
 GRANT SELECT ON en57_projection_dead_letters TO PUBLIC;
 
 ------------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ GRANT SELECT ON en57_projection_dead_letters TO PUBLIC;
 
 REVOKE ALL ON en57.subscriptions, en57.subscription_shards, en57.dead_letters FROM PUBLIC;
 GRANT SELECT ON en57_subscriptions, en57_dead_letters TO PUBLIC;
--- What asks for no ticket is called by what does.
+-- Functions without a ticket are only called by functions with one.
 REVOKE EXECUTE ON FUNCTION
     en57.lock_subscription(integer, boolean, boolean), en57.unlock_subscription(integer), en57.lock_shard(integer, integer, boolean),
     en57.join_shard(integer, text, integer, integer, boolean), en57.decide_shards(en57.subscriptions, integer),

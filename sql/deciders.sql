@@ -1,5 +1,5 @@
 ------------------------------------------------------------------------------------------------------
--- Deciders: they are in the table of folds
+-- Deciders. They are stored in the table of folds
 ------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION en57_create_decider(
@@ -15,7 +15,7 @@ CREATE FUNCTION en57_create_decider(
 ) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_create_decider(text, en57_function, en57_function, en57_function, jsonb, jsonb, integer, boolean, boolean) IS
-    'names a way to decide on commands: which events, what state they make, and which events follow';
+    'names a decider: which events a command depends on, which state they make, and which events the command appends';
 
 CREATE FUNCTION en57_drop_decider(name text) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
@@ -37,7 +37,7 @@ COMMENT ON FUNCTION en57_decide(text, jsonb, text, uuid, text, bigint, text) IS
 CREATE FUNCTION en57_try(name text, given jsonb, command jsonb) RETURNS jsonb
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_try(text, jsonb, jsonb) IS
-    'the events that a decider would append if those given were all that there are; stores nothing';
+    'the events that a decider would append after the given events alone; stores nothing';
 
 CREATE VIEW en57_deciders AS
 SELECT f.name, f.query_function, f.evolve, f.decide, f.initial, f.command_schema, f.snapshot_every, f.created_at, f.updated_at
@@ -48,8 +48,8 @@ COMMENT ON COLUMN en57_deciders.name IS 'its name';
 COMMENT ON COLUMN en57_deciders.query_function IS 'the function command → query';
 COMMENT ON COLUMN en57_deciders.evolve IS 'the function (state, event) → state';
 COMMENT ON COLUMN en57_deciders.decide IS 'the function (command, state) → events';
-COMMENT ON COLUMN en57_deciders.initial IS 'what the first event meets';
-COMMENT ON COLUMN en57_deciders.command_schema IS 'the JSON Schema of its commands; NULL: any will do';
-COMMENT ON COLUMN en57_deciders.snapshot_every IS 'a snapshot is taken when so many events were read beyond the last one; NULL: never';
+COMMENT ON COLUMN en57_deciders.initial IS 'the state before the first event';
+COMMENT ON COLUMN en57_deciders.command_schema IS 'the JSON Schema of its commands; NULL: none';
+COMMENT ON COLUMN en57_deciders.snapshot_every IS 'a snapshot is taken when this many events were read beyond the last one; NULL: never';
 COMMENT ON COLUMN en57_deciders.created_at IS 'when it was created';
-COMMENT ON COLUMN en57_deciders.updated_at IS 'when it was redefined last';
+COMMENT ON COLUMN en57_deciders.updated_at IS 'when it was last redefined';

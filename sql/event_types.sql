@@ -16,15 +16,15 @@ CREATE TABLE en57.event_types (
         CHECK (type OPERATOR(pg_catalog.<>) '*' OR (data_schema IS NULL AND meta_schema IS NOT NULL))
 );
 COMMENT ON TABLE en57.event_types IS 'event types with the JSON Schemas that new events of them must fit';
-COMMENT ON COLUMN en57.event_types.type IS 'the type; * stands for all';
+COMMENT ON COLUMN en57.event_types.type IS 'the type; * means all types';
 COMMENT ON COLUMN en57.event_types.schema_version IS 'the version of the type; 0 for *';
-COMMENT ON COLUMN en57.event_types.data_schema IS 'what data must fit; NULL: anything';
-COMMENT ON COLUMN en57.event_types.meta_schema IS 'what meta must fit, beside what holds for all; NULL: anything';
-COMMENT ON COLUMN en57.event_types.registered_at IS 'when it was registered, or changed last';
+COMMENT ON COLUMN en57.event_types.data_schema IS 'the JSON Schema that data must fit; NULL: none';
+COMMENT ON COLUMN en57.event_types.meta_schema IS 'the JSON Schema that meta must fit, in addition to that of *; NULL: none';
+COMMENT ON COLUMN en57.event_types.registered_at IS 'when it was registered, or last changed';
 
 SELECT pg_catalog.pg_extension_config_dump('en57.event_types', '');
 
--- What backends remember of definitions is looked at again when these have changed.
+-- Backends cache definitions. This trigger invalidates their caches when definitions change.
 CREATE FUNCTION en57.definitions_changed() RETURNS trigger
     AS 'MODULE_PATHNAME', 'en57_projections_changed' LANGUAGE c;
 COMMENT ON FUNCTION en57.definitions_changed() IS 'tells every backend that event types or upcasters have changed';
@@ -46,7 +46,7 @@ COMMENT ON FUNCTION en57_register_type(text, integer, jsonb, jsonb, boolean) IS
 CREATE FUNCTION en57_unregister_type(type text, schema_version integer DEFAULT NULL) RETURNS bigint
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_unregister_type(text, integer) IS
-    'takes a version of an event type out of the register, or all of them; returns how many';
+    'unregisters a version of an event type, or all its versions; returns how many';
 
 CREATE FUNCTION en57_check_type(
     type text,
@@ -58,14 +58,14 @@ CREATE FUNCTION en57_check_type(
 ) RETURNS TABLE ("position" bigint, partition_name text, version integer, faults text)
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10;
 COMMENT ON FUNCTION en57_check_type(text, integer, jsonb, jsonb, text, bigint) IS
-    'the stored events of a type that would not fit if they were appended now, or with these schemas';
+    'the stored events of a type that would not fit its schemas, or those that are given, if they were appended now';
 
 CREATE VIEW en57_event_types AS
 SELECT t.type, t.schema_version, t.data_schema AS json_schema, t.meta_schema, t.registered_at
 FROM en57.event_types t;
 COMMENT ON VIEW en57_event_types IS 'event types with the JSON Schemas that new events of them must fit';
-COMMENT ON COLUMN en57_event_types.type IS 'the type; * stands for all';
+COMMENT ON COLUMN en57_event_types.type IS 'the type; * means all types';
 COMMENT ON COLUMN en57_event_types.schema_version IS 'the version of the type; 0 for *';
-COMMENT ON COLUMN en57_event_types.json_schema IS 'what data must fit; NULL: anything';
-COMMENT ON COLUMN en57_event_types.meta_schema IS 'what meta must fit, beside what holds for all; NULL: anything';
-COMMENT ON COLUMN en57_event_types.registered_at IS 'when it was registered, or changed last';
+COMMENT ON COLUMN en57_event_types.json_schema IS 'the JSON Schema that data must fit; NULL: none';
+COMMENT ON COLUMN en57_event_types.meta_schema IS 'the JSON Schema that meta must fit, in addition to that of *; NULL: none';
+COMMENT ON COLUMN en57_event_types.registered_at IS 'when it was registered, or last changed';

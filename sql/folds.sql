@@ -15,12 +15,13 @@ CREATE FUNCTION en57_fold(
 ) RETURNS record
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_fold(en57_query, en57_function, jsonb, bigint, timestamptz, text, timestamptz) IS
-    'the state that evolve(state, event) makes of the events that match, and the position to use as after in fail_if, of one moment';
+    'the state that evolve(state, event) makes of the matching events, and the position to use as after in fail_if; both of one moment';
 
 CREATE SEQUENCE en57.fold_number AS bigint;
 COMMENT ON SEQUENCE en57.fold_number IS 'numbers the definitions of folds and deciders';
 
--- The library knows the columns' order (src/fold/definition.rs). Functions are kept as text, so that a dump can be restored and pg_upgrade has nothing against them.
+-- The library knows the columns' order (src/fold/definition.rs). Functions are stored as text,
+-- so that a dump can be restored, and because pg_upgrade refuses columns of type regprocedure.
 CREATE TABLE en57.folds (
     name text COLLATE "C" PRIMARY KEY,
     number bigint NOT NULL UNIQUE DEFAULT pg_catalog.nextval('en57.fold_number'),
@@ -36,18 +37,19 @@ CREATE TABLE en57.folds (
 );
 COMMENT ON TABLE en57.folds IS 'named folds and deciders';
 COMMENT ON COLUMN en57.folds.name IS 'its name';
-COMMENT ON COLUMN en57.folds.number IS 'another one after each redefinition; snapshots belong to one';
+COMMENT ON COLUMN en57.folds.number IS 'a new number after each redefinition; a snapshot belongs to a number';
 COMMENT ON COLUMN en57.folds.evolve IS 'the function (state, event) → state';
-COMMENT ON COLUMN en57.folds.initial IS 'what the first event meets';
-COMMENT ON COLUMN en57.folds.snapshot_every IS 'a snapshot is taken when so many events were read beyond the last one; NULL: never';
+COMMENT ON COLUMN en57.folds.initial IS 'the state before the first event';
+COMMENT ON COLUMN en57.folds.snapshot_every IS 'a snapshot is taken when this many events were read beyond the last one; NULL: never';
 COMMENT ON COLUMN en57.folds.query_function IS 'of a decider: the function command → query';
 COMMENT ON COLUMN en57.folds.decide IS 'of a decider: the function (command, state) → events';
 COMMENT ON COLUMN en57.folds.command_schema IS 'of a decider: the JSON Schema of its commands';
 COMMENT ON COLUMN en57.folds.search_path IS 'the search path of its functions';
 COMMENT ON COLUMN en57.folds.created_at IS 'when it was created';
-COMMENT ON COLUMN en57.folds.updated_at IS 'when it was redefined last';
+COMMENT ON COLUMN en57.folds.updated_at IS 'when it was last redefined';
 
--- The library knows the columns' order (src/store/kept_state.rs), and writes the table without the executor. Not dumped: states are made again.
+-- The library knows the columns' order (src/store/kept_state.rs), and writes the table without the
+-- executor. Snapshots are not dumped, because they can be made again.
 CREATE TABLE en57.snapshots (
     fold bigint NOT NULL,
     partition oid NOT NULL,
@@ -60,23 +62,23 @@ CREATE TABLE en57.snapshots (
     taken_at timestamptz NOT NULL,
     PRIMARY KEY (fold, partition, query_hash, "position")
 );
--- Statistics would keep what en57_erase() takes away.
+-- Statistics would keep what en57_erase() erases.
 ALTER TABLE en57.snapshots ALTER COLUMN state SET STATISTICS 0;
-COMMENT ON TABLE en57.snapshots IS 'states of folds and deciders that were kept';
+COMMENT ON TABLE en57.snapshots IS 'snapshots: stored states of folds and deciders';
 COMMENT ON COLUMN en57.snapshots.fold IS 'the number of the definition';
 COMMENT ON COLUMN en57.snapshots.partition IS 'the partition''s table';
 COMMENT ON COLUMN en57.snapshots.query_hash IS 'a hash of the query';
 COMMENT ON COLUMN en57.snapshots."position" IS 'all events that match are in the state up to here';
-COMMENT ON COLUMN en57.snapshots.query IS 'which events are in it';
-COMMENT ON COLUMN en57.snapshots.mark IS 'which version of evolve has made it';
-COMMENT ON COLUMN en57.snapshots.generation IS 'in which way stored events were read';
+COMMENT ON COLUMN en57.snapshots.query IS 'the query of its events';
+COMMENT ON COLUMN en57.snapshots.mark IS 'the version of evolve that has made it';
+COMMENT ON COLUMN en57.snapshots.generation IS 'the version of the upcasters with which the events were read';
 COMMENT ON COLUMN en57.snapshots.state IS 'the state';
 COMMENT ON COLUMN en57.snapshots.taken_at IS 'when it was taken';
 
 SELECT pg_catalog.pg_extension_config_dump('en57.fold_number', '');
 SELECT pg_catalog.pg_extension_config_dump('en57.folds', '');
 
--- Backends remember folds and deciders; this tells them to look again.
+-- Backends cache folds and deciders. This trigger invalidates their caches.
 CREATE TRIGGER en57_folds_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON en57.folds
     FOR EACH STATEMENT EXECUTE FUNCTION en57.projections_changed();
 ALTER TABLE en57.folds ENABLE ALWAYS TRIGGER en57_folds_changed;
@@ -91,12 +93,12 @@ CREATE FUNCTION en57_create_fold(
 ) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_create_fold(text, en57_function, jsonb, integer, boolean, boolean) IS
-    'names a fold, whose states en57_state keeps as snapshots; with or_replace, redefines it';
+    'names a fold, of whose states en57_state keeps snapshots; with or_replace, redefines it';
 
 CREATE FUNCTION en57_try_fold(name text, given jsonb, query en57_query DEFAULT NULL) RETURNS jsonb
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_try_fold(text, jsonb, en57_query) IS
-    'the state that a fold would make of the events that match if those given were all that there are';
+    'the state that a fold would make of the given events alone, of those that match';
 
 CREATE FUNCTION en57_drop_fold(name text) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
@@ -114,12 +116,12 @@ CREATE FUNCTION en57_state(
 ) RETURNS record
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_state(text, en57_query, text, timestamptz, timestamptz) IS
-    'the state that a named fold makes of the events that match, and the position to use as after in fail_if, of one moment; the version of the stream, where the query names one';
+    'the state that a named fold makes of the matching events, and the position to use as after in fail_if, both of one moment; also the version of the stream, if the query names one';
 
 CREATE FUNCTION en57_drop_snapshots(name text) RETURNS bigint
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_drop_snapshots(text) IS
-    'drops the snapshots of a fold or decider, for one whose function calls another one that has changed; returns how many there were';
+    'drops the snapshots of a fold or decider, for the case that something that its evolve calls has changed; returns how many there were';
 
 CREATE VIEW en57_folds AS
 SELECT f.name, f.evolve, f.initial, f.snapshot_every, f.created_at, f.updated_at
@@ -128,10 +130,10 @@ WHERE f.decide IS NULL;
 COMMENT ON VIEW en57_folds IS 'the named folds';
 COMMENT ON COLUMN en57_folds.name IS 'its name';
 COMMENT ON COLUMN en57_folds.evolve IS 'the function (state, event) → state';
-COMMENT ON COLUMN en57_folds.initial IS 'what the first event meets';
-COMMENT ON COLUMN en57_folds.snapshot_every IS 'a snapshot is taken when so many events were read beyond the last one; NULL: never';
+COMMENT ON COLUMN en57_folds.initial IS 'the state before the first event';
+COMMENT ON COLUMN en57_folds.snapshot_every IS 'a snapshot is taken when this many events were read beyond the last one; NULL: never';
 COMMENT ON COLUMN en57_folds.created_at IS 'when it was created';
-COMMENT ON COLUMN en57_folds.updated_at IS 'when it was redefined last';
+COMMENT ON COLUMN en57_folds.updated_at IS 'when it was last redefined';
 
 CREATE VIEW en57_snapshots WITH (security_barrier) AS
 SELECT f.name, en57.partition_of(s.partition::pg_catalog.regclass) AS partition, s.query, s."position",
@@ -142,7 +144,7 @@ COMMENT ON VIEW en57_snapshots IS
     'the snapshots of folds and deciders whose events the caller may read; without their states';
 COMMENT ON COLUMN en57_snapshots.name IS 'the fold or decider';
 COMMENT ON COLUMN en57_snapshots.partition IS 'the partition of its events';
-COMMENT ON COLUMN en57_snapshots.query IS 'which events are in it';
+COMMENT ON COLUMN en57_snapshots.query IS 'the query of its events';
 COMMENT ON COLUMN en57_snapshots.taken_at IS 'when it was taken';
 COMMENT ON COLUMN en57_snapshots."position" IS 'all events that match are in the state up to here';
-COMMENT ON COLUMN en57_snapshots.bytes IS 'what the state takes on disk';
+COMMENT ON COLUMN en57_snapshots.bytes IS 'the size of the state on disk';

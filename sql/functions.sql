@@ -13,7 +13,7 @@ CREATE FUNCTION en57_append(
 ) RETURNS en57_append_result
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_append(jsonb, en57_query, text, bigint, text, text, text) IS
-    'appends an event or an array of them, unless fail_if matches an event that is there or the stream is not at the expected version';
+    'appends an event or an array of events, unless fail_if matches an event or the stream is not at the expected version';
 
 CREATE FUNCTION en57_validate(
     events jsonb,
@@ -26,12 +26,12 @@ CREATE FUNCTION en57_validate(
 ) RETURNS SETOF record
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10;
 COMMENT ON FUNCTION en57_validate(jsonb, text, text) IS
-    'what would be refused of these events if they were appended now, by what they are, by their types and by invariants; stores nothing';
+    'the faults for which these events would be refused now: malformed events, schemas of their types, invariants; stores nothing';
 
 CREATE FUNCTION en57_lock(query en57_query, partition text DEFAULT NULL) RETURNS bigint
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_lock(en57_query, text) IS
-    'keeps other appends of matching events out until the end of the transaction; returns the position as of which none is missing';
+    'blocks other appends of matching events until the transaction ends; returns the position up to which no matching event is missing';
 
 ------------------------------------------------------------------------------------------------------
 -- Reading
@@ -63,17 +63,17 @@ CREATE FUNCTION en57_context(
 ) RETURNS record
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_context(en57_query, text, bigint, bigint) IS
-    'the events that match behind after, all or at most max_count, and the position up to which none is missing, of one moment';
+    'the matching events beyond after, all or at most max_count, and the position up to which none is missing; both of one moment';
 
 CREATE FUNCTION en57_position_at(at timestamptz, partition text DEFAULT NULL) RETURNS bigint
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_position_at(timestamptz, text) IS
-    'the position behind which the first event stands that was recorded at this time or later';
+    'the position directly before the first event that was recorded at this time or later';
 
 CREATE FUNCTION en57_head(query en57_query DEFAULT NULL, partition text DEFAULT NULL) RETURNS bigint
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_head(en57_query, text) IS
-    'the position as of which no event that matches is missing, or ever will be';
+    'the position up to which no matching event is missing, or ever will be';
 
 CREATE FUNCTION en57_last(query en57_query DEFAULT NULL, partition text DEFAULT NULL) RETURNS en57_event
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
@@ -109,7 +109,7 @@ COMMENT ON FUNCTION en57_read_stream(text, bigint, bigint, bigint, boolean, text
 
 CREATE FUNCTION en57_stream(stream text, partition text DEFAULT NULL) RETURNS en57_stream_info
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_stream(text, text) IS 'version, positions and times of a stream, or NULL where there is none';
+COMMENT ON FUNCTION en57_stream(text, text) IS 'version, positions and times of a stream; NULL if there is no such stream';
 
 CREATE FUNCTION en57_streams(
     prefix text DEFAULT NULL,
@@ -119,23 +119,23 @@ CREATE FUNCTION en57_streams(
 ) RETURNS SETOF en57_stream_info
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION en57_streams(text, text, bigint, text) IS
-    'the streams whose names begin with prefix and follow after, in the order of their names'' bytes';
+    'the streams whose names begin with prefix and come after "after", sorted by the bytes of their names';
 
 CREATE FUNCTION en57.streams_now() RETURNS SETOF en57_stream_info
     AS 'MODULE_PATHNAME', 'en57_streams_now' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
-COMMENT ON FUNCTION en57.streams_now() IS 'the streams of the session''s partition as they stand, without waiting for anybody';
+COMMENT ON FUNCTION en57.streams_now() IS 'the streams of the session''s partition at this moment, without waiting';
 
 CREATE VIEW en57_streams AS SELECT * FROM en57.streams_now();
-COMMENT ON VIEW en57_streams IS 'the streams of the session''s partition as they stand: unlike the function of that name it waits for nobody';
+COMMENT ON VIEW en57_streams IS 'the streams of the session''s partition at this moment; unlike the function of that name it does not wait';
 COMMENT ON COLUMN en57_streams.stream IS 'its name';
-COMMENT ON COLUMN en57_streams.version IS 'the version of its last event: how many it has';
+COMMENT ON COLUMN en57_streams.version IS 'the version of its last event, which is the number of its events';
 COMMENT ON COLUMN en57_streams.first_position IS 'the position of its first event';
 COMMENT ON COLUMN en57_streams.last_position IS 'the position of its last event';
 COMMENT ON COLUMN en57_streams.first_recorded_at IS 'when its first event was appended';
 COMMENT ON COLUMN en57_streams.last_recorded_at IS 'when its last event was appended';
 
 ------------------------------------------------------------------------------------------------------
--- What there is
+-- Lists of types and tags
 ------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION en57_types(
@@ -149,7 +149,7 @@ CREATE FUNCTION en57_types(
 ) RETURNS SETOF record
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION en57_types(text) IS
-    'the types of events as they are stored, with how many events have each, and the first and the last of these';
+    'the types of stored events: for each the number of events, and position and time of the first and the last one';
 
 CREATE FUNCTION en57_tags(
     prefix text DEFAULT NULL,
@@ -165,7 +165,7 @@ CREATE FUNCTION en57_tags(
 ) RETURNS SETOF record
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION en57_tags(text, text, bigint, text) IS
-    'the tags that begin with prefix and follow after, in the order of their bytes, with how many events have each, and the first and the last of these';
+    'the tags that begin with prefix and come after "after", sorted by bytes: for each the number of events, and position and time of the first and the last one';
 
 ------------------------------------------------------------------------------------------------------
 -- Causes and effects
@@ -180,7 +180,7 @@ CREATE FUNCTION en57_trace(
 ) RETURNS SETOF record
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION en57_trace(uuid, text) IS
-    'the first cause of an event and all its effects: a tree by causation_id, depth first, in position order';
+    'the first cause of an event and all effects of that: a tree by causation_id, depth first, in position order';
 
 CREATE FUNCTION en57_trace_text(id uuid, partition text DEFAULT NULL) RETURNS text
     LANGUAGE en57_plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -208,4 +208,4 @@ CREATE FUNCTION en57_wait(
 ) RETURNS bigint
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_wait(bigint, interval, en57_query, text) IS
-    'sleeps until the frontier is beyond after (and an event after it matches), or the time is over; returns the frontier';
+    'sleeps until the frontier is beyond after (with a query: until an event beyond after matches), or the time is over; returns the frontier';

@@ -6,7 +6,7 @@ CREATE FUNCTION en57.generate(language text, types jsonb, module text) RETURNS t
     AS 'MODULE_PATHNAME', 'en57_generate_text' LANGUAGE c IMMUTABLE PARALLEL SAFE COST 10000;
 COMMENT ON FUNCTION en57.generate(text, jsonb, text) IS 'a source file with types and serialisers for the event types';
 
--- With the caller's rights: who may read en57_event_types may have code for them.
+-- This runs with the caller's rights: a role that may read en57_event_types may generate code for them.
 CREATE FUNCTION en57_generate(language text, types text[] DEFAULT NULL, module text DEFAULT NULL) RETURNS text
     LANGUAGE en57_plpgsql STABLE PARALLEL SAFE COST 10000
     SET search_path = pg_catalog, pg_temp

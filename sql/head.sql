@@ -2,7 +2,7 @@
 \echo Use "CREATE EXTENSION en57" to load this file. \quit
 
 ------------------------------------------------------------------------------------------------------
--- The house
+-- The schema en57, and the language of the extension's functions
 ------------------------------------------------------------------------------------------------------
 
 DO $$
@@ -16,8 +16,8 @@ BEGIN
 END
 $$;
 
--- A schema of this name that holds nothing is made anew: Rails' schema.rb has create_schema "en57" before
--- enable_extension "en57". It is not taken over, since its owner could put objects among ours.
+-- An empty schema of this name is dropped and created again, because Rails' schema.rb has create_schema "en57" before
+-- enable_extension "en57". It is not reused: its owner could create objects among those of the extension.
 DO $$
 DECLARE
     present pg_catalog.oid := pg_catalog.to_regnamespace('en57');
@@ -26,7 +26,7 @@ BEGIN
     IF present IS NULL THEN
         RETURN;
     END IF;
-    -- What depends on a schema is what is in it; privileges by default count as well.
+    -- The objects in a schema depend on it. Default privileges count as well.
     SELECT pg_catalog.string_agg(pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid), ', ') INTO holds
         FROM (SELECT classid, objid, objsubid FROM pg_catalog.pg_depend
                   WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass
@@ -49,14 +49,14 @@ $$;
 CREATE SCHEMA en57;
 COMMENT ON SCHEMA en57 IS 'tables and private objects of the event store en57';
 
--- PL/pgSQL, but that errors do not tell where in the extension's own functions they were raised.
+-- This language is PL/pgSQL, except that errors do not show where in the extension's own functions they were raised.
 CREATE FUNCTION en57.plpgsql_handler() RETURNS language_handler
     AS 'MODULE_PATHNAME', 'en57_plpgsql_handler' LANGUAGE c;
 COMMENT ON FUNCTION en57.plpgsql_handler() IS 'calls functions of the language en57_plpgsql';
 CREATE FUNCTION en57.missing(kind text, name text) RETURNS void
     AS 'MODULE_PATHNAME', 'en57_missing' LANGUAGE c STABLE PARALLEL SAFE;
-COMMENT ON FUNCTION en57.missing(text, text) IS 'raises that there is none of this name, in the words that are used everywhere';
--- Without PL/pgSQL's validator: pg_dump --binary-upgrade would leave out the handler of a language that has functions of
--- another extension, and pg_upgrade would fail.
+COMMENT ON FUNCTION en57.missing(text, text) IS 'raises the error that no object of this kind has this name';
+-- It does not use PL/pgSQL's validator: pg_dump --binary-upgrade leaves out the handler of a language that uses functions of
+-- another extension, and then pg_upgrade would fail.
 CREATE LANGUAGE en57_plpgsql HANDLER en57.plpgsql_handler;
-COMMENT ON LANGUAGE en57_plpgsql IS 'PL/pgSQL of which errors show no CONTEXT: for functions of the extension only';
+COMMENT ON LANGUAGE en57_plpgsql IS 'PL/pgSQL whose errors show no CONTEXT; only for functions of the extension';

@@ -8,7 +8,7 @@ CREATE FUNCTION en57_import(
     RETURNS bigint
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_import(jsonb, text, boolean, boolean) IS
-    'stores an array of events with what they have of id, times, stream and version; returns how many';
+    'stores an array of events that were recorded elsewhere, with their ids, times, streams and versions; returns how many';
 
 CREATE FUNCTION en57.import_rows(events en57_event[], partition text, keep_positions boolean, check_types boolean)
     RETURNS bigint
@@ -26,7 +26,7 @@ CREATE TABLE en57.imports (
     finished boolean NOT NULL DEFAULT false,
     skipped bigint NOT NULL DEFAULT 0
 );
-COMMENT ON TABLE en57.imports IS 'imports in batches, and how far each has come';
+COMMENT ON TABLE en57.imports IS 'imports in batches, with their progress';
 COMMENT ON COLUMN en57.imports.name IS 'its name';
 COMMENT ON COLUMN en57.imports.source IS 'the table, view or foreign table that it reads';
 COMMENT ON COLUMN en57.imports.partition IS 'the partition that it fills';
@@ -34,7 +34,7 @@ COMMENT ON COLUMN en57.imports."position" IS 'the last position of the source th
 COMMENT ON COLUMN en57.imports.events IS 'how many events were taken';
 COMMENT ON COLUMN en57.imports.started_at IS 'when it began';
 COMMENT ON COLUMN en57.imports.updated_at IS 'when its last batch was committed';
-COMMENT ON COLUMN en57.imports.finished IS 'whether it has come to the end of the source';
+COMMENT ON COLUMN en57.imports.finished IS 'whether it has reached the end of the source';
 COMMENT ON COLUMN en57.imports.skipped IS 'how many rows of the source were left out';
 SELECT pg_catalog.pg_extension_config_dump('en57.imports', '');
 
@@ -52,7 +52,7 @@ COMMENT ON COLUMN en57.import_errors.import IS 'the import''s name';
 COMMENT ON COLUMN en57.import_errors."position" IS 'the row''s position in the source';
 COMMENT ON COLUMN en57.import_errors.sqlstate IS 'why: the SQLSTATE';
 COMMENT ON COLUMN en57.import_errors.message IS 'why';
-COMMENT ON COLUMN en57.import_errors.detail IS 'why: what else there is to say';
+COMMENT ON COLUMN en57.import_errors.detail IS 'why: DETAIL of the error';
 COMMENT ON COLUMN en57.import_errors.skipped_at IS 'when';
 SELECT pg_catalog.pg_extension_config_dump('en57.import_errors', '');
 
@@ -63,7 +63,7 @@ COMMENT ON COLUMN en57_import_errors.import IS 'the import''s name';
 COMMENT ON COLUMN en57_import_errors."position" IS 'the row''s position in the source';
 COMMENT ON COLUMN en57_import_errors.sqlstate IS 'why: the SQLSTATE';
 COMMENT ON COLUMN en57_import_errors.message IS 'why';
-COMMENT ON COLUMN en57_import_errors.detail IS 'why: what else there is to say';
+COMMENT ON COLUMN en57_import_errors.detail IS 'why: DETAIL of the error';
 COMMENT ON COLUMN en57_import_errors.skipped_at IS 'when';
 
 CREATE VIEW en57_imports AS
@@ -71,19 +71,19 @@ CREATE VIEW en57_imports AS
            round(events / greatest(extract(epoch FROM updated_at - started_at), 0.001)) AS events_per_second,
            started_at, updated_at, finished, skipped
       FROM en57.imports;
-COMMENT ON VIEW en57_imports IS 'imports in batches: the last position of the source that was taken, and how fast it goes';
+COMMENT ON VIEW en57_imports IS 'imports in batches: the last position of the source that was taken, and the speed';
 COMMENT ON COLUMN en57_imports.name IS 'its name';
 COMMENT ON COLUMN en57_imports.source IS 'the table, view or foreign table that it reads';
 COMMENT ON COLUMN en57_imports.partition IS 'the partition that it fills';
 COMMENT ON COLUMN en57_imports."position" IS 'the last position of the source that was taken; NULL: none';
 COMMENT ON COLUMN en57_imports.events IS 'how many events were taken';
-COMMENT ON COLUMN en57_imports.events_per_second IS 'how fast that went, pauses included';
+COMMENT ON COLUMN en57_imports.events_per_second IS 'events a second, including pauses';
 COMMENT ON COLUMN en57_imports.started_at IS 'when it began';
 COMMENT ON COLUMN en57_imports.updated_at IS 'when its last batch was committed';
-COMMENT ON COLUMN en57_imports.finished IS 'whether it has come to the end of the source';
+COMMENT ON COLUMN en57_imports.finished IS 'whether it has reached the end of the source';
 COMMENT ON COLUMN en57_imports.skipped IS 'how many rows of the source were left out: see en57_import_errors';
 
--- The columns of a source that an event has, each cast to its type, as the fields of an en57_event.
+-- Those columns of a source that an event has, as the fields of an en57_event, each cast to its type.
 CREATE FUNCTION en57.import_columns(source regclass) RETURNS text
     LANGUAGE en57_plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -120,8 +120,9 @@ END
 $$;
 COMMENT ON FUNCTION en57.import_columns(regclass) IS 'the columns of a source as the fields of an en57_event';
 
--- The position of the first row of a source after a position that cannot be made an event; NULL: none that has one.
--- Where it fails, a source is asked for smaller and smaller ranges: its own columns may be what fails, in any order.
+-- The position of the first row after a position that cannot be converted to an event; NULL if no row with a position fails.
+-- It reads smaller and smaller ranges of the source until it has found the row: the source's own columns can fail, too, and
+-- the source can return its rows in any order.
 CREATE FUNCTION en57.import_refused(source regclass, after bigint) RETURNS bigint
     LANGUAGE en57_plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -151,7 +152,7 @@ END
 $$;
 COMMENT ON FUNCTION en57.import_refused(regclass, bigint) IS 'the position of the first row of a source that cannot be made an event';
 
--- Notes that a row is left out, where there is an import that does so, and it is known which row.
+-- Records that a row is left out, if the import skips rows and the row is known.
 CREATE FUNCTION en57.import_skip(import text, "position" bigint, state text, message text, detail text) RETURNS boolean
     LANGUAGE en57_plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -165,9 +166,10 @@ BEGIN
     RETURN true;
 END
 $$;
-COMMENT ON FUNCTION en57.import_skip(text, bigint, text, text, text) IS 'notes that an import leaves a row out';
+COMMENT ON FUNCTION en57.import_skip(text, bigint, text, text, text) IS 'records that an import leaves a row out';
 
--- Stores events. Where that fails, and they belong to an import that skips, it stores them in halves, down to the one that is refused.
+-- Stores events. If that fails in an import that skips rows, it stores them in halves, again and again, until it has found the
+-- event that is refused.
 CREATE FUNCTION en57.import_some(
     events en57_event[], partition text, keep_positions boolean, check_types boolean, import text, OUT taken bigint, OUT skipped bigint
 )
@@ -192,7 +194,7 @@ BEGIN
         RETURN;
     EXCEPTION WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;
-        -- Not the row's: with the same row it would not be refused again.
+        -- This error is not about the row: the same row could succeed the next time.
         IF state !~ '^(22|23)' AND state NOT IN ('54000', 'N5703', 'N5704') THEN
             RAISE;
         END IF;
@@ -214,8 +216,8 @@ $$;
 COMMENT ON FUNCTION en57.import_some(en57_event[], text, boolean, boolean, text) IS
     'stores events; an import that skips leaves out those that are refused';
 
--- The next events of a source, stored: so many, or NULL for all, and all of the last one's position; how many there were, and the
--- last position taken. With the name of an import, rows that are refused are left out.
+-- Stores the next events of a source: this many (NULL for all), and all others with the position of the last one. It returns how
+-- many there were, and the last position. With the name of an import, rows that are refused are left out.
 CREATE FUNCTION en57.import_batch(
     source regclass, after bigint, batch_size integer, partition text, keep_positions boolean, check_types boolean, import text,
     OUT events bigint, OUT "position" bigint, OUT skipped bigint
@@ -244,7 +246,7 @@ BEGIN
     import_batch."position" := after;
     WHILE more AND (room > 0 OR refused IS NOT NULL) LOOP
         IF source_rows IS NULL THEN
-            -- One pass in order, whether the source has an index or not.
+            -- Read the source once, in order, whether or not it has an index.
             OPEN source_rows NO SCROLL FOR EXECUTE
                 format('SELECT %s FROM (SELECT * FROM %s AS source
                                          WHERE ($1 IS NULL OR "position" > $1 OR "position" IS NULL) AND ($3 IS NULL OR "position" < $3)
@@ -258,7 +260,7 @@ BEGIN
                 EXIT WHEN NOT more;
                 batch := batch || event;
                 bytes := bytes + pg_column_size(event.data) + pg_column_size(event.meta);
-                -- So many are in memory at a time, fewer where they are large.
+                -- At most this many are in memory at a time, fewer if they are large.
                 EXIT WHEN cardinality(batch) = 5000 OR bytes > 4000000;
             END LOOP;
         EXCEPTION WHEN data_exception THEN
@@ -272,7 +274,7 @@ BEGIN
                 END IF;
                 RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message, DETAIL = detail, HINT = hint;
             END IF;
-            -- What stands before this row may not have been read yet: a source is sorted first.
+            -- Rows with lower positions may not have been read yet, because a sort reads the whole source first.
             source_rows := NULL;
             skipped := skipped + 1;
             room := room - 1;
@@ -297,7 +299,7 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION en57.import_batch(regclass, bigint, integer, text, boolean, boolean, text) IS 'the next events of a source, stored';
+COMMENT ON FUNCTION en57.import_batch(regclass, bigint, integer, text, boolean, boolean, text) IS 'stores the next events of a source';
 
 CREATE FUNCTION en57_import_from(
     source regclass, partition text DEFAULT NULL, keep_positions boolean DEFAULT false, check_types boolean DEFAULT true
@@ -311,7 +313,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION en57_import_from(regclass, text, boolean, boolean) IS
-    'imports the rows of a table or view with columns of en57_event, in one transaction; returns how many';
+    'imports the rows of a table or view that has columns of en57_event, in one transaction; returns how many';
 
 CREATE PROCEDURE en57_import_in_batches(
     name text,
@@ -341,7 +343,7 @@ BEGIN
     ON CONFLICT DO NOTHING;
     COMMIT;
     LOOP
-        -- Whoever else runs the same import waits here for this batch.
+        -- Another session that runs the same import waits here for this batch.
         SELECT * INTO STRICT known FROM en57.imports AS i WHERE i.name = en57_import_in_batches.name FOR UPDATE;
         IF (known.source, known.partition) IS DISTINCT FROM (source::text, target) THEN
             RAISE EXCEPTION 'import % takes % into partition %', known.name, known.source, known.partition
@@ -362,4 +364,4 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE en57_import_in_batches(text, regclass, text, boolean, integer, boolean, text) IS
-    'imports like en57_import_from, committing each batch; called again it goes on where it stopped';
+    'imports like en57_import_from, with a commit after each batch; called again it continues where it stopped';

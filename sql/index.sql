@@ -6,7 +6,7 @@ CREATE FUNCTION en57.keys_handler(internal) RETURNS index_am_handler
     AS 'MODULE_PATHNAME', 'en57_keys_handler' LANGUAGE c STRICT;
 COMMENT ON FUNCTION en57.keys_handler(internal) IS 'handler of the access method en57_keys';
 CREATE ACCESS METHOD en57_keys TYPE INDEX HANDLER en57.keys_handler;
-COMMENT ON ACCESS METHOD en57_keys IS 'nbtree with an entry for each element of a bigint[] key; read by en57 alone';
+COMMENT ON ACCESS METHOD en57_keys IS 'nbtree with an entry for each element of a bigint[] key; only en57 reads it';
 
 -- Without operators, so that the planner can never choose such an index.
 CREATE OPERATOR CLASS en57.key_array_ops DEFAULT FOR TYPE bigint[] USING en57_keys AS

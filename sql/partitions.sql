@@ -4,7 +4,7 @@
 
 CREATE FUNCTION en57_create_partition(name text, if_not_exists boolean DEFAULT false) RETURNS regclass
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_create_partition(text, boolean) IS 'makes a partition; returns its table';
+COMMENT ON FUNCTION en57_create_partition(text, boolean) IS 'creates a partition; returns its table';
 
 CREATE FUNCTION en57_drop_partition(name text) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
@@ -13,7 +13,7 @@ COMMENT ON FUNCTION en57_drop_partition(text) IS 'drops a partition with its eve
 CREATE FUNCTION en57_detach_partition(name text) RETURNS regclass
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_detach_partition(text) IS
-    'takes a partition out of the log; returns its table, which stays with its rows';
+    'takes a partition out of the log; returns its table, which keeps its rows';
 
 CREATE FUNCTION en57_truncate(partition text, restart boolean DEFAULT false) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
@@ -23,24 +23,24 @@ COMMENT ON FUNCTION en57_truncate(text, boolean) IS
 CREATE FUNCTION en57_grant(role regrole, what text, partition text DEFAULT NULL) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_grant(regrole, text, text) IS
-    'makes a role a reader, writer or admin of a partition, or of all that there are and the log';
+    'makes a role a reader, writer or admin of a partition, or of all present and future ones';
 
 CREATE FUNCTION en57_revoke(role regrole, what text, partition text DEFAULT NULL) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57_revoke(regrole, text, text) IS 'takes from a role what en57_grant gives';
+COMMENT ON FUNCTION en57_revoke(regrole, text, text) IS 'revokes what en57_grant grants';
 
 CREATE FUNCTION en57.partition_of("table" regclass) RETURNS text
     AS 'MODULE_PATHNAME', 'en57_partition_of' LANGUAGE c STABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION en57.partition_of(regclass) IS 'the name of the partition that a table is, or NULL';
+COMMENT ON FUNCTION en57.partition_of(regclass) IS 'the name of the partition that the table is; NULL for other tables';
 
 CREATE FUNCTION en57.bytes_now("table" regclass) RETURNS bigint
     AS 'MODULE_PATHNAME', 'en57_bytes_now' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57.bytes_now(regclass) IS 'what a table takes on disk, with its indexes; NULL while somebody else keeps one of them locked';
+COMMENT ON FUNCTION en57.bytes_now(regclass) IS 'the size of a table with its indexes, on disk; NULL while another transaction keeps one of them locked';
 
 CREATE FUNCTION en57.head_now(query en57_query, partition text) RETURNS bigint
     AS 'MODULE_PATHNAME', 'en57_head_now' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57.head_now(en57_query, text) IS
-    'the frontier of a query as it stands; NULL for who may not see it, while somebody else keeps the partition locked, on a standby, and where logical replication fills it';
+    'the frontier of a query at this moment; NULL if the caller may not read it, while another transaction keeps the partition locked, on a standby, and if logical replication fills the partition';
 
 CREATE VIEW en57_partitions AS
 SELECT p.name,
@@ -53,9 +53,9 @@ SELECT p.name,
           FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
          WHERE i.inhparent = 'en57.events'::pg_catalog.regclass) p;
 COMMENT ON VIEW en57_partitions IS 'the partitions of the log';
-COMMENT ON COLUMN en57_partitions.name IS 'its name; NULL if the table was attached by hand for something else';
+COMMENT ON COLUMN en57_partitions.name IS 'its name; NULL if the table was attached by hand with another kind of bound';
 COMMENT ON COLUMN en57_partitions."table" IS 'the table that holds its events';
 COMMENT ON COLUMN en57_partitions.owner IS 'the table''s owner';
-COMMENT ON COLUMN en57_partitions.events IS 'how many events it holds, as estimated';
-COMMENT ON COLUMN en57_partitions.bytes IS 'what it takes on disk, with its indexes; NULL while somebody keeps it locked';
-COMMENT ON COLUMN en57_partitions.head IS 'its frontier as it stands; NULL without the SELECT privilege, while somebody keeps it locked, on a standby, and where logical replication fills it';
+COMMENT ON COLUMN en57_partitions.events IS 'about how many events it holds, an estimate';
+COMMENT ON COLUMN en57_partitions.bytes IS 'its size on disk, with its indexes; NULL while another transaction keeps it locked';
+COMMENT ON COLUMN en57_partitions.head IS 'its frontier at this moment; NULL without the SELECT privilege, while another transaction keeps it locked, on a standby, and if logical replication fills it';

@@ -2,9 +2,9 @@
 -- Polling
 ------------------------------------------------------------------------------------------------------
 
--- Locks the shard, if nobody else holds it or leaves it within the patience, and says what to read.
--- outcome: 'mine'; 'held' by another transaction; 'leased' by another holder, "until" when. fresh: the number of shards is
--- not decided yet, and will be if there are events.
+-- Locks the shard, if it is free, or becomes free within the patience, and returns what to read.
+-- outcome: 'mine'; 'held' by another transaction; 'leased' by another holder, "until" a time. fresh: the number of shards is
+-- not decided yet; this poll decides it if there are events.
 CREATE FUNCTION en57.hold_shard(
     ticket bigint, name text, shard integer, shards integer, patience interval, token bigint,
     OUT outcome text, OUT id integer, OUT query en57_query, OUT partition text, OUT "position" bigint, OUT drain_to bigint,
@@ -61,7 +61,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION en57.hold_shard(bigint, text, integer, integer, interval, bigint) IS
-    'locks a shard until the transaction ends, unless another one holds it';
+    'locks a shard until the transaction ends, unless another holder has it';
 
 CREATE FUNCTION en57.check_token(name text, shard integer, current_token bigint, token bigint) RETURNS void
     LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -73,9 +73,9 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION en57.check_token(text, integer, bigint, bigint) IS 'refuses a lease that was taken over';
+COMMENT ON FUNCTION en57.check_token(text, integer, bigint, bigint) IS 'raises an error if the lease was taken over';
 
--- After a poll that found events: notes what was given out, for this transaction or under the lease.
+-- After a poll that has found events: records what was given out, for this transaction or under the lease.
 CREATE FUNCTION en57.give_out(
     ticket bigint, name text, shard integer, shards integer, upto bigint, leased boolean, lease interval, token bigint, replayed bigint[]
 ) RETURNS void
@@ -107,9 +107,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION en57.give_out(bigint, text, integer, integer, bigint, boolean, interval, bigint, bigint[]) IS
-    'notes up to where a shard''s events were given out';
+    'records the position up to which a shard''s events were given out';
 
--- After a poll that found none, now and then: where it may go on the next time, and the lease renewed.
+-- Sometimes after a poll that has found no events: stores where the next poll can begin, and renews the lease.
 CREATE FUNCTION en57.move_on(
     ticket bigint, name text, shard integer, shards integer, "from" bigint, upto bigint, token bigint, query en57_query
 ) RETURNS void
@@ -119,7 +119,7 @@ DECLARE
     s en57.subscriptions := en57.owned(ticket, name);
 BEGIN
     IF en57.lock_subscription(s.id, false, false) AND en57.lock_shard(s.id, shard, false) THEN
-        -- What has no event for this shard may have some for a shard of another number, or of another query.
+        -- This range has no events for this shard, but can have some for another number of shards, or for another query.
         SELECT t.* INTO s FROM en57.subscriptions t WHERE t.id = s.id;
         IF s.shards <> shards OR s.query OPERATOR(@extschema@.<>) query THEN
             RETURN;
@@ -135,10 +135,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION en57.move_on(bigint, text, integer, integer, bigint, bigint, bigint, en57_query) IS
-    'moves a shard''s position over what is not its own';
+    'moves a shard''s position beyond events that do not belong to it';
 
--- The next events of a shard that has dead letters which matter: those to be given out again and new ones,
--- by position; and which ones are held behind a dead letter of their key.
+-- The next events of a shard with dead letters that a poll must consider: those to be given out again and new ones, by position;
+-- and the events that a dead letter of their key holds back.
 CREATE FUNCTION en57.due(ticket bigint, name text, shard integer, "position" bigint,
     OUT replay bigint[], OUT known bigint[], OUT parked text[])
     LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -152,7 +152,7 @@ BEGIN
       FROM en57.dead_letters t WHERE t.subscription = s.id AND t.shard = due.shard;
 END
 $$;
-COMMENT ON FUNCTION en57.due(bigint, text, integer, bigint) IS 'the dead letters that matter to a poll';
+COMMENT ON FUNCTION en57.due(bigint, text, integer, bigint) IS 'the dead letters that a poll must consider';
 
 CREATE FUNCTION en57.sift(
     name text, query en57_query, partition text, "position" bigint, upto bigint, max_count bigint, shard integer, shards integer,
@@ -218,7 +218,8 @@ CREATE FUNCTION en57.hold_back(ticket bigint, name text, shard integer, position
 DECLARE
     s en57.subscriptions := en57.owned(ticket, name);
 BEGIN
-    -- Changes nothing, but whoever drops the subscription without seeing these letters fails here; or this does.
+    -- This update changes nothing. It makes a conflict with a transaction that drops the subscription without seeing these dead
+    -- letters: one of the two fails.
     UPDATE en57.subscription_shards t SET delivered = t.delivered WHERE t.subscription = s.id AND t.shard = hold_back.shard;
     IF NOT FOUND THEN
         RAISE 'shard % of subscription "%" does not exist', shard, name
@@ -229,7 +230,7 @@ BEGIN
     ON CONFLICT DO NOTHING;
 END
 $$;
-COMMENT ON FUNCTION en57.hold_back(bigint, text, integer, bigint[], text[]) IS 'puts events behind the dead letters of their keys';
+COMMENT ON FUNCTION en57.hold_back(bigint, text, integer, bigint[], text[]) IS 'turns events into dead letters because an earlier event of their key is one';
 
 CREATE FUNCTION en57_poll(
     name text,
@@ -268,11 +269,12 @@ BEGIN
         n := 0;
         replayed := '{}';
         held := '{}';
-        -- What finds nothing is undone, so that nothing is locked or written by it, nor while it waits.
+        -- A poll that finds nothing is rolled back, so that it leaves no locks and writes nothing, also while it waits.
         BEGIN
             SELECT * INTO h FROM en57.hold_shard(en57.ticket(), name, shard, shards, deadline - clock_timestamp(), token);
             IF h.outcome = 'mine' THEN
-                -- One look says what there is and up to where that is all. Two could differ, and lose what is between them.
+                -- One read returns the events and the position up to which they are complete. Two reads could differ, and events
+                -- between them would be lost.
                 IF h.careful THEN
                     SELECT * INTO events, replayed, held, keys, upto
                       FROM en57.sift(name, h.query, h.partition, h."position", h.drain_to, max_count, shard, shards);
@@ -301,7 +303,7 @@ BEGIN
                 lease IS NOT NULL OR token IS NOT NULL OR h.renew_at IS NOT NULL, lease, token, replayed);
             RETURN;
         END IF;
-        -- Seldom enough to cost nothing, often enough that the next poll need not look far.
+        -- This is seldom, so it costs almost nothing, and often enough that the next poll has little to skip.
         IF h.outcome = 'mine' AND NOT h.fresh AND (upto - h."position" >= 1000 OR h.renew_at <= clock_timestamp() OR held <> '{}'
                                    OR h.drain_to > h."position") THEN
             PERFORM en57.move_on(en57.ticket(), name, shard, shards, h."position", greatest(upto, h."position"), token, h.query);
@@ -321,7 +323,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION en57_poll(text, bigint, interval, integer, integer, interval, bigint) IS
-    'the next events of a subscription''s shard, unless another holds it; waits for them if it is told to';
+    'the next events of a subscription''s shard, unless another worker holds it; waits for them if asked to';
 
 ------------------------------------------------------------------------------------------------------
 -- Leases
@@ -338,7 +340,7 @@ DECLARE
     wait boolean;
     renewed boolean;
 BEGIN
-    -- Who has it already waits for who looks at it just now; nobody else waits for its holder.
+    -- The holder waits for a session that is just looking at the shard. No other session waits for the holder.
     wait := token IS NOT NULL OR EXISTS (
         SELECT FROM en57.subscription_shards t WHERE t.subscription = s.id AND t.shard = take_lease.shard AND t.holder = mine);
     s := en57.join_shard(s.id, name, shard, shards, wait);
@@ -355,7 +357,7 @@ BEGIN
         mine := coalesce(holder, r.holder, en57.session());
         renewed := true;
     ELSE
-        -- A holder's name is no proof: two processes may have the same. A session has but one.
+        -- A holder's name is no proof, because two processes can have the same name. A session is unique.
         renewed := coalesce(holder IS NULL AND r.holder = mine, false);
         IF NOT renewed AND (r.lease_until > clock_timestamp() OR lease = '0') THEN
             RETURN NULL;
@@ -403,13 +405,13 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION en57_lease(text, interval, integer, integer, text, bigint) IS
-    'takes a shard for a time, or renews or, with 0, ends that; returns the token, or NULL if another holds it';
+    'takes, renews or (with 0) ends a lease on a shard; returns the token, or NULL if another worker holds the shard';
 
 ------------------------------------------------------------------------------------------------------
 -- Acknowledging
 ------------------------------------------------------------------------------------------------------
 
--- Locks the shard for its holder, and refuses all others. upto: the last position that was given out to him.
+-- Locks the shard for its holder, and raises an error for all others. upto: the last position that the holder was given.
 CREATE FUNCTION en57.answering(ticket bigint, name text, shard integer, shards integer, token bigint,
     OUT s en57.subscriptions, OUT r en57.subscription_shards, OUT upto bigint, OUT in_transaction boolean)
     LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -440,7 +442,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION en57.answering(bigint, text, integer, integer, bigint) IS 'locks a shard for its holder';
+COMMENT ON FUNCTION en57.answering(bigint, text, integer, integer, bigint) IS 'locks a shard for its holder; raises an error for others';
 
 CREATE FUNCTION en57.acknowledge(ticket bigint, name text, "position" bigint, shard integer, shards integer, token bigint) RETURNS void
     LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -462,7 +464,7 @@ BEGIN
            failed_position = CASE WHEN t.failed_position > acknowledge."position" THEN t.failed_position END,
            attempts = CASE WHEN t.failed_position > acknowledge."position" THEN t.attempts ELSE 0 END,
            last_error = CASE WHEN t.failed_position > acknowledge."position" THEN t.last_error END,
-           -- Whoever held an expired lease has lost it to this transaction.
+           -- The holder of an expired lease has lost it to this transaction.
            token = t.token + CASE WHEN a.in_transaction AND t.holder IS NOT NULL THEN 1 ELSE 0 END,
            holder = CASE WHEN NOT ends THEN t.holder END,
            lease = CASE WHEN NOT ends THEN t.lease END,
@@ -471,7 +473,7 @@ BEGIN
     PERFORM en57.moved();
 END
 $$;
-COMMENT ON FUNCTION en57.acknowledge(bigint, text, bigint, integer, integer, bigint) IS 'notes what is done with';
+COMMENT ON FUNCTION en57.acknowledge(bigint, text, bigint, integer, integer, bigint) IS 'records events as acknowledged';
 
 CREATE FUNCTION en57.is_acknowledged(ticket bigint, name text, "position" bigint, shard integer, shards integer) RETURNS boolean
     LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -486,7 +488,7 @@ BEGIN
            AND t."position" >= is_acknowledged."position");
 END
 $$;
-COMMENT ON FUNCTION en57.is_acknowledged(bigint, text, bigint, integer, integer) IS 'whether a shard is at a position, or none is given';
+COMMENT ON FUNCTION en57.is_acknowledged(bigint, text, bigint, integer, integer) IS 'whether a shard is at a position, or the position is NULL';
 
 CREATE FUNCTION en57_ack(
     name text,
@@ -499,7 +501,7 @@ CREATE FUNCTION en57_ack(
 #variable_conflict use_variable
 BEGIN
     PERFORM en57.check_shard(shard, shards);
-    -- A worker need not look whether his poll has found anything: there is nothing to acknowledge, or it was done before.
+    -- A worker need not check whether its poll has found anything: there is nothing to acknowledge, or it was done before.
     IF "position" IS NULL OR (token IS NULL AND en57.is_empty_handed(name, shard)) THEN
         IF en57.is_acknowledged(en57.ticket(), name, "position", shard, shards) THEN
             RETURN;
@@ -509,7 +511,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION en57_ack(text, bigint, integer, integer, bigint) IS
-    'the events of the shard up to this position are done with; raises N5705 if the lease was taken over; NULL does nothing';
+    'acknowledges the events of the shard up to this position; raises N5705 if the lease was taken over; NULL does nothing';
 
 CREATE FUNCTION en57.hold_to_answer(
     ticket bigint, name text, "position" bigint, shard integer, shards integer, token bigint,
@@ -531,7 +533,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION en57.hold_to_answer(bigint, text, bigint, integer, integer, bigint) IS
-    'locks a shard for its holder, and says what to read';
+    'locks a shard for its holder, and returns what to read';
 
 CREATE FUNCTION en57.reject(
     ticket bigint, name text, "position" bigint, key text, error text, shard integer, shards integer, token bigint
@@ -566,7 +568,7 @@ BEGIN
         UPDATE en57.dead_letters t SET state = 'parked'
          WHERE t.subscription = (a.s).id AND t.key = reject.key AND t.state <> 'parked';
     END IF;
-    -- What comes after it was given out in vain: it must be polled again.
+    -- Later events were given out too early: they must be polled again.
     IF a.in_transaction THEN
         PERFORM en57.note_polled((a.s).id, shard, CASE WHEN parked THEN "position" ELSE "position" - 1 END);
     END IF;
@@ -624,4 +626,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION en57_nack(text, bigint, text, integer, integer, bigint) IS
-    'an attempt at the first event that is not acknowledged has failed; returns whether it went to the dead letters';
+    'records that the first event that is not acknowledged could not be handled; returns whether it became a dead letter';

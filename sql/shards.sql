@@ -9,7 +9,7 @@ DECLARE
     last_token bigint;
 BEGIN
     UPDATE en57.subscriptions t SET shards = split_subscription.shards, drain_to = NULL WHERE t.id = split_subscription.id;
-    -- Tokens go on growing, so that none of a former shard fits a new one.
+    -- Tokens continue to grow, so that a token of a former shard is never valid for a new one.
     SELECT max(t.token) + 1 INTO last_token FROM en57.subscription_shards t WHERE t.subscription = id;
     DELETE FROM en57.subscription_shards t WHERE t.subscription = id;
     INSERT INTO en57.subscription_shards (subscription, shard, "position", delivered, token)
@@ -19,12 +19,12 @@ BEGIN
      WHERE t.subscription = id;
 END
 $$;
-COMMENT ON FUNCTION en57.split_subscription(integer, integer, bigint) IS 'gives a subscription that many shards, all at one position';
+COMMENT ON FUNCTION en57.split_subscription(integer, integer, bigint) IS 'gives a subscription this number of shards, all at one position';
 
--- The number of shards is decided by what changes a shard first. Until then there is one shard, at the start. Whoever asks for one
--- decides nothing by polling: another poller of it is kept out by the lock of the shard, as ever. Whoever asks for several
--- writes them down when he is given events, and so holds the subscription alone until his transaction ends: others find it
--- held, and wait no longer than they want to.
+-- The first call that changes a shard decides the number of shards. Until then there is one shard, at the start. A poll for the
+-- only shard decides nothing: the lock of the shard keeps other pollers out, as always. A poll for one of several shards stores
+-- them when it is given events, and then holds the whole subscription until its transaction ends. Other polls find it held,
+-- and wait no longer than they ask for.
 CREATE FUNCTION en57.decide_shards(s en57.subscriptions, shards integer) RETURNS void
     LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
@@ -41,7 +41,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION en57.decide_shards(en57.subscriptions, integer) IS
-    'gives a subscription its number of shards, where it has none; the caller has come by en57.join_shard';
+    'gives a subscription its number of shards, if it has none; the caller has called en57.join_shard';
 
 CREATE FUNCTION en57.join_shard(id integer, name text, shard integer, shards integer, wait boolean) RETURNS en57.subscriptions
     LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -56,13 +56,13 @@ BEGIN
         IF NOT en57.lock_subscription(id, alone, wait) THEN
             RETURN NULL;
         END IF;
-        -- Now that it stands still.
+        -- Read it again, now that nobody can change it.
         SELECT t.* INTO s FROM en57.subscriptions t WHERE t.id = join_shard.id;
         IF NOT FOUND THEN
             PERFORM en57.missing('subscription', name);
         END IF;
         EXIT WHEN NOT alone OR s.shards IS NULL;
-        -- Others have decided it meanwhile: then nobody needs to be kept out.
+        -- Another session has decided it meanwhile, so nobody needs to be kept out.
         PERFORM en57.unlock_subscription(id);
     END LOOP;
     PERFORM en57.check_shards(s, shards);
@@ -73,7 +73,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION en57.join_shard(integer, text, integer, integer, boolean) IS
-    'locks a shard until the transaction ends; NULL where another holds it. Where the number of shards is to be decided, locks all';
+    'locks a shard until the transaction ends; NULL if another transaction holds it. Locks all shards if their number is to be decided';
 
 CREATE FUNCTION en57.begin_reshard(ticket bigint, name text, shards integer, OUT drain_to bigint, OUT was integer, OUT positions bigint[])
     LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -82,19 +82,19 @@ DECLARE
     s en57.subscriptions := en57.owned_alone(ticket, name);
 BEGIN
     PERFORM en57.demand_shards(s);
-    -- What is given out under a lease may still be acknowledged.
+    -- Events that are given out under a lease can still be acknowledged.
     SELECT coalesce(s.drain_to, max(greatest(t."position", CASE WHEN t.holder IS NOT NULL THEN t.delivered END))),
            array_agg(t."position" ORDER BY t.shard)
       INTO drain_to, positions FROM en57.subscription_shards t WHERE t.subscription = s.id;
     was := coalesce(s.shards, 1);
     IF was = shards THEN
-        drain_to := NULL; -- it is given up
+        drain_to := NULL; -- the change is cancelled
     END IF;
     UPDATE en57.subscriptions t SET drain_to = begin_reshard.drain_to
      WHERE t.id = s.id AND t.drain_to IS DISTINCT FROM begin_reshard.drain_to;
 END
 $$;
-COMMENT ON FUNCTION en57.begin_reshard(bigint, text, integer) IS 'lets polls go no further than where all shards must arrive';
+COMMENT ON FUNCTION en57.begin_reshard(bigint, text, integer) IS 'limits polls to the position that all shards must reach';
 
 CREATE FUNCTION en57.finish_reshard(ticket bigint, name text, shards integer) RETURNS void
     LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -105,7 +105,7 @@ BEGIN
     PERFORM en57.split_subscription(s.id, shards, s.drain_to);
 END
 $$;
-COMMENT ON FUNCTION en57.finish_reshard(bigint, text, integer) IS 'changes the number of shards, all of which have arrived';
+COMMENT ON FUNCTION en57.finish_reshard(bigint, text, integer) IS 'changes the number of shards, after all of them have reached one position';
 
 CREATE FUNCTION en57_reshard(name text, shards integer) RETURNS boolean
     LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -119,7 +119,7 @@ BEGIN
     IF r.was = shards THEN
         RETURN true;
     END IF;
-    -- Now that nobody changes it.
+    -- Read it again, now that nobody can change it.
     SELECT * INTO s FROM en57.describe(en57.ticket(), name);
     FOR n IN 1 .. r.was LOOP
         IF r.positions[n] < r.drain_to AND EXISTS (
@@ -133,7 +133,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION en57_reshard(text, integer) IS
-    'changes the number of shards, if all of them have arrived at one position; else they get no events beyond it until they have';
+    'changes the number of shards, if all of them are at one position; otherwise polls return no events beyond the farthest one until all have reached it';
 
 CREATE FUNCTION en57.check_shard(shard integer, shards integer) RETURNS void
     LANGUAGE en57_plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -148,12 +148,12 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION en57.check_shard(integer, integer) IS 'refuses a shard that cannot be';
+COMMENT ON FUNCTION en57.check_shard(integer, integer) IS 'raises an error if a shard''s number is not valid';
 
 CREATE FUNCTION en57.check_shards(s en57.subscriptions, shards integer) RETURNS void
     LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    -- Where it is not decided, NULL: any number will do.
+    -- NULL if the number is not decided: then any number is accepted.
     IF s.shards <> shards THEN
         RAISE 'subscription "%" has % shards, not %', s.name, s.shards, shards
             USING ERRCODE = 'object_not_in_prerequisite_state',
@@ -161,4 +161,4 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION en57.check_shards(en57.subscriptions, integer) IS 'refuses another number of shards than the subscription has';
+COMMENT ON FUNCTION en57.check_shards(en57.subscriptions, integer) IS 'raises an error if the number of shards is not that of the subscription';

@@ -1,5 +1,5 @@
 ------------------------------------------------------------------------------------------------------
--- Subscriptions: where they are kept
+-- Subscriptions: their tables
 ------------------------------------------------------------------------------------------------------
 
 CREATE SEQUENCE en57.subscription_ids AS integer;
@@ -17,22 +17,22 @@ CREATE TABLE en57.subscriptions (
     drain_to bigint,
     created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
-COMMENT ON TABLE en57.subscriptions IS 'subscriptions; changed by functions alone';
-COMMENT ON COLUMN en57.subscriptions.id IS 'what its shards and dead letters know it by';
+COMMENT ON TABLE en57.subscriptions IS 'subscriptions; only functions change them';
+COMMENT ON COLUMN en57.subscriptions.id IS 'the id by which its shards and dead letters refer to it';
 COMMENT ON COLUMN en57.subscriptions.name IS 'its name';
-COMMENT ON COLUMN en57.subscriptions.partition IS 'the partition whose events it takes';
+COMMENT ON COLUMN en57.subscriptions.partition IS 'the partition of its events';
 COMMENT ON COLUMN en57.subscriptions.query IS 'which events';
 COMMENT ON COLUMN en57.subscriptions.created_at IS 'when it was created';
-COMMENT ON COLUMN en57.subscriptions.owner IS 'the role that created it: a name, as a dump may be restored where roles have other oids';
-COMMENT ON COLUMN en57.subscriptions.max_attempts IS 'after so many an event goes to the dead letters; NULL: never';
-COMMENT ON COLUMN en57.subscriptions.hold_key IS 'whether events of a dead letter''s key are held behind it';
-COMMENT ON COLUMN en57.subscriptions.shards IS 'number of shards; NULL before it is decided, at creation or by who first changes a shard';
-COMMENT ON COLUMN en57.subscriptions.drain_to IS 'while the number of shards is to change: where all of them must arrive';
+COMMENT ON COLUMN en57.subscriptions.owner IS 'the role that created it: a name, because a dump can be restored where roles have other oids';
+COMMENT ON COLUMN en57.subscriptions.max_attempts IS 'after this many failed attempts an event becomes a dead letter; NULL: never';
+COMMENT ON COLUMN en57.subscriptions.hold_key IS 'whether a dead letter holds back later events of its key';
+COMMENT ON COLUMN en57.subscriptions.shards IS 'number of shards; NULL until it is decided, at creation or by the first call that changes a shard';
+COMMENT ON COLUMN en57.subscriptions.drain_to IS 'while the number of shards is to change: the position that all of them must reach';
 
--- The tables have no foreign keys to each other: a parallel pg_restore fills a table that refers to another one before
--- that, and the members of an extension get their keys before any rows. What keeps shards and dead letters to their
--- subscription is said in docs/ARCHITECTURE.md; en57_check() looks whether it did.
--- A row is updated at every acknowledgement: there is room beside it for the next version.
+-- The tables have no foreign keys to each other. A parallel pg_restore can fill a table before the one that it refers to, and the
+-- keys of an extension's members exist before any rows are restored. docs/architecture/subscriptions.md says what keeps shards
+-- and dead letters consistent with their subscription; en57_check() verifies it.
+-- Every acknowledgement updates a row, so pages keep free space for the next version of their rows.
 CREATE TABLE en57.subscription_shards (
     subscription integer,
     shard integer,
@@ -48,21 +48,21 @@ CREATE TABLE en57.subscription_shards (
     updated_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (subscription, shard)
 ) WITH (fillfactor = 50);
--- Statistics would keep what en57_erase() takes away.
+-- Statistics would keep what en57_erase() erases.
 ALTER TABLE en57.subscription_shards ALTER COLUMN last_error SET STATISTICS 0;
-COMMENT ON TABLE en57.subscription_shards IS 'how far each shard of a subscription is, and who holds it';
+COMMENT ON TABLE en57.subscription_shards IS 'the position of each shard of a subscription, and its holder';
 COMMENT ON COLUMN en57.subscription_shards.subscription IS 'the subscription';
-COMMENT ON COLUMN en57.subscription_shards.shard IS 'which one of its shards, from 0';
-COMMENT ON COLUMN en57.subscription_shards.holder IS 'who holds the lease: a session, or the name that was given';
+COMMENT ON COLUMN en57.subscription_shards.shard IS 'the number of the shard, from 0';
+COMMENT ON COLUMN en57.subscription_shards.holder IS 'the holder of the lease: a session, or the given name';
 COMMENT ON COLUMN en57.subscription_shards.lease_until IS 'when the lease ends';
 COMMENT ON COLUMN en57.subscription_shards.failed_position IS 'the event at which an attempt has failed, while it is not acknowledged';
-COMMENT ON COLUMN en57.subscription_shards.attempts IS 'how many attempts at it have failed';
-COMMENT ON COLUMN en57.subscription_shards.last_error IS 'what the last one has said';
-COMMENT ON COLUMN en57.subscription_shards.updated_at IS 'when the position was moved last, or an attempt failed';
+COMMENT ON COLUMN en57.subscription_shards.attempts IS 'how many attempts to handle it have failed';
+COMMENT ON COLUMN en57.subscription_shards.last_error IS 'the error of the last attempt';
+COMMENT ON COLUMN en57.subscription_shards.updated_at IS 'when the position was last moved, or an attempt failed';
 COMMENT ON COLUMN en57.subscription_shards."position" IS 'all events of the shard up to here are acknowledged, or dead letters';
-COMMENT ON COLUMN en57.subscription_shards.delivered IS 'under the lease, events up to here were given out';
+COMMENT ON COLUMN en57.subscription_shards.delivered IS 'events up to here were given out under the lease';
 COMMENT ON COLUMN en57.subscription_shards.token IS 'number of the lease; it grows whenever the shard is taken over';
-COMMENT ON COLUMN en57.subscription_shards.lease IS 'length of a lease that en57_lease has given; NULL: it ends when all is acknowledged';
+COMMENT ON COLUMN en57.subscription_shards.lease IS 'length of a lease that en57_lease has given; NULL: the lease ends when all events are acknowledged';
 
 CREATE TABLE en57.dead_letters (
     subscription integer,
@@ -77,16 +77,16 @@ CREATE TABLE en57.dead_letters (
     PRIMARY KEY (subscription, "position")
 );
 ALTER TABLE en57.dead_letters ALTER COLUMN error SET STATISTICS 0;
-COMMENT ON TABLE en57.dead_letters IS 'events that subscriptions have put aside';
+COMMENT ON TABLE en57.dead_letters IS 'dead letters of subscriptions';
 COMMENT ON COLUMN en57.dead_letters.subscription IS 'the subscription';
 COMMENT ON COLUMN en57.dead_letters."position" IS 'the event';
 COMMENT ON COLUMN en57.dead_letters.shard IS 'its shard';
 COMMENT ON COLUMN en57.dead_letters.key IS 'its key: events of one key are in one shard';
 COMMENT ON COLUMN en57.dead_letters.attempts IS 'how many attempts have failed';
-COMMENT ON COLUMN en57.dead_letters.error IS 'what the last one has said';
-COMMENT ON COLUMN en57.dead_letters.at IS 'when it was put aside, or failed last';
-COMMENT ON COLUMN en57.dead_letters.state IS 'parked: put aside; replay: to be given out again; delivered: given out again, not yet acknowledged';
-COMMENT ON COLUMN en57.dead_letters.held IS 'whether it did not fail itself, but is behind one of its key that did';
+COMMENT ON COLUMN en57.dead_letters.error IS 'the error of the last attempt';
+COMMENT ON COLUMN en57.dead_letters.at IS 'when it became a dead letter, or last failed';
+COMMENT ON COLUMN en57.dead_letters.state IS 'parked: a dead letter; replay: to be given out again; delivered: given out again, not yet acknowledged';
+COMMENT ON COLUMN en57.dead_letters.held IS 'whether it is held back by an earlier dead letter of its key, and has not failed itself';
 CREATE INDEX dead_letters_due ON en57.dead_letters (subscription, shard, "position") WHERE state <> 'parked';
 
 SELECT pg_catalog.pg_extension_config_dump('en57.subscription_ids', '');
@@ -95,12 +95,12 @@ SELECT pg_catalog.pg_extension_config_dump('en57.subscription_shards', '');
 SELECT pg_catalog.pg_extension_config_dump('en57.dead_letters', '');
 
 ------------------------------------------------------------------------------------------------------
--- What is done in the library
+-- Functions of the library
 ------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION en57.settled(query en57_query, partition text) RETURNS bigint
     AS 'MODULE_PATHNAME', 'en57_settled' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57.settled(en57_query, text) IS 'the frontier of a query as it stands, without waiting';
+COMMENT ON FUNCTION en57.settled(en57_query, text) IS 'the frontier of a query at this moment, without waiting';
 
 CREATE FUNCTION en57.read_shard(
     query en57_query, after bigint, upto bigint, max_count bigint, shard integer, shards integer, partition text
@@ -116,7 +116,7 @@ CREATE FUNCTION en57.event_key(event en57_event) RETURNS text
         WHEN pg_catalog.cardinality((event).tags) > 0 THEN 'tag:' || (event).tags[1]
         ELSE 'type:' || (event).type
     END;
-COMMENT ON FUNCTION en57.event_key(en57_event) IS 'what decides an event''s shard: its stream, or first tag, or type';
+COMMENT ON FUNCTION en57.event_key(en57_event) IS 'the key that decides an event''s shard: its stream, or first tag, or type';
 
 CREATE FUNCTION en57.shard_of(key text, shards integer) RETURNS integer
     AS 'MODULE_PATHNAME', 'en57_shard_of' LANGUAGE c IMMUTABLE PARALLEL SAFE;
@@ -128,7 +128,7 @@ COMMENT ON FUNCTION en57.lock_subscription(integer, boolean, boolean) IS 'locks 
 
 CREATE FUNCTION en57.unlock_subscription(id integer) RETURNS void
     AS 'MODULE_PATHNAME', 'en57_unlock_subscription' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57.unlock_subscription(integer) IS 'gives an exclusive lock back under which nothing was done';
+COMMENT ON FUNCTION en57.unlock_subscription(integer) IS 'releases an exclusive lock under which nothing was changed';
 
 CREATE FUNCTION en57.lock_shard(id integer, shard integer, wait boolean) RETURNS boolean
     AS 'MODULE_PATHNAME', 'en57_lock_shard' LANGUAGE c VOLATILE PARALLEL UNSAFE;
@@ -136,35 +136,35 @@ COMMENT ON FUNCTION en57.lock_shard(integer, integer, boolean) IS 'locks a shard
 
 CREATE FUNCTION en57.note_polled(id integer, shard integer, "position" bigint) RETURNS void
     AS 'MODULE_PATHNAME', 'en57_note_polled' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57.note_polled(integer, integer, bigint) IS 'notes how far the transaction was given a shard''s events';
+COMMENT ON FUNCTION en57.note_polled(integer, integer, bigint) IS 'records up to which position the transaction was given a shard''s events';
 
 CREATE FUNCTION en57.polled(id integer, shard integer) RETURNS bigint
     AS 'MODULE_PATHNAME', 'en57_polled' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57.polled(integer, integer) IS 'how far the transaction, which holds its lock, was given a shard''s events; or NULL';
+COMMENT ON FUNCTION en57.polled(integer, integer) IS 'up to which position the transaction, which holds the shard''s lock, was given its events; or NULL';
 
 CREATE FUNCTION en57.note_empty_handed(name text, shard integer, is_empty boolean) RETURNS void
     AS 'MODULE_PATHNAME', 'en57_note_empty_handed' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57.note_empty_handed(text, integer, boolean) IS 'notes whether the session''s last poll of a shard has given it nothing';
+COMMENT ON FUNCTION en57.note_empty_handed(text, integer, boolean) IS 'records whether the session''s last poll of a shard has returned nothing';
 
 CREATE FUNCTION en57.is_empty_handed(name text, shard integer) RETURNS boolean
     AS 'MODULE_PATHNAME', 'en57_is_empty_handed' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57.is_empty_handed(text, integer) IS 'whether the session''s last poll of a shard has given it nothing';
+COMMENT ON FUNCTION en57.is_empty_handed(text, integer) IS 'whether the session''s last poll of a shard has returned nothing';
 
 CREATE FUNCTION en57.moved() RETURNS void
     AS 'MODULE_PATHNAME', 'en57_moved' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57.moved() IS 'wakes those who wait for a subscription, when the transaction is committed';
+COMMENT ON FUNCTION en57.moved() IS 'wakes sessions that wait for a subscription, when the transaction commits';
 
 CREATE FUNCTION en57.complete_to() RETURNS bigint
     AS 'MODULE_PATHNAME', 'en57_complete_to' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57.complete_to() IS 'up to where the last read of a shard had all there is';
+COMMENT ON FUNCTION en57.complete_to() IS 'the position up to which the last read of a shard was complete';
 
 CREATE FUNCTION en57.last_read() RETURNS bigint
     AS 'MODULE_PATHNAME', 'en57_last_read' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57.last_read() IS 'the last position that en57.read_shard gave';
+COMMENT ON FUNCTION en57.last_read() IS 'the last position that en57.read_shard has returned';
 
 CREATE FUNCTION en57.ticket() RETURNS bigint
     AS 'MODULE_PATHNAME', 'en57_ticket' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION en57.ticket() IS 'a number that stands for the current role, once';
+COMMENT ON FUNCTION en57.ticket() IS 'a number that stands for the current role and can be used once';
 
 CREATE FUNCTION en57.redeem(ticket bigint) RETURNS oid
     AS 'MODULE_PATHNAME', 'en57_redeem' LANGUAGE c VOLATILE PARALLEL UNSAFE;
@@ -175,8 +175,8 @@ CREATE FUNCTION en57.session() RETURNS text
 COMMENT ON FUNCTION en57.session() IS 'the session as a holder of leases';
 
 ------------------------------------------------------------------------------------------------------
--- Whose they are. Functions with their owner's rights keep the tables; events are read with the
--- caller's. What tells the former who calls is a ticket.
+-- Ownership. The functions that change the tables run with their owner's rights; events are read with the caller's rights. A
+-- ticket tells the former which role has called.
 ------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION en57.is_owner(role oid, owner text) RETURNS boolean
@@ -184,7 +184,7 @@ CREATE FUNCTION en57.is_owner(role oid, owner text) RETURNS boolean
     SELECT pg_has_role(role, (SELECT relowner FROM pg_class WHERE oid = 'en57.subscriptions'::regclass), 'USAGE')
         OR EXISTS (SELECT FROM pg_roles r WHERE r.rolname = owner AND pg_has_role(role, r.oid, 'USAGE'))
 $$;
-COMMENT ON FUNCTION en57.is_owner(oid, text) IS 'whether a role has the rights of an owner, or of en57''s';
+COMMENT ON FUNCTION en57.is_owner(oid, text) IS 'whether a role has the rights of an owner, or of the extension''s owner';
 
 CREATE FUNCTION en57.owned(ticket bigint, name text) RETURNS en57.subscriptions
     LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -222,9 +222,9 @@ BEGIN
     "position" := (SELECT min(t."position") FROM en57.subscription_shards t WHERE t.subscription = s.id);
 END
 $$;
-COMMENT ON FUNCTION en57.describe(bigint, text) IS 'what a subscription is, and where its last shard is';
+COMMENT ON FUNCTION en57.describe(bigint, text) IS 'the definition of a subscription, and the position of its last shard';
 
--- What the administering functions begin with: no poller is about meanwhile.
+-- The administering functions begin with this: it waits until nobody polls, and keeps pollers out.
 CREATE FUNCTION en57.owned_alone(ticket bigint, name text) RETURNS en57.subscriptions
     LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -238,9 +238,9 @@ BEGIN
     RETURN s;
 END
 $$;
-COMMENT ON FUNCTION en57.owned_alone(bigint, text) IS 'the same, locked exclusively';
+COMMENT ON FUNCTION en57.owned_alone(bigint, text) IS 'the subscription, locked exclusively, if the ticket''s role may use it';
 
--- Shards that are missing were lost by other hands than en57's: by a restore that failed, or a DELETE.
+-- en57 itself never loses shards. They can be missing after a failed restore, or a DELETE by hand.
 CREATE FUNCTION en57.demand_shards(s en57.subscriptions) RETURNS void
     LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -254,13 +254,13 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION en57.demand_shards(en57.subscriptions) IS 'refuses a subscription whose shards are not there';
+COMMENT ON FUNCTION en57.demand_shards(en57.subscriptions) IS 'raises an error if shards of a subscription are missing';
 
 ------------------------------------------------------------------------------------------------------
 -- Creating, dropping, resetting
 ------------------------------------------------------------------------------------------------------
 
--- Of two who create the same name at once the second one waits here.
+-- If two sessions create the same name at once, the second one waits here.
 CREATE FUNCTION en57.add_subscription(
     ticket bigint, name text, query en57_query, "position" bigint, max_attempts integer, partition text, hold_key boolean, shards integer
 ) RETURNS boolean
@@ -286,14 +286,14 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION en57.add_subscription(bigint, text, en57_query, bigint, integer, text, boolean, integer) IS
-    'stores a new subscription, unless there is one of the name; whether it has';
+    'stores a new subscription, unless one of the name exists; returns whether it has';
 
 CREATE FUNCTION en57.is_to_change(
     kind text, name text, differs_in text[], is_elsewhere boolean, if_not_exists boolean, or_replace boolean
 ) RETURNS boolean
     AS 'MODULE_PATHNAME', 'en57_is_to_change' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57.is_to_change(text, text, text[], boolean, boolean, boolean) IS
-    'whether what is there is to become what is asked for; NULL, once the last two arguments are checked, where nothing is known of it';
+    'whether an existing object is to be changed to what is asked for; NULL if it is not known to exist, after the last two arguments were checked';
 
 CREATE FUNCTION en57_create_subscription(
     name text,
@@ -344,14 +344,14 @@ BEGIN
             RETURN "from";
         END IF;
         IF NOT if_not_exists AND NOT or_replace THEN
-            -- Refused, whosever it is.
+            -- This is refused, whoever owns the subscription.
             PERFORM en57.is_to_change('subscription', name, '{}', false, false, false);
         END IF;
         BEGIN
             SELECT * INTO was FROM en57.describe(en57.ticket(), name);
             EXIT;
         EXCEPTION WHEN undefined_object THEN
-            NULL; -- It was dropped meanwhile.
+            NULL; -- The subscription was dropped meanwhile.
         END;
     END LOOP;
     IF was.partition <> place THEN
@@ -370,7 +370,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION en57_create_subscription(text, en57_query, text, integer, text, boolean, integer, boolean, boolean) IS
-    'creates a subscription of the events that match; returns the position behind which it starts';
+    'creates a subscription of the matching events; returns the position after which it starts';
 
 CREATE FUNCTION en57.change_subscription(
     ticket bigint, name text, query en57_query, max_attempts integer, hold_key boolean, shards integer
@@ -382,7 +382,7 @@ DECLARE
 BEGIN
     PERFORM en57.demand_shards(s);
     IF query OPERATOR(@extschema@.<>) s.query THEN
-        -- What is given out was chosen by the old query. To acknowledge it would pass over what the new one has up to there.
+        -- The old query has chosen the events that are given out. Acknowledging them would skip events of the new query.
         UPDATE en57.subscription_shards t
            SET delivered = t."position", token = t.token + 1, holder = NULL, lease = NULL, lease_until = NULL,
                failed_position = NULL, attempts = 0, last_error = NULL
@@ -404,7 +404,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION en57.change_subscription(bigint, text, en57_query, integer, boolean, integer) IS
-    'changes a subscription that nobody polls meanwhile, but not a number of shards that is decided';
+    'changes a subscription while nobody polls it, except a number of shards that is already decided';
 
 CREATE FUNCTION en57_alter_subscription(
     name text,
@@ -424,7 +424,7 @@ BEGIN
     PERFORM en57.check_shard(0, coalesce(shards, 1));
     SELECT * INTO s FROM en57.describe(en57.ticket(), name);
     IF query IS NOT NULL THEN
-        -- Who may not read them may not choose other events: so it is when it is created.
+        -- Choosing other events needs the right to read them, as creating a subscription does.
         PERFORM en57.settled(query, s.partition);
     END IF;
     PERFORM en57.change_subscription(en57.ticket(), name, query, max_attempts, hold_key, shards);
@@ -432,14 +432,15 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION en57_alter_subscription(text, en57_query, integer, boolean, integer) IS
-    'changes a subscription, which stays where it is; false: the number of shards changes when all have arrived at one position';
+    'changes a subscription, whose position stays; false: the number of shards changes when all shards have reached one position';
 
 CREATE FUNCTION en57.remove_subscription(ticket bigint, name text) RETURNS void
     LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     s en57.subscriptions := en57.owned_alone(ticket, name);
 BEGIN
-    -- Whoever adds a dead letter changes its shard: so they come first. A transaction that does not see the letter fails there.
+    -- Shards are deleted first, because adding a dead letter changes its shard: if this transaction does not see the letter, it
+    -- fails at the shard.
     DELETE FROM en57.subscription_shards t WHERE t.subscription = s.id;
     DELETE FROM en57.dead_letters t WHERE t.subscription = s.id;
     DELETE FROM en57.subscriptions t WHERE t.id = s.id;
@@ -455,7 +456,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION en57_drop_subscription(text) IS
-    'drops a subscription with its positions and dead letters, once nobody is polling';
+    'drops a subscription with its positions and dead letters; waits until nobody is polling';
 
 CREATE FUNCTION en57.move_subscription(ticket bigint, name text, "position" bigint) RETURNS void
     LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -469,7 +470,7 @@ BEGIN
        SET "position" = move_subscription."position", delivered = move_subscription."position", token = t.token + 1, holder = NULL, lease = NULL,
            lease_until = NULL, failed_position = NULL, attempts = 0, last_error = NULL, updated_at = clock_timestamp()
      WHERE t.subscription = s.id;
-    -- They come again as what they are.
+    -- These events are given out again, so they are no longer dead letters.
     DELETE FROM en57.dead_letters t WHERE t.subscription = s.id AND t."position" > move_subscription."position";
     PERFORM en57.moved();
 END
@@ -497,7 +498,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION en57_reset_subscription(text, bigint) IS
-    'makes all shards of a subscription go on after a position, and ends their leases';
+    'moves all shards of a subscription to a position, and ends their leases';
 
 CREATE FUNCTION en57_wait_subscription(
     name text,
@@ -506,4 +507,4 @@ CREATE FUNCTION en57_wait_subscription(
 ) RETURNS boolean
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_wait_subscription(text, bigint, interval) IS
-    'sleeps until all events of a subscription up to a position (by default: all that there are) are acknowledged or dead letters; whether they are';
+    'sleeps until all events of a subscription up to a position (by default: all that exist) are acknowledged or dead letters, or the time is over; returns whether they are';

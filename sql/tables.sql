@@ -18,12 +18,12 @@ CREATE TABLE en57.events (
     partition text COLLATE "C" NOT NULL,
     stable bigint NOT NULL
 ) PARTITION BY LIST (partition);
-COMMENT ON TABLE en57.events IS 'the log: one row an event; written by en57_append alone';
-COMMENT ON COLUMN en57.events."position" IS 'place in the log, unique in the database';
+COMMENT ON TABLE en57.events IS 'the log: one row for each event; only en57_append and imports write to it';
+COMMENT ON COLUMN en57.events."position" IS 'number in the log, unique in the database';
 COMMENT ON COLUMN en57.events.id IS 'the event''s id, unique in its partition';
 COMMENT ON COLUMN en57.events.type IS 'event type';
-COMMENT ON COLUMN en57.events.data IS 'what happened';
-COMMENT ON COLUMN en57.events.meta IS 'circumstances: correlation_id, causation_id and what the client adds';
+COMMENT ON COLUMN en57.events.data IS 'what has happened, as JSON';
+COMMENT ON COLUMN en57.events.meta IS 'metadata: correlation_id, causation_id and what the client adds';
 COMMENT ON COLUMN en57.events.tags IS 'tags, sorted and without duplicates';
 COMMENT ON COLUMN en57.events.stream IS 'name of the stream, if the event is in one';
 COMMENT ON COLUMN en57.events.stream_version IS 'number of the event in its stream, from 1';
@@ -33,18 +33,18 @@ COMMENT ON COLUMN en57.events.recorded_at IS 'when the event was appended';
 COMMENT ON COLUMN en57.events.partition IS 'name of the partition';
 COMMENT ON COLUMN en57.events.stable IS 'the partition''s frontier when the position was allotted';
 
--- Partitions are made by en57_create_partition() alone, the default one at the end of privileges.sql: each has a table and
--- indexes of its own (src/store/ddl.rs), which are no members of the extension. So a dump has them as the DBA has left them.
--- An index of the partitioned table would be made anew when a dump attaches a partition, before it makes the partition's
--- own.
+-- Only en57_create_partition() creates partitions; privileges.sql creates the default one at its end. Each has a table and
+-- indexes of its own (src/store/ddl.rs), which are not members of the extension. So a dump has them as the DBA has left them.
+-- There are no indexes on the partitioned table: attaching a partition in a restore would create them on the partition, before
+-- the dump creates the partition's own.
 
--- Statistics hold values as they are, and would keep what en57_erase() takes away, for all who may read the table. They are of
--- no use to en57, which asks no planner. The partitions have the same.
+-- Statistics contain sample values. They would keep what en57_erase() erases, readable for every role that may read the table.
+-- en57 does not need them, because it does not use the planner. The partitions have the same setting.
 ALTER TABLE en57.events ALTER COLUMN data SET STATISTICS 0, ALTER COLUMN meta SET STATISTICS 0;
 
 CREATE SEQUENCE en57.position_ceiling AS bigint;
 COMMENT ON SEQUENCE en57.position_ceiling IS
-    'no position beyond its last value has been allotted; after a restart positions begin above it';
+    'no position above its last value was allotted; after a restart positions begin above it';
 
 SELECT pg_catalog.pg_extension_config_dump('en57.events', '');
 SELECT pg_catalog.pg_extension_config_dump('en57.position_ceiling', '');
@@ -65,14 +65,14 @@ ALTER TABLE en57.events ENABLE ALWAYS TRIGGER en57_guard;
 ALTER TABLE en57.events ENABLE ALWAYS TRIGGER en57_guard_truncate;
 
 ------------------------------------------------------------------------------------------------------
--- A dump brings the default partition along, and CREATE EXTENSION has made one
+-- A dump contains a default partition, and CREATE EXTENSION has already created one
 ------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION en57.make_way() RETURNS event_trigger
     AS 'MODULE_PATHNAME', 'en57_make_way' LANGUAGE c;
-COMMENT ON FUNCTION en57.make_way() IS 'drops the default partition as long as it is empty, where a restore makes or attaches its own';
+COMMENT ON FUNCTION en57.make_way() IS 'drops the default partition, if it is empty, when a restore creates or attaches its own';
 
 CREATE EVENT TRIGGER en57_make_way ON ddl_command_start WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE')
     EXECUTE FUNCTION en57.make_way();
 ALTER EVENT TRIGGER en57_make_way ENABLE ALWAYS;
-COMMENT ON EVENT TRIGGER en57_make_way IS 'lets a restore bring the default partition along';
+COMMENT ON EVENT TRIGGER en57_make_way IS 'lets a restore replace the default partition';

@@ -8,11 +8,11 @@ CREATE TABLE en57.tracked (
     "position" bigint NOT NULL,
     updated_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE en57.tracked IS 'up to where other logs were taken into this one';
-COMMENT ON COLUMN en57.tracked.source IS 'the other log, as its reader calls it';
-COMMENT ON COLUMN en57.tracked.owner IS 'the role that tracks it: a name, as a dump may be restored where roles have other oids';
+COMMENT ON TABLE en57.tracked IS 'the positions up to which other logs were taken into this one';
+COMMENT ON COLUMN en57.tracked.source IS 'the name of the other log, as the caller has given it';
+COMMENT ON COLUMN en57.tracked.owner IS 'the role that tracks it: a name, because a dump can be restored where roles have other oids';
 COMMENT ON COLUMN en57.tracked."position" IS 'all events of the other log up to here were taken';
-COMMENT ON COLUMN en57.tracked.updated_at IS 'when that was moved last';
+COMMENT ON COLUMN en57.tracked.updated_at IS 'when the position was last moved';
 
 SELECT pg_catalog.pg_extension_config_dump('en57.tracked', '');
 REVOKE ALL ON en57.tracked FROM PUBLIC;
@@ -24,7 +24,7 @@ DECLARE
     role oid := en57.redeem(ticket);
     t en57.tracked;
 BEGIN
-    -- Who may append may track: it is a part of appending.
+    -- A role that may append may track, because tracking is part of an append.
     IF NOT EXISTS (SELECT FROM pg_inherits i
                     WHERE i.inhparent = 'en57.events'::regclass AND has_table_privilege(role, i.inhrelid, 'INSERT')) THEN
         RAISE 'permission denied to track "%"', source USING ERRCODE = 'insufficient_privilege',
@@ -36,7 +36,7 @@ BEGIN
         IF FOUND THEN
             RETURN;
         END IF;
-        -- Waits for who tracks it now. Who has had it forgotten meanwhile leaves nothing to be found.
+        -- This waits for a session that is tracking it. If the source was forgotten meanwhile, no row is found.
         SELECT x.* INTO t FROM en57.tracked x WHERE x.source = track.source FOR UPDATE;
         EXIT WHEN FOUND;
     END LOOP;
@@ -50,7 +50,7 @@ BEGIN
     UPDATE en57.tracked x SET "position" = track."position", updated_at = clock_timestamp() WHERE x.source = track.source;
 END
 $$;
-COMMENT ON FUNCTION en57.track(bigint, text, bigint) IS 'stores how far another log was taken';
+COMMENT ON FUNCTION en57.track(bigint, text, bigint) IS 'stores the position up to which another log was taken';
 
 CREATE FUNCTION en57_track(source text, "position" bigint) RETURNS void
     LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -69,7 +69,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION en57_track(text, bigint) IS
-    'in the transaction of an append: this is the event of the source at this position; raises N5707 if it was taken already';
+    'says which event of the source this transaction appends; raises N5707 if it was already taken';
 
 CREATE FUNCTION en57.position_of_source(ticket bigint, source text) RETURNS bigint
     LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -79,7 +79,7 @@ BEGIN
     RETURN (SELECT t."position" FROM en57.tracked t WHERE t.source = position_of_source.source AND en57.is_owner(role, t.owner));
 END
 $$;
-COMMENT ON FUNCTION en57.position_of_source(bigint, text) IS 'how far another log was taken';
+COMMENT ON FUNCTION en57.position_of_source(bigint, text) IS 'the position up to which another log was taken';
 
 CREATE FUNCTION en57_tracked(source text) RETURNS bigint
     LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -87,7 +87,7 @@ BEGIN
     RETURN en57.position_of_source(en57.ticket(), source);
 END
 $$;
-COMMENT ON FUNCTION en57_tracked(text) IS 'up to where a source was taken; NULL if it never was';
+COMMENT ON FUNCTION en57_tracked(text) IS 'the position up to which a source was taken; NULL if it never was';
 
 CREATE FUNCTION en57.reset_source(ticket bigint, source text, "position" bigint) RETURNS bigint
     LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -96,7 +96,7 @@ DECLARE
     role oid := en57.redeem(ticket);
     t en57.tracked;
 BEGIN
-    -- Waits for who tracks it now: what he takes is taken before, or not at all.
+    -- This waits for a session that is tracking it: its event is taken before the reset, or not at all.
     SELECT x.* INTO t FROM en57.tracked x WHERE x.source = reset_source.source FOR UPDATE;
     IF NOT FOUND THEN
         PERFORM en57.missing('source', source);
@@ -113,7 +113,7 @@ BEGIN
     RETURN t."position";
 END
 $$;
-COMMENT ON FUNCTION en57.reset_source(bigint, text, bigint) IS 'moves or forgets how far another log was taken';
+COMMENT ON FUNCTION en57.reset_source(bigint, text, bigint) IS 'moves or deletes the position up to which another log was taken';
 
 CREATE FUNCTION en57_reset_source(source text, "position" bigint DEFAULT NULL) RETURNS bigint
     LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -129,15 +129,15 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION en57_reset_source(text, bigint) IS
-    'lets a source be taken again after a position, or forgets it; returns up to where it was taken';
+    'lets a source be taken again after a position, or forgets the source; returns the position up to which it was taken';
 
 CREATE VIEW en57_sources WITH (security_barrier) AS
 SELECT t.source, t."position", t.owner, t.updated_at
   FROM en57.tracked t
  WHERE en57.is_owner(pg_catalog.to_regrole(pg_catalog.quote_ident(current_user)), t.owner);
-COMMENT ON VIEW en57_sources IS 'other logs that the current role takes into this one, and up to where';
-COMMENT ON COLUMN en57_sources.source IS 'the other log, as its reader calls it';
+COMMENT ON VIEW en57_sources IS 'other logs that the current role takes into this one, with the positions';
+COMMENT ON COLUMN en57_sources.source IS 'the name of the other log, as the caller has given it';
 COMMENT ON COLUMN en57_sources."position" IS 'all events of the other log up to here were taken';
-COMMENT ON COLUMN en57_sources.owner IS 'the role that has tracked it first';
-COMMENT ON COLUMN en57_sources.updated_at IS 'when the position was moved last';
+COMMENT ON COLUMN en57_sources.owner IS 'the role that was first to track it';
+COMMENT ON COLUMN en57_sources.updated_at IS 'when the position was last moved';
 GRANT SELECT ON en57_sources TO PUBLIC;

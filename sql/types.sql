@@ -22,7 +22,7 @@ CREATE TYPE en57_query (
     STORAGE = extended
 );
 COMMENT ON TYPE en57_query IS
-    'a query of events: a criterion {"types", "tags", "stream", "correlation_id", "causation_id", "after"}, or an array of them';
+    'which events: a criterion {"types", "tags", "any_tags", "stream", "stream_prefix", "correlation_id", "causation_id", "after"}, or an array of criteria';
 
 CREATE FUNCTION en57_query(jsonb) RETURNS en57_query
     AS 'MODULE_PATHNAME', 'en57_query_from_jsonb' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
@@ -32,7 +32,8 @@ CREATE FUNCTION en57_query_to_jsonb(en57_query) RETURNS jsonb
 COMMENT ON FUNCTION en57_query_to_jsonb(en57_query) IS 'the query as a JSON document';
 
 CREATE CAST (jsonb AS en57_query) WITH FUNCTION en57_query(jsonb) AS IMPLICIT;
--- json by its text. None from text: a comparison of text with jsonb, which PostgreSQL refuses, would become one of queries.
+-- json is cast by its text. There is no implicit cast from text: PostgreSQL refuses to compare text with jsonb, and such a cast
+-- would turn that comparison into one of queries.
 CREATE CAST (json AS en57_query) WITH INOUT AS IMPLICIT;
 CREATE CAST (en57_query AS jsonb) WITH FUNCTION en57_query_to_jsonb(en57_query) AS ASSIGNMENT;
 
@@ -46,7 +47,7 @@ CREATE FUNCTION en57_query(
 ) RETURNS en57_query
     AS 'MODULE_PATHNAME', 'en57_query_make' LANGUAGE c IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION en57_query(text[], text[], bigint, text, text[], text) IS
-    'a query of one criterion: any of the types, all of the tags, positions greater than after, the stream, one of any_tags, streams that begin so';
+    'a query of one criterion: one of types, all of tags, positions greater than after, in stream, at least one of any_tags, in a stream whose name begins with stream_prefix';
 
 CREATE FUNCTION en57_query_union(en57_query, en57_query) RETURNS en57_query
     AS 'MODULE_PATHNAME' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
@@ -107,11 +108,11 @@ CREATE OPERATOR CLASS en57_query_hash_ops DEFAULT FOR TYPE en57_query USING hash
     FUNCTION 2 en57_query_hash_extended(en57_query, bigint);
 
 ------------------------------------------------------------------------------------------------------
--- Type en57_function: a function, as a caller writes it down
+-- Type en57_function: a function, as a caller writes it
 ------------------------------------------------------------------------------------------------------
 
--- A text: which function is meant depends on what it is to do, so who takes it looks it up. Not regprocedure, whose
--- input demands the types of the arguments.
+-- It is a text. Which function is meant depends on what the function is for, so the code that takes it looks it up. It is not
+-- a regprocedure, whose input needs the argument types.
 CREATE TYPE en57_function;
 
 CREATE FUNCTION en57_function_in(cstring) RETURNS en57_function
@@ -132,16 +133,16 @@ CREATE TYPE en57_function (
     STORAGE = extended
 );
 COMMENT ON TYPE en57_function IS
-    'a function, by name alone or with the types of its arguments; who takes it knows which form it must have';
+    'a function of yours, by its name alone or with its argument types';
 
 CREATE FUNCTION en57_function(regprocedure) RETURNS en57_function
     AS 'MODULE_PATHNAME', 'en57_function_of' LANGUAGE c STABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION en57_function(regprocedure) IS 'this very function';
+COMMENT ON FUNCTION en57_function(regprocedure) IS 'this function';
 CREATE FUNCTION en57_function(regproc) RETURNS en57_function
     AS 'MODULE_PATHNAME', 'en57_function_of' LANGUAGE c STABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION en57_function(regproc) IS 'this very function';
+COMMENT ON FUNCTION en57_function(regproc) IS 'this function';
 
--- No operator takes it, so a cast from text can change the meaning of nothing.
+-- No operator takes this type, so an implicit cast from text cannot change the meaning of an expression.
 CREATE CAST (text AS en57_function) WITHOUT FUNCTION AS IMPLICIT;
 CREATE CAST (regprocedure AS en57_function) WITH FUNCTION en57_function(regprocedure) AS IMPLICIT;
 CREATE CAST (regproc AS en57_function) WITH FUNCTION en57_function(regproc) AS IMPLICIT;
@@ -167,7 +168,7 @@ CREATE TYPE en57_event AS (
 COMMENT ON TYPE en57_event IS 'an event of the log, what every read returns';
 
 CREATE TYPE en57_outcome AS ENUM ('appended', 'repeated', 'conflict', 'nothing', 'refused');
-COMMENT ON TYPE en57_outcome IS 'what became of an append; nothing: a decider had nothing to append; refused: by a schema or an invariant';
+COMMENT ON TYPE en57_outcome IS 'the outcome of an append; nothing: a decider had nothing to append; refused: by a schema or an invariant';
 
 CREATE TYPE en57_append_result AS (
     outcome en57_outcome,
@@ -179,9 +180,9 @@ CREATE TYPE en57_append_result AS (
     faults jsonb
 );
 COMMENT ON TYPE en57_append_result IS
-    'what en57_append returns: the last and first position appended and the events'' ids, or the newest conflict and the conflicting events, or what schemas and invariants refuse';
+    'what en57_append returns: the last and first position and the ids of the appended events; or the newest conflict and the conflicting events; or the faults that schemas and invariants have found';
 
--- Sorted as the streams are listed, so that the last name of a page is the next one's after.
+-- The collation is the order in which streams are listed, so that the last name of a page can be passed as "after" for the next.
 CREATE TYPE en57_stream_info AS (
     stream text COLLATE "C",
     version bigint,
@@ -199,7 +200,7 @@ CREATE OPERATOR @> (LEFTARG = en57_query, RIGHTARG = en57_event, FUNCTION = en57
 COMMENT ON OPERATOR @> (en57_query, en57_event) IS 'whether the event matches the query';
 
 ------------------------------------------------------------------------------------------------------
--- Comments on what the operators and the type stand on
+-- Comments on the functions behind the operators and the types
 ------------------------------------------------------------------------------------------------------
 
 COMMENT ON FUNCTION en57_function_in(cstring) IS 'input of en57_function';

@@ -1,5 +1,5 @@
 ------------------------------------------------------------------------------------------------------
--- Upcasters: old events are read as new ones
+-- Upcasters: functions that convert old events when they are read
 ------------------------------------------------------------------------------------------------------
 
 -- The library knows the columns' order (src/upcast/definitions.rs).
@@ -13,8 +13,8 @@ CREATE TABLE en57.upcasters (
     registered_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (type, from_version)
 );
-COMMENT ON TABLE en57.upcasters IS 'functions that make new events of old ones when they are read';
-COMMENT ON COLUMN en57.upcasters.type IS 'the type of the events that it takes';
+COMMENT ON TABLE en57.upcasters IS 'functions that convert old events into newer ones when they are read';
+COMMENT ON COLUMN en57.upcasters.type IS 'the type of the events that it converts';
 COMMENT ON COLUMN en57.upcasters.from_version IS 'their version';
 COMMENT ON COLUMN en57.upcasters.to_type IS 'the type that they become';
 COMMENT ON COLUMN en57.upcasters.to_version IS 'the version that they become';
@@ -38,18 +38,18 @@ CREATE FUNCTION en57_register_upcaster(
 ) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_register_upcaster(text, integer, en57_function, text, integer, boolean) IS
-    'lets events of a type and version be read as those of another: the next version, unless it is said which';
+    'lets events of a type and version be read as another one: by default the next version';
 
 CREATE FUNCTION en57_drop_upcaster(type text, from_version integer) RETURNS void
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_drop_upcaster(text, integer) IS
-    'lets events of a type and version be read as they are stored again';
+    'lets events of a type and version be read as they are stored, as before';
 
 CREATE VIEW en57_upcasters AS
 SELECT u.type, u.from_version, u.to_type, u.to_version, u.function AS upcaster, u.search_path, u.registered_at
 FROM en57.upcasters u;
-COMMENT ON VIEW en57_upcasters IS 'upcasters: which type and version becomes which, and by which function';
-COMMENT ON COLUMN en57_upcasters.type IS 'the type of the events that it takes';
+COMMENT ON VIEW en57_upcasters IS 'upcasters: which type and version is converted to which, and by which function';
+COMMENT ON COLUMN en57_upcasters.type IS 'the type of the events that it converts';
 COMMENT ON COLUMN en57_upcasters.from_version IS 'their version';
 COMMENT ON COLUMN en57_upcasters.to_type IS 'the type that they become';
 COMMENT ON COLUMN en57_upcasters.to_version IS 'the version that they become';
