@@ -2,7 +2,7 @@
 -- Event types: JSON Schemas that data and meta of new events must fit
 ------------------------------------------------------------------------------------------------------
 
--- The library knows the columns' order (src/schema/registry.rs).
+-- The library knows the columns' order (src/event_type/registry.rs).
 CREATE TABLE en57.event_types (
     type text COLLATE "C" NOT NULL CHECK (type OPERATOR(pg_catalog.<>) ''),
     schema_version integer NOT NULL CHECK (schema_version OPERATOR(pg_catalog.>=) 0),

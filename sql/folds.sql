@@ -48,7 +48,7 @@ COMMENT ON COLUMN en57.folds.search_path IS 'the search path of its functions';
 COMMENT ON COLUMN en57.folds.created_at IS 'when it was created';
 COMMENT ON COLUMN en57.folds.updated_at IS 'when it was last redefined';
 
--- The library knows the columns' order (src/store/kept_state.rs), and writes the table without the
+-- The library knows the columns' order (src/store/state/fold_snapshots.rs), and writes the table without the
 -- executor. Snapshots are not dumped, because they can be made again.
 CREATE TABLE en57.snapshots (
     fold bigint NOT NULL,

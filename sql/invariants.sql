@@ -35,7 +35,7 @@ COMMENT ON COLUMN en57.invariants.is_enabled IS 'whether appends are checked';
 COMMENT ON COLUMN en57.invariants.key_required IS 'whether an event that matches must have a key';
 COMMENT ON COLUMN en57.invariants.created_at IS 'when it was created';
 
--- Stored states, so that events need not be read again. The library knows the columns' order (src/store/states.rs). They are not
+-- Stored states, so that events need not be read again. The library knows the columns' order (src/store/state/invariant_states.rs). They are not
 -- dumped: a missing state is made anew from the events.
 CREATE TABLE en57.invariant_states (
     invariant bigint NOT NULL,

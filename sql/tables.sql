@@ -2,7 +2,7 @@
 -- The log
 ------------------------------------------------------------------------------------------------------
 
--- The library knows the columns' order (src/store/event.rs): those of en57_event come first, as there.
+-- The library knows the columns' order (src/store/row/event.rs): those of en57_event come first, as there.
 CREATE TABLE en57.events (
     "position" bigint NOT NULL,
     id uuid NOT NULL,
@@ -34,7 +34,7 @@ COMMENT ON COLUMN en57.events.partition IS 'name of the partition';
 COMMENT ON COLUMN en57.events.stable IS 'the partition''s frontier when the position was allotted';
 
 -- Only en57_create_partition() creates partitions; privileges.sql creates the default one at its end. Each has a table and
--- indexes of its own (src/store/ddl.rs), which are not members of the extension. So a dump has them as the DBA has left them.
+-- indexes of its own (src/store/log/ddl.rs), which are not members of the extension. So a dump has them as the DBA has left them.
 -- There are no indexes on the partitioned table: attaching a partition in a restore would create them on the partition, before
 -- the dump creates the partition's own.
 

@@ -12,19 +12,20 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 use crate::append::{self, Conflicts, OnRefusal, Outcome, Request, fit, parse};
-use crate::dcb::codec;
 use crate::dcb::error::{Error, Result, SqlState, required};
 use crate::dcb::query::Query;
-use crate::dcb::schema;
+use crate::dcb::{codec, schema};
 use crate::fold::definition::{self, Decider, Definition};
 use crate::fold::snapshot::Snapshots;
 use crate::fold::{self, Until};
 use crate::read::Reading;
-use crate::store::event::NewEvent;
-use crate::store::json::{self, Jsonb};
-use crate::store::{Datum, catalog, fmgr, rights, stack};
-use crate::stream::{self, Target};
-use crate::trial::Trial;
+use crate::read::stream::{self, Target};
+use crate::store::Datum;
+use crate::store::log::catalog;
+use crate::store::pg::json::{self, Jsonb};
+use crate::store::pg::{fmgr, rights, stack};
+use crate::store::row::event::NewEvent;
+use crate::trial::{self, Trial};
 
 /// How many faults of a command are told.
 const FAULTS: usize = 10;
@@ -114,7 +115,7 @@ pub fn try_on(name: Option<&str>, given: Option<Datum>, command: Option<Datum>) 
     let trial = Trial::of(given, &partition)?;
     let command = required(command, "command")?;
     let case = Case::new(callable(name)?, command, partition.clone())?;
-    let state = fold::of_given(&case.definition, &case.query, &trial)?;
+    let state = trial::fold::of_given(&case.definition, &case.query, &trial)?;
     let Some(document) = case.decided(state)? else {
         return json::parse("[]", "");
     };
@@ -295,7 +296,7 @@ fn check_command(definition: &Definition, decider: &Decider, command: Datum) -> 
         ),
     )
     .detail(told)
-    .refusals(crate::schema::refusals(None, &source, faults)))
+    .refusals(crate::event_type::refusals(None, &source, faults)))
 }
 
 fn query_of(

@@ -1,42 +1,30 @@
-//! en57: the event store inside PostgreSQL. See docs/ARCHITECTURE.md for the map.
+//! en57: the event store inside PostgreSQL. docs/architecture/README.md is the map.
 //!
-//! Four ranks, `use` points downwards only: `sql` (the surface) → the engine (all that is not named here) → `store` (PostgreSQL's
-//! internals, all `unsafe`) → `dcb` (the pure domain).
+//! The folders beside this file are rooms, and so are those of `store`. A room uses rooms of lower floors only; `.ci/ranks`
+//! checks it. From the ground up: `dcb` is the pure domain, `store` is PostgreSQL's internals with all `unsafe` code, the
+//! engine stands on it, and `sql` is the surface.
 
-pub mod append;
-pub mod beside;
-pub mod by_key;
-pub mod check;
-pub mod context;
-pub mod dcb;
-pub mod decider;
-pub mod erase;
-pub mod fold;
-pub mod frontier;
-pub mod functions;
-pub mod generate;
-mod given;
-pub mod glance;
-pub mod import;
-pub mod invariant;
-pub mod inventory;
-pub mod moment;
-pub mod partitions;
-pub mod places;
-pub mod projection;
-pub mod read;
-pub mod schema;
-pub mod sql;
-pub mod status;
-pub mod store;
-pub mod stream;
-pub mod subscription;
-pub mod trace;
+mod admin;
+mod append;
+mod dcb;
+mod decider;
+mod definition;
+mod event_type;
+mod fold;
+mod generate;
+mod invariant;
+mod projection;
+mod read;
+mod sql;
+mod store;
+mod subscription;
 mod trial;
-pub mod upcast;
-pub mod view;
-pub mod wait;
-pub mod worker;
+mod upcast;
+mod worker;
+
+use crate::store::memory::shmem;
+use crate::store::pg::settings;
+use crate::store::worker::launch;
 
 ::pgrx::pg_module_magic!(name, version);
 
@@ -44,7 +32,7 @@ pub mod worker;
 #[allow(non_snake_case)]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn _PG_init() {
-    store::settings::init();
-    store::shmem::init();
-    store::launch::init();
+    settings::init();
+    shmem::init();
+    launch::init();
 }

@@ -13,17 +13,20 @@ use std::time::{Duration, Instant};
 
 use crate::dcb::error::Result;
 use crate::dcb::query::{JsonString, Query};
-use crate::places::Places;
 use crate::projection::{self, Standing, ToDo, Turn};
 use crate::read;
-use crate::store::attempt::Failure;
-use crate::store::guard::{Severity, log};
-use crate::store::partition::Access;
-use crate::store::position::Counter;
-use crate::store::rights::{self, SAFE_PATH};
-use crate::store::spi::{self, Type};
-use crate::store::worker::{self as process, Process};
-use crate::store::{Datum, catalog, fmgr, launch, settings};
+use crate::read::partitions::Places;
+use crate::store::Datum;
+use crate::store::log::catalog;
+use crate::store::log::partition::Access;
+use crate::store::log::position::Counter;
+use crate::store::pg::guard::{Severity, log};
+use crate::store::pg::rights::{self, SAFE_PATH};
+use crate::store::pg::spi::{self, Type};
+use crate::store::pg::subtransaction::Failure;
+use crate::store::pg::{fmgr, settings};
+use crate::store::worker::launch;
+use crate::store::worker::process::{self, Process};
 use crate::upcast::Sought;
 
 /// The versions of the extension's tables that this library can work on.

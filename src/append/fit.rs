@@ -3,10 +3,9 @@
 
 use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::dcb::query::JsonString;
-use crate::schema;
-use crate::store::event::NewEvent;
-use crate::store::settings;
-use crate::upcast;
+use crate::store::pg::settings;
+use crate::store::row::event::NewEvent;
+use crate::{event_type, upcast};
 
 /// Refuses events that are larger than `en57.max_event_size`, whose version cannot be told, or that do not fit their
 /// types; the latter only where `types` says so.
@@ -21,7 +20,11 @@ pub fn demand<'e>(
         demand_size(event, i + 1)?;
     }
     demand_versions(events.clone())?;
-    if types { schema::check(events) } else { Ok(()) }
+    if types {
+        event_type::check(events)
+    } else {
+        Ok(())
+    }
 }
 
 /// Refuses an event that is larger than `en57.max_event_size`, the n-th one.
@@ -68,7 +71,7 @@ pub fn demand_versions<'e>(events: impl Iterator<Item = &'e NewEvent<'e>>) -> Re
 /// # Errors
 /// Those of looking at the definitions.
 pub fn newest(name: &str) -> Result<i32> {
-    let (upcasters, types) = (upcast::known()?, schema::known()?);
+    let (upcasters, types) = (upcast::known()?, event_type::known()?);
     if upcasters.is_empty() && types.is_empty() {
         return Ok(1);
     }

@@ -5,14 +5,19 @@ use std::rc::Rc;
 use crate::dcb::error::Result;
 use crate::dcb::key::Namespace;
 use crate::dcb::query::{Criterion, Query};
+use crate::event_type;
 use crate::invariant::{self, Rules};
 use crate::projection::Due;
-use crate::schema;
-use crate::store::lock_plan::Plan;
-use crate::store::partition::{Access, Partition};
-use crate::store::position::Counter;
-use crate::store::table::Opened;
-use crate::store::{catalog, event, key_lock, scan, settings, transaction, watch};
+use crate::store::index::scan;
+use crate::store::lock::keys;
+use crate::store::lock::plan::Plan;
+use crate::store::log::catalog;
+use crate::store::log::partition::{Access, Partition};
+use crate::store::log::position::Counter;
+use crate::store::pg::settings;
+use crate::store::row::event;
+use crate::store::row::table::Opened;
+use crate::store::session::{definitions, transaction};
 use crate::upcast::{self, Definitions, Sought};
 
 use super::streams::Streams;
@@ -30,14 +35,14 @@ pub(super) struct Looked<'a> {
 impl Looked<'_> {
     /// Looks again at what has changed, now that locks are held. Returns whether upcasters have.
     fn again(&mut self, request: &Request, plan: &mut Plan) -> Result<bool> {
-        watch::accept_changes();
+        definitions::accept_changes();
         let renamed = !Rc::ptr_eq(&self.upcasters, &upcast::known()?);
         if renamed {
             self.upcasters = upcast::known()?;
         }
         self.due.look_again(plan, renamed)?;
         self.rules.look_again(plan, renamed)?;
-        if schema::has_changed() {
+        if event_type::has_changed() {
             self.fit = fit::demand(request.events.iter(), true);
         }
         Ok(renamed)
@@ -131,7 +136,7 @@ fn keys_to_lock(
     }
     let is_held = |group: &Vec<i64>| {
         let mut keys = group.iter();
-        keys.all(|key| key_lock::is_checked(place.oid, *key))
+        keys.all(|key| keys::is_checked(place.oid, *key))
     };
     if groups.len() > 1
         && let Some(held) = groups.iter().position(is_held)
@@ -183,7 +188,7 @@ pub fn lock_query(query: &Query, partition: Option<&str>) -> Result<i64> {
     let mut plan = Plan::default();
     plan_query(&mut plan, &place, &table, &sought)?;
     plan.acquire_with(place.oid, |plan| {
-        watch::accept_changes();
+        definitions::accept_changes();
         let renamed = upcast::has_changed();
         if renamed {
             sought = Sought::by(query.clone(), &upcast::known()?);
@@ -195,7 +200,7 @@ pub fn lock_query(query: &Query, partition: Option<&str>) -> Result<i64> {
     })?;
     // What was locked is read as of now, also where the transaction's reads repeat.
     transaction::renew_moment();
-    Ok(crate::frontier::current(&counter, &place, &sought))
+    Ok(crate::read::frontier::current(&counter, &place, &sought))
 }
 
 /// Adds what a query locks for reading, deciding and appending.

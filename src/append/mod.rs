@@ -1,17 +1,19 @@
 //! Appending: parse, lock, check the condition, allot, check invariants, insert.
 
+pub mod conflict_report;
 pub mod fit;
+pub mod given_events;
+pub mod import;
 mod lock;
 pub mod parse;
-mod refused;
+pub mod refusals;
 mod streams;
-mod told;
 mod validate;
 
+pub use conflict_report::Told;
 pub use lock::lock_query;
-pub use refused::OnRefusal;
+pub use refusals::OnRefusal;
 pub use streams::{demand as demand_streams, send_to};
-pub use told::Told;
 pub use validate::validate;
 
 use crate::dcb::error::{Error, Result, SqlState};
@@ -19,21 +21,22 @@ use crate::dcb::query::Query;
 use crate::dcb::refusal::Refusal;
 use crate::invariant::Rules;
 use crate::projection::Due;
-use crate::store::btree::{Direction, Entry};
-use crate::store::catalog;
-use crate::store::door::Event;
-use crate::store::event::{self, Column, NewEvent, Row};
-use crate::store::fetch::Fetcher;
-use crate::store::heap::{Batch, Place};
-use crate::store::lookup::find_id;
-use crate::store::partition::Access;
-use crate::store::position::Counter;
-use crate::store::scan::{Range, Scan};
-use crate::store::scratch::Scratch;
-use crate::store::stat::{self, Counted};
-use crate::store::table::Opened;
-use crate::store::{clock, json, settings, transaction};
-use crate::stream;
+use crate::read::stream;
+use crate::store::index::entry::{Direction, Entry};
+use crate::store::index::fetch::Fetcher;
+use crate::store::index::lookup::find_id;
+use crate::store::index::scan::{Range, Scan};
+use crate::store::log::catalog;
+use crate::store::log::insert::{Batch, Place};
+use crate::store::log::partition::Access;
+use crate::store::log::position::Counter;
+use crate::store::memory::stat::{self, Counted};
+use crate::store::pg::scratch::Scratch;
+use crate::store::pg::{clock, json, settings};
+use crate::store::row::door::Event;
+use crate::store::row::event::{self, Column, NewEvent, Row};
+use crate::store::row::table::Opened;
+use crate::store::session::transaction;
 use crate::upcast::{self, Sought, Upcasters};
 
 use streams::Streams;
@@ -191,7 +194,7 @@ fn decide(
     // Events that are sent again are answered as they were the first time, whatever they must fit by now.
     let is_new = !request.may_repeat || events.iter().all(|e| e.id.is_none());
     if is_new && let Err(refusal) = looked.fit.clone() {
-        return refused::misfits(refusal, events, request.on_refusal).map(Some);
+        return refusals::misfits(refusal, events, request.on_refusal).map(Some);
     }
     let fail_if = lock::lock(&place, &table, request, &streams, &keys, &mut looked)?;
     if !holds()? {
@@ -205,7 +208,7 @@ fn decide(
         return Ok(Some(repeated));
     }
     if let Err(refusal) = fit {
-        return refused::misfits(refusal, events, request.on_refusal).map(Some);
+        return refusals::misfits(refusal, events, request.on_refusal).map(Some);
     }
     if let Some(wrong) = streams.look(&table)? {
         let (target, at_most) = (wrong.target, conflicts.at_most);
@@ -250,7 +253,7 @@ fn decide(
     match request.on_refusal {
         OnRefusal::Raise => rules.check(&batch)?,
         OnRefusal::Return => {
-            let objections = refused::objections(&rules, &batch)?;
+            let objections = refusals::objections(&rules, &batch)?;
             if !objections.is_empty() {
                 return Ok(Some(Outcome::Refused(objections)));
             }

@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use crate::dcb::error::{Error, Result, SqlState, invalid, nearest};
 use crate::dcb::limits;
-use crate::store::array::TextArray;
-use crate::store::event::{NewEvent, meta_text};
-use crate::store::json::{self, Jsonb, Value};
-use crate::store::{Datum, clock, fmgr, settings};
-use crate::stream::{self, Expected};
+use crate::read::stream::{self, Expected};
+use crate::store::Datum;
+use crate::store::pg::array::TextArray;
+use crate::store::pg::json::{self, Jsonb, Value};
+use crate::store::pg::{clock, fmgr, settings};
+use crate::store::row::event::{NewEvent, meta_text};
 
 use super::fit::newest;
 

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use crate::dcb::error::{Result, invalid};
-use crate::store::event::NewEvent;
-use crate::store::table::Opened;
-use crate::stream::{self, Expected, Target};
+use crate::read::stream::{self, Expected, Target};
+use crate::store::row::event::NewEvent;
+use crate::store::row::table::Opened;
 
 /// The streams of an append, and where each event stands in its own. Without streams nothing is allocated.
 pub(super) struct Streams<'a> {

@@ -2,19 +2,21 @@
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::refusal::Refusal;
+use crate::event_type;
 use crate::invariant::Rules;
-use crate::schema;
-use crate::store::attempt::{Then, attempt_for};
-use crate::store::event::{self, NewEvent};
-use crate::store::heap::{Batch, Place};
-use crate::store::json::Jsonb;
-use crate::store::partition::Access;
-use crate::store::position::Counter;
-use crate::store::{catalog, clock, function};
-use crate::stream::Target;
+use crate::read::stream::Target;
+use crate::store::call::function;
+use crate::store::log::catalog;
+use crate::store::log::insert::{Batch, Place};
+use crate::store::log::partition::Access;
+use crate::store::log::position::Counter;
+use crate::store::pg::clock;
+use crate::store::pg::json::Jsonb;
+use crate::store::pg::subtransaction::{Then, attempt_for};
+use crate::store::row::event::{self, NewEvent};
 
 use super::streams::{Streams, send_to};
-use super::{fit, parse, refused};
+use super::{fit, parse, refusals};
 
 /// All that is wrong with events by what they are, by their types, and by invariants, as an append of them all would find it
 /// now. Conditions and versions are not looked at.
@@ -33,7 +35,7 @@ pub fn validate(
     let outcome = attempt_for(|| Ok((look(document, target, partition)?, Then::Undo)))?;
     match outcome {
         Ok(found) => Ok(found),
-        Err(failure) => match failure.as_ours() {
+        Err(failure) => match failure.into_own() {
             // What is no event at all.
             Ok(error) if REFUSED.contains(&error.state) => Ok(vec![as_refusal(error)]),
             Ok(error) => Err(error),
@@ -63,7 +65,7 @@ fn look(document: Jsonb, target: Option<Target>, partition: Option<&str>) -> Res
     if let Err(error) = fit::demand_versions(events.iter()) {
         found.push(as_refusal(error));
     }
-    found.extend(schema::misfits(events.iter())?);
+    found.extend(event_type::misfits(events.iter())?);
     if !found.is_empty() {
         // What is no event of its type is not for invariants' functions to see.
         return Ok(found);
@@ -88,7 +90,7 @@ fn look(document: Jsonb, target: Option<Target>, partition: Option<&str>) -> Res
         },
         ids: &ids,
     };
-    refused::collect(&rules, &batch, false, &mut found)?;
+    refusals::collect(&rules, &batch, false, &mut found)?;
     Ok(found)
 }
 

@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use crate::dcb::error::{self, Error, Result, SqlState};
 use crate::dcb::schema::Schema;
-use crate::schema::Kept;
-use crate::store::function::{Function, Whereabouts};
-use crate::store::spi::Values;
-use crate::store::watch::{self, Cache, Table};
-use crate::store::{fmgr, guard};
+use crate::event_type::Kept;
+use crate::store::call::function::{Function, Whereabouts};
+use crate::store::pg::spi::Values;
+use crate::store::pg::{fmgr, guard};
+use crate::store::session::definitions::{self, Cache, Table};
 
 /// A fold, or a decider, with its functions looked up.
 pub struct Definition {
@@ -172,7 +172,7 @@ pub fn by_name(name: Option<&str>, kind: &str) -> Result<Rc<Definition>> {
             format!("the {kind}'s name must not be NULL"),
         ));
     };
-    watch::accept_changes();
+    definitions::accept_changes();
     if let Some(known) = find(name, &KNOWN.with(|known| known.get(load))?) {
         return Ok(known);
     }

@@ -5,11 +5,12 @@
 //! meets the initial state, and it is the result where none follows.
 
 use crate::dcb::error::{Error, Result, SqlState};
-use crate::functions::Form;
-use crate::store::door::Event;
-use crate::store::function::{Callable, Function};
-use crate::store::scratch::Scratch;
-use crate::store::tuple::{self, RowType};
+use crate::definition::function::Form;
+use crate::store::call::function::{Callable, Function};
+use crate::store::pg::composite::{self, RowType};
+use crate::store::pg::scratch::Scratch;
+use crate::store::row::door::Event;
+use crate::store::row::event_tuple;
 use crate::store::{Datum, Oid};
 
 /// The function that is written so, if it can fold events of this row type.
@@ -22,7 +23,7 @@ pub fn check(said: &str, event_type: Oid, has_initial: bool) -> Result<Function>
         text: "(jsonb, en57_event) returning jsonb",
     };
     let function = form.find(said, |f| {
-        f.arguments == [tuple::JSONB, event_type] && f.result == tuple::JSONB
+        f.arguments == [composite::JSONB, event_type] && f.result == composite::JSONB
     })?;
     if function.strict && !has_initial {
         return Err(Error::new(
@@ -80,7 +81,7 @@ impl<'f> Folding<'f> {
     /// 55000 where the event's type was altered; the function's own, by unwinding.
     pub fn add_read(&mut self, row: &Event) -> Result<bool> {
         let result = self.work.run(|| {
-            let event = self.event_type.make(&mut tuple::event_columns(row))?;
+            let event = self.event_type.make(&mut event_tuple::event_columns(row))?;
             Ok(self.evolve.call([self.state, Some(event)]))
         });
         Ok(self.take(result?))
@@ -94,7 +95,7 @@ impl<'f> Folding<'f> {
             Some(_) if result == self.state => {}
             Some(state) => {
                 let next = 1 - self.current;
-                self.state = Some(self.kept[next].run(|| tuple::copied(state)));
+                self.state = Some(self.kept[next].run(|| composite::copied(state)));
                 self.kept[self.current].reset();
                 self.current = next;
             }
@@ -110,6 +111,6 @@ impl<'f> Folding<'f> {
 
     /// The state, in the current memory context.
     pub fn finish(self) -> Option<Datum> {
-        self.state.map(tuple::copied)
+        self.state.map(composite::copied)
     }
 }

@@ -1,13 +1,16 @@
 //! Making and dropping named folds and deciders.
 
 use crate::dcb::error::{Error, Result, SqlState, invalid, required};
-use crate::functions::{self, Form, IfTaken, Taken};
-use crate::projection::as_keeper;
-use crate::schema;
-use crate::store::function::Function;
-use crate::store::partition::Access;
-use crate::store::spi::{self, Type};
-use crate::store::{Datum, Oid, catalog, fmgr, rights, tuple};
+use crate::definition::function::Form;
+use crate::definition::name::{self, IfTaken, Taken};
+use crate::event_type;
+use crate::store::call::function::Function;
+use crate::store::log::catalog;
+use crate::store::log::partition::Access;
+use crate::store::pg::spi::{self, Type};
+use crate::store::pg::{composite, fmgr, rights};
+use crate::store::session::definitions::as_extension_owner;
+use crate::store::{Datum, Oid};
 
 use super::definition::{self, Decider, Definition};
 use super::{evolve, snapshot};
@@ -62,7 +65,7 @@ impl Request<'_> {
             |given: Option<Datum>, stored: Option<&[u8]>| given.map(fmgr::varlena) == stored;
         let (new, of_old) = (self.decider.as_ref(), old.decider.as_ref());
         let schema = new.and_then(|d| d.command_schema);
-        functions::unlike(&[
+        name::unlike(&[
             ("evolve", evolve.name() == old.evolve.name),
             ("initial", is_initial(self.initial, old.initial.as_deref())),
             (
@@ -90,7 +93,7 @@ impl Request<'_> {
 pub fn create(request: &Request) -> Result<()> {
     let kind = request.kind();
     catalog::demand_writable(&format!("en57_create_{kind}()"))?;
-    let name = functions::name(request.name, &format!("a {kind}'s"))?;
+    let name = name::name(request.name, &format!("a {kind}'s"))?;
     if request.snapshot_every.is_some_and(|n| n < 1) {
         return Err(
             invalid("snapshot_every must be at least 1").hint("With NULL no snapshots are taken.")
@@ -106,7 +109,7 @@ pub fn create(request: &Request) -> Result<()> {
     let mut of_decider = [None, None];
     if let Some(decider) = &request.decider {
         if let Some(schema) = decider.command_schema {
-            schema::demand(schema, "command_schema")?;
+            event_type::demand(schema, "command_schema")?;
         }
         let (query, decide) = decider_functions(decider, request.query_type)?;
         query.demand_definable(&because)?;
@@ -118,7 +121,7 @@ pub fn create(request: &Request) -> Result<()> {
         of_decider = [Some(query.name()), Some(decide.name())];
     }
     // Folds and deciders share their names.
-    functions::reserve("fold", name);
+    name::reserve("fold", name);
     let old = lock(name)?;
     if let Some(old) = &old {
         if old.decider.is_some() != request.decider.is_some() {
@@ -146,14 +149,14 @@ fn decider_functions(decider: &RequestedDecider, query_type: Oid) -> Result<(Fun
         text: "(jsonb) returning en57_query",
     };
     let query = form.find(required(decider.query_function, form.role)?, |f| {
-        f.arguments == [tuple::JSONB] && f.result == query_type
+        f.arguments == [composite::JSONB] && f.result == query_type
     })?;
     let form = Form {
         role: "decide",
         text: "(jsonb, jsonb) returning jsonb",
     };
     let decide = form.find(required(decider.decide, form.role)?, |f| {
-        f.arguments == [tuple::JSONB, tuple::JSONB] && f.result == tuple::JSONB
+        f.arguments == [composite::JSONB, composite::JSONB] && f.result == composite::JSONB
     })?;
     Ok((query, decide))
 }
@@ -190,13 +193,13 @@ fn store(
              command_schema, search_path)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
     };
-    as_keeper(|| spi::run(sql, &parameters).map(drop))
+    as_extension_owner(|| spi::run(sql, &parameters).map(drop))
 }
 
 /// The definition of a name, kept from others until the end of the transaction; `None` where there is none.
 fn lock(name: &str) -> Result<Option<Definition>> {
     let name = (Type::Text, Some(fmgr::make_varlena(name.as_bytes())));
-    as_keeper(|| {
+    as_extension_owner(|| {
         let rows = spi::run(
             "SELECT * FROM en57.folds WHERE name = $1 FOR UPDATE",
             &[name],
@@ -251,7 +254,9 @@ pub fn remove(name: Option<&str>, kind: &str) -> Result<()> {
         return Err(definition::missing(name, kind));
     }
     let parameter = (Type::Bigint, Some(Datum::from(found.number)));
-    as_keeper(|| spi::run("DELETE FROM en57.folds WHERE number = $1", &[parameter]).map(drop))?;
+    as_extension_owner(|| {
+        spi::run("DELETE FROM en57.folds WHERE number = $1", &[parameter]).map(drop)
+    })?;
     snapshot::forget_fold(found.number).map(drop)
 }
 

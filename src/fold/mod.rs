@@ -9,15 +9,15 @@ pub use manage::{Request, RequestedDecider, create, drop_snapshots, remove};
 
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
+use crate::read::stream::Walk;
 use crate::read::{Options, Reading, View};
-use crate::store::btree::Direction;
-use crate::store::door::Event;
-use crate::store::function::{Function, Whereabouts};
-use crate::store::partition::Access;
-use crate::store::tuple::RowType;
-use crate::store::{Datum, catalog, fmgr, rights};
-use crate::stream::Walk;
-use crate::trial::Trial;
+use crate::store::Datum;
+use crate::store::call::function::{Function, Whereabouts};
+use crate::store::index::entry::Direction;
+use crate::store::log::catalog;
+use crate::store::log::partition::Access;
+use crate::store::pg::{fmgr, rights};
+use crate::store::row::door::Event;
 
 use definition::Definition;
 use evolve::Folding;
@@ -122,46 +122,6 @@ pub fn fold(range: Range, evolve: &Function, initial: Option<Datum>) -> Result<S
         position: until.complete_upto(settled),
         stream_version: None,
     })
-}
-
-/// The state that a named fold makes of given events that match.
-///
-/// # Errors
-/// As [`state`]; 22023 where a given event is none.
-pub fn try_on(
-    name: Option<&str>,
-    given: Option<Datum>,
-    query: Option<Query>,
-) -> Result<Option<Datum>> {
-    let partition = catalog::effective_name(None)?;
-    let trial = Trial::of(given, &partition)?;
-    let definition = definition::by_name(name, "fold")?;
-    definition.function(&definition.evolve)?.demand_execute()?;
-    let query = query.unwrap_or_else(Query::everything);
-    of_given(&definition, &query, &trial)
-}
-
-/// The same of a fold or decider that the caller may use.
-///
-/// # Errors
-/// 42883 where its function is gone, and its own.
-pub fn of_given(definition: &Definition, query: &Query, trial: &Trial) -> Result<Option<Datum>> {
-    let evolve = definition.function(&definition.evolve)?;
-    let at = definition.whereabouts("evolve function", &definition.evolve);
-    let callable = evolve.prepare();
-    let initial = definition.initial.as_deref().map(fmgr::make_varlena);
-    let event_type = RowType::of(evolve.arguments[1]);
-    let mut folding = Folding::new(&callable, initial);
-    at.tell(|| {
-        rights::for_functions(&definition.path, trial.partition(), || {
-            trial.each(query, &event_type, |given, event| {
-                at.at(given.position, given.position);
-                folding.add(event);
-                Ok(())
-            })
-        })
-    })?;
-    Ok(folding.finish())
 }
 
 /// The state of a query by a named fold.

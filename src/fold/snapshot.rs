@@ -5,15 +5,16 @@
 
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
-use crate::projection::as_keeper;
 use crate::read::Reading;
-use crate::store::attempt::attempt;
-use crate::store::function::Function;
-use crate::store::guard::{self, Severity};
-use crate::store::kept_state::{self, Gate, Kept, Key};
-use crate::store::position::Counter;
-use crate::store::spi::{self, Type};
-use crate::store::{Datum, Oid, catalog, watch};
+use crate::store::call::function::Function;
+use crate::store::log::catalog;
+use crate::store::log::position::Counter;
+use crate::store::pg::guard::{self, Severity};
+use crate::store::pg::spi::{self, Type};
+use crate::store::pg::subtransaction::attempt;
+use crate::store::session::definitions::{self, as_extension_owner};
+use crate::store::state::fold_snapshots::{self, Gate, Kept, Key};
+use crate::store::{Datum, Oid};
 
 use super::definition::Definition;
 
@@ -40,7 +41,7 @@ impl<'d> Snapshots<'d> {
             return None;
         }
         // The reading may have waited, and functions run as what they are by now.
-        watch::accept_changes();
+        definitions::accept_changes();
         let made_by = (evolve.mark, reading.generation());
         let key = Key::new(definition.number, partition, query, made_by);
         Some(Self {
@@ -62,7 +63,7 @@ impl<'d> Snapshots<'d> {
 
     /// Whether the function, and those that have upcast the events, are still what they were before the first event.
     pub fn is_of_one_make(&self, reading: &Reading) -> bool {
-        watch::accept_changes();
+        definitions::accept_changes();
         let now = Function::of(self.evolve.oid).map(|f| (f.mark, reading.generation()));
         now.is_some_and(|now| self.key.is_made_by(now))
     }
@@ -103,8 +104,8 @@ pub fn forget(partition: Oid, positions: &[i64]) -> Result<usize> {
     let Some(first) = positions.iter().min() else {
         return Ok(0);
     };
-    kept_state::close_gate(partition);
-    as_keeper(|| {
+    fold_snapshots::close_gate(partition);
+    as_extension_owner(|| {
         spi::run(
             "DELETE FROM en57.snapshots WHERE partition = $1 AND position >= $2 RETURNING 1",
             &[
@@ -129,8 +130,8 @@ pub fn forget_all(partition: Oid) -> Result<usize> {
 /// # Errors
 /// 55000 where the table is missing.
 pub fn forget_fold(number: i64) -> Result<i64> {
-    kept_state::close_fold(number);
-    as_keeper(|| {
+    fold_snapshots::close_fold(number);
+    as_extension_owner(|| {
         let gone = spi::run(
             "DELETE FROM en57.snapshots s
               WHERE fold = $1 OR NOT EXISTS (SELECT 1 FROM en57.folds f WHERE f.number = s.fold)

@@ -4,16 +4,19 @@ use std::ffi::CString;
 
 use crate::dcb::error::{Result, invalid, null, required};
 use crate::dcb::query::Query;
+use crate::definition::function::Form;
+use crate::definition::name::{self, IfTaken, Taken};
 use crate::fold::evolve;
-use crate::functions::{self, Form, IfTaken, Taken};
-use crate::projection::{exclude_appends, place_to_administer};
-use crate::store::partition::{Access, Partition};
-use crate::store::spi::{Type, text};
-use crate::store::{Datum, Oid, catalog, fmgr, json, rights, transaction, tuple};
+use crate::store::log::catalog::{self, partition_to_administer};
+use crate::store::log::partition::{Access, Partition, exclude_appends};
+use crate::store::pg::spi::{Type, text};
+use crate::store::pg::{composite, fmgr, json, rights};
+use crate::store::session::transaction;
+use crate::store::{Datum, Oid};
 
 use super::definition::{self, Invariant, KIND, by_name, run};
-use super::existing::{self, Existing};
-use super::forget_states;
+use super::history::{self, Existing};
+use super::manage::forget_states;
 
 /// Why its creator must own an invariant's functions.
 const BECAUSE: &str = "An invariant runs its functions with the rights of their owner.";
@@ -52,9 +55,9 @@ pub struct Request<'a> {
 pub fn create(request: &Request) -> Result<()> {
     catalog::demand_writable("en57_create_invariant()")?;
     let wanted = Wanted::of(request)?;
-    let place = place_to_administer(request.partition)?;
+    let place = partition_to_administer(request.partition)?;
     Access::Read.demand(place.oid)?;
-    functions::reserve(KIND, wanted.name);
+    name::reserve(KIND, wanted.name);
     // A script that is run again keeps no appends waiting.
     if let Some(old) = definition::find(wanted.name, false)?
         && !wanted.changes(&old, &place)?
@@ -75,7 +78,7 @@ pub fn create(request: &Request) -> Result<()> {
     wanted.store(&place, old.is_some())?;
     let stored = by_name(Some(wanted.name), true)?;
     if wanted.validate && stored.is_enabled {
-        existing::demand(&stored, place.oid)?;
+        history::demand(&stored, place.oid)?;
     }
     Ok(())
 }
@@ -96,7 +99,7 @@ struct Wanted<'a> {
 
 impl<'a> Wanted<'a> {
     fn of(request: &Request<'a>) -> Result<Self> {
-        let name = functions::name(request.name, "an invariant's")?;
+        let name = name::name(request.name, "an invariant's")?;
         let query = request
             .query
             .clone()
@@ -136,7 +139,7 @@ impl<'a> Wanted<'a> {
             is_replaceable: !is_elsewhere,
         })?;
         if changes && is_elsewhere {
-            return Err(functions::of_another_partition(KIND, self.name));
+            return Err(name::of_another_partition(KIND, self.name));
         }
         Ok(changes)
     }
@@ -156,7 +159,7 @@ impl<'a> Wanted<'a> {
             ("search_path", self.path == old.path),
             ("key_required", self.key_required == old.key_required),
         ];
-        functions::unlike(&all)
+        name::unlike(&all)
     }
 
     /// Makes a new one. Appends are kept out when most of what is stored was looked at.
@@ -170,7 +173,7 @@ impl<'a> Wanted<'a> {
             return Ok(());
         }
         forget_states(&stored)?;
-        existing::demand(&stored, place.oid)
+        history::demand(&stored, place.oid)
     }
 
     fn store(&self, place: &Partition, is_known: bool) -> Result<()> {
@@ -207,7 +210,7 @@ fn functions_of(request: &Request) -> Result<(String, String)> {
         text: "(jsonb) returning text",
     };
     let check = form.find(required(request.check, form.role)?, |f| {
-        f.arguments == [tuple::JSONB] && f.result == tuple::TEXT
+        f.arguments == [composite::JSONB] && f.result == composite::TEXT
     })?;
     check.demand_definable(BECAUSE)?;
     Ok((evolve.name(), check.name()))

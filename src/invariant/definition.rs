@@ -3,16 +3,17 @@
 use std::ffi::CString;
 use std::rc::Rc;
 
-use crate::by_key::Key;
 use crate::dcb::codec;
 use crate::dcb::error::{Result, invalid, missing, required};
 use crate::dcb::query::Query;
-use crate::functions::Named;
-use crate::store::function::Function;
-use crate::store::spi::{self, Type, Values, text};
-use crate::store::states::MadeWith;
-use crate::store::watch::{self, Cache, Table};
-use crate::store::{Datum, Oid, fmgr, guard, rights};
+use crate::definition::function::Named;
+use crate::definition::group_key::Key;
+use crate::store::call::function::Function;
+use crate::store::pg::spi::{self, Type, Values, text};
+use crate::store::pg::{fmgr, guard, rights};
+use crate::store::session::definitions::{self, Cache, Table};
+use crate::store::state::invariant_states::MadeWith;
+use crate::store::{Datum, Oid};
 use crate::upcast::Definitions;
 
 /// What errors call it.
@@ -61,7 +62,8 @@ const COLUMNS: &str = "name, number, partition, query, key, evolve, check_functi
 pub fn enabled() -> Result<Rc<Vec<Rc<Invariant>>>> {
     ENABLED.with(|enabled| {
         enabled.get(|rows| {
-            let all: Result<Vec<_>> = as_keeper(|| rows.iter().map(Invariant::from_row).collect());
+            let all: Result<Vec<_>> =
+                as_extension_owner(|| rows.iter().map(Invariant::from_row).collect());
             let mut all = all?;
             all.retain(|i| i.is_enabled);
             all.sort_by_key(|i| i.number);
@@ -92,7 +94,7 @@ pub fn find(name: &str, lock: bool) -> Result<Option<Invariant>> {
     let lock = if lock { "FOR UPDATE" } else { "" };
     let sql = format!("SELECT {COLUMNS} FROM en57.invariants WHERE name = $1 {lock}");
     let rows = run(&sql, &[text(name)])?;
-    as_keeper(|| rows.first().map(Invariant::from_row).transpose())
+    as_extension_owner(|| rows.first().map(Invariant::from_row).transpose())
 }
 
 /// The invariants of a partition, in the order of their creation.
@@ -102,7 +104,7 @@ pub fn find(name: &str, lock: bool) -> Result<Option<Invariant>> {
 pub fn all_of(partition: &str) -> Result<Vec<Invariant>> {
     let sql = format!("SELECT {COLUMNS} FROM en57.invariants WHERE partition = $1 ORDER BY number");
     let rows = run(&sql, &[text(partition)])?;
-    as_keeper(|| rows.iter().map(Invariant::from_row).collect())
+    as_extension_owner(|| rows.iter().map(Invariant::from_row).collect())
 }
 
 /// Runs a statement on en57's own tables, by the rights of their owner.
@@ -110,11 +112,12 @@ pub fn all_of(partition: &str) -> Result<Vec<Invariant>> {
 /// # Errors
 /// PostgreSQL's own, by unwinding; 55000 where the table is missing.
 pub fn run(sql: &str, parameters: &[(Type, Option<Datum>)]) -> Result<Vec<Values>> {
-    as_keeper(|| spi::run(sql, parameters))
+    as_extension_owner(|| spi::run(sql, parameters))
 }
 
-fn as_keeper<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
-    let owner = rights::owner_of(watch::table(c"invariants")?).unwrap_or(rights::current_role());
+fn as_extension_owner<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    let owner =
+        rights::owner_of(definitions::table(c"invariants")?).unwrap_or(rights::current_role());
     rights::as_role(owner, || rights::with_path(rights::SAFE_PATH, body))
 }
 

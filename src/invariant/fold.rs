@@ -2,23 +2,27 @@
 
 use std::rc::Rc;
 
-use crate::by_key::Key;
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::limits;
 use crate::dcb::query::{JsonString, Query};
 use crate::dcb::refusal::Refusal;
+use crate::definition::group_key::Key;
 use crate::fold::evolve::Folding;
+use crate::read::view::LAST;
 use crate::read::{Options, Reading};
-use crate::store::door::{Event, Unread};
-use crate::store::function::{Callable, Whereabouts};
-use crate::store::partition::Access;
-use crate::store::rows::Source;
-use crate::store::scratch::Scratch;
-use crate::store::states::MadeWith;
-use crate::store::tuple::{self, RowType};
-use crate::store::{Datum, Oid, fmgr, json, rights, stat, watch};
+use crate::store::call::function::{Callable, Whereabouts};
+use crate::store::log::partition::Access;
+use crate::store::memory::stat;
+use crate::store::pg::composite::RowType;
+use crate::store::pg::scratch::Scratch;
+use crate::store::pg::{fmgr, json, names};
+use crate::store::row::door::{Event, Unread};
+use crate::store::row::event_tuple;
+use crate::store::row::srf::Source;
+use crate::store::session::definitions;
+use crate::store::state::invariant_states::MadeWith;
+use crate::store::{Datum, Oid};
 use crate::upcast::{self, Definitions, Sought, Upcasters};
-use crate::view::LAST;
 
 use super::definition::{Invariant, KIND};
 
@@ -53,7 +57,7 @@ impl<'i> Judge<'i> {
     /// # Errors
     /// 42883 where one is gone.
     pub fn new(invariant: &'i Invariant, table: Oid) -> Result<Self> {
-        watch::accept_changes();
+        definitions::accept_changes();
         let upcasters = upcast::known()?;
         Ok(Self {
             // Before any of them is called, which may go on with what it was then.
@@ -94,7 +98,7 @@ impl<'i> Judge<'i> {
     /// # Errors
     /// 42883 where evolve is gone.
     pub fn is_of_one_make(&self) -> Result<bool> {
-        watch::accept_changes();
+        definitions::accept_changes();
         let upcasters = upcast::known()?;
         let now = self.invariant.made_with(self.table, &upcasters)?;
         Ok(now == self.made_with)
@@ -119,7 +123,7 @@ impl<'i> Judge<'i> {
     /// # Errors
     /// 55000 where the row type is not as the extension made it.
     pub fn event(&self, event: &Event) -> Result<Datum> {
-        self.event_type.make(&mut tuple::event_columns(event))
+        self.event_type.make(&mut event_tuple::event_columns(event))
     }
 
     /// The stored events of a range that the invariant is about. All of them must be settled, or the transaction's own.
@@ -257,7 +261,7 @@ pub fn refusal(
         key: refused.id.map(str::to_owned),
         state,
     };
-    let (schema, table) = rights::names_of(table);
+    let (schema, table) = names::names_of(table);
     Ok(Error::new(SqlState::InvariantBroken, message)
         .detail(told + "}")
         .table(schema, table)

@@ -2,103 +2,15 @@
 //! into a state, another one says what is wrong with it, and the append that makes it wrong is refused.
 
 mod create;
-mod definition;
-mod existing;
-mod fold;
-mod renew;
+pub mod definition;
+mod erasure;
+pub mod fold;
+mod history;
+mod manage;
 mod rules;
-mod tried;
 
 pub use create::{Request, create};
 pub use definition::{all_of, has_changed};
-pub use renew::Affected;
+pub use erasure::Affected;
+pub use manage::{begin_anew, disable, enable, names_of, remove};
 pub use rules::{Rules, keys_checked};
-pub use tried::try_on;
-
-use crate::dcb::error::{Result, required};
-use crate::projection::{exclude_appends, place_to_administer};
-use crate::store::spi::{Type, text};
-use crate::store::{Datum, Oid, catalog, fmgr};
-
-use definition::{Invariant, by_name, run};
-
-/// An invariant that the caller may administer, kept from others until the end of the transaction, while
-/// nobody appends to its partition.
-fn to_administer(name: Option<&str>, function: &str) -> Result<(Invariant, Oid)> {
-    catalog::demand_writable(function)?;
-    let found = by_name(name, false)?;
-    let place = place_to_administer(Some(&found.partition))?;
-    exclude_appends(&place)?;
-    Ok((by_name(name, true)?, place.oid))
-}
-
-/// Drops an invariant.
-///
-/// # Errors
-/// 42501, 42704.
-pub fn remove(name: Option<&str>) -> Result<()> {
-    let (invariant, _) = to_administer(name, "en57_drop_invariant()")?;
-    forget_states(&invariant)?;
-    let sql = "DELETE FROM en57.invariants WHERE name = $1";
-    run(sql, &[text(&invariant.name)]).map(drop)
-}
-
-/// Lets appends go unchecked until the invariant is enabled again.
-///
-/// # Errors
-/// 42501, 42704.
-pub fn disable(name: Option<&str>) -> Result<()> {
-    let (invariant, _) = to_administer(name, "en57_disable_invariant()")?;
-    set_enabled(&invariant, false)
-}
-
-/// Lets appends be checked again. What was kept of states is forgotten.
-///
-/// # Errors
-/// 42501, 42704; N5703 where stored events break it; those of its functions.
-pub fn enable(name: Option<&str>, validate: Option<bool>) -> Result<()> {
-    let (invariant, table) = to_administer(name, "en57_enable_invariant()")?;
-    let validate = required(validate, "validate")?;
-    forget_states(&invariant)?;
-    set_enabled(&invariant, true)?;
-    if validate {
-        existing::demand(&invariant, table)?;
-    }
-    Ok(())
-}
-
-fn set_enabled(invariant: &Invariant, enabled: bool) -> Result<()> {
-    let sql = if enabled {
-        "UPDATE en57.invariants SET is_enabled = true WHERE name = $1 AND NOT is_enabled"
-    } else {
-        "UPDATE en57.invariants SET is_enabled = false WHERE name = $1 AND is_enabled"
-    };
-    run(sql, &[text(&invariant.name)]).map(drop)
-}
-
-fn forget_states(invariant: &Invariant) -> Result<()> {
-    let number = (Type::Bigint, Some(Datum::from(invariant.number)));
-    let sql = "DELETE FROM en57.invariant_states WHERE invariant = $1";
-    run(sql, &[number]).map(drop)
-}
-
-/// Forgets the states of a partition's invariants: its events are not those any more of which they were made.
-///
-/// # Errors
-/// 55000 where the table is missing.
-pub fn begin_anew(partition: &str) -> Result<()> {
-    let sql = "DELETE FROM en57.invariant_states WHERE invariant IN
-                   (SELECT number FROM en57.invariants WHERE partition = $1)";
-    run(sql, &[text(partition)]).map(drop)
-}
-
-/// The names of a partition's invariants.
-///
-/// # Errors
-/// 55000 where the table is missing.
-pub fn names_of(partition: &str) -> Result<Vec<String>> {
-    let sql = "SELECT name FROM en57.invariants WHERE partition = $1 ORDER BY number";
-    let rows = run(sql, &[text(partition)])?;
-    let names = rows.iter().map(|row| row[0].map_or(Ok(""), fmgr::text));
-    names.map(|name| name.map(str::to_owned)).collect()
-}

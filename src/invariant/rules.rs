@@ -12,12 +12,12 @@ use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::Criterion;
 use crate::dcb::upcast::Chains;
 use crate::fold::evolve::Folding;
-use crate::store::event::NewEvent;
-use crate::store::heap::Batch;
-use crate::store::lock_plan::Plan;
-use crate::store::rights;
-use crate::store::scratch::Scratch;
-use crate::store::states::{Kept, States};
+use crate::store::lock::plan::Plan;
+use crate::store::log::insert::Batch;
+use crate::store::pg::rights;
+use crate::store::pg::scratch::Scratch;
+use crate::store::row::event::NewEvent;
+use crate::store::state::invariant_states::{Kept, States};
 use crate::upcast;
 
 use super::definition::{self, Invariant};

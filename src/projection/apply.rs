@@ -6,11 +6,12 @@ use std::rc::Rc;
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
 use crate::read::Reading;
-use crate::store::door::Kept;
-use crate::store::function::Whereabouts;
-use crate::store::scratch::Scratch;
-use crate::store::tuple::{self, RowType};
-use crate::store::{Datum, rights};
+use crate::store::Datum;
+use crate::store::call::function::Whereabouts;
+use crate::store::pg::composite::{self, RowType};
+use crate::store::pg::rights;
+use crate::store::pg::scratch::Scratch;
+use crate::store::row::door::Kept;
 use crate::upcast::Way;
 
 use super::definition::{KIND, Projection, Work};
@@ -186,7 +187,7 @@ impl Projection {
                     scratch.run(|| {
                         let mut events: Vec<Datum> = items.iter().map(|i| i.event).collect();
                         let argument = if takes_arrays {
-                            tuple::array_of(event_type, &mut events)
+                            composite::array_of(event_type, &mut events)
                         } else {
                             events[0]
                         };

@@ -2,17 +2,21 @@
 
 use crate::dcb::error::{Error, Result, SqlState, invalid, null, required};
 use crate::dcb::query::Query;
+use crate::definition::function::Form;
+use crate::definition::name::{self, IfTaken};
 use crate::fold::evolve;
-use crate::functions::{self, Form, IfTaken};
-use crate::store::catalog;
-use crate::store::function::Function;
-use crate::store::partition::Access;
-use crate::store::spi::{self, Type};
-use crate::store::{Datum, Oid, fmgr, rights, transaction, tuple};
+use crate::store::call::function::Function;
+use crate::store::log::catalog;
+use crate::store::log::partition::Access;
+use crate::store::pg::spi::{self, Type};
+use crate::store::pg::{composite, fmgr, names, rights};
+use crate::store::session::definitions::as_extension_owner;
+use crate::store::session::transaction;
+use crate::store::{Datum, Oid};
 
-use super::ahead;
-use super::definition::{self, KIND, as_keeper};
+use super::definition::{self, KIND};
 use super::document::Key;
+use super::from_history;
 use super::start::Start;
 
 /// How many events are handled together, where nobody says otherwise.
@@ -92,9 +96,9 @@ pub struct Checked<'a> {
 pub fn create(request: &Request) -> Result<()> {
     catalog::demand_writable("en57_create_projection()")?;
     let checked = check(request)?;
-    let place = super::place_to_administer(request.partition)?;
+    let place = crate::store::log::catalog::partition_to_administer(request.partition)?;
     Access::Read.demand(place.oid)?;
-    functions::reserve(KIND, checked.name);
+    name::reserve(KIND, checked.name);
     let old = definition::find(checked.name, false)?;
     if let Some(old) = &old
         && !checked.changes(old, &place)?
@@ -110,12 +114,15 @@ pub fn create(request: &Request) -> Result<()> {
         let position = start.position(checked.is_inline, &checked.query, &place.name)?;
         insert(&checked, &place.name, table, position)
     };
-    if old.is_none() && checked.can_go_ahead() && ahead::bring_up(checked.name, &place, make)? {
+    if old.is_none()
+        && checked.can_go_ahead()
+        && from_history::bring_up(checked.name, &place, make)?
+    {
         return Ok(());
     }
     if checked.is_inline || old.is_some() {
         // Who has appended before has ended, and who appends after waits until this transaction has.
-        super::exclude_appends(&place)?;
+        crate::store::log::partition::exclude_appends(&place)?;
     }
     if old.is_some()
         && let Some(old) = definition::find(checked.name, true)?
@@ -124,7 +131,7 @@ pub fn create(request: &Request) -> Result<()> {
     }
     make()?;
     if checked.is_inline {
-        super::activate(checked.name)?;
+        super::manage::activate(checked.name)?;
     }
     Ok(())
 }
@@ -139,7 +146,7 @@ impl Checked<'_> {
 }
 
 fn check<'a>(request: &Request<'a>) -> Result<Checked<'a>> {
-    let name = functions::name(request.name, "a projection's")?;
+    let name = name::name(request.name, "a projection's")?;
     let query = request
         .query
         .clone()
@@ -173,14 +180,15 @@ fn check<'a>(request: &Request<'a>) -> Result<Checked<'a>> {
     };
     match request.work {
         RequestedWork::Handler { handler, truncate } => {
-            let fits =
-                |f: &Function| f.arguments == [event] || f.arguments == [tuple::array_type(event)];
+            let fits = |f: &Function| {
+                f.arguments == [event] || f.arguments == [composite::array_type(event)]
+            };
             let form = Form {
                 role: "handler",
                 text: "(en57_event) or (en57_event[]) returning void",
             };
             let function = function(required(handler, form.role)?, &form, |f| {
-                fits(f) && f.result == tuple::VOID
+                fits(f) && f.result == composite::VOID
             })?;
             checked.function = function.name();
             checked.truncate = truncate.map(check_truncate).transpose()?;
@@ -215,7 +223,7 @@ fn check_truncate(said: &str) -> Result<String> {
         text: "() returning void",
     };
     let function = function(said, &form, |f| {
-        f.arguments.is_empty() && f.result == tuple::VOID
+        f.arguments.is_empty() && f.result == composite::VOID
     })?;
     Ok(function.name())
 }
@@ -250,7 +258,7 @@ pub fn check_key_function(said: &str, event: Oid) -> Result<Function> {
         text: "(en57_event) returning text or text[]",
     };
     function(said, &form, |f| {
-        f.arguments == [event] && [tuple::TEXT, tuple::TEXT_ARRAY].contains(&f.result)
+        f.arguments == [event] && [composite::TEXT, composite::TEXT_ARRAY].contains(&f.result)
     })
 }
 
@@ -270,7 +278,7 @@ fn create_table(name: &str) -> Result<Oid> {
         )
         .hint("Set search_path to the schema that is to have it."));
     };
-    let table = format!("{}.{}", rights::quoted(&schema), rights::quoted(name));
+    let table = format!("{}.{}", names::quoted(&schema), names::quoted(name));
     spi::command(&format!(
         "CREATE TABLE {table} (
              id pg_catalog.text COLLATE pg_catalog.\"C\" PRIMARY KEY,
@@ -284,7 +292,7 @@ fn create_table(name: &str) -> Result<Oid> {
     spi::command(&format!(
         "ALTER TABLE {table} ALTER COLUMN doc SET STATISTICS 0"
     ))?;
-    rights::table_named(&schema, name).ok_or_else(|| {
+    names::table_named(&schema, name).ok_or_else(|| {
         Error::new(
             SqlState::Internal,
             "the table of a projection is not where it was made",
@@ -295,7 +303,7 @@ fn create_table(name: &str) -> Result<Oid> {
 fn insert(checked: &Checked, partition: &str, table: Option<Oid>, position: i64) -> Result<()> {
     let text = |t: &str| Some(fmgr::make_varlena(t.as_bytes()));
     let path = rights::path_of_caller();
-    let query = crate::store::json::parse(&checked.query.to_string(), "")?;
+    let query = crate::store::pg::json::parse(&checked.query.to_string(), "")?;
     let choose = |yes: bool, a, b| text(if yes { a } else { b });
     let parameters = [
         (Type::Text, text(checked.name)),
@@ -317,7 +325,7 @@ fn insert(checked: &Checked, partition: &str, table: Option<Oid>, position: i64)
         (Type::Bigint, Some(Datum::from(position))),
         (Type::Text, checked.truncate.as_deref().and_then(text)),
     ];
-    as_keeper(|| {
+    as_extension_owner(|| {
         spi::run(
             "INSERT INTO en57.projections (name, mode, partition, query, handler, key, key_function, initial,
                  document_table, on_error, batch_size, search_path, status, position, start_position,

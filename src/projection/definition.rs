@@ -5,11 +5,12 @@ use std::ffi::CString;
 use crate::dcb::codec;
 use crate::dcb::error::{Error, Result, SqlState, missing};
 use crate::dcb::query::Query;
-use crate::functions::Named;
-use crate::store::key_lock::{Turn, take_turn};
-use crate::store::rights::{self, SAFE_PATH};
-use crate::store::spi::{self, Type, Values, text};
-use crate::store::{Datum, Oid, fmgr, guard, tuple, watch};
+use crate::definition::function::Named;
+use crate::store::lock::keys::{Turn, take_turn};
+use crate::store::pg::spi::{self, Type, Values, text};
+use crate::store::pg::{composite, fmgr, guard, rights};
+use crate::store::session::definitions::as_extension_owner;
+use crate::store::{Datum, Oid};
 
 use super::document::{Documents, Key};
 
@@ -64,7 +65,7 @@ const COLUMNS: &str = "name, number, mode, partition, query, handler, key, key_f
 /// # Errors
 /// Those of damaged rows.
 pub fn running_inline(rows: &[Values]) -> Result<Vec<Projection>> {
-    let mut loaded = as_keeper(|| {
+    let mut loaded = as_extension_owner(|| {
         let all: Result<Vec<_>> = rows.iter().map(Projection::from_row).collect();
         all
     })?;
@@ -121,7 +122,7 @@ pub fn free(name: &str) -> Result<Option<Projection>> {
 
 /// Waits, if it may, until others are done who have asked for the projection before.
 fn take_turn_of(name: &str, wait: bool) -> Result<bool> {
-    let found = as_keeper(|| {
+    let found = as_extension_owner(|| {
         let sql = "SELECT number FROM en57.projections WHERE name = $1";
         spi::run(sql, &[text(name)])
     })?;
@@ -154,20 +155,10 @@ pub fn all_of(partition: &str) -> Result<Vec<Projection>> {
 }
 
 fn load(sql: &str, parameters: &[(Type, Option<Datum>)]) -> Result<Vec<Projection>> {
-    as_keeper(|| {
+    as_extension_owner(|| {
         let rows = spi::run(sql, parameters)?;
         rows.iter().map(Projection::from_row).collect()
     })
-}
-
-/// Runs a statement on en57's own tables, with the rights of their owner, by names that nobody else can
-/// have given.
-///
-/// # Errors
-/// Those of the body; 55000 where the table is missing.
-pub fn as_keeper<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
-    let owner = rights::owner_of(watch::table(c"projections")?).unwrap_or(rights::current_role());
-    rights::as_role(owner, || rights::with_path(SAFE_PATH, body))
 }
 
 impl Projection {
@@ -234,7 +225,7 @@ impl Projection {
         Ok(match &self.work {
             Work::Handler(handler) => {
                 let argument = handler.function(KIND, &self.name)?.arguments[0];
-                match tuple::element_type(argument) {
+                match composite::element_type(argument) {
                     none if none == Oid::INVALID => argument,
                     element => element,
                 }

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::by_key;
 use crate::dcb::error::{Error, Result, SqlState, invalid};
+use crate::definition::function::Named;
+use crate::definition::group_key;
 use crate::fold::evolve::Folding;
-use crate::functions::Named;
-use crate::store::array::TextArray;
-use crate::store::documents::{At, Document, PlainTable, Stored};
-use crate::store::event::Row;
-use crate::store::function::{Callable, Whereabouts};
-use crate::store::scratch::Scratch;
-use crate::store::spi::{self, Type, text};
-use crate::store::{Datum, Oid, fmgr, rights, tuple};
+use crate::store::call::function::{Callable, Whereabouts};
+use crate::store::document::table::{At, Document, PlainTable, Stored};
+use crate::store::pg::array::TextArray;
+use crate::store::pg::scratch::Scratch;
+use crate::store::pg::spi::{self, Type, text};
+use crate::store::pg::{composite, fmgr, names, rights};
+use crate::store::row::event::Row;
+use crate::store::{Datum, Oid};
 
 use super::apply::Ready;
 use super::definition::{KIND, Projection};
@@ -32,7 +33,7 @@ pub struct Documents {
 /// Which documents an event belongs to.
 pub enum Key {
     /// Those of its stream, or of its tags.
-    Plain(by_key::Key),
+    Plain(group_key::Key),
     /// What a function says.
     Function(Named),
 }
@@ -43,7 +44,7 @@ impl Key {
     /// # Errors
     /// 22023.
     pub fn parse(text: &str) -> Result<Self> {
-        by_key::Key::parse(text).map(Self::Plain).ok_or_else(|| {
+        group_key::Key::parse(text).map(Self::Plain).ok_or_else(|| {
             invalid("key must be 'stream', 'tag:PREFIX', or a function").hint(
                 "With 'tag:course:', an event tagged course:sql belongs to the document sql. \
                  Any other key is the name of a function.",
@@ -155,7 +156,7 @@ impl Documents {
         if rights::has_rights_of(owner) {
             return Ok(());
         }
-        let table = rights::qualified_name(self.table).unwrap_or_default();
+        let table = names::qualified_name(self.table).unwrap_or_default();
         Err(Error::new(
             SqlState::InsufficientPrivilege,
             format!("must be owner of table {table}"),
@@ -278,7 +279,7 @@ impl Table {
     }
 
     pub fn name(&self) -> String {
-        rights::qualified_name(self.oid).unwrap_or_default()
+        names::qualified_name(self.oid).unwrap_or_default()
     }
 
     /// A document, and where it is.
@@ -300,7 +301,7 @@ impl Table {
         Ok(match rows.first() {
             None => (Place::Nowhere, None),
             Some(row) => {
-                let doc = row[0].map(tuple::detoasted);
+                let doc = row[0].map(composite::detoasted);
                 let version = row[1].map_or(0, |d| d.value() as i64);
                 (Place::InTable, Some(State { doc, version }))
             }

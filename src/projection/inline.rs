@@ -10,12 +10,11 @@ use std::rc::Rc;
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::key::Namespace;
-use crate::store::event::{self, NewEvent};
-use crate::store::lock_plan::Plan;
-use crate::store::rights;
-use crate::store::tuple::RowType;
-use crate::store::watch::{self, Cache, Table};
-
+use crate::store::lock::plan::Plan;
+use crate::store::pg::composite::RowType;
+use crate::store::pg::rights;
+use crate::store::row::event::{self, NewEvent};
+use crate::store::session::definitions::{self, Cache, Table};
 use crate::upcast::{self, Upcasters};
 
 use super::definition::{KIND, Projection, Work, running_inline};
@@ -223,7 +222,7 @@ impl<'a> Due<'a> {
 /// # Errors
 /// Those of the projections.
 pub fn catch_up(partition: &str, after: i64, upto: i64) -> Result<()> {
-    watch::accept_changes();
+    definitions::accept_changes();
     for projection in definitions()?.iter().filter(|p| p.partition == partition) {
         projection.handle_range(after, upto, &|_| None)?;
     }

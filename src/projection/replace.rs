@@ -1,16 +1,18 @@
 //! Making another one of a projection that is there.
 
 use crate::dcb::error::{Error, Result, SqlState};
-use crate::functions::{self, Taken};
-use crate::store::partition::Partition;
-use crate::store::spi::{self, Type, text};
-use crate::store::{Datum, fmgr, json, rights};
+use crate::definition::name::{self, Taken};
+use crate::store::Datum;
+use crate::store::log::partition::Partition;
+use crate::store::pg::spi::{self, Type, text};
+use crate::store::pg::{fmgr, json, rights};
+use crate::store::session::definitions::as_extension_owner;
 
 use super::create::Checked;
-use super::definition::{KIND, Projection, Work, as_keeper};
+use super::definition::{KIND, Projection, Work, by_name};
 use super::document::{Documents, Key, missing_table};
-use super::rebuild;
 use super::reset::{Kept, begin_at};
+use super::{manage, rebuild};
 
 /// What of a definition says what is made of the events.
 const MAKING: [&str; 6] = [
@@ -41,7 +43,7 @@ impl Checked<'_> {
             is_replaceable: !is_elsewhere && !is_other_kind,
         })?;
         if changes && is_elsewhere {
-            return Err(functions::of_another_partition(KIND, self.name));
+            return Err(name::of_another_partition(KIND, self.name));
         }
         if changes && is_other_kind {
             let message = format!("{KIND} \"{}\" exists already", self.name);
@@ -68,7 +70,7 @@ impl Checked<'_> {
             Work::Handler(handler) => (&handler.name, true, None),
             Work::Documents(d) => (&d.evolve.name, self.has_key_of(d), d.initial.as_deref()),
         };
-        Ok(functions::unlike(&[
+        Ok(name::unlike(&[
             ("query", self.query == old.query),
             (
                 if self.has_documents {
@@ -117,17 +119,17 @@ impl Checked<'_> {
             rebuild::drop_of(&old.name)?;
         }
         let position = match old.is_inline && old.status == "running" {
-            true => super::last_position()?,
+            true => manage::last_position()?,
             false => old.position,
         };
         self.store(&old, position)?;
         if makes_others && (self.has_documents || self.truncate.is_some()) {
             let start = Kept::of(&old.name)?.start;
-            return begin_at(&super::by_name(Some(&old.name), true)?, start);
+            return begin_at(&by_name(Some(&old.name), true)?, start);
         }
         if self.is_inline && !old.is_inline && old.status == "running" {
-            super::set(&old.name, "paused", position)?;
-            return super::activate(&old.name);
+            manage::set(&old.name, "paused", position)?;
+            return manage::activate(&old.name);
         }
         Ok(())
     }
@@ -152,6 +154,6 @@ impl Checked<'_> {
         let sql = "UPDATE en57.projections SET mode = $2, query = $3, handler = $4, key = $5, key_function = $6, initial = $7,
                  on_error = $8, batch_size = $9, search_path = $10, position = $11, truncate_function = $12,
                  updated_at = clock_timestamp() WHERE name = $1";
-        as_keeper(|| spi::run(sql, &parameters).map(drop))
+        as_extension_owner(|| spi::run(sql, &parameters).map(drop))
     }
 }

@@ -4,12 +4,14 @@
 //! place among the others. Each event is a subtransaction: where it fails again, it stays put aside.
 
 use crate::dcb::error::Result;
-use crate::store::attempt::{Failure, attempt};
-use crate::store::spi::{self, Type, text};
-use crate::store::{Datum, transaction};
+use crate::store::Datum;
+use crate::store::pg::spi::{self, Type, text};
+use crate::store::pg::subtransaction::{Failure, attempt};
+use crate::store::session::definitions::as_extension_owner;
+use crate::store::session::transaction;
 
-use super::definition::{Projection, Work, as_keeper};
-use super::renew::Refolding;
+use super::definition::{Projection, Work};
+use super::erasure::Refolding;
 use super::run::error_json;
 
 /// Dead letters whose positions are read together.
@@ -20,7 +22,7 @@ const LETTERS_AT_ONCE: i64 = 1000;
 /// # Errors
 /// 42501, 42704; those of the functions where they are none of the event's making.
 pub fn replay(name: Option<&str>, position: Option<i64>) -> Result<i64> {
-    let projection = super::to_administer(name, "en57_replay_projection_dead_letters()")?;
+    let projection = super::manage::to_administer(name, "en57_replay_projection_dead_letters()")?;
     let mut refolding = match &projection.work {
         Work::Documents(_) => Some(Refolding::of(&projection.name)?),
         Work::Handler(_) => None,
@@ -57,7 +59,7 @@ pub fn replay(name: Option<&str>, position: Option<i64>) -> Result<i64> {
 /// The first positions of a range at which events were put aside.
 fn letters(projection: &str, after: i64, upto: i64) -> Result<Vec<i64>> {
     let number = |n: i64| (Type::Bigint, Some(Datum::from(n)));
-    let rows = as_keeper(|| {
+    let rows = as_extension_owner(|| {
         spi::run(
             "SELECT position FROM en57.projection_dead_letters
               WHERE projection = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT $4",
@@ -74,7 +76,7 @@ fn letters(projection: &str, after: i64, upto: i64) -> Result<Vec<i64>> {
 }
 
 fn forget(projection: &str, position: i64) -> Result<()> {
-    as_keeper(|| {
+    as_extension_owner(|| {
         spi::run(
             "DELETE FROM en57.projection_dead_letters WHERE projection = $1 AND position = $2",
             &[
@@ -89,7 +91,7 @@ fn forget(projection: &str, position: i64) -> Result<()> {
 /// It has failed again.
 fn note(projection: &Projection, position: i64, failure: &Failure) -> Result<()> {
     let error = error_json(failure, None)?;
-    as_keeper(|| {
+    as_extension_owner(|| {
         spi::run(
             "UPDATE en57.projection_dead_letters SET error = $3, attempts = attempts + 1, put_aside_at = clock_timestamp()
               WHERE projection = $1 AND position = $2",

@@ -1,11 +1,13 @@
 //! Beginning anew: what a projection has made goes, and it handles its events again.
 
 use crate::dcb::error::{Error, Result, SqlState};
-use crate::functions::Named;
-use crate::store::spi::{self, Type, text};
-use crate::store::{Datum, fmgr, rights};
+use crate::definition::function::Named;
+use crate::store::Datum;
+use crate::store::pg::spi::{self, Type, text};
+use crate::store::pg::{fmgr, names, rights};
+use crate::store::session::definitions::as_extension_owner;
 
-use super::definition::{KIND, Projection, Work, as_keeper};
+use super::definition::{KIND, Projection, Work};
 use super::document::missing_table;
 use super::rebuild;
 use super::start::Start;
@@ -25,7 +27,7 @@ impl Kept {
     /// 55000 where the table is missing.
     pub fn of(name: &str) -> Result<Self> {
         let sql = "SELECT start_position, truncate_function FROM en57.projections WHERE name = $1";
-        let rows = as_keeper(|| spi::run(sql, &[text(name)]))?;
+        let rows = as_extension_owner(|| spi::run(sql, &[text(name)]))?;
         let column = |n: usize| rows.first().and_then(|row| row[n]);
         Ok(Self {
             start: column(0).map_or(0, |d| d.value() as i64),
@@ -42,7 +44,7 @@ impl Kept {
 /// 42501, 42704; 22023 for a start that cannot be; 0A000 for a handler without a truncate function; those of
 /// the functions.
 pub fn reset(name: Option<&str>, start: Option<&str>) -> Result<()> {
-    let projection = super::to_administer(name, "en57_reset_projection()")?;
+    let projection = super::manage::to_administer(name, "en57_reset_projection()")?;
     let start = match start.map(Start::parse).transpose()? {
         None => Kept::of(&projection.name)?.start,
         Some(start) => start.position(
@@ -73,11 +75,11 @@ pub fn begin_at(projection: &Projection, start: i64) -> Result<()> {
     forget(projection, start)?;
     rebuild::restarted(&projection.name, start)?;
     match (projection.status.as_str(), projection.is_inline) {
-        ("paused", _) => super::set(&projection.name, "paused", start),
-        (_, false) => super::set(&projection.name, "running", start),
+        ("paused", _) => super::manage::set(&projection.name, "paused", start),
+        (_, false) => super::manage::set(&projection.name, "running", start),
         (_, true) => {
-            super::set(&projection.name, "paused", start)?;
-            super::activate(&projection.name)
+            super::manage::set(&projection.name, "paused", start)?;
+            super::manage::activate(&projection.name)
         }
     }
 }
@@ -92,7 +94,7 @@ pub fn empty(projection: &Projection) -> Result<bool> {
     };
     let missing = || missing_table(&projection.name);
     let owner = rights::owner_of(documents.table).ok_or_else(missing)?;
-    let table = rights::qualified_name(documents.table).ok_or_else(missing)?;
+    let table = names::qualified_name(documents.table).ok_or_else(missing)?;
     rights::as_role(owner, || {
         rights::with_path(rights::SAFE_PATH, || {
             // Also those that the transaction's own snapshot does not show.
@@ -106,7 +108,7 @@ fn call_truncate(projection: &Projection) -> Result<bool> {
     let Some(function) = Kept::of(&projection.name)?.truncate else {
         return Ok(false);
     };
-    let at = crate::store::function::Whereabouts::new(&format!(
+    let at = crate::store::call::function::Whereabouts::new(&format!(
         "truncate function {function} of projection \"{}\"",
         projection.name
     ));
@@ -126,7 +128,7 @@ fn call_truncate(projection: &Projection) -> Result<bool> {
 /// 55000 where a table is missing.
 pub fn forget(projection: &Projection, start: i64) -> Result<()> {
     let name = text(&projection.name);
-    as_keeper(|| {
+    as_extension_owner(|| {
         spi::run(
             "DELETE FROM en57.projection_dead_letters WHERE projection = $1",
             &[name],

@@ -5,17 +5,21 @@
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::JsonString;
-use crate::frontier;
-use crate::places::Places;
-use crate::store::attempt::{Failure, attempt};
-use crate::store::partition::Access;
-use crate::store::scratch::Scratch;
-use crate::store::spi::{self, Type};
-use crate::store::{Datum, catalog, fmgr, json, transaction};
+use crate::read::frontier;
+use crate::read::partitions::Places;
+use crate::store::Datum;
+use crate::store::log::catalog;
+use crate::store::log::partition::Access;
+use crate::store::pg::scratch::Scratch;
+use crate::store::pg::spi::{self, Type};
+use crate::store::pg::subtransaction::{Failure, attempt};
+use crate::store::pg::{fmgr, json};
+use crate::store::session::definitions::as_extension_owner;
+use crate::store::session::transaction;
 use crate::upcast::{self, Sought, Way};
 
 use super::apply::{Events, Item};
-use super::definition::{Projection, as_keeper};
+use super::definition::Projection;
 
 /// Handles the events that are settled by now, at most so many; returns how many.
 ///
@@ -23,7 +27,7 @@ use super::definition::{Projection, as_keeper};
 /// 42501, 42704; 55000 where the projection is inline or has failed; the functions' own where they are none
 /// of the event's making, like a deadlock: then the transaction ends as ever, and nothing has happened.
 pub fn run(name: Option<&str>, max_events: Option<i64>) -> Result<i64> {
-    let projection = super::to_administer(name, "en57_run()")?;
+    let projection = super::manage::to_administer(name, "en57_run()")?;
     let name = &projection.name;
     let left = max_events.unwrap_or(i64::MAX);
     if left < 0 {
@@ -195,7 +199,7 @@ impl<'p> Progress<'p> {
         };
         let name = fmgr::make_varlena(self.projection.name.as_bytes());
         // Two statements: a change of the status is told to every backend.
-        as_keeper(|| {
+        as_extension_owner(|| {
             spi::run(
                 "UPDATE en57.projections SET position = $2, last_error = NULL, updated_at = clock_timestamp() WHERE name = $1",
                 &[
@@ -248,7 +252,7 @@ pub fn error_json(failure: &Failure, attempts: Option<u32>) -> Result<Datum> {
 }
 
 fn put_aside(projection: &str, position: i64, error: Datum) -> Result<()> {
-    as_keeper(|| {
+    as_extension_owner(|| {
         spi::run(
             "INSERT INTO en57.projection_dead_letters (projection, position, error) VALUES ($1, $2, $3)",
             &[
@@ -263,7 +267,7 @@ fn put_aside(projection: &str, position: i64, error: Datum) -> Result<()> {
 
 /// Puts the event aside at which a projection has failed.
 pub fn put_aside_failed(projection: &str) -> Result<()> {
-    as_keeper(|| {
+    as_extension_owner(|| {
         spi::run(
             "INSERT INTO en57.projection_dead_letters (projection, position, error)
              SELECT name, failed_position, last_error FROM en57.projections WHERE name = $1",

@@ -48,7 +48,7 @@ impl Start {
             return Ok(0);
         }
         let head = if is_inline {
-            super::last_position()?
+            super::manage::last_position()?
         } else {
             read::head(Some(query.clone()), Some(partition))?
         };

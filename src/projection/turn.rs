@@ -3,16 +3,17 @@
 
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
-use crate::frontier;
-use crate::read;
-use crate::store::attempt::Failure;
-use crate::store::fmgr;
-use crate::store::partition::Access;
-use crate::store::spi::{self, Type, text};
-use crate::store::{Datum, Oid, rights, transaction};
+use crate::read::{self, frontier};
+use crate::store::log::partition::Access;
+use crate::store::pg::spi::{self, Type, text};
+use crate::store::pg::subtransaction::Failure;
+use crate::store::pg::{fmgr, rights};
+use crate::store::session::definitions::as_extension_owner;
+use crate::store::session::transaction;
+use crate::store::{Datum, Oid};
 use crate::upcast::{self, Sought};
 
-use super::definition::{self, Projection, as_keeper};
+use super::definition::{self, Projection};
 use super::run::{Deferral, Progress, error_json};
 
 /// A running async projection, as it was at a survey.
@@ -130,7 +131,7 @@ pub fn turn(standing: &Standing) -> Result<Turn> {
 /// 55000 where the table is missing.
 pub fn move_up(moves: &[(&Standing, i64)]) -> Result<()> {
     rights::set_local(c"synchronous_commit", c"off");
-    as_keeper(|| {
+    as_extension_owner(|| {
         for (standing, upto) in moves {
             let name = fmgr::make_varlena(standing.name.as_bytes());
             spi::run(
@@ -169,7 +170,7 @@ pub fn note_trouble(
         Some(fmgr::make_varlena(standing.name.as_bytes())),
     );
     let number = (Type::Bigint, Some(Datum::from(standing.number)));
-    as_keeper(|| {
+    as_extension_owner(|| {
         let free = spi::run(
             "SELECT 1 FROM en57.projections WHERE name = $1 AND number = $2 AND status = 'running'
                 FOR UPDATE SKIP LOCKED",

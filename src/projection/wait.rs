@@ -2,9 +2,10 @@
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::read;
-use crate::store::partition::Access;
-use crate::store::snapshot::Leave;
-use crate::store::{catalog, sleep};
+use crate::store::log::catalog;
+use crate::store::log::partition::Access;
+use crate::store::pg::xmin::Leave;
+use crate::store::session::sleep;
 
 use super::definition::by_name;
 

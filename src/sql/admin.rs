@@ -1,12 +1,13 @@
 //! What DBAs call: counters, the state of the log, the check.
 
-use crate::check::{self, Severity};
+use crate::admin::check::{self, Severity};
+use crate::admin::status;
 use crate::dcb::error::{Error, SqlState};
 use crate::sql_function;
-use crate::status;
-use crate::store::fmgr::{self, Args};
-use crate::store::tuple::RowType;
-use crate::store::{Datum, rows};
+use crate::store::Datum;
+use crate::store::pg::composite::RowType;
+use crate::store::pg::fmgr::{self, Args};
+use crate::store::row::srf;
 
 fn text(text: &str) -> Option<Datum> {
     Some(fmgr::make_varlena(text.as_bytes()))
@@ -67,7 +68,7 @@ fn in_words(error: &Error) -> String {
 }
 
 sql_function!(en57_in_flight, |args: &Args| {
-    rows::respond_at_once(args, |put| {
+    srf::respond_at_once(args, |put| {
         for flight in status::in_flight()? {
             put([
                 flight.pid.map(Datum::from),
@@ -80,7 +81,7 @@ sql_function!(en57_in_flight, |args: &Args| {
 });
 
 sql_function!(en57_check, |args: &Args| {
-    rows::respond_at_once(args, |put| {
+    srf::respond_at_once(args, |put| {
         check::check(args.text(0)?, &mut |finding| {
             let severity = match finding.severity {
                 Severity::Error => "error",

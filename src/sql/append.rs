@@ -2,17 +2,20 @@
 
 use std::ffi::CStr;
 
-use crate::append::{self, Cause, Conflicts, OnRefusal, Outcome, Request, Told};
+use crate::append::{self, Cause, Conflicts, OnRefusal, Outcome, Request, Told, parse};
 use crate::dcb::error::{Error, Result, SqlState, required};
 use crate::dcb::query::JsonString;
 use crate::dcb::refusal::{self, Refusal};
+use crate::read::stream::Target;
 use crate::sql_function;
-use crate::store::event::NewEvent;
-use crate::store::fmgr::{self, Args};
-use crate::store::partition::Access;
-use crate::store::tuple::{self, RowType};
-use crate::store::{Datum, array, catalog, json, rights, rows};
-use crate::stream::Target;
+use crate::store::Datum;
+use crate::store::log::catalog;
+use crate::store::log::partition::Access;
+use crate::store::pg::composite::{self, RowType};
+use crate::store::pg::fmgr::{self, Args};
+use crate::store::pg::{array, json, names};
+use crate::store::row::event::NewEvent;
+use crate::store::row::srf;
 
 sql_function!(en57_append, |args: &Args| {
     let Some(document) = args.jsonb(0) else {
@@ -24,7 +27,7 @@ sql_function!(en57_append, |args: &Args| {
     let fail_if = args.query(1)?;
     let target = Target::new(args.text(2)?, args.i64(3))?;
     let raise = on_conflict(args.text(5)?)?;
-    let mut events = append::parse::events(document)?;
+    let mut events = parse::events(document)?;
     append::send_to(&mut events, target)?;
     let mut told = Told::new(raise);
     let mut sink = |row: &_| told.add(row);
@@ -52,7 +55,7 @@ sql_function!(en57_validate, |args: &Args| {
     let document = required(args.jsonb(0), "events")?;
     let target = Target::new(args.text(1)?, None)?;
     let partition = args.text(2)?;
-    rows::respond_at_once(args, |put: rows::Put<4>| {
+    srf::respond_at_once(args, |put: srf::Put<4>| {
         for refusal in append::validate(document, target, partition)? {
             let text = |t: &str| Some(fmgr::make_varlena(t.as_bytes()));
             put([
@@ -186,7 +189,7 @@ impl Answer {
 
     pub(super) fn as_row(&self, args: &Args) -> Result<Option<Datum>> {
         let row_type = RowType::of_result(args)?;
-        let label = tuple::enum_label(tuple::column_type(&row_type, 0), self.outcome);
+        let label = composite::enum_label(composite::column_type(&row_type, 0), self.outcome);
         let [conflicts, faults] =
             [&self.conflicts, &self.faults].map(|t| t.as_deref().map(|t| json::parse(t, "")));
         let mut columns = [
@@ -223,7 +226,7 @@ impl Answer {
         };
         let partition = catalog::effective_name(partition)?;
         let table = catalog::store()?.demand(&partition, Access::Append)?;
-        let (schema, name) = rights::names_of(table);
+        let (schema, name) = names::names_of(table);
         let detail = format!(
             "{{\"outcome\": \"conflict\", \"position\": {}{stream}, \"stream_version\": {}, \"conflicts\": {}}}",
             number(self.position),

@@ -3,12 +3,13 @@
 use crate::append::{self, Conflicts, OnRefusal, Told};
 use crate::dcb::error::Result;
 use crate::decider::{self, Decided, Place};
+use crate::definition::name::IfTaken;
 use crate::fold::{self, RequestedDecider};
-use crate::functions::IfTaken;
+use crate::read::stream::Target;
 use crate::sql_function;
-use crate::store::fmgr::{self, Args};
-use crate::store::{Datum, tuple};
-use crate::stream::Target;
+use crate::store::Datum;
+use crate::store::pg::composite;
+use crate::store::pg::fmgr::{self, Args};
 
 use super::append::Answer;
 
@@ -27,8 +28,8 @@ sql_function!(en57_create_decider, |args: &Args| {
             command_schema: args.datum(5),
         }),
         if_taken: IfTaken::said(args.bool(8), args.bool(7))?,
-        event_type: tuple::event_type(args)?,
-        query_type: tuple::query_type(args)?,
+        event_type: composite::event_type(args)?,
+        query_type: composite::query_type(args)?,
     })?;
     DONE
 });

@@ -1,9 +1,9 @@
 //! `en57_erase`.
 
-use crate::erase;
+use crate::admin::erase;
 use crate::sql_function;
 use crate::store::Datum;
-use crate::store::fmgr::Args;
+use crate::store::pg::fmgr::Args;
 
 sql_function!(en57_erase, |args: &Args| {
     let erased = erase::erase(args.query(0)?, args.text(1)?, args.text(2)?)?;

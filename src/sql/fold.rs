@@ -1,12 +1,13 @@
 //! Folds: `en57_fold`, `en57_state`, and what belongs to them.
 
 use crate::dcb::error::{Result, required};
+use crate::definition::name::IfTaken;
 use crate::fold::{self, Range, Until, evolve};
-use crate::functions::IfTaken;
 use crate::sql_function;
-use crate::store::fmgr::Args;
-use crate::store::tuple::{self, RowType};
+use crate::store::pg::composite::{self, RowType};
+use crate::store::pg::fmgr::Args;
 use crate::store::{Datum, Oid};
+use crate::trial;
 
 /// What a function that returns void returns.
 const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
@@ -14,7 +15,7 @@ const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
 sql_function!(en57_fold, |args: &Args| {
     let function = required(args.text(1)?, "evolve")?;
     let initial = args.datum(2);
-    let evolve = evolve::check(function, tuple::event_type(args)?, initial.is_some())?;
+    let evolve = evolve::check(function, composite::event_type(args)?, initial.is_some())?;
     let range = Range {
         query: args.query(0)?,
         upto: args.i64(3),
@@ -46,7 +47,7 @@ sql_function!(en57_create_fold, |args: &Args| {
         snapshot_every: args.i32(3),
         decider: None,
         if_taken: IfTaken::said(args.bool(5), args.bool(4))?,
-        event_type: tuple::event_type(args)?,
+        event_type: composite::event_type(args)?,
         query_type: Oid::INVALID,
     })?;
     DONE
@@ -62,5 +63,5 @@ sql_function!(en57_drop_snapshots, |args: &Args| {
 });
 
 sql_function!(en57_try_fold, |args: &Args| {
-    fold::try_on(args.text(0)?, args.datum(1), args.query(2)?)
+    trial::fold::try_on(args.text(0)?, args.datum(1), args.query(2)?)
 });

@@ -6,12 +6,12 @@ use crate::dcb::parse as query_parse;
 use crate::dcb::query::Query;
 use crate::read::{Options, Reading};
 use crate::sql_function;
-use crate::store::event::NewEvent;
-use crate::store::event_json;
-use crate::store::fmgr::Args;
-use crate::store::json::{self, Jsonb, Value};
-use crate::store::tuple::{self, RowType};
-use crate::store::{Datum, rows};
+use crate::store::Datum;
+use crate::store::pg::composite::{self, RowType};
+use crate::store::pg::fmgr::Args;
+use crate::store::pg::json::{self, Jsonb, Value};
+use crate::store::row::event::NewEvent;
+use crate::store::row::{event_json, srf};
 
 sql_function!(en57_gem_append_events, |args: &Args| {
     let row_type = RowType::of_result(args)?;
@@ -70,10 +70,10 @@ sql_function!(en57_gem_append_events, |args: &Args| {
 });
 
 sql_function!(en57_gem_read_events, |args: &Args| {
-    rows::respond(args, &rows::GEM_EVENTS, || {
+    srf::respond(args, &srf::GEM_EVENTS, || {
         let documents = args
             .datum(0)
-            .map_or(Ok(Vec::new()), |d| tuple::elements(d, "criterion"))?;
+            .map_or(Ok(Vec::new()), |d| composite::elements(d, "criterion"))?;
         let criteria = documents
             .into_iter()
             .map(criterion)
@@ -123,10 +123,10 @@ fn condition(document: Option<Datum>) -> Result<Vec<Query>> {
 /// `en57.event[]`: id, type, data, meta, tags.
 fn events<'a>(array: Datum) -> Result<Vec<NewEvent<'a>>> {
     let ambient = parse::ambient_meta()?;
-    let composites = tuple::elements(array, "event")?;
+    let composites = composite::elements(array, "event")?;
     let mut events = Vec::with_capacity(composites.len());
     for (i, composite) in composites.into_iter().enumerate() {
-        let columns = tuple::columns(composite)?;
+        let columns = composite::columns(composite)?;
         let mut event = parse::from_columns(columns, i + 1, ambient)?;
         event.schema_version = fit::newest(event.event_type)?;
         events.push(event);

@@ -1,10 +1,9 @@
 //! What `en57_generate` calls with the registered types.
 
 use crate::dcb::error::{Error, Result, SqlState};
-use crate::generate;
-use crate::sql_function;
-use crate::store::fmgr::{self, Args};
-use crate::store::json;
+use crate::store::pg::fmgr::{self, Args};
+use crate::store::pg::json;
+use crate::{generate, sql_function};
 
 fn missing(what: &str) -> Error {
     Error::new(SqlState::NullNotAllowed, format!("{what} must not be NULL"))

@@ -1,10 +1,10 @@
 //! `en57_import` and what the SQL of the other imports calls.
 
+use crate::append::import::{self, Import, Recorded};
 use crate::dcb::error::{Error, Result, SqlState};
-use crate::import::{self, Import, Recorded};
 use crate::sql_function;
 use crate::store::Datum;
-use crate::store::fmgr::Args;
+use crate::store::pg::fmgr::Args;
 
 sql_function!(en57_import, |args: &Args| {
     let Some(document) = args.jsonb(0) else {

@@ -2,10 +2,11 @@
 
 use crate::dcb::error::missing;
 use crate::sql_function;
-use crate::store::array::{self, TextArray};
-use crate::store::event::{self, meta_text};
-use crate::store::fmgr::Args;
-use crate::store::{Datum, key_index, make_way, triggers};
+use crate::store::Datum;
+use crate::store::log::{key_index, restore, triggers};
+use crate::store::pg::array::{self, TextArray};
+use crate::store::pg::fmgr::Args;
+use crate::store::row::event::{self, meta_text};
 
 sql_function!(en57_keys_handler, |_: &Args| Ok(Some(Datum::from(
     key_index::routine()
@@ -42,6 +43,6 @@ sql_function!(en57_guard, |args: &Args| {
 });
 
 sql_function!(en57_make_way, |args: &Args| {
-    make_way::make_way(args)?;
+    restore::make_way(args)?;
     Ok(Some(Datum::from(0)))
 });

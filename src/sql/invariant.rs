@@ -1,11 +1,15 @@
 //! Invariants: `en57_create_invariant` and what belongs to it.
 
 use crate::dcb::error::Result;
-use crate::functions::IfTaken;
+use crate::definition::name::IfTaken;
 use crate::invariant::{self, Request};
 use crate::sql_function;
-use crate::store::fmgr::{self, Args};
-use crate::store::{Datum, rows, tuple, watch};
+use crate::store::Datum;
+use crate::store::pg::composite;
+use crate::store::pg::fmgr::{self, Args};
+use crate::store::row::srf;
+use crate::store::session::definitions;
+use crate::trial;
 
 /// What a function that returns void returns.
 const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
@@ -22,7 +26,7 @@ sql_function!(en57_create_invariant, |args: &Args| {
         validate: args.bool(7),
         key_required: args.bool(8),
         if_taken: IfTaken::said(args.bool(9), args.bool(10))?,
-        event_type: tuple::event_type(args)?,
+        event_type: composite::event_type(args)?,
     })?;
     DONE
 });
@@ -43,14 +47,14 @@ sql_function!(en57_enable_invariant, |args: &Args| {
 });
 
 sql_function!(en57_invariants_changed, |args: &Args| {
-    watch::announce(args)?;
+    definitions::announce(args)?;
     DONE
 });
 
 sql_function!(en57_try_invariant, |args: &Args| {
     let text = |t: &str| fmgr::make_varlena(t.as_bytes());
-    rows::respond_at_once(args, |put: rows::Put<3>| {
-        invariant::try_on(args.text(0)?, args.datum(1), |verdict| {
+    srf::respond_at_once(args, |put: srf::Put<3>| {
+        trial::invariant::try_on(args.text(0)?, args.datum(1), |verdict| {
             let fault = verdict.fault.as_deref().map(text);
             put([verdict.key.map(text), verdict.state, fault])
         })

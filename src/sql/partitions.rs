@@ -1,10 +1,10 @@
 //! Partitions: `en57_create_partition` and its relatives, `en57_truncate`, `en57_grant`, `en57_revoke`.
 
+use crate::admin::partitions;
 use crate::dcb::error::{Error, Result, SqlState};
-use crate::partitions;
 use crate::sql_function;
 use crate::store::Datum;
-use crate::store::fmgr::{self, Args};
+use crate::store::pg::fmgr::{self, Args};
 
 fn required<'a>(args: &'a Args, n: usize, called: &str) -> Result<&'a str> {
     args.text(n)?.ok_or_else(|| {

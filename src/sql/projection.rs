@@ -1,12 +1,16 @@
 //! Projections: `en57_create_projection` and what belongs to it.
 
 use crate::dcb::error::{Error, Result, SqlState};
-use crate::functions::IfTaken;
+use crate::definition::name::IfTaken;
 use crate::projection::{self, Request, RequestedWork};
 use crate::sql_function;
-use crate::store::fmgr::{self, Args};
-use crate::store::snapshot::Leave;
-use crate::store::{Datum, clock, rows, tuple, watch};
+use crate::store::Datum;
+use crate::store::pg::fmgr::{self, Args};
+use crate::store::pg::xmin::Leave;
+use crate::store::pg::{clock, composite};
+use crate::store::row::srf;
+use crate::store::session::definitions;
+use crate::trial;
 
 /// What a function that returns void returns.
 const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
@@ -25,7 +29,7 @@ sql_function!(en57_create_projection, |args: &Args| {
         partition: args.text(6)?,
         start: args.text(7)?,
         if_taken: IfTaken::said(args.bool(9), args.bool(10))?,
-        event_type: tuple::event_type(args)?,
+        event_type: composite::event_type(args)?,
     })?;
     DONE
 });
@@ -47,7 +51,7 @@ fn create_documents(args: &Args, key: Option<&str>, key_function: Option<&str>) 
         partition: args.text(8)?,
         start: args.text(9)?,
         if_taken: IfTaken::said(args.bool(10), args.bool(11))?,
-        event_type: tuple::event_type(args)?,
+        event_type: composite::event_type(args)?,
     })
 }
 
@@ -109,13 +113,13 @@ sql_function!(en57_wait_projection, |args: &Args| {
 });
 
 sql_function!(en57_projections_changed, |args: &Args| {
-    watch::announce(args)?;
+    definitions::announce(args)?;
     DONE
 });
 
 sql_function!(en57_try_projection, |args: &Args| {
-    rows::respond_at_once(args, |put: rows::Put<4>| {
-        projection::try_on(args.text(0)?, args.datum(1), |tried| {
+    srf::respond_at_once(args, |put: srf::Put<4>| {
+        trial::projection::try_on(args.text(0)?, args.datum(1), |tried| {
             put([
                 Some(fmgr::make_varlena(tried.id.as_bytes())),
                 Some(tried.doc),

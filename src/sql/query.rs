@@ -4,10 +4,11 @@ use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::{Criterion, Query};
 use crate::dcb::{codec, limits, parse};
 use crate::sql_function;
-use crate::store::array::TextArray;
-use crate::store::fmgr::{self, Args};
-use crate::store::tuple;
-use crate::store::{Datum, json};
+use crate::store::Datum;
+use crate::store::pg::array::TextArray;
+use crate::store::pg::fmgr::{self, Args};
+use crate::store::pg::json;
+use crate::store::row::event_tuple;
 
 fn stored(query: &Query) -> Result<Option<Datum>> {
     query.check_limits()?;
@@ -137,6 +138,6 @@ sql_function!(en57_matches, |args: &Args| {
     let Some(event) = args.datum(1) else {
         return Ok(None);
     };
-    let event = tuple::event_value(event)?;
+    let event = event_tuple::event_value(event)?;
     boolean(query.matches(&event))
 });

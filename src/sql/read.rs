@@ -1,25 +1,25 @@
 //! `en57_read` and its relatives, and `en57_wait`.
 
-use crate::context::{self, Part};
 use crate::dcb::error::{Error, Result, SqlState};
-use crate::inventory::{self, Inventory, Wanted};
-use crate::moment;
-use crate::read::{self, Options, Reading};
+use crate::read::context::{self, Part};
+use crate::read::inventory::{self, Inventory, Wanted};
+use crate::read::{self, Options, Reading, time, wait};
 use crate::sql_function;
-use crate::store::btree::Direction;
-use crate::store::door::Event;
-use crate::store::fmgr::{self, Args};
-use crate::store::snapshot::Leave;
-use crate::store::tuple::{self, RowType};
-use crate::store::{Datum, clock, rows};
+use crate::store::Datum;
+use crate::store::index::entry::Direction;
+use crate::store::pg::clock;
+use crate::store::pg::composite::{self, RowType};
+use crate::store::pg::fmgr::{self, Args};
+use crate::store::pg::xmin::Leave;
+use crate::store::row::door::Event;
+use crate::store::row::{event_tuple, srf};
 use crate::upcast::Upcast;
-use crate::wait;
 
 sql_function!(en57_read, |args: &Args| {
-    rows::respond(args, &rows::EVENTS, || {
+    srf::respond(args, &srf::EVENTS, || {
         let default = Options::default();
         let (recorded_from_us, partition) = (args.i64(7), args.text(8)?);
-        let from = recorded_from_us.map(|at| moment::before(at, partition));
+        let from = recorded_from_us.map(|at| time::before(at, partition));
         let after = args.i64(1).unwrap_or(default.after);
         let options = Options {
             // A number below 0 is refused all the same.
@@ -48,7 +48,7 @@ sql_function!(en57_read, |args: &Args| {
 
 sql_function!(en57_context, |args: &Args| {
     let row_type = RowType::of_result(args)?;
-    let element = tuple::element_type(tuple::column_type(&row_type, 1));
+    let element = composite::element_type(composite::column_type(&row_type, 1));
     let event_type = RowType::of(element);
     let mut events = Vec::new();
     let part = Part {
@@ -56,12 +56,12 @@ sql_function!(en57_context, |args: &Args| {
         max_count: args.i64(3),
     };
     let position = context::context(args.query(0)?, part, args.text(1)?, &mut |event| {
-        events.push(event_type.make(&mut tuple::event_columns(event))?);
+        events.push(event_type.make(&mut event_tuple::event_columns(event))?);
         Ok(())
     })?;
     let position = Some(Datum::from(position));
     row_type
-        .make(&mut [position, Some(tuple::array_of(element, &mut events))])
+        .make(&mut [position, Some(composite::array_of(element, &mut events))])
         .map(Some)
 });
 
@@ -73,7 +73,7 @@ fn one(
     let row_type = RowType::of_result(args)?;
     let mut found = None;
     find(&mut |row| {
-        found = Some(row_type.make(&mut tuple::event_columns(row))?);
+        found = Some(row_type.make(&mut event_tuple::event_columns(row))?);
         Ok(())
     })?;
     Ok(found)
@@ -107,15 +107,12 @@ sql_function!(en57_position_at, |args: &Args| {
     let Some(at_us) = args.i64(0) else {
         return Ok(None);
     };
-    Ok(Some(Datum::from(moment::position_at(
-        at_us,
-        args.text(1)?,
-    )?)))
+    Ok(Some(Datum::from(time::position_at(at_us, args.text(1)?)?)))
 });
 
 /// Names with what is known of their events.
 fn inventory(args: &Args, names: &Inventory) -> Result<Option<Datum>> {
-    rows::respond_at_once(args, |put| {
+    srf::respond_at_once(args, |put| {
         names.iter().try_for_each(|(name, events)| {
             put([
                 Some(fmgr::make_varlena(name.as_bytes())),

@@ -3,9 +3,10 @@
 use crate::dcb::error::Result;
 use crate::projection::rebuild::{self, Request, Way};
 use crate::sql_function;
-use crate::store::fmgr::Args;
-use crate::store::procedure::Call;
-use crate::store::{Datum, tuple};
+use crate::store::Datum;
+use crate::store::call::procedure::Call;
+use crate::store::pg::composite;
+use crate::store::pg::fmgr::Args;
 
 sql_function!(en57_rebuild, |args: &Args| -> Result<Option<Datum>> {
     let request = Request {
@@ -17,7 +18,7 @@ sql_function!(en57_rebuild, |args: &Args| -> Result<Option<Datum>> {
         way: Way::parse(args.text(5)?)?,
         query: args.query(6)?,
         mode: args.text(7)?,
-        event_type: tuple::event_type(args)?,
+        event_type: composite::event_type(args)?,
     };
     rebuild::rebuild(&request, &Call::of(args))?;
     Ok(Some(Datum::null()))

@@ -1,16 +1,16 @@
 //! `en57_read_stream`, `en57_stream`, `en57_streams` and `en57_trace`.
 
 use crate::dcb::error::{Error, SqlState};
+use crate::read::stream::{self, Listing, Window};
+use crate::read::trace::Trace;
 use crate::sql_function;
-use crate::store::btree::Direction;
-use crate::store::fmgr::{self, Args};
-use crate::store::rows;
-use crate::store::tuple::{self, RowType};
-use crate::stream::{self, Listing, Window};
-use crate::trace::Trace;
+use crate::store::index::entry::Direction;
+use crate::store::pg::composite::{self, RowType};
+use crate::store::pg::fmgr::{self, Args};
+use crate::store::row::{event_tuple, srf};
 
 sql_function!(en57_read_stream, |args: &Args| {
-    rows::respond(args, &rows::EVENTS, || {
+    srf::respond(args, &srf::EVENTS, || {
         let Some(name) = args.text(0)? else {
             let message = "stream must not be NULL";
             return Err(Error::new(SqlState::NullNotAllowed, message));
@@ -34,19 +34,19 @@ sql_function!(en57_stream, |args: &Args| {
     };
     let row_type = RowType::of_result(args)?;
     let info = stream::info(name, args.text(1)?)?;
-    info.map(|info| row_type.make(&mut tuple::stream_columns(&info)))
+    info.map(|info| row_type.make(&mut event_tuple::stream_columns(&info)))
         .transpose()
 });
 
 sql_function!(en57_streams, |args: &Args| {
-    rows::respond(args, &rows::STREAMS, || {
+    srf::respond(args, &srf::STREAMS, || {
         Listing::start(args.text(0)?, args.text(1)?, args.i64(2), args.text(3)?)
     })
 });
 
 sql_function!(en57_trace, |args: &Args| {
-    rows::respond(args, &rows::TRACE, || {
-        let event_type = tuple::column_type(&RowType::of_result(args)?, 2);
+    srf::respond(args, &srf::TRACE, || {
+        let event_type = composite::column_type(&RowType::of_result(args)?, 2);
         Trace::start(args.datum(0).map(fmgr::uuid), args.text(1)?, event_type)
     })
 });

@@ -2,13 +2,17 @@
 
 use crate::dcb::error::{Error, Result, SqlState, required};
 use crate::dcb::shard::{Key, Shard};
-use crate::functions::{self, IfTaken, Taken};
+use crate::definition::name::{self, IfTaken, Taken};
 use crate::read::Options;
 use crate::sql_function;
-use crate::store::array::TextArray;
-use crate::store::fmgr::{self, Args};
-use crate::store::snapshot::Leave;
-use crate::store::{Datum, clock, holding, rows, transaction};
+use crate::store::Datum;
+use crate::store::lock::subscription as subscription_lock;
+use crate::store::pg::array::TextArray;
+use crate::store::pg::clock;
+use crate::store::pg::fmgr::{self, Args};
+use crate::store::pg::xmin::Leave;
+use crate::store::row::srf;
+use crate::store::session::transaction;
 use crate::subscription::{self, ShardReading};
 
 /// An argument that the callers in SQL always give.
@@ -22,7 +26,7 @@ sql_function!(en57_settled, |args: &Args| {
 });
 
 sql_function!(en57_read_shard, |args: &Args| {
-    rows::respond(args, &rows::EVENTS, || {
+    srf::respond(args, &srf::EVENTS, || {
         let default = Options::default();
         let options = Options {
             after: given(args.i64(1))?.max(0),
@@ -43,35 +47,35 @@ sql_function!(en57_shard_of, |args: &Args| {
 
 sql_function!(en57_lock_subscription, |args: &Args| {
     let (id, exclusive) = (given(args.i32(0))?, given(args.bool(1))?);
-    let locked = holding::lock_subscription(id, exclusive, given(args.bool(2))?);
+    let locked = subscription_lock::lock_subscription(id, exclusive, given(args.bool(2))?);
     Ok(Some(Datum::from(locked)))
 });
 
 sql_function!(en57_unlock_subscription, |args: &Args| {
-    holding::unlock_subscription(given(args.i32(0))?);
+    subscription_lock::unlock_subscription(given(args.i32(0))?);
     Ok(Some(Datum::from(0)))
 });
 
 sql_function!(en57_lock_shard, |args: &Args| {
     let (id, shard) = (given(args.i32(0))?, given(args.i32(1))?);
-    let locked = holding::lock_shard(id, shard, given(args.bool(2))?);
+    let locked = subscription_lock::lock_shard(id, shard, given(args.bool(2))?);
     Ok(Some(Datum::from(locked)))
 });
 
 sql_function!(en57_note_polled, |args: &Args| {
     let (id, shard) = (given(args.i32(0))?, given(args.i32(1))?);
-    holding::note_polled(id, shard, given(args.i64(2))?);
+    subscription_lock::note_polled(id, shard, given(args.i64(2))?);
     Ok(Some(Datum::from(0)))
 });
 
 sql_function!(en57_polled, |args: &Args| {
     let (id, shard) = (given(args.i32(0))?, given(args.i32(1))?);
-    Ok(holding::polled(id, shard).map(Datum::from))
+    Ok(subscription_lock::polled(id, shard).map(Datum::from))
 });
 
 sql_function!(en57_note_empty_handed, |args: &Args| {
     let (name, shard) = (given(args.text(0)?)?, given(args.i32(1))?);
-    holding::note_empty_handed(name, shard, given(args.bool(2))?);
+    subscription_lock::note_empty_handed(name, shard, given(args.bool(2))?);
     Ok(Some(Datum::from(0)))
 });
 
@@ -79,7 +83,7 @@ sql_function!(en57_is_empty_handed, |args: &Args| {
     let (Some(name), Some(shard)) = (args.text(0)?, args.i32(1)) else {
         return Ok(Some(Datum::from(false)));
     };
-    let is_empty = holding::is_empty_handed(name, shard);
+    let is_empty = subscription_lock::is_empty_handed(name, shard);
     Ok(Some(Datum::from(is_empty)))
 });
 
@@ -97,23 +101,25 @@ sql_function!(en57_wait_subscription, |args: &Args| {
 });
 
 sql_function!(en57_last_read, |_: &Args| {
-    Ok(Some(Datum::from(holding::last_read())))
+    Ok(Some(Datum::from(subscription_lock::last_read())))
 });
 
 sql_function!(en57_complete_to, |_: &Args| {
-    Ok(Some(Datum::from(holding::complete_to())))
+    Ok(Some(Datum::from(subscription_lock::complete_to())))
 });
 
 sql_function!(en57_ticket, |_: &Args| {
-    Ok(Some(Datum::from(holding::ticket()?)))
+    Ok(Some(Datum::from(subscription_lock::ticket()?)))
 });
 
 sql_function!(en57_redeem, |args: &Args| {
-    Ok(Some(Datum::from(holding::redeem(given(args.i64(0))?)?)))
+    Ok(Some(Datum::from(subscription_lock::redeem(given(
+        args.i64(0),
+    )?)?)))
 });
 
 sql_function!(en57_session, |_: &Args| {
-    let name = holding::session();
+    let name = subscription_lock::session();
     Ok(Some(fmgr::make_varlena(name.as_bytes())))
 });
 
@@ -130,7 +136,7 @@ sql_function!(en57_is_to_change, |args: &Args| {
         is_replaceable: !is_elsewhere,
     })?;
     if changes && is_elsewhere {
-        return Err(functions::of_another_partition(kind, name));
+        return Err(name::of_another_partition(kind, name));
     }
     Ok(Some(Datum::from(changes)))
 });

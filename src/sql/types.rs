@@ -1,13 +1,14 @@
 //! Event types and upcasters; the type of functions as callers write them.
 
 use crate::dcb::error::{Error, Result, SqlState};
-use crate::functions::IfTaken;
-use crate::schema::{self, Wanted};
-use crate::sql_function;
-use crate::store::fmgr::{self, Args};
-use crate::store::function::Function;
-use crate::store::{Datum, rows, tuple};
-use crate::upcast;
+use crate::definition::name::IfTaken;
+use crate::event_type::{self, Wanted};
+use crate::store::Datum;
+use crate::store::call::function::Function;
+use crate::store::pg::composite;
+use crate::store::pg::fmgr::{self, Args};
+use crate::store::row::srf;
+use crate::{sql_function, upcast};
 
 /// What a function that returns void returns.
 const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
@@ -15,12 +16,12 @@ const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
 sql_function!(en57_register_type, |args: &Args| {
     let if_taken = IfTaken::registering(args.bool(4))?;
     let schemas = [args.datum(2), args.datum(3)];
-    schema::register(args.text(0)?, args.i32(1), schemas, if_taken)?;
+    event_type::register(args.text(0)?, args.i32(1), schemas, if_taken)?;
     DONE
 });
 
 sql_function!(en57_unregister_type, |args: &Args| {
-    let gone = schema::unregister(args.text(0)?, args.i32(1))?;
+    let gone = event_type::unregister(args.text(0)?, args.i32(1))?;
     Ok(Some(Datum::from(gone)))
 });
 
@@ -39,8 +40,8 @@ sql_function!(en57_check_type, |args: &Args| {
         partition: args.text(4)?,
         max_count,
     };
-    rows::respond_at_once(args, |put: rows::Put<4>| {
-        schema::check_stored(&wanted, |misfit| {
+    srf::respond_at_once(args, |put: srf::Put<4>| {
+        event_type::check_stored(&wanted, |misfit| {
             let text = |t: &str| Some(fmgr::make_varlena(t.as_bytes()));
             put([
                 Some(Datum::from(misfit.position)),
@@ -60,13 +61,14 @@ sql_function!(en57_register_upcaster, |args: &Args| {
         to_name: args.text(3)?,
         to_version: args.i32(4),
         if_taken: IfTaken::registering(args.bool(5))?,
-        event_type: tuple::event_type(args)?,
+        event_type: composite::event_type(args)?,
+        registered: event_type::forms,
     })?;
     DONE
 });
 
 sql_function!(en57_drop_upcaster, |args: &Args| {
-    upcast::drop(args.text(0)?, args.i32(1))?;
+    upcast::drop(args.text(0)?, args.i32(1), event_type::forms)?;
     DONE
 });
 

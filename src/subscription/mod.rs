@@ -8,14 +8,14 @@ pub use wait::wait;
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
 use crate::dcb::shard::{Key, Shard};
-use crate::frontier;
-use crate::projection::as_keeper;
-use crate::read::{Options, Reading};
-use crate::store::door::Event;
-use crate::store::event::{Column, Row};
-use crate::store::rows::{Sink, Source};
-use crate::store::spi::text;
-use crate::store::{fmgr, holding, spi};
+use crate::read::{Options, Reading, frontier};
+use crate::store::lock::subscription;
+use crate::store::pg::fmgr;
+use crate::store::pg::spi::{self, text};
+use crate::store::row::door::Event;
+use crate::store::row::event::{Column, Row};
+use crate::store::row::srf::{Sink, Source};
+use crate::store::session::definitions::as_extension_owner;
 use crate::upcast::Sought;
 
 /// The frontier of a query as it stands, without waiting for anything.
@@ -33,7 +33,7 @@ pub fn settled(query: Option<Query>, partition: Option<&str>) -> Result<i64> {
 /// 55000 where the tables are missing.
 pub fn names_of(partition: &str) -> Result<Vec<String>> {
     let sql = "SELECT name FROM en57.subscriptions WHERE partition = $1 ORDER BY name";
-    let rows = as_keeper(|| spi::run(sql, &[text(partition)]))?;
+    let rows = as_extension_owner(|| spi::run(sql, &[text(partition)]))?;
     let name = |row: &spi::Values| row[0].map_or(Ok(""), fmgr::text).map(str::to_owned);
     rows.iter().map(name).collect()
 }
@@ -63,7 +63,7 @@ pub fn begin_anew(partition: &str, restart: bool) -> Result<()> {
     } else {
         &[LETTERS]
     };
-    as_keeper(|| {
+    as_extension_owner(|| {
         if !spi::run(ANY_OF_ALL, &[])?.is_empty() {
             spi::run(LETTERS_OF_ALL, &[])?;
         }
@@ -99,7 +99,7 @@ impl ShardReading {
         let upto = options.upto;
         let reading = Reading::start_settled(query, options, partition)?;
         reading.demand_all()?;
-        holding::note_complete(upto.min(reading.frontier()));
+        subscription::note_complete(upto.min(reading.frontier()));
         Ok(Self {
             reading,
             shard,
@@ -123,7 +123,7 @@ impl Source for ShardReading {
             let more = self.reading.fill(wanted, &mut |row| {
                 if self.shard.is_all() || self.shard.has(key(row)?) {
                     sink(row)?;
-                    holding::note_read(row.position());
+                    subscription::note_read(row.position());
                     found += 1;
                     self.left -= 1;
                 }

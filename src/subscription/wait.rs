@@ -4,12 +4,13 @@ use crate::dcb::codec;
 use crate::dcb::error::{Error, Result, SqlState, invalid, missing, required};
 use crate::dcb::query::Query;
 use crate::dcb::shard::Shard;
-use crate::frontier;
-use crate::projection::as_keeper;
-use crate::read::{self, Options, Reading};
-use crate::store::snapshot::Leave;
-use crate::store::spi::{self, Type, text};
-use crate::store::{Datum, fmgr, rights, sleep};
+use crate::read::{self, Options, Reading, frontier};
+use crate::store::Datum;
+use crate::store::pg::spi::{self, Type, text};
+use crate::store::pg::xmin::Leave;
+use crate::store::pg::{fmgr, rights};
+use crate::store::session::definitions::as_extension_owner;
+use crate::store::session::sleep;
 use crate::upcast::Sought;
 
 /// How far a subscription is.
@@ -50,7 +51,7 @@ fn standing(name: &str) -> Result<Standing> {
     const SQL: &str = "SELECT s.query, s.partition, s.owner, en57.is_owner($2, s.owner), s.id FROM en57.subscriptions s WHERE s.name = $1";
     const POSITIONS: &str = "SELECT t.position FROM en57.subscription_shards t WHERE t.subscription = $1 ORDER BY t.shard";
     let role = (Type::Oid, Some(Datum::from(rights::current_role())));
-    as_keeper(|| {
+    as_extension_owner(|| {
         let found = spi::run(SQL, &[text(name), role])?;
         let Some([query, partition, owner, is_owner, id]) = found.first().map(Vec::as_slice) else {
             return Err(missing("subscription", name));

@@ -7,10 +7,10 @@ use std::rc::Rc;
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::key::{Namespace, key};
 use crate::dcb::upcast::{Chains, Form};
-use crate::store::function::Function;
-use crate::store::spi::Values;
-use crate::store::watch::{self, Cache, Table};
-use crate::store::{fmgr, guard};
+use crate::store::call::function::Function;
+use crate::store::pg::spi::Values;
+use crate::store::pg::{fmgr, guard};
+use crate::store::session::definitions::{self, Cache, Table};
 
 thread_local! {
     static KNOWN: Cache<Definitions> = const { Cache::new(Table::Upcasters) };
@@ -69,7 +69,7 @@ impl Definitions {
     /// one after every change of an upcaster or its function, and never comes back: a state that is half of one make
     /// and half of another is found out by a number taken before and one taken after.
     pub fn generation(&self) -> i64 {
-        let changes = watch::generation(Table::Upcasters);
+        let changes = definitions::generation(Table::Upcasters);
         let (as_of, known) = self.generation.get();
         if as_of == changes {
             return known;

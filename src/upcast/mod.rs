@@ -17,9 +17,9 @@ use std::rc::Rc;
 
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
-use crate::store::door::{Columns, Door};
-use crate::store::event::Row;
-use crate::store::transaction;
+use crate::store::row::door::{Columns, Door};
+use crate::store::row::event::Row;
+use crate::store::session::transaction;
 
 /// What a reader wants of upcasting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,15 +6,21 @@
 use crate::dcb::error::{Error, Result, SqlState, invalid, required, where_to_look};
 use crate::dcb::limits;
 use crate::dcb::upcast::{Chains, Form};
-use crate::functions::{self, IfTaken, Taken};
-use crate::projection::{as_keeper, exclude_appends};
-use crate::schema;
-use crate::store::catalog::{self, Exclusion};
-use crate::store::partition::Access;
-use crate::store::spi::{self, Type, text};
-use crate::store::{Datum, Oid, rights, transaction};
+use crate::definition::function;
+use crate::definition::name::{self, IfTaken, Taken};
+use crate::store::log::catalog::{self, Exclusion};
+use crate::store::log::partition::{Access, exclude_appends};
+use crate::store::pg::rights;
+use crate::store::pg::spi::{self, Type, text};
+use crate::store::session::definitions::as_extension_owner;
+use crate::store::session::transaction;
+use crate::store::{Datum, Oid};
 
 use super::definitions::{Definitions, known};
+
+/// Tells the registered types with their versions. Asked for when nobody else can change the upcasters any more, so that
+/// both are of one moment.
+pub type Registered = fn() -> Result<Vec<Form>>;
 
 /// What is to be registered, as the caller said it.
 pub struct Request<'a> {
@@ -32,6 +38,8 @@ pub struct Request<'a> {
     pub if_taken: IfTaken,
     /// The row type en57_event.
     pub event_type: Oid,
+    /// What tells the registered types.
+    pub registered: Registered,
 }
 
 /// Registers an upcaster, in place of the one that there is.
@@ -59,7 +67,7 @@ pub fn register(request: &Request) -> Result<()> {
     if let Some(old) = before.of(&from) {
         let taken = Taken {
             title: &format!("upcaster of {from}"),
-            differs_in: functions::unlike(&[
+            differs_in: name::unlike(&[
                 ("upcaster", function == old.name),
                 ("to_type", to.name == old.to.name),
                 ("to_version", to.version == old.to.version),
@@ -73,7 +81,7 @@ pub fn register(request: &Request) -> Result<()> {
     }
     let others = before.forms().into_iter().filter(|(f, _)| *f != from);
     let after = Chains::new(others.chain([(from.clone(), to.clone())]).collect())?;
-    let registered = schema::known()?.forms();
+    let registered = (request.registered)()?;
     after.check_against(before.chains(), Some(&from), &registered)?;
     change(&before, &after, || {
         spi::run(
@@ -99,7 +107,7 @@ pub fn register(request: &Request) -> Result<()> {
 ///
 /// # Errors
 /// 42704 where there is none; 22023 where another one leads to it.
-pub fn drop(name: Option<&str>, version: Option<i32>) -> Result<()> {
+pub fn drop(name: Option<&str>, version: Option<i32>, registered: Registered) -> Result<()> {
     catalog::demand_writable("en57_drop_upcaster()")?;
     let from = form("type", name, "from_version", version)?;
     let before = known_alone()?;
@@ -120,7 +128,7 @@ pub fn drop(name: Option<&str>, version: Option<i32>) -> Result<()> {
             .hint(format!("First drop the upcaster of {other}.")));
     }
     let after = Chains::new(forms)?;
-    after.check_against(before.chains(), None, &schema::known()?.forms())?;
+    after.check_against(before.chains(), None, &registered()?)?;
     change(&before, &after, || {
         spi::run(
             "DELETE FROM en57.upcasters WHERE type = $1 AND from_version = $2",
@@ -134,7 +142,7 @@ fn drop_rows(_: Vec<spi::Values>) {}
 
 /// The upcasters, which nobody else changes until the transaction ends.
 fn known_alone() -> Result<std::rc::Rc<Definitions>> {
-    as_keeper(|| spi::command("LOCK TABLE en57.upcasters IN SHARE ROW EXCLUSIVE MODE"))?;
+    as_extension_owner(|| spi::command("LOCK TABLE en57.upcasters IN SHARE ROW EXCLUSIVE MODE"))?;
     known()
 }
 
@@ -150,14 +158,14 @@ fn change(before: &Definitions, after: &Chains, body: impl FnOnce() -> Result<()
         }
     }
     transaction::own_definitions();
-    as_keeper(body)
+    as_extension_owner(body)
 }
 
 fn form(name: &str, said: Option<&str>, version: &str, number: Option<i32>) -> Result<Form> {
     let null = |what| Error::new(SqlState::NullNotAllowed, format!("{what} must not be NULL"));
     let said = said.ok_or_else(|| null(name))?;
     let number = number.ok_or_else(|| null(version))?;
-    if said.is_empty() || said == schema::ALL {
+    if said.is_empty() || said == name::ALL_TYPES {
         return Err(invalid(format!("{name} must be the name of a type")));
     }
     if said.len() > limits::TYPE_BYTES {
@@ -173,7 +181,7 @@ fn form(name: &str, said: Option<&str>, version: &str, number: Option<i32>) -> R
 /// The function's name, if it is one that can upcast, and that the caller may have run with its owner's
 /// rights.
 fn checked(request: &Request) -> Result<String> {
-    let form = functions::Form {
+    let form = function::Form {
         role: "upcaster",
         text: "(en57_event) returning en57_event",
     };

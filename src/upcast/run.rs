@@ -6,14 +6,15 @@ use std::rc::Rc;
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::upcast::Chain;
-use crate::store::array::TextArray;
-use crate::store::door::{Columns, Door};
-use crate::store::event::{COLUMN_NAMES, Column, meta_text};
-use crate::store::function::{Callable, Whereabouts};
-use crate::store::json::Jsonb;
-use crate::store::scratch::Scratch;
-use crate::store::tuple::{self, RowType};
-use crate::store::{Datum, fmgr, rights};
+use crate::store::Datum;
+use crate::store::call::function::{Callable, Whereabouts};
+use crate::store::pg::array::TextArray;
+use crate::store::pg::composite::{self, RowType};
+use crate::store::pg::json::Jsonb;
+use crate::store::pg::scratch::Scratch;
+use crate::store::pg::{fmgr, rights};
+use crate::store::row::door::{Columns, Door};
+use crate::store::row::event::{COLUMN_NAMES, Column, meta_text};
 
 use super::definitions::{Definitions, Step};
 
@@ -107,7 +108,7 @@ impl Prepared<'_> {
             return Err(refused(SqlState::NullNotAllowed, "returned NULL".into())
                 .hint("An event can be changed when it is read, not left out."));
         };
-        let mut after: Columns = tuple::columns(answer)?;
+        let mut after: Columns = composite::columns(answer)?;
         if let Some(column) = changed(&before, &after)? {
             return Err(refused(
                 SqlState::InvalidParameter,

@@ -4,17 +4,18 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::dcb::error::Result;
-use crate::store::attempt::{Failure, attempt};
-use crate::store::function::Callable;
-use crate::store::scratch::Scratch;
-use crate::store::{Datum, fmgr, rights, tuple};
+use crate::store::Datum;
+use crate::store::call::function::Callable;
+use crate::store::pg::scratch::Scratch;
+use crate::store::pg::subtransaction::{Failure, attempt};
+use crate::store::pg::{composite, fmgr, rights};
 use crate::upcast::Way;
 
 use super::super::apply::{Events, Item, Ready};
 use super::super::definition::{KIND, Projection};
 use super::super::document::{Documents, Key, ids_told};
 use super::super::run::error_json;
-use super::shelf::{Document, Shelf};
+use super::document_store::{Document, Shelf};
 use super::state::State;
 
 /// Events of one batch, and its time: what a crash can cost, and how long others wait who want the rebuild's row.
@@ -299,12 +300,12 @@ impl<'a> Batch<'a> {
                 continue;
             };
             if let Some(old) = document.doc.filter(|_| document.version > 0) {
-                tuple::free(old);
+                composite::free(old);
             }
             self.bytes -= document.bytes;
             match doc {
                 Some(doc) => {
-                    let copy = self.memory.run(|| tuple::copied(doc));
+                    let copy = self.memory.run(|| composite::copied(doc));
                     document.doc = Some(copy);
                     document.bytes = fmgr::varlena(copy).len();
                     document.version += 1;

@@ -3,8 +3,10 @@
 use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::dcb::query::Query;
 use crate::fold::evolve;
-use crate::store::partition::Access;
-use crate::store::{Datum, Oid, catalog, fmgr, rights};
+use crate::store::log::catalog;
+use crate::store::log::partition::Access;
+use crate::store::pg::{fmgr, rights};
+use crate::store::{Datum, Oid};
 
 use super::super::create::{BECAUSE, check_key, check_key_function, choice, demand_stop};
 use super::super::definition::{KIND, Projection, by_name};
@@ -70,7 +72,7 @@ impl Run {
 pub fn begin(request: &Request) -> Result<Run> {
     catalog::demand_writable("en57_rebuild()")?;
     let found = by_name(request.name, false)?;
-    let place = super::super::place_to_administer(Some(&found.partition))?;
+    let place = crate::store::log::catalog::partition_to_administer(Some(&found.partition))?;
     // Not while somebody drops it.
     let projection = by_name(request.name, true)?;
     let owner = rights::owner_of(documents(&projection)?.table);

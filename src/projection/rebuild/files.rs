@@ -3,25 +3,27 @@
 //! the events folded that come meanwhile; then appends are kept out for the last ones, and everybody for the exchange.
 //!
 //! **Invariant:** the files are written in one subtransaction, and where anything in it fails after that, all of it
-//! is undone: see [`crate::store::new_files`]. So what may fail while it waits for locks writes nothing there.
+//! is undone: see [`crate::store::document::new_files`]. So what may fail while it waits for locks writes nothing there.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use crate::dcb::error::{Error, Result, SqlState};
-use crate::store::attempt::{Failure, attempt};
-use crate::store::documents::Document;
-use crate::store::exchange::{is_awaited, keep_out, keep_shape, obstacle};
-use crate::store::new_files::{Indexed, NewFiles, ROWS_AT_ONCE};
-use crate::store::scratch::Scratch;
-use crate::store::snapshot::Leave;
-use crate::store::{Datum, Oid, fmgr, rights, sleep};
+use crate::store::document::exchange::{is_awaited, keep_out, keep_shape, obstacle};
+use crate::store::document::new_files::{Indexed, NewFiles, ROWS_AT_ONCE};
+use crate::store::document::table::Document;
+use crate::store::pg::scratch::Scratch;
+use crate::store::pg::subtransaction::{Failure, attempt};
+use crate::store::pg::xmin::Leave;
+use crate::store::pg::{fmgr, rights};
+use crate::store::session::sleep;
+use crate::store::{Datum, Oid};
 
 use super::super::definition::Projection;
 use super::super::document::missing_table;
 use super::batch::{Batch, Done};
+use super::document_store::{Named, Shelf};
 use super::rows::Rows;
-use super::shelf::{Named, Shelf};
 use super::state::State;
 use super::swap::{become_live, lock, upto, with_patience};
 use super::{NEAR, PAUSES_MS, documents};

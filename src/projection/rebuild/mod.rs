@@ -7,10 +7,10 @@
 
 mod batch;
 mod begin;
+pub mod document_store;
 mod files;
-mod plans;
+pub mod planner;
 mod rows;
-mod shelf;
 mod state;
 mod swap;
 
@@ -22,13 +22,14 @@ use std::time::{Duration, Instant};
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::Query;
-use crate::places::Places;
-use crate::store::attempt::Failure;
-use crate::store::partition::Access;
-use crate::store::position::Counter;
-use crate::store::procedure::Call;
-use crate::store::snapshot::Leave;
-use crate::store::{catalog, sleep};
+use crate::read::partitions::Places;
+use crate::store::call::procedure::Call;
+use crate::store::log::catalog;
+use crate::store::log::partition::Access;
+use crate::store::log::position::Counter;
+use crate::store::pg::subtransaction::Failure;
+use crate::store::pg::xmin::Leave;
+use crate::store::session::sleep;
 use crate::upcast::{self, Sought};
 
 use super::definition::{Projection, Work, by_name};
@@ -106,7 +107,7 @@ pub fn rebuild(request: &Request, call: &Call) -> Result<()> {
 pub fn cancel(name: Option<&str>) -> Result<bool> {
     catalog::demand_writable("en57_cancel_rebuild()")?;
     let projection = by_name(name, false)?;
-    super::place_to_administer(Some(&projection.partition))?;
+    crate::store::log::catalog::partition_to_administer(Some(&projection.partition))?;
     match State::of(&projection.name, true)? {
         Some(state) if state.phase != "cancelled" => state.cancel().map(|()| true),
         _ => Ok(false),
@@ -140,7 +141,7 @@ fn advance(seen: &State, way: &mut Way, may_wait_later: bool) -> Result<Step> {
     }
     let since = Instant::now();
     let projection = by_name(Some(&seen.projection), false)?;
-    super::place_to_administer(Some(&projection.partition))?;
+    crate::store::log::catalog::partition_to_administer(Some(&projection.partition))?;
     let Some(mut state) = State::numbered(seen.number, true)? else {
         return Ok(Step::Ended);
     };

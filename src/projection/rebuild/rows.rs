@@ -4,14 +4,15 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::dcb::error::{Error, Result, SqlState};
-use crate::store::scratch::Scratch;
-use crate::store::spi::{self, Type, Values, text};
-use crate::store::{Datum, Oid, array, fmgr, rights};
+use crate::store::pg::scratch::Scratch;
+use crate::store::pg::spi::{self, Type, Values, text};
+use crate::store::pg::{array, fmgr, names, rights};
+use crate::store::{Datum, Oid};
 
 use super::super::definition::Projection;
 use super::super::document::missing_table;
 use super::documents;
-use super::plans::{BY_HASH, BY_INDEX, Way};
+use super::planner::{BY_HASH, BY_INDEX, Way};
 use super::state::{State, run};
 
 /// Documents that are compared together, and bytes of them: an array must stay below 1 GB.
@@ -60,7 +61,7 @@ impl Rows {
         Ok(Self {
             rebuild: state.number,
             live: Live {
-                name: rights::qualified_name(table).ok_or_else(missing)?,
+                name: names::qualified_name(table).ok_or_else(missing)?,
                 owner: rights::owner_of(table).ok_or_else(missing)?,
             },
         })

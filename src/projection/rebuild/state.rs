@@ -5,13 +5,15 @@ use std::time::Instant;
 use crate::dcb::codec;
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
-use crate::functions::Named;
-use crate::store::key_lock::{Turn, take_turn};
-use crate::store::spi::{self, Type, Values, text};
-use crate::store::{Datum, fmgr, guard, json, rights, watch};
+use crate::definition::function::Named;
+use crate::store::Datum;
+use crate::store::lock::keys::{Turn, take_turn};
+use crate::store::pg::spi::{self, Type, Values, text};
+use crate::store::pg::{fmgr, guard, json, names};
+use crate::store::session::definitions::{self, as_extension_owner};
 use crate::upcast;
 
-use super::super::definition::{Projection, Work, as_keeper};
+use super::super::definition::{Projection, Work};
 use super::super::document::{Documents, Key};
 
 /// A rebuild.
@@ -71,7 +73,7 @@ fn number(number: i64) -> (Type, Option<Datum>) {
 
 /// Runs a statement on en57's own tables.
 pub fn run(sql: &str, parameters: &[(Type, Option<Datum>)]) -> Result<Vec<Values>> {
-    as_keeper(|| spi::run(sql, parameters))
+    as_extension_owner(|| spi::run(sql, parameters))
 }
 
 impl Definition {
@@ -176,9 +178,9 @@ impl Definition {
     pub fn functions(&self) -> Result<Option<String>> {
         let names = [text(&self.handler), optional(self.key_function.as_deref())];
         // Sessions that quote otherwise would each begin it anew.
-        let rows = rights::quoted_as_needed(|| run(FUNCTIONS, &names))?;
+        let rows = names::quoted_as_needed(|| run(FUNCTIONS, &names))?;
         let hash = rows.first().and_then(|row| row[0]);
-        watch::accept_changes();
+        definitions::accept_changes();
         let upcasters = match upcast::known()?.generation() {
             0 => String::new(),
             generation => format!(" {generation}"),

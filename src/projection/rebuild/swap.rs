@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use crate::dcb::error::{Error, Result, SqlState, invalid};
-use crate::store::attempt::attempt;
-use crate::store::key_lock::{Turn, take_turn};
-use crate::store::{exchange, guard, rights, transaction};
+use crate::store::document::exchange;
+use crate::store::lock::keys::{Turn, take_turn};
+use crate::store::pg::subtransaction::attempt;
+use crate::store::pg::{guard, rights};
+use crate::store::session::transaction;
 
 use super::super::definition::{Projection, by_name};
 use super::super::document::missing_table;
@@ -82,7 +84,7 @@ pub fn swap(seen: &State, way: &mut Way, patience_ms: Option<i64>) -> Result<Ste
         return Ok(Step::More);
     }
     let projection = by_name(Some(&state.projection), false)?;
-    super::super::place_to_administer(Some(&projection.partition))?;
+    crate::store::log::catalog::partition_to_administer(Some(&projection.partition))?;
     let outlook = Outlook::of(state, projection)?;
     if outlook.leads_to_files(*way, patience_ms)? {
         let exchange = Exchange {
@@ -229,7 +231,8 @@ fn by_rows(outlook: &Outlook, patience_ms: Option<i64>) -> Result<Step> {
 pub fn lock(seen: &State) -> Result<(Projection, Option<State>)> {
     let will_be_inline = seen.definition.is_inline == Some(true);
     let name = Some(seen.projection.as_str());
-    let projection = super::super::kept_from_others(name, "en57_rebuild()", will_be_inline)?;
+    let projection =
+        super::super::manage::kept_from_others(name, "en57_rebuild()", will_be_inline)?;
     Ok((projection, State::numbered(seen.number, true)?))
 }
 
@@ -239,7 +242,7 @@ pub fn upto(projection: &Projection, state: &State) -> Result<i64> {
         query, is_inline, ..
     } = &state.definition;
     if projection.is_inline || *is_inline == Some(true) {
-        return super::super::last_position();
+        return super::super::manage::last_position();
     }
     let settled = super::settled(projection, query.as_ref())?;
     // Where others are its events, it has not come anywhere yet.
@@ -251,7 +254,7 @@ pub fn upto(projection: &Projection, state: &State) -> Result<i64> {
 
 /// Waits for no lock longer than that; it may be less where the session says so.
 pub fn with_patience<T>(ms: Option<i64>, body: impl FnOnce() -> T) -> T {
-    match (ms, crate::store::settings::lock_timeout_ms()) {
+    match (ms, crate::store::pg::settings::lock_timeout_ms()) {
         (None, _) => body(),
         (Some(ms), set) if set > 0 && i64::from(set) < ms => body(),
         (Some(ms), _) => {
@@ -269,7 +272,7 @@ pub fn become_live(state: &State, projection: &Projection) -> Result<()> {
     } else {
         "running"
     };
-    super::super::set(&projection.name, status, state.position)?;
+    super::super::manage::set(&projection.name, status, state.position)?;
     state.remove()?;
     transaction::wake_at_commit();
     Ok(())

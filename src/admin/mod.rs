@@ -1,0 +1,9 @@
+//! What DBAs do and see: partitions, erasing, the check, the state of the log.
+//!
+//! No append and no read needs it.
+
+pub mod check;
+pub mod erase;
+pub mod partitions;
+pub mod status;
+pub mod views;

@@ -1,0 +1,367 @@
+//! Importing: events that happened elsewhere, with their ids, times, versions and, where they fit, their
+//! positions. Nothing is checked against a condition; nobody appends meanwhile.
+
+use std::collections::HashMap;
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::invariant::Rules;
+use crate::projection;
+use crate::read::{PAGE_BYTES, stream};
+use crate::store::Datum;
+use crate::store::lock::plan::Plan;
+use crate::store::log::catalog;
+use crate::store::log::insert::{Batch, Place};
+use crate::store::log::partition::Access;
+use crate::store::log::position::Counter;
+use crate::store::pg::json::{Jsonb, Value};
+use crate::store::pg::scratch::Scratch;
+use crate::store::pg::{clock, composite, fmgr};
+use crate::store::row::event::{self, EVENT_COLUMNS, NewEvent};
+use crate::store::row::table::Opened;
+use crate::store::session::{definitions, transaction};
+
+use super::{fit, parse};
+
+/// An event that was recorded elsewhere.
+pub struct Recorded<'a> {
+    /// What an append takes.
+    pub event: NewEvent<'a>,
+    /// Its position there.
+    pub position: Option<i64>,
+    /// When it was recorded, in PostgreSQL's microseconds.
+    pub recorded_at_us: Option<i64>,
+    /// Its version in the stream.
+    pub stream_version: Option<i64>,
+}
+
+/// What is to be imported.
+pub struct Import<'a> {
+    /// In the order in which they are to stand.
+    pub events: Vec<Recorded<'a>>,
+    /// The partition's name, where it is not the session's.
+    pub partition: Option<&'a str>,
+    /// Whether the events keep their positions.
+    pub keep_positions: bool,
+    /// Whether the events must fit their types, as appended ones must.
+    pub check_types: bool,
+}
+
+/// Imports the events; returns how many.
+///
+/// # Errors
+/// As an append; 22023 where a position or a stream's version does not follow.
+pub fn import(import: &Import) -> Result<i64> {
+    catalog::demand_writable("en57_import()")?;
+    let events = &import.events;
+    if events.is_empty() {
+        return Ok(0);
+    }
+    let store = catalog::store()?;
+    let place = store.partition(import.partition, Access::Append)?;
+    let counter = Counter::of(store)?;
+    let table = place.open_to_append(events.iter().any(|e| e.event.stream.is_some()))?;
+    let keys: Vec<Vec<i64>> = events.iter().map(|e| e.event.keys()).collect();
+    // It may write under any key and to any stream: it is alone.
+    let mut plan = Plan::default();
+    plan.check_all();
+    plan.acquire(place.oid)?;
+    definitions::accept_changes();
+    demand_each(events, &|some| {
+        fit::demand(some.iter().map(|e| &e.event), import.check_types)
+    })?;
+    let new = |n: usize| &events[n].event;
+    let rules = Rules::new(&place.name, events.len(), &new)?;
+
+    let versions = versions(&table, events)?;
+    let (positions, stable) = positions(&counter, place.oid, import)?;
+    let now_us = clock::now_us();
+    let place_of = |i: usize| {
+        let event = &events[i];
+        Place {
+            position: positions[i],
+            recorded_at_us: event.recorded_at_us.unwrap_or(now_us),
+            stream: event.event.stream.zip(versions[i]),
+        }
+    };
+    let recorded = |i: usize| (&events[i].event, place_of(i).recorded_at_us);
+    let batch = Batch {
+        partition: &place,
+        table: &table,
+        stable,
+        place: &place_of,
+        ids: &event::ids((0..events.len()).map(recorded)),
+    };
+    rules.check(&batch)?;
+    let new: Vec<&NewEvent> = events.iter().map(|e| &e.event).collect();
+    batch.insert(&new, &keys)?;
+    let last = positions.last().copied().unwrap_or_default();
+    let written = keys
+        .iter()
+        .zip(&positions)
+        .flat_map(|(keys, p)| keys.iter().map(move |k| (*k, *p)));
+    transaction::wrote(place.oid, written, last);
+    // Nobody appends: there is nothing between the first and the last that is not of this import.
+    let first = positions.first().copied().unwrap_or_default();
+    projection::catch_up(&place.name, first - 1, last)?;
+    Ok(events.len() as i64)
+}
+
+/// Checks the events; an error names the source's position of the first one that fails.
+fn demand_each(events: &[Recorded], check: &dyn Fn(&[Recorded]) -> Result<()>) -> Result<()> {
+    check(events).map_err(|error| {
+        let mut each = events.iter();
+        let failing = each.find(|e| check(std::slice::from_ref(*e)).is_err());
+        named(error, failing.and_then(|e| e.position))
+    })
+}
+
+/// An error with the position that the event has in the source: of millions the number within a batch tells
+/// little.
+fn named(error: Error, position: Option<i64>) -> Error {
+    let Some(position) = position else {
+        return error;
+    };
+    let place = format!("Its position in the source is {position}.");
+    let detail = match &error.detail {
+        Some(detail) => format!("{detail} {place}"),
+        None => place,
+    };
+    error.detail(detail)
+}
+
+/// The version of each event in its stream: given or not, one more than that of the event before it.
+fn versions(table: &Opened, events: &[Recorded]) -> Result<Vec<Option<i64>>> {
+    let mut heads: HashMap<&str, i64> = HashMap::new();
+    let mut versions = Vec::with_capacity(events.len());
+    for (i, event) in events.iter().enumerate() {
+        let Some(name) = event.event.stream else {
+            versions.push(None);
+            continue;
+        };
+        let head = match heads.get_mut(name) {
+            Some(head) => head,
+            None => {
+                let (head, _) = stream::head(table, name)?;
+                heads.entry(name).or_insert(head)
+            }
+        };
+        let next = *head + 1;
+        if let Some(given) = event.stream_version.filter(|given| *given != next) {
+            let error = invalid(
+                i,
+                format!("stream_version {given} of stream \"{name}\" does not follow {head}"),
+            )
+            .hint("Versions count from 1 without gaps; leave them out to have them counted anew.");
+            return Err(named(error, event.position));
+        }
+        *head = next;
+        versions.push(Some(next));
+    }
+    Ok(versions)
+}
+
+/// The events' positions: their own, beyond all that the log has given, or new ones.
+fn positions(
+    counter: &Counter,
+    partition: crate::store::Oid,
+    import: &Import,
+) -> Result<(Vec<i64>, i64)> {
+    let n = import.events.len() as i64;
+    if !import.keep_positions {
+        let (first, stable) = counter.allot(partition, n)?;
+        return Ok(((first..first + n).collect(), stable));
+    }
+    let mut positions: Vec<i64> = Vec::with_capacity(import.events.len());
+    for (i, event) in import.events.iter().enumerate() {
+        let Some(position) = event.position.filter(|p| *p > 0) else {
+            return Err(invalid(i, "has no position to keep".into())
+                .hint("Give every event a position from 1, or leave keep_positions out."));
+        };
+        if positions.last().is_some_and(|before| *before >= position) {
+            return Err(invalid(
+                i,
+                format!("position {position} does not follow the one before it"),
+            )
+            .hint("Order the events by position."));
+        }
+        positions.push(position);
+    }
+    let (first, last) = (positions[0], positions[positions.len() - 1]);
+    let stable = counter.allot_own(partition, first, last)?;
+    Ok((positions, stable))
+}
+
+/// Reads events from JSON: those of an append, with what en57_event has besides.
+///
+/// # Errors
+/// As [`parse::events`].
+pub fn from_json(document: Jsonb) -> Result<Vec<Recorded>> {
+    if !document.is_array() {
+        return Err(Error::new(
+            SqlState::InvalidParameter,
+            "events must be a JSON array of objects",
+        ));
+    }
+    let mut events = Vec::with_capacity(document.count());
+    for (i, element) in document.elements().enumerate() {
+        let object = match element? {
+            Value::Container(object) if object.is_object() => object,
+            other => {
+                return Err(invalid(
+                    i,
+                    format!("must be an object, not {}", other.kind()),
+                ));
+            }
+        };
+        events.push(recorded(object, i)?);
+    }
+    Ok(events)
+}
+
+/// Reads one event, with `i` before it.
+///
+/// # Errors
+/// As [`from_json`].
+pub fn recorded(object: Jsonb<'_>, i: usize) -> Result<Recorded<'_>> {
+    let (mut position, mut recorded_at_us, mut stream_version) = (None, None, None);
+    let mut other = |key: &str, value| {
+        match (key, value) {
+            ("position" | "recorded_at" | "stream_version" | "partition", Value::Null) => {}
+            ("position", value) => position = Some(number(value, i, key)?),
+            ("stream_version", value) => stream_version = Some(number(value, i, key)?),
+            ("recorded_at", Value::String(text)) => {
+                recorded_at_us = Some(clock::parse_us(
+                    text,
+                    &format!("event {}: \"recorded_at\": ", i + 1),
+                )?);
+            }
+            // Where the events came from; where they go is an argument.
+            ("partition", Value::String(_)) => {}
+            ("recorded_at" | "partition", value) => {
+                return Err(invalid(
+                    i,
+                    format!("\"{key}\" must be a string, not {}", value.kind()),
+                ));
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    };
+    let event = parse::event(object, i + 1, None, &mut other)?;
+    if stream_version.is_some() && event.stream.is_none() {
+        return Err(invalid(i, "\"stream_version\" needs \"stream\"".into()));
+    }
+    Ok(Recorded {
+        event,
+        position,
+        recorded_at_us,
+        stream_version,
+    })
+}
+
+/// Imports events from an array of `en57_event`, some at a time where they are large; NULL stands for what en57
+/// fills in. Returns how many.
+///
+/// # Errors
+/// 22004 where an element or its type is NULL, otherwise as [`import`].
+pub fn import_rows(
+    array: Datum,
+    partition: Option<&str>,
+    keep_positions: bool,
+    check_types: bool,
+) -> Result<i64> {
+    let composites = composite::elements(array, "event")?;
+    let (scratch, mut stored) = (Scratch::new(), 0);
+    loop {
+        let left = &composites[stored as usize..];
+        let some = scratch.run(|| {
+            import(&Import {
+                events: from_rows(left, stored as usize)?,
+                partition,
+                keep_positions,
+                check_types,
+            })
+        })?;
+        scratch.reset();
+        stored += some;
+        if stored as usize == composites.len() {
+            return Ok(stored);
+        }
+    }
+}
+
+/// The next events, of which the first has `n` before it: so many as may be in memory together, at least one.
+fn from_rows<'a>(composites: &[Datum], n: usize) -> Result<Vec<Recorded<'a>>> {
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    for (i, composite) in (n..).zip(composites) {
+        let columns = composite::columns::<EVENT_COLUMNS>(*composite)?;
+        bytes += columns[3..5]
+            .iter()
+            .flatten()
+            .map(|d| fmgr::bytes_of(*d))
+            .sum::<usize>();
+        let position = columns[0].map(|d: Datum| d.value() as i64);
+        events.push(from_row(columns, i).map_err(|e| named(e, position))?);
+        if bytes >= PAGE_BYTES {
+            break;
+        }
+    }
+    Ok(events)
+}
+
+fn from_row<'a>(columns: [Option<Datum>; EVENT_COLUMNS], i: usize) -> Result<Recorded<'a>> {
+    let [
+        position,
+        id,
+        event_type,
+        data,
+        meta,
+        tags,
+        stream,
+        stream_version,
+        schema_version,
+        occurred_at,
+        recorded_at,
+        _partition,
+    ] = columns;
+    let mut event = parse::from_columns([id, event_type, data, meta, tags], i + 1, None)?;
+    event.schema_version = match schema_version.map(|d| d.value() as i32) {
+        Some(version) if version < 1 => {
+            return Err(invalid(i, "schema_version must be 1 or greater".into()));
+        }
+        Some(version) => version,
+        None => fit::newest(event.event_type)?,
+    };
+    let stream = stream.map(fmgr::text).transpose()?;
+    event.stream = stream.map(|s| stream::checked_of(s, i + 1)).transpose()?;
+    if stream_version.is_some() && event.stream.is_none() {
+        return Err(invalid(i, "stream_version needs stream".into()));
+    }
+    let number = |d: Option<Datum>| d.map(|d| d.value() as i64);
+    event.occurred_at_us = number(occurred_at);
+    Ok(Recorded {
+        event,
+        position: number(position),
+        recorded_at_us: number(recorded_at),
+        stream_version: number(stream_version),
+    })
+}
+
+fn number(value: Value, i: usize, key: &str) -> Result<i64> {
+    match value {
+        Value::Number(_) => value
+            .as_i64()
+            .ok_or_else(|| invalid(i, format!("\"{key}\" must be an integer"))),
+        other => Err(invalid(
+            i,
+            format!("\"{key}\" must be a number, not {}", other.kind()),
+        )),
+    }
+}
+
+fn invalid(i: usize, what: String) -> Error {
+    Error::new(
+        SqlState::InvalidParameter,
+        format!("event {}: {what}", i + 1),
+    )
+}

@@ -1,0 +1,8 @@
+//! What all definitions have in common: names, functions of users, group keys, and what erasures mean for them.
+//!
+//! It reads no event. It uses `dcb` and `store`.
+
+pub mod erasure;
+pub mod function;
+pub mod group_key;
+pub mod name;

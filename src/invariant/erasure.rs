@@ -1,0 +1,134 @@
+//! Events are erased: the states that were made of them are forgotten, and what the invariants say of those that
+//! are left is asked.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use crate::dcb::error::Result;
+use crate::definition::erasure::cannot_do_without;
+use crate::store::log::partition::Partition;
+use crate::store::pg::scratch::Scratch;
+use crate::store::pg::spi::{Type, text};
+use crate::store::pg::subtransaction::attempt;
+use crate::store::pg::{array, rights};
+use crate::store::row::event::Row;
+use crate::store::{Datum, Oid};
+use crate::upcast::{self, Sought};
+
+use super::definition::{self, Invariant, run};
+use super::fold::{Judge, Refused};
+
+/// The invariants of a partition, with the ids that events are about which are being erased.
+pub struct Affected(Vec<One>);
+
+struct One {
+    invariant: Rc<Invariant>,
+    sought: Sought,
+    ids: BTreeSet<String>,
+}
+
+impl Affected {
+    /// Nobody appends to the partition.
+    ///
+    /// # Errors
+    /// 55000 where the table is missing.
+    pub fn of(partition: &str) -> Result<Self> {
+        let definitions = upcast::known()?;
+        let enabled = definition::enabled()?;
+        let of_partition = enabled.iter().filter(|i| i.partition == partition);
+        let one = |invariant: &Rc<Invariant>| One {
+            invariant: Rc::clone(invariant),
+            sought: Sought::by(invariant.query.clone(), &definitions),
+            ids: BTreeSet::new(),
+        };
+        Ok(Self(of_partition.map(one).collect()))
+    }
+
+    /// Takes note of an event that is going to be erased.
+    ///
+    /// # Errors
+    /// Those of damaged rows.
+    pub fn see(&mut self, row: &Row) -> Result<()> {
+        for one in &mut self.0 {
+            if one.sought.matches(row)? {
+                one.ids.extend(one.invariant.key.ids_of_row(row)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets states that have seen any of the events, of which `first` is the first one; returns whether there
+    /// were any. Then sees that the invariants hold.
+    ///
+    /// # Errors
+    /// N5703 where one does not; 55000 where its functions fail.
+    pub fn renew(&self, place: &Partition, first: i64) -> Result<bool> {
+        // Those of invariants that are not enabled are of no use to anybody.
+        let gone = run(
+            "DELETE FROM en57.invariant_states s USING en57.invariants i
+              WHERE s.invariant = i.number AND i.partition = $1 AND s.position >= $2 AND NOT i.is_enabled
+          RETURNING 1",
+            &[
+                text(&place.name),
+                (Type::Bigint, Some(Datum::from(first))),
+            ],
+        )?;
+        let mut any = !gone.is_empty();
+        for one in self.0.iter().filter(|one| !one.ids.is_empty()) {
+            any |= one.forget()?;
+            attempt(|| one.demand(place.oid))?.or_else(|failure| {
+                let name = &one.invariant.name;
+                if failure.state == "N5703" {
+                    return failure.raise();
+                }
+                cannot_do_without(
+                    format!("invariant \"{name}\" cannot be checked without what was to be erased"),
+                    failure,
+                )
+            })?;
+        }
+        Ok(any)
+    }
+}
+
+impl One {
+    fn forget(&self) -> Result<bool> {
+        let ids: Vec<&str> = self.ids.iter().map(String::as_str).collect();
+        let gone = run(
+            "DELETE FROM en57.invariant_states WHERE invariant = $1 AND id = ANY ($2) RETURNING 1",
+            &[
+                (Type::Bigint, Some(Datum::from(self.invariant.number))),
+                (Type::Texts, Some(array::make(&ids))),
+            ],
+        )?;
+        Ok(!gone.is_empty())
+    }
+
+    fn demand(&self, table: Oid) -> Result<()> {
+        let judge = Judge::new(&self.invariant, table)?;
+        let scratch = Scratch::new();
+        rights::for_functions(&self.invariant.path, &self.invariant.partition, || {
+            for id in &self.ids {
+                scratch.run(|| self.demand_of(id, &judge))?;
+                scratch.reset();
+            }
+            Ok(())
+        })
+    }
+
+    fn demand_of(&self, id: &str, judge: &Judge) -> Result<()> {
+        let (mut folding, at) = (judge.folding(), judge.evolving(id));
+        at.tell(|| judge.fold_stored(id, 0, &mut folding, &at))?;
+        let Some(objection) = judge.objection(folding.state(), id)? else {
+            return Ok(());
+        };
+        let refused = Refused {
+            id: Some(id),
+            event: None,
+            state: folding.state(),
+        };
+        Err(judge.refusal(objection, refused)?.hint(
+            "Nothing was erased: the invariant would not hold without that. en57_disable_invariant() lets you erase all the same; but appends are refused, too, where it does not hold.",
+        ))
+    }
+}

@@ -1,0 +1,204 @@
+//! The frontier of a query: the position as of which nothing that matches it is missing. See
+//! docs/ARCHITECTURE.md for why it is exact.
+
+use crate::dcb::codec;
+use crate::dcb::error::Result;
+use crate::dcb::query::{Criterion, Query};
+use crate::store::Oid;
+use crate::store::index::scan;
+use crate::store::lock::keys;
+use crate::store::log::catalog::{self, Store};
+use crate::store::log::partition::{Access, Partition};
+use crate::store::log::position::{Counter, Flight};
+use crate::store::pg::settings;
+use crate::store::pg::xmin::Leave;
+use crate::store::session::sleep::{self, Look};
+use crate::store::session::transaction;
+use crate::upcast::Sought;
+
+use super::partitions::Places;
+
+/// Beyond so many keys a query's frontier is the partition's: asking the lock manager for each would
+/// cost more than it gains.
+const KEYS_ASKED: usize = 256;
+
+/// The position as of which nothing that matches the query is missing, for this caller.
+///
+/// # Errors
+/// N5706 where the session's own newest append stays behind a transaction in flight for too long; 40P01 where that one
+/// waits for this session.
+pub fn of(store: &'static Store, places: &mut Places, sought: &Sought) -> Result<i64> {
+    let encoded = codec::encode(sought.stored());
+    if let Some(kept) = transaction::kept_frontier(places.key(), &encoded) {
+        return Ok(kept);
+    }
+    let counter = Counter::of(store)?;
+    let mut result = places.current_frontier(&counter, sought);
+    let own = places
+        .iter()
+        .map(|p| own_last(p, sought.stored()))
+        .max()
+        .unwrap_or(0);
+    if result < own && transaction::bounded_next(counter.next()) > own {
+        let timeout_ms = Some(settings::wait_timeout_ms()).filter(|ms| *ms > 0);
+        let reached = sleep::until(timeout_ms, Leave::NONE, || {
+            places.renew(store)?;
+            let (frontier, keeper) = places.kept_frontier(&counter, sought);
+            result = frontier;
+            Ok(match keeper {
+                _ if result >= own => Look::Ready,
+                Some(backend) => Look::Behind(backend),
+                None => Look::NotYet,
+            })
+        })?;
+        if !reached {
+            return Err(keys::waited_too_long(
+                "the session's own last append to become readable",
+            ));
+        }
+    }
+    transaction::keep_frontier(places.key(), &encoded, result);
+    Ok(result)
+}
+
+/// The same without waiting: the session's own newest append may be beyond it. Where reads repeat, it is that of
+/// the reads before, if there were any.
+pub fn now(counter: &Counter, places: &Places, sought: &Sought) -> i64 {
+    let encoded = codec::encode(sought.stored());
+    transaction::kept_frontier(places.key(), &encoded)
+        .unwrap_or_else(|| places.current_frontier(counter, sought))
+}
+
+/// The frontier of a query in one partition as it stands, whatever was read before.
+pub fn current(counter: &Counter, partition: &Partition, sought: &Sought) -> i64 {
+    kept(counter, partition, sought).0
+}
+
+/// The frontier of a query as it stands, and the backend whose transaction keeps it there, if one does. `next` is read
+/// first, then who is in flight: see docs/ARCHITECTURE.md.
+pub fn kept(counter: &Counter, partition: &Partition, sought: &Sought) -> (i64, Option<usize>) {
+    let query = sought.stored();
+    let next = transaction::bounded_next(counter.next());
+    let flights = counter.in_flight(next);
+    let flights: Vec<Flight> = flights.filter(|f| f.may_be_in(partition.oid)).collect();
+    if flights.is_empty() {
+        return (next - 1, None);
+    }
+    let keys: usize = query
+        .criteria()
+        .iter()
+        .map(|c| c.tags.len() + c.any_tags.len() + c.types.len() + 3)
+        .sum();
+    let by_key = !query.is_everything() && keys <= KEYS_ASKED;
+    let ask = || Writers::of(partition, by_key.then_some(query));
+    let writers = ask();
+    let bounds = flights.into_iter().filter_map(|flight| {
+        let earliest = |flight: Flight, is_again: bool| match is_again {
+            false => writers.earliest(counter, flight, next),
+            true => ask().earliest(counter, flight, next),
+        };
+        let bound = counter.look(flight, next, earliest).flatten()?;
+        Some((bound, flight.backend))
+    });
+    match bounds.min() {
+        Some((bound, backend)) if bound < next => (bound - 1, Some(backend)),
+        _ => (next - 1, None),
+    }
+}
+
+/// Who holds the keys of a query in a partition as written, asked once.
+struct Writers {
+    partition: Oid,
+    /// `None`: whoever does counts.
+    by_key: Option<KeyWriters>,
+}
+
+struct KeyWriters {
+    anything: Vec<usize>,
+    criteria: Vec<CriterionWriters>,
+}
+
+/// Keys with the backends that hold them.
+type Held = Vec<(i64, Vec<usize>)>;
+
+/// Of each group of keys, who holds which of them.
+struct CriterionWriters(Vec<Held>);
+
+impl Writers {
+    fn of(partition: &Partition, query: Option<&Query>) -> Self {
+        let held = |keys: Vec<i64>| -> Held {
+            keys.into_iter()
+                .map(|key| (key, keys::writers_of(partition.oid, key)))
+                .collect()
+        };
+        let criterion =
+            |c: &Criterion| CriterionWriters(scan::key_groups(c).into_iter().map(held).collect());
+        Self {
+            partition: partition.oid,
+            by_key: query.map(|query| KeyWriters {
+                anything: keys::writers_of_anything(partition.oid),
+                criteria: query.criteria().iter().map(criterion).collect(),
+            }),
+        }
+    }
+
+    /// The first position at which a transaction in flight could have an event that matches; `None`
+    /// where it can have none.
+    fn earliest(&self, counter: &Counter, flight: Flight, next: i64) -> Option<i64> {
+        let here = counter.bound_in(flight, next, self.partition)?;
+        let Some(writers) = &self.by_key else {
+            return Some(here);
+        };
+        let under =
+            |key: Option<i64>| here.max(counter.bound_under(flight, next, self.partition, key));
+        let of_key = |(key, holders): &(i64, Vec<usize>)| {
+            holders.contains(&flight.backend).then(|| under(Some(*key)))
+        };
+        // It must hold a key of each group that an event stands under, and has none before it locked the last.
+        let of_group = |group: &Held| group.iter().filter_map(of_key).min();
+        let of_criterion = |CriterionWriters(groups): &CriterionWriters| {
+            let mut groups = groups.iter().map(of_group);
+            groups.try_fold(here, |bound, group| Some(bound.max(group?)))
+        };
+        let anything = writers.anything.contains(&flight.backend);
+        anything
+            .then(|| under(None))
+            .into_iter()
+            .chain(writers.criteria.iter().filter_map(of_criterion))
+            .min()
+    }
+}
+
+/// The frontier of a query in a partition, or in all that the caller may see, as it stands: it waits for nothing.
+///
+/// # Errors
+/// 42501, 42704.
+pub fn settled(sought: &Sought, partition: Option<&str>, access: Access) -> Result<i64> {
+    let store = catalog::store()?;
+    let places = Places::find(store, partition, access)?;
+    Ok(places.current_frontier(&Counter::of(store)?, sought))
+}
+
+/// The same for who stores it: of all partitions none is left out.
+///
+/// # Errors
+/// 42501, 42704.
+pub fn settled_in_all(sought: &Sought, partition: Option<&str>) -> Result<i64> {
+    let store = catalog::store()?;
+    let places = Places::find(store, partition, Access::Watch)?;
+    places.demand_all()?;
+    Ok(places.current_frontier(&Counter::of(store)?, sought))
+}
+
+/// The last position of the session's own committed appends that the query could match, 0 if none.
+fn own_last(partition: &Partition, query: &Query) -> i64 {
+    transaction::with_committed(|written| {
+        let last = |key: i64| written.last_of(partition.oid, Some(key));
+        let of = |c: &Criterion| {
+            let of_group = |group: Vec<i64>| group.into_iter().map(last).max().unwrap_or(0);
+            let of_groups = scan::key_groups(c).into_iter().map(of_group).min();
+            of_groups.unwrap_or_else(|| written.last_of(partition.oid, None))
+        };
+        query.criteria().iter().map(of).max().unwrap_or(0)
+    })
+}

@@ -1,0 +1,7 @@
+//! Tables of documents, read and written without the executor, and the new files of a rebuild.
+//!
+//! It folds nothing. It uses `pg`, `row`, `index` and `log`.
+
+pub mod exchange;
+pub mod new_files;
+pub mod table;

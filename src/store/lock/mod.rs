@@ -1,0 +1,7 @@
+//! The locks of en57 in PostgreSQL's lock manager: of keys, of what is administered, and of subscriptions.
+//!
+//! It reads no table. It uses `pg`, `memory` and `session`.
+
+pub mod keys;
+pub mod plan;
+pub mod subscription;

@@ -1,0 +1,251 @@
+//! The plan of a transaction's key locks, and how it is carried out: what is taken one by one, and what the root's lock
+//! stands for. See the matrix in docs/ARCHITECTURE.md.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use pgrx::pg_sys::{self, LOCKTAG, Oid};
+
+use crate::dcb::error::Result;
+use crate::store::pg::settings;
+use crate::store::session::transaction;
+
+use super::keys::{
+    KEY_WRITES, ROOT_WRITES, holds_root, is_covered, key_tag, note_arrival, root_tag, take_to_write,
+};
+
+/// What a transaction does with a key. A key that is both checked and written is locked as such at
+/// once, never by upgrade: so two such appends queue instead of deadlocking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Use {
+    /// Written only: writers do not exclude writers.
+    Written,
+    /// Checked only: checkers do not exclude checkers, but writers.
+    Checked,
+    /// Checked and written: excludes all, itself included.
+    CheckedAndWritten,
+    /// An event's id that must not be sent twice at a time.
+    Sole,
+}
+
+impl Use {
+    fn mode(self) -> u32 {
+        match self {
+            Self::Written => pg_sys::RowExclusiveLock,
+            Self::Checked => pg_sys::ShareLock,
+            Self::CheckedAndWritten => pg_sys::ShareRowExclusiveLock,
+            Self::Sole => pg_sys::ExclusiveLock,
+        }
+    }
+
+    /// Both.
+    fn and(self, other: Self) -> Self {
+        if self == other {
+            self
+        } else {
+            Self::CheckedAndWritten
+        }
+    }
+}
+
+/// The locks that one append, or one `en57_lock`, takes in a partition.
+#[derive(Default)]
+pub struct Plan {
+    keys: BTreeMap<i64, Use>,
+    /// Documents that it changes.
+    owned: BTreeSet<i64>,
+    /// The id of its first event that has one.
+    sole: Option<i64>,
+    conditional: bool,
+    checks_all: bool,
+    /// Whether anything was added since the root was locked.
+    has_grown: bool,
+}
+
+/// Which keys the root's lock stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum StandsFor {
+    None,
+    Written,
+    All,
+}
+
+impl Plan {
+    fn add(&mut self, key: i64, of: Use) {
+        match self.keys.entry(key) {
+            Entry::Vacant(place) => {
+                place.insert(of);
+                self.has_grown = true;
+            }
+            Entry::Occupied(mut known) => {
+                let both = known.get().and(of);
+                self.has_grown |= known.insert(both) != both;
+            }
+        }
+    }
+
+    /// The append writes under this key.
+    pub fn write(&mut self, key: i64) {
+        self.add(key, Use::Written);
+    }
+
+    /// The condition depends on what is under this key.
+    pub fn check(&mut self, key: i64) {
+        self.conditional = true;
+        self.add(key, Use::Checked);
+    }
+
+    /// What is checked under this key will be written later in the transaction.
+    pub fn check_and_write(&mut self, key: i64) {
+        self.conditional = true;
+        self.add(key, Use::CheckedAndWritten);
+    }
+
+    /// Nobody else may have this until the transaction has ended; no condition depends on it.
+    pub fn own(&mut self, key: i64) {
+        self.has_grown |= self.owned.insert(key);
+    }
+
+    /// The condition depends on every event of the partition.
+    pub fn check_all(&mut self) {
+        self.conditional = true;
+        self.has_grown |= !std::mem::replace(&mut self.checks_all, true);
+    }
+
+    /// Nobody else may send the event with this id meanwhile.
+    pub fn sole(&mut self, key: i64) {
+        self.sole = Some(key);
+    }
+
+    /// Takes the locks, waiting where it must.
+    ///
+    /// Where there are too many keys for the lock table, the root's lock stands for those written, or
+    /// for all: see the matrix in docs/ARCHITECTURE.md.
+    ///
+    /// # Errors
+    /// 53200 where there is no room for what readers must know of them.
+    pub fn acquire(self, partition: Oid) -> Result<()> {
+        self.acquire_with(partition, |_| Ok(()))
+    }
+
+    /// The same. `late` may add keys when the root's lock is held, and again when all locks are: who was waited
+    /// for has ended by then, and what it has changed can be seen. When it is through, it has seen all that was
+    /// changed before the last lock was had.
+    ///
+    /// # Errors
+    /// Those of `late`, and of [`Self::acquire`].
+    pub fn acquire_with(
+        mut self,
+        partition: Oid,
+        mut late: impl FnMut(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        transaction::watch();
+        note_arrival(partition)?;
+        let mut taker = Taker {
+            partition,
+            holds_some: transaction::key_locks() > 0,
+        };
+        self.has_grown = true;
+        while std::mem::take(&mut self.has_grown) {
+            pgrx::check_for_interrupts!();
+            let root = self.lock_root(&taker)?;
+            taker.holds_some = true;
+            late(&mut self)?;
+            if !self.has_grown {
+                self.lock_keys(&taker, root)?;
+                late(&mut self)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Locks the root, in a mode that stands for the keys that are too many to be locked one by one.
+    ///
+    /// Who holds it already must not wait for a stronger mode of it: two who do, each after `en57_lock` or to decide,
+    /// would wait for each other. He takes the keys instead, as far as the lock table can do it.
+    fn lock_root(&self, taker: &Taker) -> Result<StandsFor> {
+        let tag = root_tag(taker.partition);
+        let taken = transaction::key_locks();
+        let (mode, stands) = self.root_mode(taker, settings::max_key_locks().saturating_sub(taken));
+        let may_do_without = stands != StandsFor::None && !self.checks_all && taker.holds_root();
+        if may_do_without && !taker.take(tag, mode, &ROOT_WRITES, false)? {
+            let (mode, stands) = self.root_mode(taker, most_key_locks().saturating_sub(taken));
+            taker.take(tag, mode, &ROOT_WRITES, true)?;
+            return Ok(stands);
+        }
+        taker.take(tag, mode, &ROOT_WRITES, true)?;
+        Ok(stands)
+    }
+
+    /// Locks those keys that the root's lock does not stand for.
+    fn lock_keys(&self, taker: &Taker, root: StandsFor) -> Result<()> {
+        let keys = self.keys.iter().map(|(key, of)| (*key, *of));
+        let keys = keys.filter(|(_, of)| match root {
+            StandsFor::None => true,
+            StandsFor::Written => *of != Use::Written,
+            StandsFor::All => false,
+        });
+        // Those that no query locks come last. So who waits for them has all keys, and who locks a key before he
+        // appends, by `en57_lock` or to decide, waits for nobody who waits for him.
+        let owned = self.owned.iter().filter(|_| root != StandsFor::All);
+        let owned = owned.map(|key| (*key, Use::CheckedAndWritten));
+        let sole = self.sole.map(|key| (key, Use::Sole));
+        for (key, of) in keys.chain(sole).chain(owned) {
+            let tag = key_tag(taker.partition, key);
+            taker.take(tag, of.mode(), &KEY_WRITES, true)?;
+        }
+        Ok(())
+    }
+
+    /// The mode of the root's lock where so many keys may be locked one by one, beside those that are.
+    fn root_mode(&self, taker: &Taker, room: usize) -> (u32, StandsFor) {
+        let mut missing = [0, 0];
+        let owned = self.owned.iter().map(|key| (key, &Use::CheckedAndWritten));
+        for (key, of) in self.keys.iter().chain(owned) {
+            let is_held = taker.holds(&key_tag(taker.partition, *key), of.mode());
+            missing[usize::from(*of != Use::Written)] += usize::from(!is_held);
+        }
+        let [written, checked] = missing;
+        let all_fit = written + checked <= room;
+        let checks_root = self.checks_all || (!all_fit && checked > room);
+        match (self.conditional, all_fit) {
+            _ if checks_root => (pg_sys::ExclusiveLock, StandsFor::All),
+            (false, true) => (pg_sys::RowShareLock, StandsFor::None),
+            (true, true) => (pg_sys::RowExclusiveLock, StandsFor::None),
+            (false, false) => (pg_sys::ShareLock, StandsFor::Written),
+            (true, false) => (pg_sys::ShareRowExclusiveLock, StandsFor::Written),
+        }
+    }
+}
+
+/// How many key locks a transaction takes at most, whatever else it would have to wait for: not so many that others
+/// soon find none left.
+fn most_key_locks() -> usize {
+    // SAFETY: both are set when the server starts.
+    let provided =
+        unsafe { i64::from(pg_sys::max_locks_per_xact) * i64::from(pg_sys::MaxBackends) };
+    settings::max_key_locks().max(provided as usize / 8)
+}
+
+/// Who takes the locks of a plan.
+struct Taker {
+    partition: Oid,
+    /// Whether the transaction may hold some of them already.
+    holds_some: bool,
+}
+
+impl Taker {
+    /// Whether a lock is held in this mode or a stronger one: it need not be taken, and must not be waited for.
+    fn holds(&self, tag: &LOCKTAG, mode: u32) -> bool {
+        self.holds_some && is_covered(tag, mode)
+    }
+
+    fn holds_root(&self) -> bool {
+        self.holds_some && holds_root(self.partition)
+    }
+
+    /// Takes one lock, unless it is held. Returns whether it is, which without `wait` others may prevent.
+    fn take(&self, tag: LOCKTAG, mode: u32, writes: &[u32], wait: bool) -> Result<bool> {
+        Ok(self.holds(&tag, mode) || take_to_write(self.partition, tag, mode, writes, wait)?)
+    }
+}

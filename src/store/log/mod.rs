@@ -1,0 +1,18 @@
+//! The log: its partitions in the catalogs, positions, the access method of the key index, and rows inserted and erased.
+//!
+//! It asks nobody outside of the store what may be appended. It uses all rooms above which it stands: `pg`, `memory`,
+//! `session`, `lock`, `row` and `index`.
+
+pub mod bound;
+pub mod catalog;
+pub mod ceiling;
+pub mod ddl;
+pub mod erase;
+pub mod insert;
+pub mod key_index;
+pub mod partition;
+pub mod position;
+pub mod replica;
+pub mod restore;
+pub mod triggers;
+pub mod user_objects;

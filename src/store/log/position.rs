@@ -1,0 +1,430 @@
+//! Positions: how they are allotted, and up to where everything is settled.
+//!
+//! - allot: `slot.bound = next`, then `next += n`. Bound first, so no position exists that no slot
+//!   covers.
+//! - end: the slot is cleared after the transaction has become visible (see `transaction`).
+//! - frontier: `next` first, then the slots: `min(next, bounds) - 1`. Every row up to it that will ever
+//!   exist is visible.
+//!
+//! **Invariant:** a position is allotted only below the durable ceiling (see `ceiling`).
+
+use std::cell::Cell;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::Ordering::SeqCst;
+
+use pgrx::pg_sys::{self, Oid};
+
+use crate::dcb::error::{Error, Result, SqlState};
+use crate::store::index::entry::{Bound, Direction};
+use crate::store::index::reader::Reader;
+use crate::store::lock::keys;
+use crate::store::memory::late_key::{self, Name, bound_of, set_bound};
+use crate::store::memory::shmem::{Log, Shared, Slot, exclusively, my_backend};
+use crate::store::memory::stat;
+use crate::store::row::table::IndexRole;
+use crate::store::session::transaction;
+
+use super::catalog::Store;
+
+/// Sums with positions stay numbers.
+const LAST_POSITION: i64 = i64::MAX - 1_000_000;
+
+fn no_positions_left() -> Error {
+    Error::new(SqlState::LimitExceeded, "the log has no positions left")
+}
+
+/// The counter of this database's log.
+#[derive(Clone, Copy)]
+pub struct Counter {
+    shared: &'static Shared,
+    pub(in crate::store) log: &'static Log,
+    pub(in crate::store) store: &'static Store,
+}
+
+/// A transaction in flight that has positions, as its slot was found.
+#[derive(Clone, Copy)]
+pub struct Flight {
+    /// Whose it is.
+    pub backend: usize,
+    /// No position of it is below.
+    pub bound: i64,
+    generation: u64,
+    /// The partition that it has appended to first.
+    partition: u32,
+    is_several: bool,
+}
+
+impl Flight {
+    /// Whether it can have rows below `next` in a partition: it has appended there first, or to several.
+    pub fn may_be_in(&self, partition: Oid) -> bool {
+        self.partition == partition.to_u32() || self.is_several
+    }
+}
+
+thread_local! {
+    static CACHED: Cell<Option<(u32, &'static Log)>> = const { Cell::new(None) };
+    /// How often positions had begun again when this backend's slot was last covered.
+    static COVERED_AT: Cell<u64> = const { Cell::new(0) };
+}
+
+impl Counter {
+    /// The counter of the store's log, initialised by the first use after the server's start.
+    ///
+    /// # Errors
+    /// 0A000 on a standby; 54000 where the cluster has too many logs.
+    pub fn of(store: &'static Store) -> Result<Self> {
+        let shared = Shared::get()?;
+        let relation = store.events.to_u32();
+        if let Some((_, log)) = CACHED.get().filter(|(cached, _)| *cached == relation) {
+            transaction::note_restarts(log.restarts.load(SeqCst));
+            return Ok(Self { shared, log, store });
+        }
+        // SAFETY: asks for a flag in shared memory.
+        if unsafe { pg_sys::RecoveryInProgress() } {
+            return Err(
+                Error::new(SqlState::NotSupported, "en57 cannot be used on a standby")
+                    .detail("What a position's readers may rely on is known on the primary alone.")
+                    .hint("Read on the primary."),
+            );
+        }
+        let log = match find(shared, relation) {
+            Some(log) => log,
+            None => {
+                let ceiling = store.read_ceiling();
+                let last = largest_stored(store)?;
+                exclusively(|| enter(shared, relation, ceiling.max(last)))?
+            }
+        };
+        CACHED.set(Some((relation, log)));
+        transaction::note_restarts(log.restarts.load(SeqCst));
+        stat::count_for(shared, log);
+        Ok(Self { shared, log, store })
+    }
+
+    /// The next position to be allotted.
+    pub fn next(&self) -> i64 {
+        self.log.next.load(SeqCst)
+    }
+
+    /// Allots `n` positions in a row for this transaction; returns the first, and the frontier of the
+    /// partition as others see it.
+    ///
+    /// # Errors
+    /// 54000 at the end of all positions; 55000 where the transaction restarts them.
+    pub fn allot(&self, partition: Oid, n: i64) -> Result<(i64, i64)> {
+        transaction::refuse_after_restart()?;
+        self.cover(partition)?;
+        loop {
+            let first = self.next();
+            let last = first
+                .checked_add(n)
+                .filter(|l| *l < LAST_POSITION)
+                .ok_or_else(no_positions_left)?
+                - 1;
+            let ceiling = self.log.ceiling.load(SeqCst);
+            if last > ceiling {
+                self.raise_ceiling(last, false);
+            } else if self
+                .log
+                .next
+                .compare_exchange(first, last + 1, SeqCst, SeqCst)
+                .is_ok()
+            {
+                if ceiling - last < self.log.ceiling_step.load(SeqCst) / 2 {
+                    self.raise_ceiling(last, true);
+                }
+                return Ok((first, self.settled(first, partition) - 1));
+            }
+        }
+    }
+
+    /// Takes the positions from `first` to `last` for this transaction, which must be beyond all that were
+    /// allotted: what is at or below them may be somebody's checkpoint. Returns the partition's frontier.
+    ///
+    /// # Errors
+    /// 22023 where they are not, 54000 beyond the end of all positions; 55000 where the transaction restarts
+    /// them.
+    pub fn allot_own(&self, partition: Oid, first: i64, last: i64) -> Result<i64> {
+        transaction::refuse_after_restart()?;
+        self.cover(partition)?;
+        loop {
+            let next = self.next();
+            if first < next {
+                let message = format!(
+                    "position {first} is not beyond the last one of the log, {}",
+                    next - 1
+                );
+                return Err(Error::new(SqlState::InvalidParameter, message).hint(
+                    "Events keep their positions in an empty log, or behind all others of it.",
+                ));
+            }
+            if last >= LAST_POSITION {
+                return Err(no_positions_left());
+            }
+            if last > self.log.ceiling.load(SeqCst) {
+                self.raise_ceiling(last, false);
+            } else if self
+                .log
+                .next
+                .compare_exchange(next, last + 1, SeqCst, SeqCst)
+                .is_ok()
+            {
+                return Ok(self.settled(next, partition) - 1);
+            }
+        }
+    }
+
+    /// Makes this backend's slot cover what will be allotted from now on. Must come first.
+    ///
+    /// # Errors
+    /// 53200 where there is no room for what readers must know of the transaction.
+    pub(in crate::store) fn cover(&self, partition: Oid) -> Result<()> {
+        let (shared, slot) = (self.shared, self.shared.my_slot());
+        let restarts = self.log.restarts.load(SeqCst);
+        let covered_at = COVERED_AT.replace(restarts);
+        if slot.bound.load(SeqCst) == 0 {
+            slot.log.store(shared.index_of(self.log) as u32 + 1, SeqCst);
+            slot.partition.store(partition.to_u32(), SeqCst);
+            slot.is_several.store(0, SeqCst);
+            shared.used_slots.fetch_max(my_backend() as u32 + 1, SeqCst);
+            set_bound(&slot.bound, || self.next());
+            return Ok(());
+        }
+        if slot.partition.load(SeqCst) != partition.to_u32() {
+            if !late_key::has_come_to(partition) {
+                late_key::add(shared, partition, Name::of_partition(partition))?;
+            }
+            slot.is_several.store(1, SeqCst);
+        }
+        let is_anew = restarts != covered_at;
+        if is_anew {
+            // The bounds are of rows that were undone before positions began again: who has rows keeps that
+            // from happening. Those of late keys go along, for they were set then.
+            set_bound(&slot.bound, || self.next());
+        }
+        late_key::set_bounds(shared, partition, is_anew, || self.next());
+        Ok(())
+    }
+
+    /// The smaller of `next` and the bounds of the others' transactions in the partition.
+    fn settled(&self, next: i64, partition: Oid) -> i64 {
+        self.in_flight(next)
+            .filter(|f| f.may_be_in(partition))
+            .map(|f| f.bound)
+            .min()
+            .unwrap_or(next)
+            .min(next)
+    }
+
+    /// The other backends' transactions that have positions of this log below `next`, which was loaded before.
+    pub fn in_flight(&self, next: i64) -> impl Iterator<Item = Flight> + '_ {
+        (0..self.shared.used_slots().len()).filter_map(move |backend| self.flight_of(backend, next))
+    }
+
+    fn flight_of(&self, backend: usize, next: i64) -> Option<Flight> {
+        let slot = &self.shared.slots()[backend];
+        // First, so that it has changed where the rest is not of one transaction.
+        let generation = slot.generation.load(SeqCst);
+        let bound = bound_of(&slot.bound);
+        let of_log = slot.log.load(SeqCst) == self.shared.index_of(self.log) as u32 + 1;
+        let concerns = bound != 0 && bound < next && backend != my_backend() && of_log;
+        concerns.then(|| Flight {
+            backend,
+            bound,
+            generation,
+            partition: slot.partition.load(SeqCst),
+            is_several: slot.is_several.load(SeqCst) != 0,
+        })
+    }
+
+    /// What `look` finds out about a transaction in flight, if it is of that transaction as a whole. `None` where the
+    /// transaction has ended: it can have nothing below `next`, then, that cannot be seen by now.
+    ///
+    /// Who looks at locks and late keys of a backend may see those of its next transaction, or some that are just given
+    /// up. So where the slot's generation has changed, he looks again: `look` is told whether it does.
+    pub fn look<T>(
+        &self,
+        mut flight: Flight,
+        next: i64,
+        look: impl Fn(Flight, bool) -> T,
+    ) -> Option<T> {
+        let slot = &self.shared.slots()[flight.backend];
+        let mut is_again = false;
+        loop {
+            let found = look(flight, is_again);
+            if slot.generation.load(SeqCst) == flight.generation {
+                return Some(found);
+            }
+            flight = self.flight_of(flight.backend, next)?;
+            is_again = true;
+        }
+    }
+
+    /// The first position at which a transaction in flight can have rows in the partition, `None` where it can have
+    /// none: it has come to it without appending there, if at all.
+    pub fn bound_in(&self, flight: Flight, next: i64, partition: Oid) -> Option<i64> {
+        if flight.partition == partition.to_u32() {
+            return Some(flight.bound);
+        }
+        let name = Name::of_partition(partition);
+        late_key::bound_under(self.shared, flight.backend, name, next)
+    }
+
+    /// From which position on a transaction in flight can have rows under a key of the partition that it holds as
+    /// written, or under any key where it holds the root so.
+    pub fn bound_under(&self, flight: Flight, next: i64, partition: Oid, key: Option<i64>) -> i64 {
+        let tag = match key {
+            Some(key) => keys::key_tag(partition, key),
+            None => keys::root_tag(partition),
+        };
+        late_key::bound_under(self.shared, flight.backend, Name::of_lock(&tag), next)
+            .unwrap_or(flight.bound)
+    }
+
+    /// The partitions to which transactions in flight have appended, whether or not others can see these partitions yet,
+    /// each with the first position at which there can be rows.
+    pub fn partitions_in_flight(&self, next: i64) -> Vec<(Oid, i64)> {
+        let of = |flight: Flight, _| {
+            let mut all = late_key::partitions_of(self.shared, flight.backend);
+            all.push((Oid::from(flight.partition), flight.bound));
+            all
+        };
+        self.in_flight(next)
+            .filter_map(|flight| self.look(flight, next, of))
+            .flatten()
+            .collect()
+    }
+
+    /// All transactions of the log that have been allotted positions: backend, bound and partition (0 where
+    /// there are several).
+    pub fn all_in_flight(&self) -> Vec<(usize, i64, u32)> {
+        let log = self.shared.index_of(self.log) as u32 + 1;
+        let of = |(backend, slot): (usize, &Slot)| {
+            let bound = bound_of(&slot.bound);
+            let is_several = slot.is_several.load(SeqCst) != 0;
+            let partition = slot.partition.load(SeqCst);
+            let is_ours = bound != 0 && slot.log.load(SeqCst) == log;
+            is_ours.then_some((backend, bound, if is_several { 0 } else { partition }))
+        };
+        let slots = self.shared.used_slots().iter().enumerate();
+        slots.filter_map(of).collect()
+    }
+
+    /// What was counted for the log, and since when.
+    pub fn counts(&self) -> (stat::Counts, i64) {
+        stat::counts(self.shared, self.log)
+    }
+
+    /// Counts anew from now on.
+    pub fn reset_counts(&self) {
+        stat::reset(self.shared, self.log);
+    }
+
+    /// Whether this transaction has been allotted positions.
+    pub fn has_own(&self) -> bool {
+        self.shared.my_slot().bound.load(SeqCst) != 0
+    }
+
+    /// Forgets what this backend knew of the counter, for a store that was dropped.
+    pub fn forget() {
+        CACHED.set(None);
+    }
+}
+
+fn find(shared: &'static Shared, relation: u32) -> Option<&'static Log> {
+    // SAFETY: set at the start of the backend.
+    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    shared
+        .logs
+        .iter()
+        .find(|l| l.relation.load(SeqCst) == relation && l.database.load(SeqCst) == database)
+}
+
+/// Enters a log whose positions up to `last` are taken. The caller holds the lock.
+fn enter(shared: &'static Shared, relation: u32, last: i64) -> Result<&'static Log> {
+    if let Some(log) = find(shared, relation) {
+        return Ok(log);
+    }
+    let free = shared.logs.iter().find(|l| l.database.load(SeqCst) == 0);
+    let log = free
+        .or_else(|| shared.logs.iter().find(|l| is_abandoned(l)))
+        .ok_or_else(|| {
+            Error::new(
+                SqlState::LimitExceeded,
+                "too many databases of this cluster use en57",
+            )
+        })?;
+    log.relation.store(relation, SeqCst);
+    log.next.store(last + 1, SeqCst);
+    log.ceiling.store(last, SeqCst);
+    log.ceiling_stored.store(last, SeqCst);
+    log.ceiling_step.store(0, SeqCst);
+    log.ceiling_raised_us.store(0, SeqCst);
+    log.restarts.store(0, SeqCst);
+    stat::begin(shared, log);
+    // SAFETY: set at the start of the backend.
+    log.database
+        .store(unsafe { pg_sys::MyDatabaseId }.to_u32(), SeqCst);
+    Ok(log)
+}
+
+/// Whether the log's database, or its table in this database, is no more.
+fn is_abandoned(log: &Log) -> bool {
+    let database = Oid::from(log.database.load(SeqCst));
+    let relation = Oid::from(log.relation.load(SeqCst));
+    // SAFETY: lookups in the system caches.
+    unsafe {
+        if database == pg_sys::MyDatabaseId {
+            return pg_sys::get_rel_namespace(relation) == pg_sys::InvalidOid;
+        }
+        pg_sys::get_database_name(database).is_null()
+    }
+}
+
+/// The largest position in the store, visible or not; 0 where there is none. A partition that cannot be
+/// used does not keep others from being used: the ceiling covers what was ever allotted.
+fn largest_stored(store: &Store) -> Result<i64> {
+    let mut largest = 0;
+    let mut entries = Vec::new();
+    for partition in store.usable() {
+        let relation = partition.open_to_read();
+        if relation.index(IndexRole::Position).is_err() {
+            continue;
+        }
+        let tree = Reader::positions(&relation)?;
+        entries.clear();
+        tree.page(Bound::MAX, Bound::MIN, Direction::Backward, &mut entries)?;
+        largest = entries.first().map_or(largest, |e| largest.max(e.position));
+    }
+    Ok(largest)
+}
+
+/// What has happened to a log, for those who want to know whether anything has.
+#[derive(PartialEq)]
+pub struct Activity {
+    next: i64,
+    restarts: u64,
+    /// Of the transactions in flight.
+    flights: u64,
+}
+
+/// The log's, where this backend has used it. Cheap, and needs no transaction.
+pub fn activity() -> Option<Activity> {
+    let (_, log) = CACHED.get()?;
+    let shared = Shared::attached()?;
+    let (next, restarts) = (log.next.load(SeqCst), log.restarts.load(SeqCst));
+    let of = shared.index_of(log) as u32 + 1;
+    let mut flights = DefaultHasher::new();
+    for (backend, slot) in shared.used_slots().iter().enumerate() {
+        let bound = bound_of(&slot.bound);
+        if bound != 0 && slot.log.load(SeqCst) == of {
+            (backend, bound, slot.generation.load(SeqCst)).hash(&mut flights);
+        }
+    }
+    let flights = flights.finish();
+    Some(Activity {
+        next,
+        restarts,
+        flights,
+    })
+}

@@ -1,0 +1,9 @@
+//! What the backends share: the log's counters, a slot for each backend, late keys, the worker's slot, statistics.
+//!
+//! It never waits for a transaction, and nothing here fails at a transaction's end. It uses `pg`.
+
+pub mod late_key;
+pub mod shmem;
+pub mod slot;
+pub mod stat;
+pub mod worker_slot;

@@ -1,0 +1,418 @@
+//! The shared memory of en57: one entry for each log (a database's events table), one slot and one cell of
+//! counters for each backend, a pool of late keys, and a condition variable for those who wait.
+//!
+//! It is made on first use, so that CREATE EXTENSION works on a stock server: a dynamic segment, which on
+//! 15 and 16 is found by a handle in the reserve that PostgreSQL keeps for late comers, and on 17 and 18 by
+//! its name. With the library in shared_preload_libraries the room is requested at start.
+//!
+//! Memory order: see docs/ARCHITECTURE.md, "The slots". All accesses are sequentially consistent.
+
+use std::cell::Cell;
+use std::mem::{align_of, offset_of, size_of};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::SeqCst};
+
+use pgrx::pg_sys;
+
+use crate::dcb::error::{Error, Result, SqlState};
+
+use super::late_key::LateKey;
+use super::stat::{Cell as Counters, Total};
+use super::worker_slot::Desk;
+
+/// Logs of one cluster: databases that have the extension, and some room for dropped ones.
+const LOGS: usize = 256;
+/// Changes when the layout does: two builds must never share a segment.
+const NAME: &std::ffi::CStr = c"en57 shared memory 6";
+
+/// What the backends know together about one log.
+#[repr(C, align(64))]
+pub struct Log {
+    /// The database; 0 while the entry is free.
+    pub database: AtomicU32,
+    /// The oid of `en57.events`, so that a dropped and newly made extension has an entry of its own.
+    pub relation: AtomicU32,
+    /// The next position to be allotted.
+    pub next: AtomicI64,
+    /// No position beyond it may be allotted: it is durable.
+    pub ceiling: AtomicI64,
+    /// The last ceiling that is known to be stored.
+    pub ceiling_stored: AtomicI64,
+    /// By how much the ceiling was raised last.
+    pub ceiling_step: AtomicI64,
+    /// When that was, in PostgreSQL's microseconds.
+    pub ceiling_raised_us: AtomicI64,
+    /// How often positions have begun at 1 again.
+    pub restarts: AtomicU64,
+    /// Since when `stat` counts, in PostgreSQL's microseconds.
+    pub counted_since_us: AtomicI64,
+}
+
+/// What one backend's running transaction may still make visible.
+#[repr(C, align(64))]
+pub struct Slot {
+    /// The index of the log, plus one.
+    pub log: AtomicU32,
+    /// The oid of the partition that it has appended to first.
+    pub partition: AtomicU32,
+    /// No position of the transaction is below it; 0 while it has none.
+    pub bound: AtomicI64,
+    /// Grows before anything is taken out of the slot, or of its late keys: at the end of a transaction, and where a
+    /// late key gives way to another one.
+    pub generation: AtomicU64,
+    /// Where its list of late keys begins, plus one; 0 where it has none.
+    pub late_keys: AtomicU32,
+    /// 1 where it has appended to several partitions.
+    pub is_several: AtomicU32,
+    /// While the backend sleeps until the transaction of another one has ended: that one's number, plus one; else 0.
+    pub awaits: AtomicU32,
+}
+
+/// The whole; the slots follow it in memory, then the backends' counters, then the pool of late keys.
+#[repr(C, align(64))]
+pub struct Shared {
+    ready: AtomicU64,
+    /// No slot from here on has ever been used: what need not be looked at.
+    pub used_slots: AtomicU32,
+    /// How many backends sleep on `moved`, or are about to.
+    pub sleepers: AtomicU32,
+    /// Broadcast when a slot is cleared, if anybody sleeps.
+    pub moved: pg_sys::ConditionVariable,
+    /// The logs.
+    pub logs: [Log; LOGS],
+    /// What `stat` has counted for them.
+    pub totals: [Total; LOGS],
+    /// What databases' sessions and their workers know of each other.
+    pub desks: [Desk; LOGS],
+    slots: [Slot; 0],
+}
+
+const _: () = assert!(size_of::<Log>() == 64 && size_of::<Slot>() == 64);
+const _: () = assert!(offset_of!(Shared, slots) % 64 == 0);
+const _: () = assert!(size_of::<Counters>().is_multiple_of(align_of::<LateKey>()));
+
+thread_local! {
+    static ATTACHED: Cell<Option<&'static Shared>> = const { Cell::new(None) };
+}
+
+/// How many slots there are.
+pub fn slot_count() -> usize {
+    // SAFETY: set before any backend starts. Backend ids count from 1 up to and with MaxBackends.
+    unsafe { pg_sys::MaxBackends as usize + 1 }
+}
+
+/// Where the counters are.
+fn cells_offset() -> usize {
+    (offset_of!(Shared, slots) + slot_count() * size_of::<Slot>())
+        .next_multiple_of(align_of::<Counters>())
+}
+
+/// Where the pool of late keys is.
+fn late_keys_offset() -> usize {
+    cells_offset() + slot_count() * size_of::<Counters>()
+}
+
+/// How many late keys there can be at a time: as many as there are locks of running transactions.
+fn late_key_count() -> usize {
+    // SAFETY: both are set when the server starts.
+    unsafe { pg_sys::max_locks_per_xact as usize * pg_sys::MaxBackends as usize }
+}
+
+fn size() -> usize {
+    late_keys_offset() + late_key_count() * size_of::<LateKey>()
+}
+
+/// What is asked for: the room, and what aligning it may take.
+const fn with_padding(bytes: usize) -> usize {
+    bytes + align_of::<Counters>()
+}
+
+fn aligned(place: *mut std::ffi::c_void) -> *mut Shared {
+    place
+        .cast::<Shared>()
+        .map_addr(|a| a.next_multiple_of(align_of::<Counters>()))
+}
+
+static mut PREVIOUS_REQUEST: pg_sys::shmem_request_hook_type = None;
+static mut PRELOADED: bool = false;
+
+/// With the library preloaded: asks for the room. Otherwise nothing: it is taken on first use.
+pub fn init() {
+    // SAFETY: runs once, in the postmaster, before any other thread or backend exists.
+    unsafe {
+        if pg_sys::process_shared_preload_libraries_in_progress {
+            PREVIOUS_REQUEST = pg_sys::shmem_request_hook;
+            pg_sys::shmem_request_hook = Some(request);
+            PRELOADED = true;
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn request() {
+    // SAFETY: called by the postmaster at the one time when requests are allowed.
+    unsafe {
+        if let Some(previous) = PREVIOUS_REQUEST {
+            previous();
+        }
+        pg_sys::RequestAddinShmemSpace(with_padding(size()));
+    }
+}
+
+impl Shared {
+    /// The shared memory, attached (and if need be made) by this backend's first call.
+    ///
+    /// # Errors
+    /// 53200 where the server has no room left for it.
+    pub fn get() -> Result<&'static Self> {
+        if let Some(shared) = ATTACHED.get() {
+            return Ok(shared);
+        }
+        let shared = attach()?;
+        ATTACHED.set(Some(shared));
+        Ok(shared)
+    }
+
+    /// The shared memory if this backend has attached it; never fails.
+    pub fn attached() -> Option<&'static Self> {
+        ATTACHED.get()
+    }
+
+    /// All slots, by backend.
+    pub fn slots(&self) -> &[Slot] {
+        // SAFETY: attach() made room for slot_count() slots behind the struct, zeroed, and atomics may
+        // be shared.
+        unsafe { std::slice::from_raw_parts(self.slots.as_ptr(), slot_count()) }
+    }
+
+    /// The backends' counters.
+    pub fn cells(&self) -> &[Counters] {
+        // SAFETY: as for the slots; attach() aligned the whole for the counters, and cells_offset() keeps
+        // that.
+        unsafe {
+            let start = std::ptr::from_ref(self).cast::<u8>().add(cells_offset());
+            std::slice::from_raw_parts(start.cast(), slot_count())
+        }
+    }
+
+    /// The pool of late keys.
+    pub(in crate::store) fn late_keys(&self) -> &[LateKey] {
+        // SAFETY: as for the counters, whose alignment is a multiple of an entry's.
+        unsafe {
+            let start = std::ptr::from_ref(self)
+                .cast::<u8>()
+                .add(late_keys_offset());
+            std::slice::from_raw_parts(start.cast(), late_key_count())
+        }
+    }
+
+    /// How the memory was come by, in words.
+    pub fn origin() -> &'static str {
+        if preloaded() {
+            "requested at the server's start"
+        } else {
+            "dynamic, made on first use"
+        }
+    }
+
+    /// The slots that have ever been used.
+    pub fn used_slots(&self) -> &[Slot] {
+        &self.slots()[..self.used_slots.load(SeqCst) as usize]
+    }
+
+    /// This backend's slot.
+    pub fn my_slot(&self) -> &Slot {
+        &self.slots()[my_backend()]
+    }
+
+    /// The index of a log in `logs`.
+    pub fn index_of(&self, log: &Log) -> usize {
+        (std::ptr::from_ref(log) as usize - self.logs.as_ptr() as usize) / size_of::<Log>()
+    }
+}
+
+/// This backend's number among the slots.
+pub fn my_backend() -> usize {
+    // SAFETY: set at the start of the backend.
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    unsafe {
+        pg_sys::MyBackendId as usize
+    }
+    // SAFETY: as above.
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    unsafe {
+        pg_sys::MyProcNumber as usize
+    }
+}
+
+/// The backend of a virtual transaction id.
+pub fn backend_of(vxid: &pg_sys::VirtualTransactionId) -> usize {
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    let n = vxid.backendId;
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    let n = vxid.procNumber;
+    n as usize
+}
+
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+unsafe extern "C-unwind" {
+    // Not in pgrx's bindings.
+    fn BackendIdGetProc(backend: std::ffi::c_int) -> *mut pg_sys::PGPROC;
+}
+
+/// The process of a backend number, `None` where it has gone meanwhile.
+pub fn pid_of(backend: usize) -> Option<i32> {
+    // SAFETY: looks in PostgreSQL's table of backends; null where there is none.
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    let process = unsafe {
+        pg_sys::ffi::pg_guard_ffi_boundary(|| BackendIdGetProc(backend as std::ffi::c_int))
+    };
+    // SAFETY: the array of processes has allProcCount elements.
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    let process = unsafe {
+        let all = pg_sys::ProcGlobal;
+        if backend < (*all).allProcCount as usize {
+            (*all).allProcs.add(backend)
+        } else {
+            std::ptr::null_mut()
+        }
+    };
+    if process.is_null() {
+        return None;
+    }
+    // SAFETY: entries of processes live as long as the server, and are read by others at any time. The
+    // number may have been given up since: the pid is 0 then, or that of a process that has ended.
+    Some(unsafe { (&raw const (*process).pid).read_volatile() }).filter(|pid| *pid != 0)
+}
+
+/// Runs with PostgreSQL's lock for the making of shared structures held.
+pub fn exclusively<T>(body: impl FnOnce() -> T) -> T {
+    const ADDIN_SHMEM_INIT_LOCK: usize = 21;
+    // SAFETY: the fixed LWLocks are there in every backend. An error inside releases it: the abort of a
+    // transaction releases all LWLocks.
+    unsafe {
+        let lock = &raw mut (*pg_sys::MainLWLockArray.add(ADDIN_SHMEM_INIT_LOCK)).lock;
+        pg_sys::LWLockAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
+        let result = body();
+        pg_sys::LWLockRelease(lock);
+        result
+    }
+}
+
+fn attach() -> Result<&'static Shared> {
+    let place = exclusively(|| {
+        let place = locate();
+        // SAFETY: `locate` gives size() bytes that all backends share, or null; the lock keeps others
+        // out while the first one fills them.
+        unsafe {
+            if !place.is_null() && (*place).ready.load(SeqCst) == 0 {
+                std::ptr::write_bytes(place.cast::<u8>(), 0, size());
+                pg_sys::ConditionVariableInit(&raw mut (*place).moved);
+                (*place).ready.store(1, SeqCst);
+            }
+        }
+        place
+    });
+    // SAFETY: the segment lives as long as the server; only its atomics are changed from here on, and
+    // the condition variable by PostgreSQL's own functions.
+    unsafe { place.as_ref() }.ok_or_else(|| {
+        Error::new(
+            SqlState::OutOfMemory,
+            "the shared memory of en57 is not to be had",
+        )
+        .detail(format!(
+            "{} bytes are needed, for {} possible connections.",
+            size(),
+            slot_count()
+        ))
+        .hint("Add en57 to shared_preload_libraries and restart the server.")
+    })
+}
+
+/// Room that was requested at start.
+fn requested() -> *mut Shared {
+    let mut found = false;
+    // SAFETY: the caller holds AddinShmemInitLock. A piece that was not found is new.
+    unsafe {
+        let place = aligned(pg_sys::ShmemInitStruct(
+            NAME.as_ptr(),
+            with_padding(size()),
+            &mut found,
+        ));
+        if !found {
+            (*place).ready.store(0, SeqCst);
+        }
+        place
+    }
+}
+
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+fn locate() -> *mut Shared {
+    if preloaded() {
+        return requested();
+    }
+    let mut found = false;
+    // SAFETY: the caller holds AddinShmemInitLock, so one backend makes the segment and notes its handle
+    // in a piece of PostgreSQL's reserve. Segment and mapping are pinned: they last as long as the server
+    // and this backend.
+    unsafe {
+        let handle: *mut AtomicU32 =
+            pg_sys::ShmemInitStruct(NAME.as_ptr(), size_of::<AtomicU32>(), &mut found).cast();
+        if !found {
+            (*handle).store(NO_SEGMENT, SeqCst);
+        }
+        let segment = match (*handle).load(SeqCst) {
+            NO_SEGMENT => {
+                let new = pg_sys::dsm_create(with_padding(size()), 0);
+                (*aligned(pg_sys::dsm_segment_address(new)))
+                    .ready
+                    .store(0, SeqCst);
+                pg_sys::dsm_pin_segment(new);
+                (*handle).store(pg_sys::dsm_segment_handle(new), SeqCst);
+                pg_sys::dsm_pin_mapping(new);
+                new
+            }
+            known => {
+                let mut mapped = pg_sys::dsm_find_mapping(known);
+                if mapped.is_null() {
+                    mapped = pg_sys::dsm_attach(known);
+                    if mapped.is_null() {
+                        return std::ptr::null_mut();
+                    }
+                    pg_sys::dsm_pin_mapping(mapped);
+                }
+                mapped
+            }
+        };
+        aligned(pg_sys::dsm_segment_address(segment))
+    }
+}
+
+/// PostgreSQL's DSM_HANDLE_INVALID.
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+const NO_SEGMENT: u32 = 0;
+
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+fn locate() -> *mut Shared {
+    if preloaded() {
+        return requested();
+    }
+    let mut found = false;
+    unsafe extern "C-unwind" fn zero(place: *mut std::ffi::c_void) {
+        // SAFETY: called once, on a new segment of the size asked for.
+        unsafe { std::ptr::write_bytes(place.cast::<u8>(), 0, with_padding(size())) };
+    }
+    // SAFETY: the segment is pinned by PostgreSQL's registry for the life of the server.
+    unsafe {
+        aligned(pg_sys::GetNamedDSMSegment(
+            NAME.as_ptr(),
+            with_padding(size()),
+            Some(zero),
+            &mut found,
+        ))
+    }
+}
+
+/// Whether the room was requested at the server's start; inherited by every backend.
+fn preloaded() -> bool {
+    // SAFETY: written once in the postmaster, before backends exist.
+    unsafe { PRELOADED }
+}

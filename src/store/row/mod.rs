@@ -1,0 +1,10 @@
+//! Events as rows and values: their columns, their JSON, the open tables in which they are, and the results of functions.
+//!
+//! It finds no row by itself, and writes none. It uses `pg`.
+
+pub mod door;
+pub mod event;
+pub mod event_json;
+pub mod event_tuple;
+pub mod srf;
+pub mod table;

@@ -1,0 +1,6 @@
+//! States that are kept beside the log: snapshots of folds, and the states of invariants.
+//!
+//! It folds nothing. It uses `pg` and `session`.
+
+pub mod fold_snapshots;
+pub mod invariant_states;

@@ -1,0 +1,52 @@
+//! Trying a fold, or the fold of a decider, on given events: the state that they lead to.
+
+use crate::dcb::error::Result;
+use crate::dcb::query::Query;
+use crate::fold::definition::{self, Definition};
+use crate::fold::evolve::Folding;
+use crate::store::Datum;
+use crate::store::log::catalog;
+use crate::store::pg::composite::RowType;
+use crate::store::pg::{fmgr, rights};
+
+use super::Trial;
+
+/// The state that a named fold makes of given events that match.
+///
+/// # Errors
+/// As [`crate::fold::state`]; 22023 where a given event is none.
+pub fn try_on(
+    name: Option<&str>,
+    given: Option<Datum>,
+    query: Option<Query>,
+) -> Result<Option<Datum>> {
+    let partition = catalog::effective_name(None)?;
+    let trial = Trial::of(given, &partition)?;
+    let definition = definition::by_name(name, "fold")?;
+    definition.function(&definition.evolve)?.demand_execute()?;
+    let query = query.unwrap_or_else(Query::everything);
+    of_given(&definition, &query, &trial)
+}
+
+/// The same of a fold or decider that the caller may use.
+///
+/// # Errors
+/// 42883 where its function is gone, and its own.
+pub fn of_given(definition: &Definition, query: &Query, trial: &Trial) -> Result<Option<Datum>> {
+    let evolve = definition.function(&definition.evolve)?;
+    let at = definition.whereabouts("evolve function", &definition.evolve);
+    let callable = evolve.prepare();
+    let initial = definition.initial.as_deref().map(fmgr::make_varlena);
+    let event_type = RowType::of(evolve.arguments[1]);
+    let mut folding = Folding::new(&callable, initial);
+    at.tell(|| {
+        rights::for_functions(&definition.path, trial.partition(), || {
+            trial.each(query, &event_type, |given, event| {
+                at.at(given.position, given.position);
+                folding.add(event);
+                Ok(())
+            })
+        })
+    })?;
+    Ok(folding.finish())
+}

@@ -1,0 +1,82 @@
+//! Trying an invariant on given events: the states that they lead to, and what is wrong with them.
+
+use std::collections::BTreeMap;
+
+use crate::dcb::error::Result;
+use crate::fold::evolve::Folding;
+use crate::invariant::definition::{KIND, by_name};
+use crate::invariant::fold::{Judge, Refused};
+use crate::store::Datum;
+use crate::store::log::catalog;
+use crate::store::log::partition::Access;
+use crate::store::pg::composite::RowType;
+use crate::store::pg::rights;
+
+use super::Trial;
+
+/// What an invariant says of given events.
+pub struct Verdict<'v> {
+    /// Of which key; `None`: of an event that has none.
+    pub key: Option<&'v str>,
+    /// The state of it.
+    pub state: Option<Datum>,
+    /// What is wrong; `None`: nothing.
+    pub fault: Option<String>,
+}
+
+/// What an invariant would say if the given events were all that there are. Where it is disabled, it says so all the
+/// same.
+///
+/// # Errors
+/// 42501, 42704, 42883; 22023 where a given event is none; those of the functions.
+pub fn try_on(
+    name: Option<&str>,
+    given: Option<Datum>,
+    mut sink: impl FnMut(Verdict) -> Result<()>,
+) -> Result<()> {
+    let invariant = by_name(name, false)?;
+    let trial = Trial::of(given, &invariant.partition)?;
+    let place = catalog::store()?.partition(Some(&invariant.partition), Access::Read)?;
+    for function in [&invariant.evolve, &invariant.check] {
+        function.function(KIND, &invariant.name)?.demand_execute()?;
+    }
+    let judge = Judge::new(&invariant, place.oid)?;
+    let event_type = RowType::of(invariant.event_type()?);
+    let mut states: BTreeMap<String, Folding> = BTreeMap::new();
+    rights::for_functions(&invariant.path, &invariant.partition, || {
+        trial.each(&invariant.query, &event_type, |given, event| {
+            let tags = given.event.tags.iter().copied();
+            let ids = invariant.key.ids(given.event.stream, tags);
+            if invariant.misses_key(&ids) {
+                let event = format!("event at position {}", given.position);
+                sink(Verdict {
+                    key: None,
+                    state: None,
+                    fault: Some(judge.key_missing(&event)?.message),
+                })?;
+            }
+            for id in ids {
+                let at = judge.evolving(&id);
+                at.at(given.position, given.position);
+                let folding = states.entry(id).or_insert_with(|| judge.folding());
+                at.tell(|| folding.add(event));
+            }
+            Ok(())
+        })?;
+        for (id, folding) in &states {
+            let objection = judge.objection(folding.state(), id)?;
+            let refused = Refused {
+                id: Some(id),
+                event: None,
+                state: None,
+            };
+            let refusal = objection.map(|o| judge.refusal(o, refused)).transpose()?;
+            sink(Verdict {
+                key: Some(id),
+                state: folding.state(),
+                fault: refusal.map(|error| error.message),
+            })?;
+        }
+        Ok(())
+    })
+}
