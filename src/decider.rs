@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use uuid::Uuid;
 
-use crate::append::{self, Conflicts, OnRefusal, Outcome, Request, fit, parse};
+use crate::append::{self, AppendRequest, Conflicts, OnRefusal, Outcome, fit, parse};
 use crate::dcb::error::{Error, Result, SqlState, required};
 use crate::dcb::query::Query;
 use crate::dcb::{codec, schema};
@@ -40,7 +40,7 @@ pub enum Decided {
 
 /// Where a decision's events go.
 #[derive(Clone, Copy)]
-pub struct Place<'a> {
+pub struct Destination<'a> {
     /// The partition's name, where it is not the session's.
     pub partition: Option<&'a str>,
     /// The stream of those that name none.
@@ -66,7 +66,7 @@ struct Case {
 pub fn decide(
     name: Option<&str>,
     command: Option<Datum>,
-    place: Place,
+    place: Destination,
     id: Option<[u8; 16]>,
     conflicts: &mut Conflicts,
 ) -> Result<Decided> {
@@ -157,9 +157,9 @@ impl Case {
     fn decide(
         &self,
         id: Option<[u8; 16]>,
-        Place {
+        Destination {
             target, on_refusal, ..
-        }: Place,
+        }: Destination,
         conflicts: &mut Conflicts,
     ) -> Result<Option<Decided>> {
         let partition = self.partition.as_str();
@@ -195,7 +195,7 @@ impl Case {
                 }
             }
         }
-        let request = Request {
+        let request = AppendRequest {
             events: &events,
             fail_if: &[],
             partition: Some(partition),
@@ -250,7 +250,7 @@ impl Case {
             return Ok(None);
         };
         let function = definition.function(&decider.decide)?;
-        let at = definition.whereabouts("decide function", &decider.decide);
+        let at = definition.error_context("decide function", &decider.decide);
         let answer = at.tell(|| {
             rights::for_functions(&definition.path, &self.partition, || {
                 function.prepare().call([Some(self.command), state])
@@ -306,7 +306,7 @@ fn query_of(
     partition: &str,
 ) -> Result<Query> {
     let function = definition.function(&decider.query)?;
-    let at = definition.whereabouts("query function", &decider.query);
+    let at = definition.error_context("query function", &decider.query);
     let answer = at.tell(|| {
         rights::for_functions(&definition.path, partition, || {
             function.prepare().call([Some(command)])

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use crate::dcb::error::Result;
 use crate::dcb::query::{JsonString, Query};
-use crate::projection::{self, Standing, ToDo, Turn};
+use crate::projection::{self, BatchOutcome, Standing, ToDo};
 use crate::read;
-use crate::read::partitions::Places;
+use crate::read::partitions::Partitions;
 use crate::store::Datum;
 use crate::store::log::catalog;
 use crate::store::log::partition::Access;
@@ -290,7 +290,7 @@ impl Worker {
                 Err(_) => next.no_later_than(Instant::now() + PAUSES.0),
             }
         }
-        let failure = moved.err().filter(|f| !f.is_passing());
+        let failure = moved.err().filter(|f| !f.is_transient());
         complain("positions were not moved up", failure);
     }
 
@@ -301,8 +301,8 @@ impl Worker {
         };
         let name = &standing.name;
         process.show(Some(&format!("en57 projection {name}")));
-        match process.transaction(standing.role, || projection::turn(standing)) {
-            Ok(Turn::At(position)) if position > standing.position => {
+        match process.transaction(standing.role, || projection::run_batch(standing)) {
+            Ok(BatchOutcome::At(position)) if position > standing.position => {
                 *known = Known {
                     position,
                     looked: position,
@@ -310,12 +310,12 @@ impl Worker {
                     ..Known::default()
                 };
             }
-            Ok(Turn::Failed(position, error)) => {
+            Ok(BatchOutcome::Failed(position, error)) => {
                 let message = format!("projection \"{name}\" has failed at position {position}");
                 log(Severity::Warning, &message, Some(&error), Some(RESUME));
             }
             // Nothing was done: not to be asked again at once.
-            Ok(Turn::At(_) | Turn::Taken | Turn::Changed) => {
+            Ok(BatchOutcome::At(_) | BatchOutcome::Taken | BatchOutcome::Changed) => {
                 known.taken.meet(PAUSES_TAKEN);
             }
             Err(failure) => trouble(process, standing, known, &failure),
@@ -337,7 +337,7 @@ impl Worker {
             .retain(|name, _| all.iter().any(|(n, _)| n == name));
         for (name, _) in all {
             // One that was dropped meanwhile is not there.
-            let Ok(places) = Places::find(store, Some(&name), Access::Own) else {
+            let Ok(places) = Partitions::find(store, Some(&name), Access::Own) else {
                 continue;
             };
             let frontier =
@@ -408,7 +408,7 @@ const RESUME: &str = "See last_error in en57_projections, then call en57_resume(
 /// projection has failed, where that has been tried in vain and promises nothing.
 fn trouble(process: &Process, standing: &Standing, known: &mut Known, failure: &Failure) {
     let name = &standing.name;
-    let (trouble, pauses) = if failure.is_passing() {
+    let (trouble, pauses) = if failure.is_transient() {
         (&mut known.hindrance, PAUSES_PASSING)
     } else {
         (&mut known.trouble, PAUSES)
@@ -417,7 +417,7 @@ fn trouble(process: &Process, standing: &Standing, known: &mut Known, failure: &
     if pause < WORTH_TELLING {
         return;
     }
-    let fails = !failure.is_passing() && trouble.attempts >= ATTEMPTS;
+    let fails = !failure.is_transient() && trouble.attempts >= ATTEMPTS;
     let (message, hint) = if fails {
         (format!("projection \"{name}\" has failed"), Some(RESUME))
     } else {

@@ -22,7 +22,7 @@ use crate::store::log::partition::{self, Access, Partition};
 use crate::store::pg::guard::{self, Severity};
 use crate::store::pg::json::{Jsonb, Value};
 use crate::store::pg::spi::{self, Type, text};
-use crate::store::pg::subtransaction::attempt;
+use crate::store::pg::subtransaction::in_subtransaction;
 use crate::store::pg::{array, names};
 use crate::store::row::event::{Column, Row};
 use crate::store::session::definitions::{self, as_extension_owner};
@@ -192,7 +192,7 @@ fn is_old(row: &Row, definitions: &Definitions) -> Result<bool> {
 fn try_upcasters(query: &Query, place: &Partition, first: i64, last: i64) -> Result<()> {
     let read =
         || Reading::of_settled(query.clone(), &place.name, first - 1, last)?.each(|_| Ok(()));
-    attempt(read)?.or_else(|failure| {
+    in_subtransaction(read)?.or_else(|failure| {
         cannot_do_without(
             "events cannot be read without what was to be erased",
             failure,

@@ -5,7 +5,7 @@ use crate::store::log::catalog;
 use crate::store::log::position::Counter;
 use crate::store::memory::shmem::{self, Shared};
 use crate::store::memory::stat::Counts;
-use crate::store::pg::nowait::at_once;
+use crate::store::pg::nowait::nowait;
 
 /// The state of the log that is kept in shared memory.
 pub struct Positions {
@@ -19,7 +19,7 @@ pub struct Positions {
 
 /// The counter, for who must not wait: when it is used first, it looks at the partitions.
 fn counter() -> Result<Counter> {
-    at_once(|| Counter::of(catalog::store()?))
+    nowait(|| Counter::of(catalog::store()?))
 }
 
 /// The positions of the log.

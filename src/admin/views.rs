@@ -9,7 +9,7 @@ use crate::read::{Options, Reading};
 use crate::store::Oid;
 use crate::store::log::catalog;
 use crate::store::log::partition::{Access, is_row_security_in_force};
-use crate::store::pg::nowait::{self, at_once, demand_free};
+use crate::store::pg::nowait::{self, demand_unlocked, nowait};
 use crate::store::row::event::Row;
 use crate::subscription;
 
@@ -57,9 +57,9 @@ fn look<T>(partition: &str, body: impl FnOnce() -> Result<T>) -> Result<Option<T
     shown((|| {
         // At once where the table is locked. An index, or the table of another partition, takes a millisecond.
         if partition != ALL {
-            demand_free(catalog::store()?.demand(partition, Access::Read)?)?;
+            demand_unlocked(catalog::store()?.demand(partition, Access::Read)?)?;
         }
-        at_once(body)
+        nowait(body)
     })())
 }
 

@@ -7,7 +7,7 @@ use crate::store::row::door::Event;
 use crate::store::row::event_json;
 
 /// Conflicting events as JSON.
-pub struct Told {
+pub struct ConflictReport {
     /// From the newest to the oldest.
     events: Vec<String>,
     /// Bytes that whole events may still take, and then those without their contents.
@@ -15,7 +15,7 @@ pub struct Told {
     is_truncated: bool,
 }
 
-impl Told {
+impl ConflictReport {
     /// Nothing yet. In an error there is less room than in an answer: it goes into the server's log as well.
     pub fn new(in_error: bool) -> Self {
         let bytes = if in_error {

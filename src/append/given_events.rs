@@ -13,7 +13,7 @@ use super::import::{self, Recorded};
 use super::{fit, parse};
 
 /// An event as if it was stored.
-pub struct Given<'a> {
+pub struct GivenEvent<'a> {
     /// What was appended.
     pub event: NewEvent<'a>,
     /// Its position.
@@ -27,7 +27,7 @@ pub struct Given<'a> {
 ///
 /// # Errors
 /// As [`import::from_json`]; 22023 where positions or versions do not grow.
-pub fn events(document: Jsonb<'_>) -> Result<Vec<Given<'_>>> {
+pub fn events(document: Jsonb<'_>) -> Result<Vec<GivenEvent<'_>>> {
     let recorded = if document.is_object() {
         vec![import::recorded(document, 0)?]
     } else if document.is_array() {
@@ -58,7 +58,7 @@ pub fn events(document: Jsonb<'_>) -> Result<Vec<Given<'_>>> {
             }
             None => None,
         };
-        events.push(Given {
+        events.push(GivenEvent {
             event,
             position: last,
             recorded_at_us: recorded_at_us.unwrap_or(now_us),
@@ -78,7 +78,7 @@ fn next(given: Option<i64>, before: i64, i: usize, key: &str) -> Result<i64> {
     Err(invalid(message).hint("Order the events as a read shows them, or leave the numbers out."))
 }
 
-impl Given<'_> {
+impl GivenEvent<'_> {
     /// The columns that it has in a partition.
     pub fn columns(&self, partition: &str) -> Unread {
         let mut columns = self.event.columns(partition);

@@ -10,7 +10,7 @@ use crate::read::{PAGE_BYTES, stream};
 use crate::store::Datum;
 use crate::store::lock::plan::Plan;
 use crate::store::log::catalog;
-use crate::store::log::insert::{Batch, Place};
+use crate::store::log::insert::{Assigned, Batch};
 use crate::store::log::partition::Access;
 use crate::store::log::position::Counter;
 use crate::store::pg::json::{Jsonb, Value};
@@ -77,7 +77,7 @@ pub fn import(import: &Import) -> Result<i64> {
     let now_us = clock::now_us();
     let place_of = |i: usize| {
         let event = &events[i];
-        Place {
+        Assigned {
             position: positions[i],
             recorded_at_us: event.recorded_at_us.unwrap_or(now_us),
             stream: event.event.stream.zip(versions[i]),

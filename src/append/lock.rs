@@ -21,7 +21,7 @@ use crate::store::session::{definitions, transaction};
 use crate::upcast::{self, Definitions, Sought};
 
 use super::streams::Streams;
-use super::{Request, fit};
+use super::{AppendRequest, fit};
 
 /// What definitions say of an append, as of when they were looked at.
 pub(super) struct Looked<'a> {
@@ -34,7 +34,7 @@ pub(super) struct Looked<'a> {
 
 impl Looked<'_> {
     /// Looks again at what has changed, now that locks are held. Returns whether upcasters have.
-    fn again(&mut self, request: &Request, plan: &mut Plan) -> Result<bool> {
+    fn again(&mut self, request: &AppendRequest, plan: &mut Plan) -> Result<bool> {
         definitions::accept_changes();
         let renamed = !Rc::ptr_eq(&self.upcasters, &upcast::known()?);
         if renamed {
@@ -55,7 +55,7 @@ impl Looked<'_> {
 pub(super) fn lock<'a>(
     place: &Partition,
     table: &Opened,
-    request: &Request<'a>,
+    request: &AppendRequest<'a>,
     streams: &Streams,
     keys: &[Vec<i64>],
     looked: &mut Looked,
@@ -84,7 +84,7 @@ pub(super) fn lock<'a>(
 }
 
 /// The condition by the names that events have by now.
-fn seek<'a>(request: &Request<'a>) -> Result<Vec<Sought<&'a Query>>> {
+fn seek<'a>(request: &AppendRequest<'a>) -> Result<Vec<Sought<&'a Query>>> {
     let definitions = upcast::known()?;
     let queries = request.fail_if.iter();
     Ok(queries.map(|q| Sought::by(q, &definitions)).collect())

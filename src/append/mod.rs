@@ -10,7 +10,7 @@ pub mod refusals;
 mod streams;
 mod validate;
 
-pub use conflict_report::Told;
+pub use conflict_report::ConflictReport;
 pub use lock::lock_query;
 pub use refusals::OnRefusal;
 pub use streams::{demand as demand_streams, send_to};
@@ -27,7 +27,7 @@ use crate::store::index::fetch::Fetcher;
 use crate::store::index::lookup::find_id;
 use crate::store::index::scan::{Range, Scan};
 use crate::store::log::catalog;
-use crate::store::log::insert::{Batch, Place};
+use crate::store::log::insert::{Assigned, Batch};
 use crate::store::log::partition::Access;
 use crate::store::log::position::Counter;
 use crate::store::memory::stat::{self, Counted};
@@ -116,7 +116,7 @@ impl Conflicts<'_> {
 }
 
 /// What is to be appended, and on which condition.
-pub struct Request<'a> {
+pub struct AppendRequest<'a> {
     /// At least one event. The versions that they expect are checked first, and told alone where both fail.
     pub events: &'a [NewEvent<'a>],
     /// The append fails if one of them matches an event that is there. They are asked in order; the
@@ -135,7 +135,7 @@ pub struct Request<'a> {
 /// # Errors
 /// 42501, 42704, 0A000 as the partition demands; 23505 where some ids are known already and it is not
 /// these very events that are stored.
-pub fn append(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
+pub fn append(request: &AppendRequest, conflicts: &mut Conflicts) -> Result<Outcome> {
     let outcome = append_while(request, conflicts, &|| Ok(true))?;
     outcome.ok_or_else(|| Error::new(SqlState::Internal, "the append was given up"))
 }
@@ -145,7 +145,7 @@ pub fn append(request: &Request, conflicts: &mut Conflicts) -> Result<Outcome> {
 /// # Errors
 /// As [`append`]; those of `holds`.
 pub fn append_while(
-    request: &Request,
+    request: &AppendRequest,
     conflicts: &mut Conflicts,
     holds: &dyn Fn() -> Result<bool>,
 ) -> Result<Option<Outcome>> {
@@ -166,7 +166,7 @@ pub fn append_while(
 }
 
 fn decide(
-    request: &Request,
+    request: &AppendRequest,
     conflicts: &mut Conflicts,
     holds: &dyn Fn() -> Result<bool>,
 ) -> Result<Option<Outcome>> {
@@ -237,7 +237,7 @@ fn decide(
     let (first, stable) = counter.allot(place.oid, events.len() as i64)?;
     let last = first + events.len() as i64 - 1;
     let recorded_at_us = clock::now_us();
-    let place_of = |i: usize| Place {
+    let place_of = |i: usize| Assigned {
         position: first + i as i64,
         recorded_at_us,
         stream: streams.place(i),
@@ -276,7 +276,7 @@ fn decide(
     }))
 }
 
-impl Request<'_> {
+impl AppendRequest<'_> {
     /// Whether something may stand against the append that its caller is then told.
     fn is_conditional(&self) -> bool {
         let expects = |e: &NewEvent| e.expected_version.is_some();
@@ -352,7 +352,7 @@ fn newest_match(
 }
 
 /// What became of these very events the first time, where they are all stored already.
-fn stored_before(table: &Opened, request: &Request) -> Result<Option<Outcome>> {
+fn stored_before(table: &Opened, request: &AppendRequest) -> Result<Option<Outcome>> {
     let (events, may_repeat) = (request.events, request.may_repeat);
     let mut known: Option<(usize, Entry)> = None;
     let mut version = None;

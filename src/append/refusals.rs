@@ -5,7 +5,7 @@ use crate::dcb::refusal::{AT_MOST, Refusal};
 use crate::event_type;
 use crate::invariant::Rules;
 use crate::store::log::insert::Batch;
-use crate::store::pg::subtransaction::{Failure, Then, attempt_for};
+use crate::store::pg::subtransaction::{Failure, Then, in_subtransaction_then};
 use crate::store::row::event::NewEvent;
 
 use super::Outcome;
@@ -61,7 +61,7 @@ pub(super) fn objections(rules: &Rules, batch: &Batch) -> Result<Vec<Refusal>> {
     if rules.is_empty() {
         return Ok(Vec::new());
     }
-    let outcome = attempt_for(|| {
+    let outcome = in_subtransaction_then(|| {
         let mut found = Vec::new();
         collect(rules, batch, true, &mut found)?;
         let then = match found.is_empty() {

@@ -7,12 +7,12 @@ use crate::invariant::Rules;
 use crate::read::stream::Target;
 use crate::store::call::function;
 use crate::store::log::catalog;
-use crate::store::log::insert::{Batch, Place};
+use crate::store::log::insert::{Assigned, Batch};
 use crate::store::log::partition::Access;
 use crate::store::log::position::Counter;
 use crate::store::pg::clock;
 use crate::store::pg::json::Jsonb;
-use crate::store::pg::subtransaction::{Then, attempt_for};
+use crate::store::pg::subtransaction::{Then, in_subtransaction_then};
 use crate::store::row::event::{self, NewEvent};
 
 use super::streams::{Streams, send_to};
@@ -32,7 +32,7 @@ pub fn validate(
     let store = catalog::store()?;
     store.partition(partition, Access::Append)?;
     // What was begun is undone, whatever it was: a value that could not be read, a lock on the table.
-    let outcome = attempt_for(|| Ok((look(document, target, partition)?, Then::Undo)))?;
+    let outcome = in_subtransaction_then(|| Ok((look(document, target, partition)?, Then::Undo)))?;
     match outcome {
         Ok(found) => Ok(found),
         Err(failure) => match failure.into_own() {
@@ -83,7 +83,7 @@ fn look(document: Jsonb, target: Option<Target>, partition: Option<&str>) -> Res
         partition: &place,
         table: &table,
         stable: first - 1,
-        place: &|i| Place {
+        place: &|i| Assigned {
             position: first + i as i64,
             recorded_at_us,
             stream: streams.place(i),

@@ -21,7 +21,7 @@ pub fn count(partition: &str) -> Result<usize> {
 /// # Errors
 /// Always: 55000, or the failure itself where it is none of the events' making.
 pub fn cannot_do_without<T>(what: impl Into<String>, failure: Failure) -> Result<T> {
-    if failure.is_passing() {
+    if failure.is_transient() {
         return failure.raise();
     }
     let mut detail = format!("{}: {}.", failure.state, failure.message);

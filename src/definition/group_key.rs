@@ -8,14 +8,14 @@ use crate::store::row::event::{self, Row};
 
 /// What an event is grouped by.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Key {
+pub enum GroupKey {
     /// Its stream.
     Stream,
     /// Its tags that begin so; the rest is the id. That of the prefix itself is empty.
     Tag(String),
 }
 
-impl std::fmt::Display for Key {
+impl std::fmt::Display for GroupKey {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         match self {
             Self::Stream => f.write_str("stream"),
@@ -24,7 +24,7 @@ impl std::fmt::Display for Key {
     }
 }
 
-impl Key {
+impl GroupKey {
     /// `stream` or `tag:PREFIX`; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         match text.strip_prefix("tag:") {

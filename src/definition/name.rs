@@ -2,7 +2,7 @@
 
 use crate::dcb::error::{Error, Result, SqlState, invalid, required};
 use crate::dcb::key::{Namespace, key};
-use crate::store::lock::keys::{Turn, take_turn};
+use crate::store::lock::keys::{Queue, queue_for};
 use crate::store::pg::guard::{self, Severity};
 
 /// Bytes of a definition's name: those of any name in PostgreSQL.
@@ -26,7 +26,7 @@ pub fn name<'a>(said: Option<&'a str>, whose: &str) -> Result<&'a str> {
 /// So two who make the same at once are one after the other, and the second one sees what the first has made.
 pub fn reserve(kind: &str, name: &str) {
     let name = format!("{kind}:{name}");
-    take_turn(Turn::Name, key(Namespace::Document, name.as_bytes()), true);
+    queue_for(Queue::Name, key(Namespace::Document, name.as_bytes()), true);
 }
 
 /// The names of what is unlike, in the order in which they were asked.

@@ -13,14 +13,14 @@ use crate::store::pg::{fmgr, json, settings, stack};
 const MISSPELT_TOLD: usize = 5;
 
 /// A schema, compiled when it is first needed.
-pub struct Kept {
+pub struct LazySchema {
     source: Vec<u8>,
     argument: &'static str,
     /// Without checks of formats, and with them.
     compiled: [OnceCell<Schema>; 2],
 }
 
-impl Kept {
+impl LazySchema {
     /// A schema given as jsonb; `argument` names it in errors.
     pub fn new(schema: Datum, argument: &'static str) -> Self {
         Self {

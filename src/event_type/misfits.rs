@@ -15,7 +15,7 @@ use crate::store::row::event::{Column, Row};
 use crate::upcast::Upcast;
 
 use super::registry::{Registered, Registry};
-use super::{Kept, checked, known, missing, no_data_of_all};
+use super::{LazySchema, checked, known, missing, no_data_of_all};
 
 /// What is to be checked.
 pub struct Wanted<'a> {
@@ -102,7 +102,7 @@ fn given(wanted: &Wanted) -> Result<Option<Registered>> {
         let Some(schema) = wanted.schemas[n] else {
             return Ok(None);
         };
-        let kept = Kept::new(schema, argument);
+        let kept = LazySchema::new(schema, argument);
         kept.schema()?;
         Ok(Some(Rc::new(kept)))
     };

@@ -4,7 +4,7 @@ mod lazy_schema;
 mod misfits;
 mod registry;
 
-pub use lazy_schema::{Kept, demand};
+pub use lazy_schema::{LazySchema, demand};
 pub use misfits::{Wanted, check_stored};
 pub use registry::{Registry, forms, has_changed, known, refusals};
 

@@ -18,7 +18,7 @@ use crate::store::pg::{fmgr, stack};
 use crate::store::row::event::NewEvent;
 use crate::store::session::definitions::{Cache, Table};
 
-use super::lazy_schema::Kept;
+use super::lazy_schema::LazySchema;
 
 /// How many faults of an event are told.
 pub const FAULTS_TOLD: usize = 20;
@@ -26,7 +26,7 @@ pub const FAULTS_TOLD: usize = 20;
 thread_local! {
     static KNOWN: Cache<Registry> = const { Cache::new(Table::EventTypes) };
     /// The schemas of the last register, by their jsonb without its length word.
-    static SCHEMAS: RefCell<HashMap<Vec<u8>, Rc<Kept>>> = RefCell::default();
+    static SCHEMAS: RefCell<HashMap<Vec<u8>, Rc<LazySchema>>> = RefCell::default();
 }
 
 /// The registered types, as of what has been accepted of others' changes.
@@ -60,8 +60,8 @@ pub struct Registry {
 /// What events of one version of a type must fit.
 #[derive(Default)]
 pub struct Registered {
-    pub data: Option<Rc<Kept>>,
-    pub meta: Option<Rc<Kept>>,
+    pub data: Option<Rc<LazySchema>>,
+    pub meta: Option<Rc<LazySchema>>,
 }
 
 impl Registered {
@@ -69,7 +69,7 @@ impl Registered {
     /// `of_all` is the schema of meta that holds for all types.
     pub fn faults(
         &self,
-        of_all: &Option<Rc<Kept>>,
+        of_all: &Option<Rc<LazySchema>>,
         data: Option<&[u8]>,
         meta: Option<&[u8]>,
     ) -> Result<Vec<(&'static str, Fault)>> {
@@ -96,7 +96,7 @@ impl Registry {
         let mut before = SCHEMAS.take();
         let mut kept = HashMap::new();
         let mut keep = |column: Option<Datum>, argument| {
-            let schema = Kept::new(column?, argument);
+            let schema = LazySchema::new(column?, argument);
             let source = schema.source().to_vec();
             let entry = kept.entry(source);
             Some(Rc::clone(entry.or_insert_with_key(|source| {

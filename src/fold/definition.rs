@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use crate::dcb::error::{self, Error, Result, SqlState};
 use crate::dcb::schema::Schema;
-use crate::event_type::Kept;
-use crate::store::call::function::{Function, Whereabouts};
+use crate::event_type::LazySchema;
+use crate::store::call::function::{ErrorContext, Function};
 use crate::store::pg::spi::Values;
 use crate::store::pg::{fmgr, guard};
 use crate::store::session::definitions::{self, Cache, Table};
@@ -35,7 +35,7 @@ pub struct Decider {
     pub query: Named,
     /// `(command, state) → events`.
     pub decide: Named,
-    command_schema: Option<Kept>,
+    command_schema: Option<LazySchema>,
 }
 
 /// A function as a definition names it; it may be gone.
@@ -52,15 +52,18 @@ thread_local! {
 impl Decider {
     /// That schema, as it is kept: a jsonb without its length word.
     pub fn command_schema(&self) -> Option<&[u8]> {
-        self.command_schema.as_ref().map(Kept::source)
+        self.command_schema.as_ref().map(LazySchema::source)
     }
 
     /// The JSON Schema of its commands, `None` where any will do.
     ///
     /// # Errors
-    /// As [`Kept::schema`].
+    /// As [`LazySchema::schema`].
     pub fn schema(&self) -> Result<Option<&Schema>> {
-        self.command_schema.as_ref().map(Kept::schema).transpose()
+        self.command_schema
+            .as_ref()
+            .map(LazySchema::schema)
+            .transpose()
     }
 }
 
@@ -93,7 +96,7 @@ pub fn from_row(row: &Values) -> Result<Definition> {
         (Some(query), Some(decide)) => Some(Decider {
             query: Named::new(query),
             decide: Named::new(decide),
-            command_schema: row[7].map(|d| Kept::new(d, "command_schema")),
+            command_schema: row[7].map(|d| LazySchema::new(d, "command_schema")),
         }),
         _ => None,
     };
@@ -142,8 +145,8 @@ impl Definition {
     }
 
     /// What an error's CONTEXT says of one of its functions.
-    pub fn whereabouts(&self, role: &str, named: &Named) -> Whereabouts {
-        Whereabouts::new(&format!(
+    pub fn error_context(&self, role: &str, named: &Named) -> ErrorContext {
+        ErrorContext::new(&format!(
             "{role} {} of {} \"{}\"",
             named.name,
             self.kind(),

@@ -16,7 +16,7 @@ use super::definition::{self, Decider, Definition};
 use super::{evolve, snapshot};
 
 /// What is to be made, as the caller said it.
-pub struct Request<'a> {
+pub struct NewFold<'a> {
     /// Its name.
     pub name: Option<&'a str>,
     /// The function that folds.
@@ -26,7 +26,7 @@ pub struct Request<'a> {
     /// A snapshot is taken when so many events were read beyond the last one; `None`: never.
     pub snapshot_every: Option<i32>,
     /// What makes a decider of it.
-    pub decider: Option<RequestedDecider<'a>>,
+    pub decider: Option<NewDecider<'a>>,
     /// What is done where there is one of the name.
     pub if_taken: IfTaken,
     /// The row type en57_event.
@@ -36,7 +36,7 @@ pub struct Request<'a> {
 }
 
 /// What a decider has beyond a fold.
-pub struct RequestedDecider<'a> {
+pub struct NewDecider<'a> {
     /// `command → query`.
     pub query_function: Option<&'a str>,
     /// `(command, state) → events`.
@@ -45,7 +45,7 @@ pub struct RequestedDecider<'a> {
     pub command_schema: Option<Datum>,
 }
 
-impl Request<'_> {
+impl NewFold<'_> {
     fn kind(&self) -> &'static str {
         if self.decider.is_some() {
             "decider"
@@ -90,7 +90,7 @@ impl Request<'_> {
 ///
 /// # Errors
 /// 42501 without the rights; 42710 where the name is taken; 22004 and 22023 for what does not fit.
-pub fn create(request: &Request) -> Result<()> {
+pub fn create(request: &NewFold) -> Result<()> {
     let kind = request.kind();
     catalog::demand_writable(&format!("en57_create_{kind}()"))?;
     let name = name::name(request.name, &format!("a {kind}'s"))?;
@@ -143,7 +143,7 @@ pub fn create(request: &Request) -> Result<()> {
     old.map_or(Ok(()), |old| snapshot::forget_fold(old.number).map(drop))
 }
 
-fn decider_functions(decider: &RequestedDecider, query_type: Oid) -> Result<(Function, Function)> {
+fn decider_functions(decider: &NewDecider, query_type: Oid) -> Result<(Function, Function)> {
     let form = Form {
         role: "query_function",
         text: "(jsonb) returning en57_query",
@@ -163,7 +163,7 @@ fn decider_functions(decider: &RequestedDecider, query_type: Oid) -> Result<(Fun
 
 /// Stores a new definition, or in place of an old one.
 fn store(
-    request: &Request,
+    request: &NewFold,
     name: &str,
     evolve: &Function,
     [query, decide]: &[Option<String>; 2],

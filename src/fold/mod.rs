@@ -5,14 +5,14 @@ pub mod evolve;
 mod manage;
 pub mod snapshot;
 
-pub use manage::{Request, RequestedDecider, create, drop_snapshots, remove};
+pub use manage::{NewDecider, NewFold, create, drop_snapshots, remove};
 
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
 use crate::read::stream::Walk;
 use crate::read::{Options, Reading, View};
 use crate::store::Datum;
-use crate::store::call::function::{Function, Whereabouts};
+use crate::store::call::function::{ErrorContext, Function};
 use crate::store::index::entry::Direction;
 use crate::store::log::catalog;
 use crate::store::log::partition::Access;
@@ -24,7 +24,7 @@ use evolve::Folding;
 use snapshot::Snapshots;
 
 /// A state, and the position as of which no event that matches is missing in it.
-pub struct State {
+pub struct FoldState {
     /// In the current memory context.
     pub state: Option<Datum>,
     /// What to use as `after` in an append's condition.
@@ -93,7 +93,7 @@ impl Until {
 ///
 /// # Errors
 /// 42501, 42704, 22023, N5706 as reads have them; the function's own, by unwinding.
-pub fn fold(range: Range, evolve: &Function, initial: Option<Datum>) -> Result<State> {
+pub fn fold(range: Range, evolve: &Function, initial: Option<Datum>) -> Result<FoldState> {
     evolve.demand_execute()?;
     let upto = range.upto.unwrap_or(Options::default().upto);
     let options = Options {
@@ -101,7 +101,7 @@ pub fn fold(range: Range, evolve: &Function, initial: Option<Datum>) -> Result<S
         ..Options::default()
     };
     let mut reading = Reading::start(range.query, options, range.partition)?;
-    let at = Whereabouts::new(&format!("evolve function {}", evolve.name()));
+    let at = ErrorContext::new(&format!("evolve function {}", evolve.name()));
     let callable = evolve.prepare_for_caller();
     let mut folding = Folding::new(&callable, initial);
     let settled = reading.frontier().min(upto);
@@ -117,7 +117,7 @@ pub fn fold(range: Range, evolve: &Function, initial: Option<Datum>) -> Result<S
         })
     };
     at.tell(|| rights::in_one_form(&mut read))?;
-    Ok(State {
+    Ok(FoldState {
         state: folding.finish(),
         position: until.complete_upto(settled),
         stream_version: None,
@@ -133,7 +133,7 @@ pub fn state(
     query: Option<Query>,
     mut until: Until,
     partition: Option<&str>,
-) -> Result<State> {
+) -> Result<FoldState> {
     let query = query.unwrap_or_else(Query::everything);
     let partition = catalog::effective_name(partition)?;
     // Snapshots hold what was recorded up to a position, not up to a time.
@@ -160,7 +160,7 @@ pub fn state(
             settled,
             &mut until,
         )? {
-            return Ok(State {
+            return Ok(FoldState {
                 state,
                 position: until.complete_upto(settled),
                 stream_version,
@@ -201,7 +201,7 @@ pub fn resume(
 ) -> Result<Option<Option<Datum>>> {
     let initial = definition.initial.as_deref().map(fmgr::make_varlena);
     let (at, callable) = (
-        definition.whereabouts("evolve function", &definition.evolve),
+        definition.error_context("evolve function", &definition.evolve),
         evolve.prepare(),
     );
     let mut folding = Folding::new(&callable, initial);

@@ -11,9 +11,9 @@ use crate::store::log::catalog;
 use crate::store::log::position::Counter;
 use crate::store::pg::guard::{self, Severity};
 use crate::store::pg::spi::{self, Type};
-use crate::store::pg::subtransaction::attempt;
+use crate::store::pg::subtransaction::in_subtransaction;
 use crate::store::session::definitions::{self, as_extension_owner};
-use crate::store::state::fold_snapshots::{self, Gate, Kept, Key};
+use crate::store::state::fold_snapshots::{self, Gate, Snapshot, SnapshotKey};
 use crate::store::{Datum, Oid};
 
 use super::definition::Definition;
@@ -22,7 +22,7 @@ use super::definition::Definition;
 pub struct Snapshots<'d> {
     definition: &'d Definition,
     evolve: &'d Function,
-    key: Key,
+    key: SnapshotKey,
     every: i64,
     gate: Option<Gate>,
 }
@@ -43,7 +43,7 @@ impl<'d> Snapshots<'d> {
         // The reading may have waited, and functions run as what they are by now.
         definitions::accept_changes();
         let made_by = (evolve.mark, reading.generation());
-        let key = Key::new(definition.number, partition, query, made_by);
+        let key = SnapshotKey::new(definition.number, partition, query, made_by);
         Some(Self {
             definition,
             evolve,
@@ -57,7 +57,7 @@ impl<'d> Snapshots<'d> {
     ///
     /// # Errors
     /// 55000 where the table is missing.
-    pub fn find(&self, upto: i64) -> Result<Option<Kept>> {
+    pub fn find(&self, upto: i64) -> Result<Option<Snapshot>> {
         self.key.find(upto)
     }
 
@@ -80,7 +80,7 @@ impl<'d> Snapshots<'d> {
         if Counter::of(catalog::store()?)?.has_own() {
             return Ok(());
         }
-        match attempt(|| self.key.keep(position, state))? {
+        match in_subtransaction(|| self.key.keep(position, state))? {
             Ok(()) => gate.stay(),
             // Somebody wants this session to stop.
             Err(failure) if failure.state.starts_with("57") => return failure.raise(),

@@ -22,7 +22,7 @@ use super::manage::forget_states;
 const BECAUSE: &str = "An invariant runs its functions with the rights of their owner.";
 
 /// What is to be made, as the caller said it.
-pub struct Request<'a> {
+pub struct NewInvariant<'a> {
     /// Its name.
     pub name: Option<&'a str>,
     /// Which events.
@@ -52,7 +52,7 @@ pub struct Request<'a> {
 /// # Errors
 /// 42501 without the rights; 42710 where the name is taken; 22004 and 22023 for what does not fit; N5703
 /// where stored events break it; those of the functions.
-pub fn create(request: &Request) -> Result<()> {
+pub fn create(request: &NewInvariant) -> Result<()> {
     catalog::demand_writable("en57_create_invariant()")?;
     let wanted = Wanted::of(request)?;
     let place = partition_to_administer(request.partition)?;
@@ -98,7 +98,7 @@ struct Wanted<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    fn of(request: &Request<'a>) -> Result<Self> {
+    fn of(request: &NewInvariant<'a>) -> Result<Self> {
         let name = name::name(request.name, "an invariant's")?;
         let query = request
             .query
@@ -201,7 +201,7 @@ impl<'a> Wanted<'a> {
 }
 
 /// The names of the two functions, which fit and may be used.
-fn functions_of(request: &Request) -> Result<(String, String)> {
+fn functions_of(request: &NewInvariant) -> Result<(String, String)> {
     let evolve = required(request.evolve, "evolve")?;
     let evolve = evolve::check(evolve, request.event_type, request.initial.is_some())?;
     evolve.demand_definable(BECAUSE)?;

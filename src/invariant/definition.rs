@@ -7,7 +7,7 @@ use crate::dcb::codec;
 use crate::dcb::error::{Result, invalid, missing, required};
 use crate::dcb::query::Query;
 use crate::definition::function::Named;
-use crate::definition::group_key::Key;
+use crate::definition::group_key::GroupKey;
 use crate::store::call::function::Function;
 use crate::store::pg::spi::{self, Type, Values, text};
 use crate::store::pg::{fmgr, guard, rights};
@@ -30,7 +30,7 @@ pub struct Invariant {
     /// Which of them.
     pub query: Query,
     /// What each state is about.
-    pub key: Key,
+    pub key: GroupKey,
     /// `(state, event) → state`.
     pub evolve: Named,
     /// `(state) → text`: what is wrong with it; NULL: nothing.
@@ -125,8 +125,8 @@ fn as_extension_owner<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
 ///
 /// # Errors
 /// 22023.
-pub fn key(text: &str) -> Result<Key> {
-    Key::parse(text).ok_or_else(|| {
+pub fn key(text: &str) -> Result<GroupKey> {
+    GroupKey::parse(text).ok_or_else(|| {
         invalid("key must be 'stream' or 'tag:PREFIX'")
             .detail("The events of one key are found by their stream or tag, and locked so.")
             .hint(

@@ -9,14 +9,14 @@ use crate::definition::erasure::cannot_do_without;
 use crate::store::log::partition::Partition;
 use crate::store::pg::scratch::Scratch;
 use crate::store::pg::spi::{Type, text};
-use crate::store::pg::subtransaction::attempt;
+use crate::store::pg::subtransaction::in_subtransaction;
 use crate::store::pg::{array, rights};
 use crate::store::row::event::Row;
 use crate::store::{Datum, Oid};
 use crate::upcast::{self, Sought};
 
 use super::definition::{self, Invariant, run};
-use super::fold::{Judge, Refused};
+use super::fold::{Evaluation, Refused};
 
 /// The invariants of a partition, with the ids that events are about which are being erased.
 pub struct Affected(Vec<One>);
@@ -76,7 +76,7 @@ impl Affected {
         let mut any = !gone.is_empty();
         for one in self.0.iter().filter(|one| !one.ids.is_empty()) {
             any |= one.forget()?;
-            attempt(|| one.demand(place.oid))?.or_else(|failure| {
+            in_subtransaction(|| one.demand(place.oid))?.or_else(|failure| {
                 let name = &one.invariant.name;
                 if failure.state == "N5703" {
                     return failure.raise();
@@ -105,7 +105,7 @@ impl One {
     }
 
     fn demand(&self, table: Oid) -> Result<()> {
-        let judge = Judge::new(&self.invariant, table)?;
+        let judge = Evaluation::new(&self.invariant, table)?;
         let scratch = Scratch::new();
         rights::for_functions(&self.invariant.path, &self.invariant.partition, || {
             for id in &self.ids {
@@ -116,7 +116,7 @@ impl One {
         })
     }
 
-    fn demand_of(&self, id: &str, judge: &Judge) -> Result<()> {
+    fn demand_of(&self, id: &str, judge: &Evaluation) -> Result<()> {
         let (mut folding, at) = (judge.folding(), judge.evolving(id));
         at.tell(|| judge.fold_stored(id, 0, &mut folding, &at))?;
         let Some(objection) = judge.objection(folding.state(), id)? else {

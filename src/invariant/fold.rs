@@ -6,11 +6,11 @@ use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::limits;
 use crate::dcb::query::{JsonString, Query};
 use crate::dcb::refusal::Refusal;
-use crate::definition::group_key::Key;
+use crate::definition::group_key::GroupKey;
 use crate::fold::evolve::Folding;
 use crate::read::view::LAST;
 use crate::read::{Options, Reading};
-use crate::store::call::function::{Callable, Whereabouts};
+use crate::store::call::function::{Callable, ErrorContext};
 use crate::store::log::partition::Access;
 use crate::store::memory::stat;
 use crate::store::pg::composite::RowType;
@@ -39,7 +39,7 @@ pub struct Effort {
 }
 
 /// An invariant whose functions are ready to be called.
-pub struct Judge<'i> {
+pub struct Evaluation<'i> {
     invariant: &'i Invariant,
     event_type: RowType,
     evolve: Callable<'i>,
@@ -51,7 +51,7 @@ pub struct Judge<'i> {
     made_with: MadeWith,
 }
 
-impl<'i> Judge<'i> {
+impl<'i> Evaluation<'i> {
     /// Prepares the functions for the events of a table, in the current memory context.
     ///
     /// # Errors
@@ -158,7 +158,7 @@ impl<'i> Judge<'i> {
         id: &str,
         after: i64,
         folding: &mut Folding,
-        at: &Whereabouts,
+        at: &ErrorContext,
     ) -> Result<Effort> {
         let (invariant, mut effort) = (self.invariant, Effort::default());
         let Some(events) = invariant.key.events_of(id, &invariant.query) else {
@@ -191,19 +191,19 @@ impl<'i> Judge<'i> {
     /// # Errors
     /// 22P02 where the answer is no text; the function's own, by unwinding.
     pub fn objection(&self, state: Option<Datum>, id: &str) -> Result<Option<String>> {
-        let at = self.whereabouts("check", &self.invariant.check.name, id);
+        let at = self.error_context("check", &self.invariant.check.name, id);
         let answer = at.tell(|| self.check.call([state]));
         Ok(answer.map(fmgr::text).transpose()?.map(str::to_owned))
     }
 
     /// What an error's CONTEXT says of evolve.
-    pub fn evolving(&self, id: &str) -> Whereabouts {
-        self.whereabouts("evolve", &self.invariant.evolve.name, id)
+    pub fn evolving(&self, id: &str) -> ErrorContext {
+        self.error_context("evolve", &self.invariant.evolve.name, id)
     }
 
-    fn whereabouts(&self, role: &str, function: &str, id: &str) -> Whereabouts {
+    fn error_context(&self, role: &str, function: &str, id: &str) -> ErrorContext {
         let name = &self.invariant.name;
-        Whereabouts::new(&format!(
+        ErrorContext::new(&format!(
             "{role} function {function} of invariant \"{name}\", key \"{id}\""
         ))
     }
@@ -278,8 +278,8 @@ pub fn key_missing(
     number: Option<usize>,
 ) -> Result<Error> {
     let (missing, needed) = match &invariant.key {
-        Key::Stream => ("stream".to_owned(), "Append it to a stream".to_owned()),
-        Key::Tag(prefix) => (
+        GroupKey::Stream => ("stream".to_owned(), "Append it to a stream".to_owned()),
+        GroupKey::Tag(prefix) => (
             format!("tag that begins with \"{prefix}\""),
             format!("Give it a tag \"{prefix}..\""),
         ),

@@ -16,11 +16,11 @@ use crate::store::pg::scratch::Scratch;
 use crate::store::pg::spi::{Type, text};
 use crate::store::pg::{composite, fmgr, rights};
 use crate::store::row::srf::Source;
-use crate::store::state::invariant_states::{Kept, MadeWith, States};
+use crate::store::state::invariant_states::{KeptState, MadeWith, States};
 use crate::store::{Datum, Oid};
 
 use super::definition::{Invariant, KIND, run};
-use super::fold::{Judge, Refused};
+use super::fold::{Evaluation, Refused};
 use super::rules::EVENTS_BETWEEN;
 
 /// Bytes of states that are kept in memory.
@@ -33,7 +33,7 @@ const AT_ONCE: usize = 256;
 /// An invariant, with what the stored events have made of its ids so far.
 pub struct Existing<'i> {
     invariant: &'i Invariant,
-    judge: Judge<'i>,
+    judge: Evaluation<'i>,
     states: States,
     made_with: MadeWith,
     known: HashMap<String, Known>,
@@ -88,7 +88,7 @@ impl<'i> Existing<'i> {
     /// # Errors
     /// 42883 where a function is gone.
     pub fn new(invariant: &'i Invariant, table: Oid) -> Result<Self> {
-        let judge = Judge::new(invariant, table)?;
+        let judge = Evaluation::new(invariant, table)?;
         Ok(Existing {
             invariant,
             made_with: judge.made_with(),
@@ -244,7 +244,7 @@ impl<'i> Existing<'i> {
             scratch.run(|| {
                 let before = self.has_spilled.then(|| self.states.find(number, &id));
                 let state = known.state.as_deref().map(fmgr::make_varlena);
-                let state = Kept::new(known.position, state, self.made_with);
+                let state = KeptState::new(known.position, state, self.made_with);
                 self.states
                     .keep(number, &id, &state, before.flatten().as_ref());
             });

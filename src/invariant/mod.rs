@@ -9,7 +9,7 @@ mod history;
 mod manage;
 mod rules;
 
-pub use create::{Request, create};
+pub use create::{NewInvariant, create};
 pub use definition::{all_of, has_changed};
 pub use erasure::Affected;
 pub use manage::{begin_anew, disable, enable, names_of, remove};

@@ -17,11 +17,11 @@ use crate::store::log::insert::Batch;
 use crate::store::pg::rights;
 use crate::store::pg::scratch::Scratch;
 use crate::store::row::event::NewEvent;
-use crate::store::state::invariant_states::{Kept, States};
+use crate::store::state::invariant_states::{KeptState, States};
 use crate::upcast;
 
 use super::definition::{self, Invariant};
-use super::fold::{Effort, Judge, Refused, key_missing};
+use super::fold::{Effort, Evaluation, Refused, key_missing};
 
 /// A state is kept when so many events have come to it since the last time: then an append reads at most
 /// as many, and ids with few events cost no row.
@@ -189,7 +189,7 @@ impl<'a> Rules<'a> {
                     Some(*n),
                 )?)?;
             }
-            let mut judge = Judge::new(invariant, batch.partition.oid)?;
+            let mut judge = Evaluation::new(invariant, batch.partition.oid)?;
             rights::for_functions(&invariant.path, &invariant.partition, || {
                 for (id, events) in events {
                     pgrx::check_for_interrupts!();
@@ -212,7 +212,7 @@ impl<'a> Rules<'a> {
                             }
                             Err(error) => return Err(error),
                         }
-                        judge = Judge::new(invariant, batch.partition.oid)?;
+                        judge = Evaluation::new(invariant, batch.partition.oid)?;
                     }
                 }
                 Ok(())
@@ -249,7 +249,7 @@ impl<'a> Rules<'a> {
         let is_worth_it = effort.events >= EVENTS_BETWEEN || effort.pages >= PAGES_BETWEEN;
         if keeps && is_worth_it {
             let position = (batch.place)(last).position;
-            let state = Kept::new(position, folding.state(), made_with);
+            let state = KeptState::new(position, folding.state(), made_with);
             states.keep(invariant.number, id, &state, kept.as_ref());
         }
         Ok(true)
@@ -259,7 +259,7 @@ impl<'a> Rules<'a> {
     fn fold<'j>(
         &self,
         batch: &Batch,
-        kept: Option<&Kept>,
+        kept: Option<&KeptState>,
         one: &One<'j>,
     ) -> Result<(Folding<'j>, Effort)> {
         let &One {
@@ -291,7 +291,7 @@ impl<'a> Rules<'a> {
 /// One state that an append touches.
 struct One<'j> {
     invariant: &'j Invariant,
-    judge: &'j Judge<'j>,
+    judge: &'j Evaluation<'j>,
     id: &'j str,
     events: &'j [usize],
     /// Whether the state may be kept.

@@ -7,15 +7,15 @@ use crate::dcb::error::Result;
 use crate::dcb::query::Query;
 use crate::read::Reading;
 use crate::store::Datum;
-use crate::store::call::function::Whereabouts;
+use crate::store::call::function::ErrorContext;
 use crate::store::pg::composite::{self, RowType};
 use crate::store::pg::rights;
 use crate::store::pg::scratch::Scratch;
-use crate::store::row::door::Kept;
-use crate::upcast::Way;
+use crate::store::row::door::EventCopy;
+use crate::upcast::ReadBy;
 
 use super::definition::{KIND, Projection, Work};
-use super::document::Key;
+use super::document::IdSource;
 
 /// Events that are folded into documents together, where they are not large.
 const DOCUMENT_EVENTS: usize = 10_000;
@@ -27,7 +27,7 @@ pub struct Item {
     /// When it was recorded.
     pub recorded_at_us: i64,
     /// As it is stored, in the memory context in which it was collected. An upcaster's errors are those of handling it.
-    event: Kept,
+    event: EventCopy,
     /// The documents that it belongs to; `None`: a function must be asked.
     pub ids: Option<Vec<String>>,
 }
@@ -97,14 +97,14 @@ impl<'p> Events<'p> {
         let door = way.door();
         self.more = self.reading.fill_rows(at_most, &mut |row| {
             let ids = match key {
-                Some(Key::Function(_)) => known(row.position()),
+                Some(IdSource::Function(_)) => known(row.position()),
                 Some(key) => key.ids_of_row(row)?,
                 None => None,
             };
             items.push(Item {
                 position: row.position(),
                 recorded_at_us: row.recorded_at_us(),
-                event: Kept::new(row, &event_type, &door)?,
+                event: EventCopy::new(row, &event_type, &door)?,
                 ids,
             });
             Ok(())
@@ -113,22 +113,22 @@ impl<'p> Events<'p> {
     }
 
     /// How these events become what functions are called with: by the definitions by which they were found.
-    pub fn way(&self) -> Rc<Way> {
+    pub fn way(&self) -> Rc<ReadBy> {
         self.reading.way()
     }
 }
 
 impl Projection {
     /// What an error's CONTEXT says of a function of this projection.
-    pub fn whereabouts(&self, role: &str) -> Whereabouts {
+    pub fn error_context(&self, role: &str) -> ErrorContext {
         let name = match &self.work {
             Work::Handler(handler) => &handler.name,
             Work::Documents(documents) => match &documents.key {
-                Key::Function(key) if role == "key" => &key.name,
+                IdSource::Function(key) if role == "key" => &key.name,
                 _ => &documents.evolve.name,
             },
         };
-        Whereabouts::new(&format!("{role} {name} of projection \"{}\"", self.name))
+        ErrorContext::new(&format!("{role} {name} of projection \"{}\"", self.name))
     }
 
     /// How many events are best handled together. Each document is written once for them, and its versions stay
@@ -144,7 +144,7 @@ impl Projection {
     ///
     /// # Errors
     /// 42883 where a function is gone; the functions' own, by unwinding.
-    pub fn handle(&self, items: &[Item], way: &Way) -> Result<()> {
+    pub fn handle(&self, items: &[Item], way: &ReadBy) -> Result<()> {
         let mut ready = Vec::with_capacity(items.len());
         self.read(items, way, &mut ready)?;
         self.handle_ready(&ready)
@@ -154,7 +154,12 @@ impl Projection {
     ///
     /// # Errors
     /// Those of upcasters.
-    pub fn read<'i>(&self, items: &'i [Item], way: &Way, ready: &mut Vec<Ready<'i>>) -> Result<()> {
+    pub fn read<'i>(
+        &self,
+        items: &'i [Item],
+        way: &ReadBy,
+        ready: &mut Vec<Ready<'i>>,
+    ) -> Result<()> {
         let (door, event_type) = (way.door(), RowType::of(self.event_type()?));
         for item in items {
             let event = item.event.read(&event_type, &door)?;
@@ -168,13 +173,13 @@ impl Projection {
             Work::Documents(documents) => {
                 return rights::for_functions(&self.path, &self.partition, || {
                     let by_id = documents.by_id(self, items)?;
-                    let at = self.whereabouts("evolve function");
+                    let at = self.error_context("evolve function");
                     at.tell(|| documents.fold(self, by_id, &at))
                 });
             }
             Work::Handler(handler) => handler.function(KIND, &self.name)?,
         };
-        let (at, scratch) = (self.whereabouts("handler"), Scratch::new());
+        let (at, scratch) = (self.error_context("handler"), Scratch::new());
         let callable = handler.prepare_handler();
         let takes_arrays = callable.takes_array();
         let group = if takes_arrays { self.batch_size } else { 1 };

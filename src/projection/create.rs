@@ -15,7 +15,7 @@ use crate::store::session::transaction;
 use crate::store::{Datum, Oid};
 
 use super::definition::{self, KIND};
-use super::document::Key;
+use super::document::IdSource;
 use super::from_history;
 use super::start::Start;
 
@@ -26,13 +26,13 @@ pub const BECAUSE: &str = "A projection runs its functions with the rights of th
 const BATCH_SIZES: std::ops::RangeInclusive<i32> = 1..=10_000;
 
 /// What is to be made, as the caller said it.
-pub struct Request<'a> {
+pub struct NewProjection<'a> {
     /// Its name.
     pub name: Option<&'a str>,
     /// Which events.
     pub query: Option<Query>,
     /// What handles them.
-    pub work: RequestedWork<'a>,
+    pub work: NewWork<'a>,
     /// `inline` or `async`.
     pub mode: Option<&'a str>,
     /// `stop` or `skip`.
@@ -50,7 +50,7 @@ pub struct Request<'a> {
 }
 
 /// What handles the events.
-pub enum RequestedWork<'a> {
+pub enum NewWork<'a> {
     /// A function is called.
     Handler {
         /// As it is written: by name, or with the types of its arguments.
@@ -93,7 +93,7 @@ pub struct Checked<'a> {
 /// # Errors
 /// 42501 without the rights; 42710 where the name is taken; 22004 and 22023 for what does not fit;
 /// those of the functions, where stored events are handled at once.
-pub fn create(request: &Request) -> Result<()> {
+pub fn create(request: &NewProjection) -> Result<()> {
     catalog::demand_writable("en57_create_projection()")?;
     let checked = check(request)?;
     let place = crate::store::log::catalog::partition_to_administer(request.partition)?;
@@ -107,8 +107,8 @@ pub fn create(request: &Request) -> Result<()> {
     }
     let make = || {
         let table = match request.work {
-            RequestedWork::Documents { .. } => Some(create_table(checked.name)?),
-            RequestedWork::Handler { .. } => None,
+            NewWork::Documents { .. } => Some(create_table(checked.name)?),
+            NewWork::Handler { .. } => None,
         };
         let start = checked.start;
         let position = start.position(checked.is_inline, &checked.query, &place.name)?;
@@ -145,7 +145,7 @@ impl Checked<'_> {
     }
 }
 
-fn check<'a>(request: &Request<'a>) -> Result<Checked<'a>> {
+fn check<'a>(request: &NewProjection<'a>) -> Result<Checked<'a>> {
     let name = name::name(request.name, "a projection's")?;
     let query = request
         .query
@@ -170,7 +170,7 @@ fn check<'a>(request: &Request<'a>) -> Result<Checked<'a>> {
         skips,
         batch_size,
         start: Start::parse(required(request.start, "start")?)?,
-        has_documents: matches!(request.work, RequestedWork::Documents { .. }),
+        has_documents: matches!(request.work, NewWork::Documents { .. }),
         function: String::new(),
         truncate: None,
         key: None,
@@ -179,7 +179,7 @@ fn check<'a>(request: &Request<'a>) -> Result<Checked<'a>> {
         if_taken: request.if_taken,
     };
     match request.work {
-        RequestedWork::Handler { handler, truncate } => {
+        NewWork::Handler { handler, truncate } => {
             let fits = |f: &Function| {
                 f.arguments == [event] || f.arguments == [composite::array_type(event)]
             };
@@ -193,7 +193,7 @@ fn check<'a>(request: &Request<'a>) -> Result<Checked<'a>> {
             checked.function = function.name();
             checked.truncate = truncate.map(check_truncate).transpose()?;
         }
-        RequestedWork::Documents {
+        NewWork::Documents {
             key,
             key_function,
             evolve,
@@ -233,7 +233,7 @@ fn check_truncate(said: &str) -> Result<String> {
 /// # Errors
 /// 22023; those of [`check_key_function`].
 pub fn check_key(said: &str, event: Oid) -> Result<(Option<&str>, Option<String>)> {
-    match Key::parse(said) {
+    match IdSource::parse(said) {
         Ok(_) => Ok((Some(said), None)),
         // It was meant for a tag.
         Err(error) if said.is_empty() || said.contains(':') => Err(error),

@@ -6,13 +6,13 @@ use crate::dcb::codec;
 use crate::dcb::error::{Error, Result, SqlState, missing};
 use crate::dcb::query::Query;
 use crate::definition::function::Named;
-use crate::store::lock::keys::{Turn, take_turn};
+use crate::store::lock::keys::{Queue, queue_for};
 use crate::store::pg::spi::{self, Type, Values, text};
 use crate::store::pg::{composite, fmgr, guard, rights};
 use crate::store::session::definitions::as_extension_owner;
 use crate::store::{Datum, Oid};
 
-use super::document::{Documents, Key};
+use super::document::{Documents, IdSource};
 
 /// A projection, with its functions looked up.
 pub struct Projection {
@@ -127,7 +127,7 @@ fn take_turn_of(name: &str, wait: bool) -> Result<bool> {
         spi::run(sql, &[text(name)])
     })?;
     let number = found.first().and_then(|row| row[0]);
-    Ok(number.is_none_or(|n| take_turn(Turn::Projection, n.value() as i64, wait)))
+    Ok(number.is_none_or(|n| queue_for(Queue::Projection, n.value() as i64, wait)))
 }
 
 /// The async projections that are running, in the order of their creation.
@@ -168,8 +168,8 @@ impl Projection {
         let number = |n: usize| row[n].map(|d| d.value() as i64);
         let handler = Named::new(required(5)?);
         let key = match (text(6)?, text(7)?) {
-            (_, Some(function)) => Some(Key::Function(Named::new(function))),
-            (Some(key), None) => Some(Key::parse(&key)?),
+            (_, Some(function)) => Some(IdSource::Function(Named::new(function))),
+            (Some(key), None) => Some(IdSource::parse(&key)?),
             (None, None) => None,
         };
         let work = match key {
@@ -202,8 +202,8 @@ impl Projection {
         match &self.work {
             Work::Handler(handler) => vec![handler],
             Work::Documents(d) => match &d.key {
-                Key::Function(key) => vec![&d.evolve, key],
-                Key::Plain(_) => vec![&d.evolve],
+                IdSource::Function(key) => vec![&d.evolve, key],
+                IdSource::Plain(_) => vec![&d.evolve],
             },
         }
     }

@@ -6,8 +6,8 @@ use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::definition::function::Named;
 use crate::definition::group_key;
 use crate::fold::evolve::Folding;
-use crate::store::call::function::{Callable, Whereabouts};
-use crate::store::document::table::{At, Document, PlainTable, Stored};
+use crate::store::call::function::{Callable, ErrorContext};
+use crate::store::document::table::{Document, PlainTable, RowId, Stored};
 use crate::store::pg::array::TextArray;
 use crate::store::pg::scratch::Scratch;
 use crate::store::pg::spi::{self, Type, text};
@@ -23,7 +23,7 @@ pub struct Documents {
     /// The table of the documents.
     pub table: Oid,
     /// Which documents an event belongs to.
-    pub key: Key,
+    pub key: IdSource,
     /// `(doc, event) → doc`.
     pub evolve: Named,
     /// What the first event of a document meets: a jsonb without its length word; `None`: NULL.
@@ -31,25 +31,27 @@ pub struct Documents {
 }
 
 /// Which documents an event belongs to.
-pub enum Key {
+pub enum IdSource {
     /// Those of its stream, or of its tags.
-    Plain(group_key::Key),
+    Plain(group_key::GroupKey),
     /// What a function says.
     Function(Named),
 }
 
-impl Key {
+impl IdSource {
     /// A key that is no function.
     ///
     /// # Errors
     /// 22023.
     pub fn parse(text: &str) -> Result<Self> {
-        group_key::Key::parse(text).map(Self::Plain).ok_or_else(|| {
-            invalid("key must be 'stream', 'tag:PREFIX', or a function").hint(
-                "With 'tag:course:', an event tagged course:sql belongs to the document sql. \
+        group_key::GroupKey::parse(text)
+            .map(Self::Plain)
+            .ok_or_else(|| {
+                invalid("key must be 'stream', 'tag:PREFIX', or a function").hint(
+                    "With 'tag:course:', an event tagged course:sql belongs to the document sql. \
                  Any other key is the name of a function.",
-            )
-        })
+                )
+            })
     }
 
     /// The ids of an event with this stream and these tags; `None`: a function must be asked. A tag that is the prefix
@@ -141,7 +143,7 @@ pub fn missing_table(projection: &str) -> Error {
 }
 
 /// A document while events are folded into it.
-pub struct State {
+pub struct DocumentState {
     pub doc: Option<Datum>,
     /// How many events are in it; 0: there is no document.
     pub version: i64,
@@ -174,10 +176,10 @@ impl Documents {
     /// 42883 where the key function is gone; its own.
     pub fn by_id<'i>(&self, projection: &Projection, items: &'i [Ready<'i>]) -> Result<ById<'i>> {
         let asked = match &self.key {
-            Key::Function(key) => Some(key.function(KIND, &projection.name)?.prepare()),
+            IdSource::Function(key) => Some(key.function(KIND, &projection.name)?.prepare()),
             _ => None,
         };
-        let at = projection.whereabouts("key");
+        let at = projection.error_context("key");
         let mut by_id = ById::new();
         for item in items {
             let ids = match (&item.ids, &asked) {
@@ -200,7 +202,7 @@ impl Documents {
     ///
     /// # Errors
     /// 42883 where the function, 55000 where the table is gone; those of the function, by unwinding.
-    pub fn fold(&self, projection: &Projection, by_id: ById, at: &Whereabouts) -> Result<()> {
+    pub fn fold(&self, projection: &Projection, by_id: ById, at: &ErrorContext) -> Result<()> {
         let missing = || missing_table(&projection.name);
         let table = Table::open(self.table).ok_or_else(missing)?;
         let evolve = self.evolve.function(KIND, &projection.name)?.prepare();
@@ -222,11 +224,11 @@ impl Documents {
 
     fn evolved(
         &self,
-        stored: Option<State>,
+        stored: Option<DocumentState>,
         items: &[&Ready],
         evolve: &Callable,
-        at: &Whereabouts,
-    ) -> State {
+        at: &ErrorContext,
+    ) -> DocumentState {
         let initial = self.initial.as_deref().map(fmgr::make_varlena);
         let mut folding = Folding::new(evolve, initial);
         let mut version = 0;
@@ -242,7 +244,7 @@ impl Documents {
                 0
             };
         }
-        State {
+        DocumentState {
             doc: folding.finish(),
             version,
         }
@@ -250,12 +252,12 @@ impl Documents {
 }
 
 /// Where a document was found.
-pub enum Place {
+pub enum Found {
     Nowhere,
     /// By a statement.
     InTable,
     /// In a table that needs no statements.
-    At(At),
+    RowId(RowId),
 }
 
 /// The table of a projection's documents, used with its owner's rights.
@@ -283,13 +285,13 @@ impl Table {
     }
 
     /// A document, and where it is.
-    pub fn load(&self, id: &str) -> Result<(Place, Option<State>)> {
+    pub fn load(&self, id: &str) -> Result<(Found, Option<DocumentState>)> {
         if let Some(plain) = &self.plain {
             return Ok(match plain.find(id)? {
-                None => (Place::Nowhere, None),
+                None => (Found::Nowhere, None),
                 Some(Stored { at, doc, version }) => {
                     let doc = Some(doc);
-                    (Place::At(at), Some(State { doc, version }))
+                    (Found::RowId(at), Some(DocumentState { doc, version }))
                 }
             });
         }
@@ -299,17 +301,23 @@ impl Table {
         );
         let rows = self.run(&sql, &[text(id)])?;
         Ok(match rows.first() {
-            None => (Place::Nowhere, None),
+            None => (Found::Nowhere, None),
             Some(row) => {
                 let doc = row[0].map(composite::detoasted);
                 let version = row[1].map_or(0, |d| d.value() as i64);
-                (Place::InTable, Some(State { doc, version }))
+                (Found::InTable, Some(DocumentState { doc, version }))
             }
         })
     }
 
     /// Stores what has become of a document; `last` is its last event's position, and when it was recorded.
-    pub fn store(&self, id: &str, place: Place, state: &State, last: (i64, i64)) -> Result<()> {
+    pub fn store(
+        &self,
+        id: &str,
+        place: Found,
+        state: &DocumentState,
+        last: (i64, i64),
+    ) -> Result<()> {
         let document = state.doc.filter(|_| state.version > 0).map(|doc| Document {
             id,
             doc,
@@ -318,19 +326,19 @@ impl Table {
             updated_at_us: last.1,
         });
         let is_done = match (&place, &self.plain, &document) {
-            (Place::Nowhere, _, None) => true,
-            (Place::Nowhere, Some(plain), Some(new)) => {
+            (Found::Nowhere, _, None) => true,
+            (Found::Nowhere, Some(plain), Some(new)) => {
                 plain.insert(new);
                 true
             }
-            (Place::At(at), Some(plain), Some(new)) => plain.update(*at, new),
-            (Place::At(at), Some(plain), None) => plain.delete(*at),
+            (Found::RowId(at), Some(plain), Some(new)) => plain.update(*at, new),
+            (Found::RowId(at), Some(plain), None) => plain.delete(*at),
             _ => false,
         };
         if is_done {
             return Ok(());
         }
-        self.store_by_statement(id, matches!(place, Place::Nowhere), document.as_ref())
+        self.store_by_statement(id, matches!(place, Found::Nowhere), document.as_ref())
     }
 
     /// The executor's way. It overwrites what somebody else has done by hand, or raises 40001 where the

@@ -14,7 +14,7 @@ use crate::definition::erasure::cannot_do_without;
 use crate::fold::evolve::Folding;
 use crate::store::pg::scratch::Scratch;
 use crate::store::pg::spi::{self, text};
-use crate::store::pg::subtransaction::attempt;
+use crate::store::pg::subtransaction::in_subtransaction;
 use crate::store::pg::{fmgr, names, rights};
 use crate::store::row::event::Row;
 use crate::store::session::definitions::as_extension_owner;
@@ -23,9 +23,9 @@ use crate::upcast::{self, Definitions, Sought};
 
 use super::apply::{Events, Ready};
 use super::definition::{KIND, Projection, Work, by_name};
-use super::document::{Documents, Key, State, Table, missing_table};
+use super::document::{DocumentState, Documents, IdSource, Table, missing_table};
 use super::rebuild;
-use super::reset::Kept;
+use super::reset::Beginning;
 
 /// Documents whose events are read together.
 const DOCUMENTS_AT_ONCE: usize = 64;
@@ -157,7 +157,7 @@ impl Renewals {
                 continue;
             }
             let at = Cell::new(0);
-            let count = attempt(|| {
+            let count = in_subtransaction(|| {
                 renewal.ask(&erased)?;
                 renewal.renew(&at)
             })?
@@ -229,7 +229,7 @@ impl Renewal {
         let rebuilt = rebuild::query_of(&projection.name)?;
         Ok(Self {
             sought: Sought::by(projection.query.clone(), definitions),
-            handled: (Kept::of(&projection.name)?.start, upto),
+            handled: (Beginning::of(&projection.name)?.start, upto),
             projection,
             rebuilt: rebuilt.map(|query| Sought::by(query, definitions)),
             is_rebuild_touched: false,
@@ -252,7 +252,7 @@ impl Renewal {
         let Work::Documents(documents) = &self.projection.work else {
             return Ok(());
         };
-        if !matches!(documents.key, Key::Function(_)) || !self.has_handled {
+        if !matches!(documents.key, IdSource::Function(_)) || !self.has_handled {
             return Ok(());
         }
         let (after, upto) = self.handled;
@@ -279,9 +279,9 @@ impl Renewal {
         let table = Table::open(documents.table).ok_or_else(missing)?;
         let ids: Vec<&str> = self.ids.iter().map(String::as_str).collect();
         let at_once = match documents.key {
-            Key::Plain(_) => DOCUMENTS_AT_ONCE,
+            IdSource::Plain(_) => DOCUMENTS_AT_ONCE,
             // Its events are found by reading all.
-            Key::Function(_) => ids.len().max(1),
+            IdSource::Function(_) => ids.len().max(1),
         };
         let memory = Scratch::new();
         for ids in ids.chunks(at_once) {
@@ -313,7 +313,7 @@ impl Renewal {
                 },
             );
         }
-        let told = projection.whereabouts("evolve function");
+        let told = projection.error_context("evolve function");
         self.each(documents, Some(ids), self.handled, at, &mut |items| {
             let by_id = documents.by_id(projection, items)?;
             told.tell(|| {
@@ -335,7 +335,7 @@ impl Renewal {
         at.set(0);
         for (id, document) in making {
             let (place, _) = table.load(id)?;
-            let state = State {
+            let state = DocumentState {
                 doc: document.folding.state(),
                 version: document.version,
             };
@@ -357,7 +357,7 @@ impl Renewal {
         let projection = &self.projection;
         let aside = put_aside(&projection.name)?;
         let query = match (&documents.key, ids) {
-            (Key::Plain(key), Some(ids)) => {
+            (IdSource::Plain(key), Some(ids)) => {
                 let of_one = ids
                     .iter()
                     .filter_map(|id| key.events_of(id, &projection.query));

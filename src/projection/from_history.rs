@@ -8,7 +8,7 @@ use crate::dcb::error::Result;
 use crate::definition::erasure;
 use crate::read::catch_up;
 use crate::store::log::partition::{Partition, exclude_appends};
-use crate::store::pg::subtransaction::{Failure, Then, attempt_for};
+use crate::store::pg::subtransaction::{Failure, Then, in_subtransaction_then};
 use crate::upcast::{self, Sought};
 
 use super::definition::{Projection, Work, by_name};
@@ -21,7 +21,7 @@ use super::rebuild;
 /// # Errors
 /// Those of `make` and of the functions.
 pub fn bring_up(name: &str, place: &Partition, make: impl FnOnce() -> Result<()>) -> Result<bool> {
-    let outcome = attempt_for(|| {
+    let outcome = in_subtransaction_then(|| {
         make()?;
         let projection = by_name(Some(name), true)?;
         let before = Basis::of(&projection)?;

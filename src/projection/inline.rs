@@ -18,7 +18,7 @@ use crate::store::session::definitions::{self, Cache, Table};
 use crate::upcast::{self, Upcasters};
 
 use super::definition::{KIND, Projection, Work, running_inline};
-use super::document::{Key, asked_ids};
+use super::document::{IdSource, asked_ids};
 
 /// How deep appends may go that handlers make for events of appends that handlers have made.
 const DEPTH: usize = 16;
@@ -129,7 +129,7 @@ impl<'a> Due<'a> {
         let mut ids = BTreeMap::new();
         if let Work::Documents(documents) = &projection.work {
             match &documents.key {
-                Key::Function(_) => ids = self.asked(projection, numbers)?,
+                IdSource::Function(_) => ids = self.asked(projection, numbers)?,
                 key => {
                     for n in numbers {
                         let tags = self.events[n].tags.iter().copied();
@@ -156,14 +156,14 @@ impl<'a> Due<'a> {
         let Work::Documents(documents) = &projection.work else {
             return Ok(BTreeMap::new());
         };
-        let Key::Function(key) = &documents.key else {
+        let IdSource::Function(key) = &documents.key else {
             return Ok(BTreeMap::new());
         };
         let function = key.function(KIND, &projection.name)?.prepare();
         let event_type = RowType::of(projection.event_type()?);
         let definitions = upcast::known()?;
         let upcasters = Upcasters::new(&definitions);
-        let at = projection.whereabouts("key");
+        let at = projection.error_context("key");
         at.tell(|| {
             rights::for_functions(&projection.path, &projection.partition, || {
                 numbers

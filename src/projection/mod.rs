@@ -2,6 +2,7 @@
 //! it, and documents that are kept up to date.
 
 mod apply;
+mod background;
 mod create;
 pub mod definition;
 pub mod document;
@@ -15,10 +16,10 @@ mod replay;
 mod reset;
 mod run;
 mod start;
-mod turn;
 mod wait;
 
-pub use create::{Request, RequestedWork, create};
+pub use background::{BatchOutcome, Standing, ToDo, move_up, note_trouble, run_batch, survey};
+pub use create::{NewProjection, NewWork, create};
 pub use definition::all_of;
 pub use erasure::Renewals;
 pub use inline::{Due, catch_up};
@@ -26,5 +27,4 @@ pub use manage::{begin_anew, names_of, pause, remove, resume};
 pub use replay::replay;
 pub use reset::reset;
 pub use run::run;
-pub use turn::{Standing, ToDo, Turn, move_up, note_trouble, survey, turn};
 pub use wait::wait;

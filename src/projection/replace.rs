@@ -10,8 +10,8 @@ use crate::store::session::definitions::as_extension_owner;
 
 use super::create::Checked;
 use super::definition::{KIND, Projection, Work, by_name};
-use super::document::{Documents, Key, missing_table};
-use super::reset::{Kept, begin_at};
+use super::document::{Documents, IdSource, missing_table};
+use super::reset::{Beginning, begin_at};
 use super::{manage, rebuild};
 
 /// What of a definition says what is made of the events.
@@ -86,14 +86,17 @@ impl Checked<'_> {
             ("mode", self.is_inline == old.is_inline),
             ("on_error", self.skips == old.skips),
             ("batch_size", self.batch_size as usize == old.batch_size),
-            ("truncate", self.truncate == Kept::of(&old.name)?.truncate),
+            (
+                "truncate",
+                self.truncate == Beginning::of(&old.name)?.truncate,
+            ),
         ]))
     }
 
     fn has_key_of(&self, old: &Documents) -> bool {
         match &old.key {
-            Key::Plain(key) => self.key == Some(key.to_string().as_str()),
-            Key::Function(key) => self.key_function.as_ref() == Some(&key.name),
+            IdSource::Plain(key) => self.key == Some(key.to_string().as_str()),
+            IdSource::Function(key) => self.key_function.as_ref() == Some(&key.name),
         }
     }
 
@@ -124,7 +127,7 @@ impl Checked<'_> {
         };
         self.store(&old, position)?;
         if makes_others && (self.has_documents || self.truncate.is_some()) {
-            let start = Kept::of(&old.name)?.start;
+            let start = Beginning::of(&old.name)?.start;
             return begin_at(&by_name(Some(&old.name), true)?, start);
         }
         if self.is_inline && !old.is_inline && old.status == "running" {

@@ -6,7 +6,7 @@
 use crate::dcb::error::Result;
 use crate::store::Datum;
 use crate::store::pg::spi::{self, Type, text};
-use crate::store::pg::subtransaction::{Failure, attempt};
+use crate::store::pg::subtransaction::{Failure, in_subtransaction};
 use crate::store::session::definitions::as_extension_owner;
 use crate::store::session::transaction;
 
@@ -32,7 +32,7 @@ pub fn replay(name: Option<&str>, position: Option<i64>) -> Result<i64> {
         let positions = letters(&projection.name, after, position.unwrap_or(i64::MAX))?;
         for position in &positions {
             pgrx::check_for_interrupts!();
-            let outcome = attempt(|| {
+            let outcome = in_subtransaction(|| {
                 forget(&projection.name, *position)?;
                 match &mut refolding {
                     Some(refolding) => refolding.refold(*position),
@@ -41,7 +41,7 @@ pub fn replay(name: Option<&str>, position: Option<i64>) -> Result<i64> {
             })?;
             match outcome {
                 Ok(()) => handled += 1,
-                Err(failure) if failure.is_passing() => return failure.raise(),
+                Err(failure) if failure.is_transient() => return failure.raise(),
                 Err(failure) => note(&projection, *position, &failure)?,
             }
         }

@@ -13,14 +13,14 @@ use super::rebuild;
 use super::start::Start;
 
 /// What is kept of a projection that only those need who let it begin anew.
-pub struct Kept {
+pub struct Beginning {
     /// It takes events after this position.
     pub start: i64,
     /// The function that takes away what its handler has written.
     pub truncate: Option<String>,
 }
 
-impl Kept {
+impl Beginning {
     /// That of a projection.
     ///
     /// # Errors
@@ -46,7 +46,7 @@ impl Kept {
 pub fn reset(name: Option<&str>, start: Option<&str>) -> Result<()> {
     let projection = super::manage::to_administer(name, "en57_reset_projection()")?;
     let start = match start.map(Start::parse).transpose()? {
-        None => Kept::of(&projection.name)?.start,
+        None => Beginning::of(&projection.name)?.start,
         Some(start) => start.position(
             projection.is_inline,
             &projection.query,
@@ -105,10 +105,10 @@ pub fn empty(projection: &Projection) -> Result<bool> {
 }
 
 fn call_truncate(projection: &Projection) -> Result<bool> {
-    let Some(function) = Kept::of(&projection.name)?.truncate else {
+    let Some(function) = Beginning::of(&projection.name)?.truncate else {
         return Ok(false);
     };
-    let at = crate::store::call::function::Whereabouts::new(&format!(
+    let at = crate::store::call::function::ErrorContext::new(&format!(
         "truncate function {function} of projection \"{}\"",
         projection.name
     ));

@@ -6,17 +6,17 @@
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::JsonString;
 use crate::read::frontier;
-use crate::read::partitions::Places;
+use crate::read::partitions::Partitions;
 use crate::store::Datum;
 use crate::store::log::catalog;
 use crate::store::log::partition::Access;
 use crate::store::pg::scratch::Scratch;
 use crate::store::pg::spi::{self, Type};
-use crate::store::pg::subtransaction::{Failure, attempt};
+use crate::store::pg::subtransaction::{Failure, in_subtransaction};
 use crate::store::pg::{fmgr, json};
 use crate::store::session::definitions::as_extension_owner;
 use crate::store::session::transaction;
-use crate::upcast::{self, Sought, Way};
+use crate::upcast::{self, ReadBy, Sought};
 
 use super::apply::{Events, Item};
 use super::definition::Projection;
@@ -51,7 +51,7 @@ pub fn run(name: Option<&str>, max_events: Option<i64>) -> Result<i64> {
         }
     }
     let store = catalog::store()?;
-    let mut places = Places::find(store, Some(&projection.partition), Access::Own)?;
+    let mut places = Partitions::find(store, Some(&projection.partition), Access::Own)?;
     let sought = Sought::by(projection.query.clone(), &upcast::known()?);
     let head = frontier::of(store, &mut places, &sought)?;
     let mut progress = Progress::new(&projection, Deferral::Left);
@@ -116,14 +116,14 @@ impl<'p> Progress<'p> {
     }
 
     /// Handles events together; where that fails, one by one, to find the one that does.
-    fn handle(&mut self, items: &[Item], way: &Way) -> Result<()> {
-        let together = attempt(|| self.try_to_handle(items, way))?;
+    fn handle(&mut self, items: &[Item], way: &ReadBy) -> Result<()> {
+        let together = in_subtransaction(|| self.try_to_handle(items, way))?;
         match together {
             Ok(()) => {
                 self.advance(items);
                 return Ok(());
             }
-            Err(failure) if failure.is_passing() => return failure.raise(),
+            Err(failure) if failure.is_transient() => return failure.raise(),
             Err(failure) if items.len() == 1 => return self.refuse(&items[0], failure),
             Err(_) if items.len() > self.projection.batch_size => {
                 for some in items.chunks(self.projection.batch_size) {
@@ -137,9 +137,9 @@ impl<'p> Progress<'p> {
         }
         for item in items {
             let one = std::slice::from_ref(item);
-            match attempt(|| self.try_to_handle(one, way))? {
+            match in_subtransaction(|| self.try_to_handle(one, way))? {
                 Ok(()) => self.advance(one),
-                Err(failure) if failure.is_passing() => return failure.raise(),
+                Err(failure) if failure.is_transient() => return failure.raise(),
                 Err(failure) => self.refuse(item, failure)?,
             }
             if self.failed.is_some() {
@@ -149,7 +149,7 @@ impl<'p> Progress<'p> {
         Ok(())
     }
 
-    fn try_to_handle(&self, items: &[Item], way: &Way) -> Result<()> {
+    fn try_to_handle(&self, items: &[Item], way: &ReadBy) -> Result<()> {
         self.projection.handle(items, way)?;
         match self.deferral {
             Deferral::Left => Ok(()),

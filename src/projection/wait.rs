@@ -4,7 +4,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 use crate::read;
 use crate::store::log::catalog;
 use crate::store::log::partition::Access;
-use crate::store::pg::xmin::Leave;
+use crate::store::pg::xmin::XminRelease;
 use crate::store::session::sleep;
 
 use super::definition::by_name;
@@ -14,7 +14,12 @@ use super::definition::by_name;
 ///
 /// # Errors
 /// 42501, 42704; 55000 where the projection has failed before that position.
-pub fn wait(name: Option<&str>, upto: Option<i64>, timeout_ms: u64, leave: Leave) -> Result<bool> {
+pub fn wait(
+    name: Option<&str>,
+    upto: Option<i64>,
+    timeout_ms: u64,
+    leave: XminRelease,
+) -> Result<bool> {
     let projection = by_name(name, false)?;
     catalog::store()?.partition(Some(&projection.partition), Access::Watch)?;
     if upto.is_some_and(|p| p < 0) {

@@ -11,12 +11,12 @@ use crate::store::log::catalog::{self, Store};
 use crate::store::log::partition::{Access, Partition};
 use crate::store::log::position::{Counter, Flight};
 use crate::store::pg::settings;
-use crate::store::pg::xmin::Leave;
+use crate::store::pg::xmin::XminRelease;
 use crate::store::session::sleep::{self, Look};
 use crate::store::session::transaction;
 use crate::upcast::Sought;
 
-use super::partitions::Places;
+use super::partitions::Partitions;
 
 /// Beyond so many keys a query's frontier is the partition's: asking the lock manager for each would
 /// cost more than it gains.
@@ -27,7 +27,7 @@ const KEYS_ASKED: usize = 256;
 /// # Errors
 /// N5706 where the session's own newest append stays behind a transaction in flight for too long; 40P01 where that one
 /// waits for this session.
-pub fn of(store: &'static Store, places: &mut Places, sought: &Sought) -> Result<i64> {
+pub fn of(store: &'static Store, places: &mut Partitions, sought: &Sought) -> Result<i64> {
     let encoded = codec::encode(sought.stored());
     if let Some(kept) = transaction::kept_frontier(places.key(), &encoded) {
         return Ok(kept);
@@ -41,7 +41,7 @@ pub fn of(store: &'static Store, places: &mut Places, sought: &Sought) -> Result
         .unwrap_or(0);
     if result < own && transaction::bounded_next(counter.next()) > own {
         let timeout_ms = Some(settings::wait_timeout_ms()).filter(|ms| *ms > 0);
-        let reached = sleep::until(timeout_ms, Leave::NONE, || {
+        let reached = sleep::until(timeout_ms, XminRelease::NONE, || {
             places.renew(store)?;
             let (frontier, keeper) = places.kept_frontier(&counter, sought);
             result = frontier;
@@ -63,7 +63,7 @@ pub fn of(store: &'static Store, places: &mut Places, sought: &Sought) -> Result
 
 /// The same without waiting: the session's own newest append may be beyond it. Where reads repeat, it is that of
 /// the reads before, if there were any.
-pub fn now(counter: &Counter, places: &Places, sought: &Sought) -> i64 {
+pub fn now(counter: &Counter, places: &Partitions, sought: &Sought) -> i64 {
     let encoded = codec::encode(sought.stored());
     transaction::kept_frontier(places.key(), &encoded)
         .unwrap_or_else(|| places.current_frontier(counter, sought))
@@ -175,7 +175,7 @@ impl Writers {
 /// 42501, 42704.
 pub fn settled(sought: &Sought, partition: Option<&str>, access: Access) -> Result<i64> {
     let store = catalog::store()?;
-    let places = Places::find(store, partition, access)?;
+    let places = Partitions::find(store, partition, access)?;
     Ok(places.current_frontier(&Counter::of(store)?, sought))
 }
 
@@ -185,7 +185,7 @@ pub fn settled(sought: &Sought, partition: Option<&str>, access: Access) -> Resu
 /// 42501, 42704.
 pub fn settled_in_all(sought: &Sought, partition: Option<&str>) -> Result<i64> {
     let store = catalog::store()?;
-    let places = Places::find(store, partition, Access::Watch)?;
+    let places = Partitions::find(store, partition, Access::Watch)?;
     places.demand_all()?;
     Ok(places.current_frontier(&Counter::of(store)?, sought))
 }

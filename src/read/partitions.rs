@@ -18,7 +18,7 @@ use crate::upcast::Sought;
 use super::frontier;
 
 /// The partitions of a read.
-pub struct Places {
+pub struct Partitions {
     access: Access,
     is_all: bool,
     list: Vec<Rc<Partition>>,
@@ -28,7 +28,7 @@ pub struct Places {
     floor: i64,
 }
 
-impl Places {
+impl Partitions {
     /// The partition that an argument means, or all that the caller may read.
     ///
     /// # Errors

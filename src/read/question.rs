@@ -12,10 +12,8 @@ use crate::store::row::door::Event;
 use crate::store::row::event::Row;
 use crate::upcast::{self, Sought, Upcasters};
 
-use super::partitions::Places;
-
-use super::frontier;
-use super::{Options, Reading};
+use super::partitions::Partitions;
+use super::{Options, Reading, frontier};
 
 /// How many events match.
 ///
@@ -125,7 +123,7 @@ pub fn is_anything_in(query: Query, partition: &str, after: i64, upto: i64) -> R
 /// As [`frontier`].
 pub fn head(query: Option<Query>, partition: Option<&str>) -> Result<i64> {
     let store = catalog::store()?;
-    let mut places = Places::find(store, partition, Access::Watch)?;
+    let mut places = Partitions::find(store, partition, Access::Watch)?;
     let sought = Sought::now(query.unwrap_or_else(Query::everything))?;
     frontier::of(store, &mut places, &sought)
 }

@@ -15,12 +15,11 @@ use crate::store::pg::scratch::Scratch;
 use crate::store::row::door::Event;
 use crate::store::row::event::Row;
 use crate::store::row::srf::{ROWS_AT_ONCE, Sink, Source};
-use crate::upcast::{self, Definitions, Sought, Upcast, Way};
-
-use super::partitions::{Merge, Places};
-use super::view::{LAST, View};
+use crate::upcast::{self, Definitions, ReadBy, Sought, Upcast};
 
 use super::frontier;
+use super::partitions::{Merge, Partitions};
+use super::view::{LAST, View};
 
 /// Bytes of events that are handed out together: whoever collects a page of them has about so much in memory,
 /// however large they are.
@@ -95,9 +94,9 @@ impl Default for Options {
 /// A read under way. It holds nothing of PostgreSQL's between two batches.
 pub struct Reading {
     sought: Sought,
-    way: Rc<Way>,
+    way: Rc<ReadBy>,
     options: Options,
-    places: Places,
+    places: Partitions,
     view: View,
     /// Whether it is a user's read, which is counted.
     is_counted: bool,
@@ -121,7 +120,7 @@ impl Reading {
             ));
         }
         let store = catalog::store()?;
-        let mut places = Places::find(store, partition, Access::Read)?;
+        let mut places = Partitions::find(store, partition, Access::Read)?;
         let query = query.unwrap_or_else(Query::everything);
         let (sought, way) = upcast::seek(query, options.upcast)?;
         let frontier = frontier::of(store, &mut places, &sought)?;
@@ -157,7 +156,7 @@ impl Reading {
             sought,
             way: Rc::new(way),
             options,
-            places: Places::find(catalog::store()?, partition, Access::Read)?,
+            places: Partitions::find(catalog::store()?, partition, Access::Read)?,
             view,
             is_counted: false,
         })
@@ -187,19 +186,19 @@ impl Reading {
         partition: &str,
         options: Options,
     ) -> Result<Self> {
-        let way = Way::by(Rc::clone(&definitions), &query);
+        let way = ReadBy::by(Rc::clone(&definitions), &query);
         Ok(Self {
             sought: Sought::by(query, &definitions),
             way: Rc::new(way),
             options,
-            places: Places::find(catalog::store()?, Some(partition), Access::Own)?,
+            places: Partitions::find(catalog::store()?, Some(partition), Access::Own)?,
             view: View::ALL,
             is_counted: false,
         })
     }
 
     /// The way by which its events are handed out, for who keeps rows and reads them later.
-    pub fn way(&self) -> Rc<Way> {
+    pub fn way(&self) -> Rc<ReadBy> {
         Rc::clone(&self.way)
     }
 
@@ -248,7 +247,7 @@ impl Reading {
         partition: Option<&str>,
     ) -> Result<Self> {
         let store = catalog::store()?;
-        let places = Places::find(store, partition, Access::Read)?;
+        let places = Partitions::find(store, partition, Access::Read)?;
         stat::count(Counted::Reads, 1);
         let query = query.unwrap_or_else(Query::everything);
         let (sought, way) = upcast::seek(query, options.upcast)?;

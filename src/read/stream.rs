@@ -14,7 +14,7 @@ use crate::store::index::lookup::{self, From};
 use crate::store::index::scan::{Range, StreamScan};
 use crate::store::log::catalog;
 use crate::store::log::partition::Access;
-use crate::store::pg::nowait::{at_once, demand_free};
+use crate::store::pg::nowait::{demand_unlocked, nowait};
 use crate::store::row::event::Row;
 use crate::store::row::event_tuple::StreamInfo;
 use crate::store::row::srf::{Sink, Source};
@@ -404,8 +404,8 @@ impl Listing {
     pub fn now() -> Result<Self> {
         let store = catalog::store()?;
         let partition = catalog::effective_name(None)?;
-        demand_free(store.demand(&partition, Access::Read)?)?;
-        at_once(|| {
+        demand_unlocked(store.demand(&partition, Access::Read)?)?;
+        nowait(|| {
             // What this locks stays locked for the rest.
             store
                 .partition(Some(&partition), Access::Read)?

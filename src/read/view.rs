@@ -8,7 +8,7 @@ use crate::store::log::position::Counter;
 use crate::upcast::Sought;
 
 use super::frontier;
-use super::partitions::Places;
+use super::partitions::Partitions;
 
 /// The largest position there can be.
 pub const LAST: i64 = i64::MAX - 1;
@@ -44,7 +44,7 @@ impl View {
     /// 42501, 42704.
     pub fn now(partition: &str) -> Result<Self> {
         let store = catalog::store()?;
-        let places = Places::find(store, Some(partition), Access::Read)?;
+        let places = Partitions::find(store, Some(partition), Access::Read)?;
         let counter = Counter::of(store)?;
         let everything = Sought::as_stored(Query::everything());
         let frontier = frontier::now(&counter, &places, &everything);

@@ -5,11 +5,11 @@ use crate::dcb::query::Query;
 use crate::store::log::catalog;
 use crate::store::log::partition::Access;
 use crate::store::log::position::Counter;
-use crate::store::pg::xmin::Leave;
+use crate::store::pg::xmin::XminRelease;
 use crate::store::session::{definitions, sleep};
 use crate::upcast::{self, Sought};
 
-use super::partitions::Places;
+use super::partitions::Partitions;
 use super::{Options, Reading};
 
 /// Returns the frontier (the query's, where one is given) as soon as it is beyond `after` and, with a
@@ -22,7 +22,7 @@ pub fn wait(
     timeout_ms: u64,
     query: Option<&Query>,
     partition: Option<&str>,
-    leave: Leave,
+    leave: XminRelease,
 ) -> Result<i64> {
     if after < 0 {
         return Err(Error::new(
@@ -31,7 +31,7 @@ pub fn wait(
         ));
     }
     let store = catalog::store()?;
-    let mut places = Places::find(store, partition, Access::Watch)?;
+    let mut places = Partitions::find(store, partition, Access::Watch)?;
     let counter = Counter::of(store)?;
     let everything = Query::everything();
     let mut frontier = 0;

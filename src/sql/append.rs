@@ -2,7 +2,9 @@
 
 use std::ffi::CStr;
 
-use crate::append::{self, Cause, Conflicts, OnRefusal, Outcome, Request, Told, parse};
+use crate::append::{
+    self, AppendRequest, Cause, ConflictReport, Conflicts, OnRefusal, Outcome, parse,
+};
 use crate::dcb::error::{Error, Result, SqlState, required};
 use crate::dcb::query::JsonString;
 use crate::dcb::refusal::{self, Refusal};
@@ -29,13 +31,13 @@ sql_function!(en57_append, |args: &Args| {
     let raise = on_conflict(args.text(5)?)?;
     let mut events = parse::events(document)?;
     append::send_to(&mut events, target)?;
-    let mut told = Told::new(raise);
+    let mut told = ConflictReport::new(raise);
     let mut sink = |row: &_| told.add(row);
     let mut conflicts = Conflicts {
         at_most: append::max_conflicts(),
         sink: &mut sink,
     };
-    let request = Request {
+    let request = AppendRequest {
         events: &events,
         fail_if: fail_if.as_slice(),
         partition: args.text(4)?,

@@ -1,10 +1,10 @@
 //! Deciders: `en57_create_decider`, `en57_decide`, `en57_try`.
 
-use crate::append::{self, Conflicts, OnRefusal, Told};
+use crate::append::{self, ConflictReport, Conflicts, OnRefusal};
 use crate::dcb::error::Result;
-use crate::decider::{self, Decided, Place};
+use crate::decider::{self, Decided, Destination};
 use crate::definition::name::IfTaken;
-use crate::fold::{self, RequestedDecider};
+use crate::fold::{self, NewDecider};
 use crate::read::stream::Target;
 use crate::sql_function;
 use crate::store::Datum;
@@ -17,12 +17,12 @@ use super::append::Answer;
 const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
 
 sql_function!(en57_create_decider, |args: &Args| {
-    fold::create(&fold::Request {
+    fold::create(&fold::NewFold {
         name: args.text(0)?,
         evolve: args.text(2)?,
         initial: args.datum(4),
         snapshot_every: args.i32(6),
-        decider: Some(RequestedDecider {
+        decider: Some(NewDecider {
             query_function: args.text(1)?,
             decide: args.text(3)?,
             command_schema: args.datum(5),
@@ -41,12 +41,12 @@ sql_function!(en57_drop_decider, |args: &Args| {
 
 sql_function!(en57_decide, |args: &Args| {
     let id = args.datum(3).map(fmgr::uuid);
-    let place = Place {
+    let place = Destination {
         partition: args.text(2)?,
         target: Target::new(args.text(4)?, args.i64(5))?,
         on_refusal: OnRefusal::said(args.text(6)?)?,
     };
-    let mut told = Told::new(false);
+    let mut told = ConflictReport::new(false);
     let mut conflicts = Conflicts {
         at_most: append::max_conflicts(),
         sink: &mut |row| told.add(row),

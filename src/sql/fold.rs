@@ -40,7 +40,7 @@ sql_function!(en57_state, |args: &Args| {
 });
 
 sql_function!(en57_create_fold, |args: &Args| {
-    fold::create(&fold::Request {
+    fold::create(&fold::NewFold {
         name: args.text(0)?,
         evolve: args.text(1)?,
         initial: args.datum(2),

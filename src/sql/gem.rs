@@ -1,6 +1,6 @@
 //! The functions that the Ruby gem En57 calls.
 
-use crate::append::{self, Conflicts, OnRefusal, Outcome, Request, fit, parse};
+use crate::append::{self, AppendRequest, Conflicts, OnRefusal, Outcome, fit, parse};
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::parse as query_parse;
 use crate::dcb::query::Query;
@@ -31,7 +31,7 @@ sql_function!(en57_gem_append_events, |args: &Args| {
         conflict = Some(event_json::gem_json(row)?);
         Ok(())
     };
-    let request = Request {
+    let request = AppendRequest {
         events: &events,
         fail_if: &criteria,
         partition: None,

@@ -43,6 +43,6 @@ sql_function!(en57_guard, |args: &Args| {
 });
 
 sql_function!(en57_make_way, |args: &Args| {
-    restore::make_way(args)?;
+    restore::make_room_for_restore(args)?;
     Ok(Some(Datum::from(0)))
 });

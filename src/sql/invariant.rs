@@ -2,7 +2,7 @@
 
 use crate::dcb::error::Result;
 use crate::definition::name::IfTaken;
-use crate::invariant::{self, Request};
+use crate::invariant::{self, NewInvariant};
 use crate::sql_function;
 use crate::store::Datum;
 use crate::store::pg::composite;
@@ -15,7 +15,7 @@ use crate::trial;
 const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
 
 sql_function!(en57_create_invariant, |args: &Args| {
-    invariant::create(&Request {
+    invariant::create(&NewInvariant {
         name: args.text(0)?,
         query: args.query(1)?,
         key: args.text(2)?,

@@ -2,11 +2,11 @@
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::definition::name::IfTaken;
-use crate::projection::{self, Request, RequestedWork};
+use crate::projection::{self, NewProjection, NewWork};
 use crate::sql_function;
 use crate::store::Datum;
 use crate::store::pg::fmgr::{self, Args};
-use crate::store::pg::xmin::Leave;
+use crate::store::pg::xmin::XminRelease;
 use crate::store::pg::{clock, composite};
 use crate::store::row::srf;
 use crate::store::session::definitions;
@@ -16,10 +16,10 @@ use crate::trial;
 const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
 
 sql_function!(en57_create_projection, |args: &Args| {
-    projection::create(&Request {
+    projection::create(&NewProjection {
         name: args.text(0)?,
         query: args.query(1)?,
-        work: RequestedWork::Handler {
+        work: NewWork::Handler {
             handler: args.text(2)?,
             truncate: args.text(8)?,
         },
@@ -36,10 +36,10 @@ sql_function!(en57_create_projection, |args: &Args| {
 
 /// The key of a document projection is declared `text`, or `en57_function`.
 fn create_documents(args: &Args, key: Option<&str>, key_function: Option<&str>) -> Result<()> {
-    projection::create(&Request {
+    projection::create(&NewProjection {
         name: args.text(0)?,
         query: args.query(1)?,
-        work: RequestedWork::Documents {
+        work: NewWork::Documents {
             key,
             key_function,
             evolve: args.text(3)?,
@@ -107,7 +107,7 @@ sql_function!(en57_wait_projection, |args: &Args| {
         args.text(0)?,
         args.i64(1),
         timeout_ms,
-        Leave::for_call(args),
+        XminRelease::for_call(args),
     )?;
     Ok(Some(Datum::from(reached)))
 });

@@ -10,7 +10,7 @@ use crate::store::index::entry::Direction;
 use crate::store::pg::clock;
 use crate::store::pg::composite::{self, RowType};
 use crate::store::pg::fmgr::{self, Args};
-use crate::store::pg::xmin::Leave;
+use crate::store::pg::xmin::XminRelease;
 use crate::store::row::door::Event;
 use crate::store::row::{event_tuple, srf};
 use crate::upcast::Upcast;
@@ -159,7 +159,7 @@ sql_function!(en57_wait, |args: &Args| {
         timeout_ms,
         query.as_ref(),
         args.text(3)?,
-        Leave::for_call(args),
+        XminRelease::for_call(args),
     )?;
     Ok(Some(Datum::from(frontier)))
 });

@@ -10,7 +10,7 @@ use crate::store::lock::subscription as subscription_lock;
 use crate::store::pg::array::TextArray;
 use crate::store::pg::clock;
 use crate::store::pg::fmgr::{self, Args};
-use crate::store::pg::xmin::Leave;
+use crate::store::pg::xmin::XminRelease;
 use crate::store::row::srf;
 use crate::store::session::transaction;
 use crate::subscription::{self, ShardReading};
@@ -96,7 +96,7 @@ sql_function!(en57_wait_subscription, |args: &Args| {
     let timeout = required(args.datum(2), "timeout")?;
     let timeout_ms = clock::interval_ms(timeout)?;
     let (name, position) = (args.text(0)?, args.i64(1));
-    let done = subscription::wait(name, position, timeout_ms, Leave::for_call(args))?;
+    let done = subscription::wait(name, position, timeout_ms, XminRelease::for_call(args))?;
     Ok(Some(Datum::from(done)))
 });
 

@@ -54,7 +54,7 @@ sql_function!(en57_check_type, |args: &Args| {
 });
 
 sql_function!(en57_register_upcaster, |args: &Args| {
-    upcast::register(&upcast::Request {
+    upcast::register(&upcast::NewUpcaster {
         name: args.text(0)?,
         version: args.i32(1),
         function: args.text(2)?,

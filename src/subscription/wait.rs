@@ -7,7 +7,7 @@ use crate::dcb::shard::Shard;
 use crate::read::{self, Options, Reading, frontier};
 use crate::store::Datum;
 use crate::store::pg::spi::{self, Type, text};
-use crate::store::pg::xmin::Leave;
+use crate::store::pg::xmin::XminRelease;
 use crate::store::pg::{fmgr, rights};
 use crate::store::session::definitions::as_extension_owner;
 use crate::store::session::sleep;
@@ -26,7 +26,12 @@ struct Standing {
 ///
 /// # Errors
 /// 22004, 22023, 42501, 42704; N5706 where the session's own last append does not become readable.
-pub fn wait(name: Option<&str>, upto: Option<i64>, timeout_ms: u64, leave: Leave) -> Result<bool> {
+pub fn wait(
+    name: Option<&str>,
+    upto: Option<i64>,
+    timeout_ms: u64,
+    leave: XminRelease,
+) -> Result<bool> {
     let name = required(name, "name")?;
     let Standing {
         query, partition, ..

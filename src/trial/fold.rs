@@ -34,7 +34,7 @@ pub fn try_on(
 /// 42883 where its function is gone, and its own.
 pub fn of_given(definition: &Definition, query: &Query, trial: &Trial) -> Result<Option<Datum>> {
     let evolve = definition.function(&definition.evolve)?;
-    let at = definition.whereabouts("evolve function", &definition.evolve);
+    let at = definition.error_context("evolve function", &definition.evolve);
     let callable = evolve.prepare();
     let initial = definition.initial.as_deref().map(fmgr::make_varlena);
     let event_type = RowType::of(evolve.arguments[1]);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::dcb::error::Result;
 use crate::fold::evolve::Folding;
 use crate::invariant::definition::{KIND, by_name};
-use crate::invariant::fold::{Judge, Refused};
+use crate::invariant::fold::{Evaluation, Refused};
 use crate::store::Datum;
 use crate::store::log::catalog;
 use crate::store::log::partition::Access;
@@ -40,7 +40,7 @@ pub fn try_on(
     for function in [&invariant.evolve, &invariant.check] {
         function.function(KIND, &invariant.name)?.demand_execute()?;
     }
-    let judge = Judge::new(&invariant, place.oid)?;
+    let judge = Evaluation::new(&invariant, place.oid)?;
     let event_type = RowType::of(invariant.event_type()?);
     let mut states: BTreeMap<String, Folding> = BTreeMap::new();
     rights::for_functions(&invariant.path, &invariant.partition, || {

@@ -6,7 +6,7 @@ pub mod projection;
 
 use std::rc::Rc;
 
-use crate::append::given_events::{self, Given};
+use crate::append::given_events::{self, GivenEvent};
 use crate::dcb::error::{Result, required};
 use crate::dcb::query::Query;
 use crate::store::Datum;
@@ -16,9 +16,9 @@ use crate::store::pg::composite::RowType;
 use crate::store::pg::json::Jsonb;
 use crate::upcast::{self, Definitions, Upcasters};
 
-/// Given events, in a partition.
+/// GivenEvent events, in a partition.
 pub struct Trial<'a> {
-    events: Vec<Given<'a>>,
+    events: Vec<GivenEvent<'a>>,
     partition: &'a str,
     definitions: Rc<Definitions>,
 }
@@ -52,7 +52,7 @@ impl<'a> Trial<'a> {
         &self,
         query: &Query,
         event_type: &RowType,
-        mut sink: impl FnMut(&Given, Datum) -> Result<()>,
+        mut sink: impl FnMut(&GivenEvent, Datum) -> Result<()>,
     ) -> Result<()> {
         let upcasters = Upcasters::new(&self.definitions);
         for given in &self.events {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::fold::evolve::Folding;
 use crate::projection::definition::{KIND, Work, by_name};
-use crate::projection::document::{Key, asked_ids};
+use crate::projection::document::{IdSource, asked_ids};
 use crate::store::Datum;
 use crate::store::pg::composite::RowType;
 use crate::store::pg::{fmgr, rights};
@@ -13,7 +13,7 @@ use crate::store::pg::{fmgr, rights};
 use super::Trial;
 
 /// A document of given events.
-pub struct Tried<'d> {
+pub struct TriedDocument<'d> {
     /// Which one.
     pub id: &'d str,
     /// What it is.
@@ -37,7 +37,7 @@ struct Making<'f> {
 pub fn try_on(
     name: Option<&str>,
     given: Option<Datum>,
-    mut sink: impl FnMut(Tried) -> Result<()>,
+    mut sink: impl FnMut(TriedDocument) -> Result<()>,
 ) -> Result<()> {
     let projection = by_name(name, false)?;
     let trial = Trial::of(given, &projection.partition)?;
@@ -52,8 +52,8 @@ pub fn try_on(
     let evolve = documents.evolve.function(KIND, &projection.name)?;
     evolve.demand_execute()?;
     let key = match &documents.key {
-        Key::Function(key) => Some(key.function(KIND, &projection.name)?),
-        Key::Plain(_) => None,
+        IdSource::Function(key) => Some(key.function(KIND, &projection.name)?),
+        IdSource::Plain(_) => None,
     };
     key.map_or(Ok(()), |key| key.demand_execute())?;
     let (evolve, key) = (evolve.prepare(), key.map(|key| key.prepare()));
@@ -61,8 +61,8 @@ pub fn try_on(
     let event_type = RowType::of(projection.event_type()?);
     let mut making: BTreeMap<String, Making> = BTreeMap::new();
     let (asking, evolving) = (
-        projection.whereabouts("key"),
-        projection.whereabouts("evolve function"),
+        projection.error_context("key"),
+        projection.error_context("evolve function"),
     );
     rights::for_functions(&projection.path, &projection.partition, || {
         trial.each(&projection.query, &event_type, |given, event| {
@@ -93,7 +93,7 @@ pub fn try_on(
         // Without events there is no document: evolve has returned NULL for the last one.
         let doc = document.folding.state().filter(|_| document.version > 0);
         doc.map_or(Ok(()), |doc| {
-            sink(Tried {
+            sink(TriedDocument {
                 id,
                 doc,
                 version: document.version,

@@ -9,7 +9,7 @@ mod register;
 mod run;
 
 pub use definitions::{Definitions, has_changed, known};
-pub use register::{Request, drop, register};
+pub use register::{NewUpcaster, drop, register};
 pub use run::Upcasters;
 
 use std::borrow::Borrow;
@@ -31,9 +31,9 @@ pub enum Upcast {
 }
 
 /// By which upcasters a reader gets events: from here it has the door.
-pub struct Way(Option<Rc<Definitions>>);
+pub struct ReadBy(Option<Rc<Definitions>>);
 
-impl Way {
+impl ReadBy {
     /// As they are stored, which somebody has asked for.
     fn as_stored() -> Self {
         Self(None)
@@ -56,7 +56,7 @@ impl Way {
     }
 }
 
-/// The door of a [`Way`].
+/// The door of a [`ReadBy`].
 pub struct Doorway<'w>(Option<Upcasters<'w>>);
 
 impl Doorway<'_> {
@@ -84,12 +84,12 @@ impl Door for Doorway<'_> {
 ///
 /// # Errors
 /// 55000 where the table is missing.
-pub fn seek(query: Query, upcast: Upcast) -> Result<(Sought, Way)> {
+pub fn seek(query: Query, upcast: Upcast) -> Result<(Sought, ReadBy)> {
     if upcast == Upcast::No {
-        return Ok((Sought::as_stored(query), Way::as_stored()));
+        return Ok((Sought::as_stored(query), ReadBy::as_stored()));
     }
     let definitions = for_readers()?;
-    let way = Way::by(Rc::clone(&definitions), &query);
+    let way = ReadBy::by(Rc::clone(&definitions), &query);
     Ok((Sought::by(query, &definitions), way))
 }
 

@@ -23,7 +23,7 @@ use super::definitions::{Definitions, known};
 pub type Registered = fn() -> Result<Vec<Form>>;
 
 /// What is to be registered, as the caller said it.
-pub struct Request<'a> {
+pub struct NewUpcaster<'a> {
     /// The type.
     pub name: Option<&'a str>,
     /// Its version.
@@ -46,7 +46,7 @@ pub struct Request<'a> {
 ///
 /// # Errors
 /// 22004, 22023, 54000 for what cannot be; 42501 where the function is somebody else's.
-pub fn register(request: &Request) -> Result<()> {
+pub fn register(request: &NewUpcaster) -> Result<()> {
     catalog::demand_writable("en57_register_upcaster()")?;
     let from = form("type", request.name, "from_version", request.version)?;
     let to_name = request.to_name.unwrap_or(&from.name);
@@ -180,7 +180,7 @@ fn form(name: &str, said: Option<&str>, version: &str, number: Option<i32>) -> R
 
 /// The function's name, if it is one that can upcast, and that the caller may have run with its owner's
 /// rights.
-fn checked(request: &Request) -> Result<String> {
+fn checked(request: &NewUpcaster) -> Result<String> {
     let form = function::Form {
         role: "upcaster",
         text: "(en57_event) returning en57_event",

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::upcast::Chain;
 use crate::store::Datum;
-use crate::store::call::function::{Callable, Whereabouts};
+use crate::store::call::function::{Callable, ErrorContext};
 use crate::store::pg::array::TextArray;
 use crate::store::pg::composite::{self, RowType};
 use crate::store::pg::json::Jsonb;
@@ -31,7 +31,7 @@ struct Prepared<'d> {
     step: &'d Step,
     callable: Callable<'d>,
     event_type: RowType,
-    at: Whereabouts,
+    at: ErrorContext,
 }
 
 impl<'d> Upcasters<'d> {
@@ -63,7 +63,7 @@ impl<'d> Upcasters<'d> {
             step,
             callable: self.home.as_ref().map_or_else(prepare, |h| h.run(prepare)),
             event_type: RowType::of(function.arguments[0]),
-            at: Whereabouts::new(&step.title()),
+            at: ErrorContext::new(&step.title()),
         });
         self.prepared.borrow_mut().insert(n, Rc::clone(&prepared));
         Ok(prepared)

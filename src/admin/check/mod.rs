@@ -14,7 +14,7 @@ pub mod table;
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::partition::ALL;
 use crate::store::index::check;
-use crate::store::index::entry::{Bound, Direction, Entry};
+use crate::store::index::entry::{Direction, Entry};
 use crate::store::index::fetch::{Fetcher, Spot};
 use crate::store::index::reader::Reader;
 use crate::store::log::catalog;
@@ -26,7 +26,7 @@ use crate::store::row::event::{Column, Row};
 use crate::store::row::table::{IndexRole, Opened};
 use crate::store::state::fold_snapshots::Gate;
 
-use seen_positions::Met;
+use seen_positions::SeenPositions;
 use table::faults;
 
 /// How bad it is.
@@ -69,7 +69,7 @@ pub fn check(partition: Option<&str>, sink: Sink) -> Result<()> {
     };
     let mut largest = 0;
     // Positions are unique in the database, so all are met together.
-    let mut window = Some(Met::from(1));
+    let mut window = Some(SeenPositions::from(1));
     let mut is_first = true;
     while let Some(mut met) = window {
         for name in &names {
@@ -95,7 +95,7 @@ pub fn check(partition: Option<&str>, sink: Sink) -> Result<()> {
             });
         }
         is_first = false;
-        window = met.beyond.map(Met::from);
+        window = met.beyond.map(SeenPositions::from);
     }
     check_positions(&counter, store.read_ceiling(), largest, sink)?;
     let partition = partition.filter(|name| *name != ALL);
@@ -175,7 +175,7 @@ impl<'a, 's> Check<'a, 's> {
     }
 
     /// Checks it all; returns the largest position.
-    fn run(&mut self, met: &mut Met) -> Result<i64> {
+    fn run(&mut self, met: &mut SeenPositions) -> Result<i64> {
         self.check_catalogs()?;
         self.check_indexes()?;
         let ready = Ready {
@@ -244,7 +244,7 @@ impl<'a, 's> Check<'a, 's> {
 
     /// Walks the table; returns the largest position. Notes the positions that are met, and with `ready`
     /// checks the rows.
-    fn walk_rows(&mut self, met: &mut Met, ready: Option<Ready>) -> Result<i64> {
+    fn walk_rows(&mut self, met: &mut SeenPositions, ready: Option<Ready>) -> Result<i64> {
         let scratch = Scratch::new();
         let mut largest = 0;
         for block in 0..self.table.pages() {
@@ -283,12 +283,12 @@ impl<'a, 's> Check<'a, 's> {
     fn check_entries(&mut self, role: IndexRole) -> Result<()> {
         let name = format!("index en57.{}", self.table.index(role)?.name());
         let scratch = Scratch::new();
-        let mut from = Some(Bound::MIN);
+        let mut from = Some(Entry::MIN);
         while let Some(start) = from {
             from = scratch.run(|| -> Result<_> {
                 let index = reader(&self.table, role)?;
                 let mut entries = Vec::new();
-                let rest = index.page(start, Bound::MAX, Direction::Forward, &mut entries)?;
+                let rest = index.page(start, Entry::MAX, Direction::Forward, &mut entries)?;
                 let mut fetcher = Fetcher::new(&self.table);
                 let mut wrong = Vec::new();
                 for entry in entries {
@@ -326,7 +326,7 @@ fn contradiction(
     Ok(match fetcher.look(entry.tid) {
         Spot::Beyond | Spot::Unused => Some("there is no row in its place"),
         Spot::Unseen => None,
-        Spot::Row if role == IndexRole::Id => (Bound::of_id(&id_of(&fetcher.row))
+        Spot::Row if role == IndexRole::Id => (Entry::of_id(&id_of(&fetcher.row))
             != Entry { tid: 0, ..entry })
         .then_some("the row in its place has another id"),
         Spot::Row if fetcher.row.position() != entry.position => {

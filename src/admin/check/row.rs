@@ -2,7 +2,7 @@
 
 use crate::dcb::error::Result;
 use crate::dcb::key::Namespace;
-use crate::store::index::entry::{Bound, Direction, Entry};
+use crate::store::index::entry::{Direction, Entry};
 use crate::store::index::fetch::{Fetcher, Spot};
 use crate::store::index::lookup::{self, From};
 use crate::store::row::event::{self, Column, Row};
@@ -76,8 +76,8 @@ impl Check<'_, '_> {
         if !ready.ids {
             return Ok(None);
         }
-        let from = Bound::of_id(&id_of(row));
-        let to = Bound {
+        let from = Entry::of_id(&id_of(row));
+        let to = Entry {
             tid: u64::MAX,
             ..from
         };
@@ -134,10 +134,10 @@ impl Check<'_, '_> {
     fn last_version(&self, stream: &str, position: i64) -> Result<i64> {
         let index = reader(&self.table, IndexRole::Keys)?;
         let key = event::effective(Namespace::Stream, stream.as_bytes());
-        let to = Bound::first(key, 1);
+        let to = Entry::first(key, 1);
         let mut fetcher = Fetcher::new(&self.table);
         let mut entries = Vec::new();
-        let mut from = Some(Bound::last(key, position - 1));
+        let mut from = Some(Entry::last(key, position - 1));
         while let Some(start) = from {
             entries.clear();
             from = index.page(start, to, Direction::Backward, &mut entries)?;

@@ -2,14 +2,14 @@
 
 /// Positions that were met, a bit each: a window of them, so that memory is bounded. Positions have few
 /// gaps, so one window does for all but the largest logs.
-pub(super) struct Met {
+pub(super) struct SeenPositions {
     first: i64,
     bits: Vec<u64>,
     /// The smallest position that was met beyond the window.
     pub(super) beyond: Option<i64>,
 }
 
-impl Met {
+impl SeenPositions {
     /// 32 MB.
     const WORDS: usize = 4 * 1024 * 1024;
 

@@ -7,16 +7,16 @@ use crate::dcb::error::Result;
 use crate::store::Datum;
 use crate::store::call::function::Callable;
 use crate::store::pg::scratch::Scratch;
-use crate::store::pg::subtransaction::{Failure, attempt};
+use crate::store::pg::subtransaction::{Failure, in_subtransaction};
 use crate::store::pg::{composite, fmgr, rights};
-use crate::upcast::Way;
+use crate::upcast::ReadBy;
 
 use super::super::apply::{Events, Item, Ready};
 use super::super::definition::{KIND, Projection};
-use super::super::document::{Documents, Key, ids_told};
+use super::super::document::{Documents, IdSource, ids_told};
 use super::super::run::error_json;
-use super::document_store::{Document, Shelf};
-use super::state::State;
+use super::document_store::{Document, DocumentStore};
+use super::state::RebuildState;
 
 /// Events of one batch, and its time: what a crash can cost, and how long others wait who want the rebuild's row.
 pub const EVENTS: usize = 100_000;
@@ -55,8 +55,8 @@ pub struct Batch<'a> {
     /// Where its documents are in memory.
     memory: &'a Scratch,
     /// Where they are kept.
-    shelf: Shelf<'a>,
-    state: &'a State,
+    shelf: DocumentStore<'a>,
+    state: &'a RebuildState,
     projection: &'a Projection,
     documents: &'a Documents,
     /// What the first event of a document meets; shared by all.
@@ -74,14 +74,14 @@ pub struct Batch<'a> {
 /// # Errors
 /// 42883 where a function is gone; those of the functions that are none of an event's making.
 pub fn fold(
-    state: &State,
+    state: &RebuildState,
     projection: &Projection,
     documents: &Documents,
     upto: i64,
 ) -> Result<Done> {
     let memory = Scratch::new();
     memory.run(|| {
-        let shelf = Shelf::table(state);
+        let shelf = DocumentStore::table(state);
         let mut batch = Batch::new(&memory, shelf, state, projection, documents);
         let done = batch.run(upto)?;
         batch.store()?;
@@ -93,8 +93,8 @@ impl<'a> Batch<'a> {
     /// One that has done nothing yet. It is to be made, run and stored with `memory` as the current context.
     pub fn new(
         memory: &'a Scratch,
-        shelf: Shelf<'a>,
-        state: &'a State,
+        shelf: DocumentStore<'a>,
+        state: &'a RebuildState,
         projection: &'a Projection,
         documents: &'a Documents,
     ) -> Self {
@@ -151,7 +151,7 @@ impl<'a> Batch<'a> {
 
     /// Folds events, as many as there is time for; those that fail are put aside where that is wanted. Returns how
     /// many are done, and why the next one is not, if it failed.
-    fn take(&mut self, items: &[Item], way: &Way) -> Result<(usize, Option<Stopped>)> {
+    fn take(&mut self, items: &[Item], way: &ReadBy) -> Result<(usize, Option<Stopped>)> {
         // What upcasters make; documents stay in the memory around.
         let work = Scratch::new();
         let mut done = 0;
@@ -160,12 +160,13 @@ impl<'a> Batch<'a> {
             let mut left = Vec::with_capacity(items.len() - done);
             let projection = self.projection;
             let unread =
-                attempt(|| work.run(|| projection.read(&items[done..], way, &mut left)))?.err();
+                in_subtransaction(|| work.run(|| projection.read(&items[done..], way, &mut left)))?
+                    .err();
             let mut ids = Vec::with_capacity(left.len());
-            let no_id = attempt(|| self.tell_ids(&left, &mut ids))?.err();
+            let no_id = in_subtransaction(|| self.tell_ids(&left, &mut ids))?.err();
             let ready = self.load(&ids)?;
             let mut folded = 0;
-            let evolved = attempt(|| self.evolve(&left, &ids[..ready], &mut folded))?;
+            let evolved = in_subtransaction(|| self.evolve(&left, &ids[..ready], &mut folded))?;
             let not_folded = evolved.err();
             done += folded;
             let failure = match (not_folded, no_id, unread) {
@@ -174,7 +175,7 @@ impl<'a> Batch<'a> {
                 (None, None, Some(failure)) if folded == left.len() => failure,
                 _ => continue,
             };
-            if failure.is_passing() {
+            if failure.is_transient() {
                 return failure.raise();
             }
             let position = items[done].position;
@@ -197,12 +198,12 @@ impl<'a> Batch<'a> {
     /// The documents of each event, up to one that fails.
     fn tell_ids(&self, items: &[Ready], ids: &mut Vec<Vec<String>>) -> Result<()> {
         let name = &self.projection.name;
-        let Key::Function(key) = &self.documents.key else {
+        let IdSource::Function(key) = &self.documents.key else {
             ids.extend(items.iter().map(|i| i.ids.clone().unwrap_or_default()));
             return Ok(());
         };
         let key = key.function(KIND, name)?;
-        let at = self.projection.whereabouts("key");
+        let at = self.projection.error_context("key");
         let scratch = Scratch::new();
         at.tell(|| {
             rights::for_functions(&self.projection.path, &self.projection.partition, || {
@@ -267,7 +268,7 @@ impl<'a> Batch<'a> {
             .documents
             .evolve
             .function(KIND, &self.projection.name)?;
-        let at = self.projection.whereabouts("evolve function");
+        let at = self.projection.error_context("evolve function");
         let scratch = Scratch::new();
         at.tell(|| {
             rights::for_functions(&self.projection.path, &self.projection.partition, || {

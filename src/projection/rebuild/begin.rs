@@ -10,13 +10,13 @@ use crate::store::{Datum, Oid};
 
 use super::super::create::{BECAUSE, check_key, check_key_function, choice, demand_stop};
 use super::super::definition::{KIND, Projection, by_name};
-use super::super::document::{Key, missing_table};
+use super::super::document::{IdSource, missing_table};
 use super::documents;
-use super::state::{Definition, State};
-use super::swap::Way;
+use super::state::{Definition, RebuildState};
+use super::swap::SwapMethod;
 
 /// What is to be rebuilt, and what is to be different then.
-pub struct Request<'a> {
+pub struct RebuildRequest<'a> {
     /// The projection.
     pub name: Option<&'a str>,
     /// Another function that folds.
@@ -32,7 +32,7 @@ pub struct Request<'a> {
     /// `inline` or `async`.
     pub mode: Option<&'a str>,
     /// How the live documents are to become the new ones.
-    pub way: Way,
+    pub way: SwapMethod,
     /// The row type en57_event.
     pub event_type: Oid,
 }
@@ -52,7 +52,7 @@ impl Run {
     /// 55000 where that is not because it was finished.
     pub fn ended(&self) -> Result<()> {
         let is_there = by_name(Some(&self.name), false).is_ok_and(|p| p.number == self.projection);
-        if is_there && State::of(&self.name, false)?.is_none() {
+        if is_there && RebuildState::of(&self.name, false)?.is_none() {
             return Ok(());
         }
         let what = if is_there {
@@ -69,7 +69,7 @@ impl Run {
 }
 
 /// Begins, or joins a rebuild that was interrupted or is under way.
-pub fn begin(request: &Request) -> Result<Run> {
+pub fn begin(request: &RebuildRequest) -> Result<Run> {
     catalog::demand_writable("en57_rebuild()")?;
     let found = by_name(request.name, false)?;
     let place = crate::store::log::catalog::partition_to_administer(Some(&found.partition))?;
@@ -88,12 +88,12 @@ pub fn begin(request: &Request) -> Result<Run> {
         name: projection.name.clone(),
         projection: projection.number,
     };
-    let Some(state) = State::of(&projection.name, true)? else {
-        return State::begin(&projection.name, &wanted).map(run);
+    let Some(state) = RebuildState::of(&projection.name, true)? else {
+        return RebuildState::begin(&projection.name, &wanted).map(run);
     };
     if state.phase == "cancelled" {
         state.remove()?;
-        return State::begin(&projection.name, &wanted).map(run);
+        return RebuildState::begin(&projection.name, &wanted).map(run);
     }
     if request.changes() && !state.definition.is_as(&wanted) {
         return Err(Error::new(
@@ -108,7 +108,7 @@ pub fn begin(request: &Request) -> Result<Run> {
     Ok(run(state.number))
 }
 
-impl Request<'_> {
+impl RebuildRequest<'_> {
     /// Whether the projection is to be another one.
     fn changes(&self) -> bool {
         self.evolve.is_some()
@@ -132,7 +132,7 @@ impl Request<'_> {
                 .demand_definable(BECAUSE)?;
         }
         match &documents.key {
-            Key::Function(key) if self.key.is_none() && self.key_function.is_none() => {
+            IdSource::Function(key) if self.key.is_none() && self.key_function.is_none() => {
                 key.function(KIND, name)?.demand_definable(BECAUSE)
             }
             _ => Ok(()),

@@ -10,7 +10,7 @@ use crate::store::pg::{array, composite, fmgr};
 
 use super::files::Files;
 use super::planner::BY_INDEX;
-use super::state::State;
+use super::state::RebuildState;
 
 /// Documents that are stored by one statement, and bytes of them: an array must stay below 1 GB.
 const STORED_AT_ONCE: usize = 2000;
@@ -47,7 +47,7 @@ impl Document {
 pub type Named<'d> = (&'d String, &'d Document);
 
 /// Where documents are kept.
-pub enum Shelf<'a> {
+pub enum DocumentStore<'a> {
     /// In `en57.rebuild_documents`.
     Table {
         /// The rebuild.
@@ -59,9 +59,9 @@ pub enum Shelf<'a> {
     Files(&'a RefCell<Files>),
 }
 
-impl Shelf<'_> {
+impl DocumentStore<'_> {
     /// The table, for a rebuild that has come so far.
-    pub fn table(state: &State) -> Self {
+    pub fn table(state: &RebuildState) -> Self {
         Self::Table {
             rebuild: state.number,
             is_empty: state.events == 0,

@@ -13,8 +13,8 @@ use crate::store::document::exchange::{is_awaited, keep_out, keep_shape, obstacl
 use crate::store::document::new_files::{Indexed, NewFiles, ROWS_AT_ONCE};
 use crate::store::document::table::Document;
 use crate::store::pg::scratch::Scratch;
-use crate::store::pg::subtransaction::{Failure, attempt};
-use crate::store::pg::xmin::Leave;
+use crate::store::pg::subtransaction::{Failure, in_subtransaction};
+use crate::store::pg::xmin::XminRelease;
 use crate::store::pg::{fmgr, rights};
 use crate::store::session::sleep;
 use crate::store::{Datum, Oid};
@@ -22,9 +22,9 @@ use crate::store::{Datum, Oid};
 use super::super::definition::Projection;
 use super::super::document::missing_table;
 use super::batch::{Batch, Done};
-use super::document_store::{Named, Shelf};
+use super::document_store::{DocumentStore, Named};
 use super::rows::Rows;
-use super::state::State;
+use super::state::RebuildState;
 use super::swap::{become_live, lock, upto, with_patience};
 use super::{NEAR, PAUSES_MS, documents};
 
@@ -52,7 +52,7 @@ pub enum Outcome {
 /// How it is to be done.
 pub struct Exchange<'a> {
     /// The rebuild.
-    pub state: &'a State,
+    pub state: &'a RebuildState,
     /// The projection as it will be.
     pub new: &'a Projection,
     /// The table of its documents.
@@ -63,7 +63,7 @@ pub struct Exchange<'a> {
     pub insists: bool,
 }
 
-/// What became of an attempt to lock all.
+/// What became of an in_subtransaction to lock all.
 enum Locked {
     /// All is locked and folded.
     All(Box<Last>),
@@ -73,7 +73,7 @@ enum Locked {
 /// What is known once all is locked.
 struct Last {
     /// The rebuild as it was stored.
-    state: State,
+    state: RebuildState,
     /// What was done since.
     done: Done,
     /// Since when nobody appends.
@@ -87,7 +87,7 @@ impl Exchange<'_> {
     /// None but the end of the transaction: what went wrong is the inner result.
     pub fn exchange(&self) -> Result<std::result::Result<Outcome, Failure>> {
         let mut nothing = None;
-        let tried = attempt(|| match self.run()? {
+        let tried = in_subtransaction(|| match self.run()? {
             Outcome::Exchanged => Ok(()),
             other => {
                 nothing = Some(other);
@@ -155,7 +155,7 @@ impl Exchange<'_> {
 
     /// What stands against going on: somebody has cancelled the rebuild, or begun it anew, or waits for the table.
     fn obstruction(&self) -> Result<Option<Outcome>> {
-        let now = State::numbered(self.state.number, false)?;
+        let now = RebuildState::numbered(self.state.number, false)?;
         if !now.is_some_and(|now| now.is_where(self.state)) {
             return Ok(Some(Outcome::Changed));
         }
@@ -182,14 +182,20 @@ impl Exchange<'_> {
                 if let Some(outcome) = self.obstruction()? {
                     return Ok(Locked::Not(outcome));
                 }
-                sleep::wait_until(Some(pause_ms.min(LOOKS_MS)), Leave::NONE, || Ok(false))?;
+                sleep::wait_until(Some(pause_ms.min(LOOKS_MS)), XminRelease::NONE, || {
+                    Ok(false)
+                })?;
             }
             pause_ms = (pause_ms * 2).min(*PAUSES_MS.end());
         }
     }
 
     /// Folds what has come meanwhile, until little is left.
-    fn catch_up(&self, files: &RefCell<Files>, state: &mut State) -> Result<Option<Outcome>> {
+    fn catch_up(
+        &self,
+        files: &RefCell<Files>,
+        state: &mut RebuildState,
+    ) -> Result<Option<Outcome>> {
         loop {
             if let Some(outcome) = self.obstruction()? {
                 return Ok(Some(outcome));
@@ -218,9 +224,9 @@ impl Exchange<'_> {
         &'b self,
         memory: &'b Scratch,
         files: &'b RefCell<Files>,
-        state: &'b State,
+        state: &'b RebuildState,
     ) -> Result<Batch<'b>> {
-        let shelf = Shelf::Files(files);
+        let shelf = DocumentStore::Files(files);
         let documents = documents(self.new)?;
         Ok(Batch::new(memory, shelf, state, self.new, documents))
     }
@@ -230,13 +236,13 @@ impl Exchange<'_> {
     fn last_events(
         &self,
         files: &RefCell<Files>,
-        state: &State,
+        state: &RebuildState,
     ) -> Result<std::result::Result<Locked, bool>> {
         let memory = Scratch::new();
         memory.run(|| {
             let mut batch = self.batch(&memory, files, state)?;
             let is_in_use = Cell::new(false);
-            match attempt(|| self.lock_all(&mut batch, &is_in_use))? {
+            match in_subtransaction(|| self.lock_all(&mut batch, &is_in_use))? {
                 Ok(Locked::All(mut last)) => {
                     batch.store()?;
                     last.done.events += state.events;

@@ -14,21 +14,21 @@ mod rows;
 mod state;
 mod swap;
 
-pub use begin::Request;
+pub use begin::RebuildRequest;
 pub use state::{erased, forget_documents, query_of, restarted};
-pub use swap::Way;
+pub use swap::SwapMethod;
 
 use std::time::{Duration, Instant};
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::query::Query;
-use crate::read::partitions::Places;
+use crate::read::partitions::Partitions;
 use crate::store::call::procedure::Call;
 use crate::store::log::catalog;
 use crate::store::log::partition::Access;
 use crate::store::log::position::Counter;
 use crate::store::pg::subtransaction::Failure;
-use crate::store::pg::xmin::Leave;
+use crate::store::pg::xmin::XminRelease;
 use crate::store::session::sleep;
 use crate::upcast::{self, Sought};
 
@@ -36,7 +36,7 @@ use super::definition::{Projection, Work, by_name};
 use super::document::Documents;
 use super::run::error_json;
 use batch::{Done, Stopped};
-use state::{Definition, State};
+use state::{Definition, RebuildState};
 
 /// A batch that is done so soon leaves so little for the swap.
 const NEAR: Duration = Duration::from_millis(250);
@@ -70,13 +70,13 @@ struct Stop {
 ///
 /// # Errors
 /// 42501, 42704, 22004, 22023; 0A000 for a projection with a handler; 55000 where it fails or is cancelled.
-pub fn rebuild(request: &Request, call: &Call) -> Result<()> {
+pub fn rebuild(request: &RebuildRequest, call: &Call) -> Result<()> {
     let run = begin::begin(request)?;
     let mut pause_ms = *PAUSES_MS.start();
     let mut way = request.way;
     loop {
         call.commit()?;
-        let Some(state) = State::numbered(run.number, false)? else {
+        let Some(state) = RebuildState::numbered(run.number, false)? else {
             return run.ended();
         };
         match advance(&state, &mut way, call.commits())? {
@@ -93,7 +93,7 @@ pub fn rebuild(request: &Request, call: &Call) -> Result<()> {
             Step::Failed(stop) => return stop.failure.raise(),
             Step::Blocked => {
                 call.commit()?;
-                sleep::wait_until(Some(pause_ms), Leave::NONE, || Ok(false))?;
+                sleep::wait_until(Some(pause_ms), XminRelease::NONE, || Ok(false))?;
                 pause_ms = (pause_ms * 2).min(*PAUSES_MS.end());
             }
         }
@@ -108,7 +108,7 @@ pub fn cancel(name: Option<&str>) -> Result<bool> {
     catalog::demand_writable("en57_cancel_rebuild()")?;
     let projection = by_name(name, false)?;
     crate::store::log::catalog::partition_to_administer(Some(&projection.partition))?;
-    match State::of(&projection.name, true)? {
+    match RebuildState::of(&projection.name, true)? {
         Some(state) if state.phase != "cancelled" => state.cancel().map(|()| true),
         _ => Ok(false),
     }
@@ -127,7 +127,7 @@ pub fn functions_of(projection: &Projection, documents: &Documents) -> Result<Op
 /// # Errors
 /// 55000 where the table is missing.
 pub fn drop_of(projection: &str) -> Result<()> {
-    if let Some(state) = State::of(projection, true)? {
+    if let Some(state) = RebuildState::of(projection, true)? {
         state.remove()?;
         forget_documents(state.number)?;
     }
@@ -135,14 +135,14 @@ pub fn drop_of(projection: &str) -> Result<()> {
 }
 
 /// One batch, or the swap.
-fn advance(seen: &State, way: &mut Way, may_wait_later: bool) -> Result<Step> {
+fn advance(seen: &RebuildState, way: &mut SwapMethod, may_wait_later: bool) -> Result<Step> {
     if seen.phase == "swapping" {
         return swap::swap(seen, way, may_wait_later.then_some(PATIENCE_MS));
     }
     let since = Instant::now();
     let projection = by_name(Some(&seen.projection), false)?;
     crate::store::log::catalog::partition_to_administer(Some(&projection.partition))?;
-    let Some(mut state) = State::numbered(seen.number, true)? else {
+    let Some(mut state) = RebuildState::numbered(seen.number, true)? else {
         return Ok(Step::Ended);
     };
     state.demand_wanted()?;
@@ -157,7 +157,7 @@ fn advance(seen: &State, way: &mut Way, may_wait_later: bool) -> Result<Step> {
     state.note(done, phase, since)
 }
 
-impl State {
+impl RebuildState {
     /// # Errors
     /// 55000 where it was cancelled, or has failed.
     fn demand_wanted(&self) -> Result<()> {
@@ -230,7 +230,7 @@ fn documents(projection: &Projection) -> Result<&Documents> {
 /// waiting.
 fn settled(projection: &Projection, other: Option<&Query>) -> Result<i64> {
     let store = catalog::store()?;
-    let places = Places::find(store, Some(&projection.partition), Access::Own)?;
+    let places = Partitions::find(store, Some(&projection.partition), Access::Own)?;
     let query = other.unwrap_or(&projection.query).clone();
     let sought = Sought::by(query, &upcast::known()?);
     Ok(places.current_frontier(&Counter::of(store)?, &sought))

@@ -8,10 +8,10 @@ use std::ffi::CStr;
 use crate::store::pg::rights;
 
 /// What is switched off meanwhile.
-pub struct Way(&'static [(&'static CStr, &'static CStr)]);
+pub struct PlannerSettings(&'static [(&'static CStr, &'static CStr)]);
 
 /// For each document of the page a look into the index.
-pub const BY_INDEX: Way = Way(&[
+pub const BY_INDEX: PlannerSettings = PlannerSettings(&[
     (c"enable_seqscan", c"off"),
     (c"enable_bitmapscan", c"off"),
     (c"enable_hashjoin", c"off"),
@@ -20,14 +20,14 @@ pub const BY_INDEX: Way = Way(&[
 ]);
 
 /// A range of the table's index, compared with the page as a whole.
-pub const BY_HASH: Way = Way(&[
+pub const BY_HASH: PlannerSettings = PlannerSettings(&[
     (c"enable_seqscan", c"off"),
     (c"enable_nestloop", c"off"),
     (c"enable_mergejoin", c"off"),
     (c"jit", c"off"),
 ]);
 
-impl Way {
+impl PlannerSettings {
     /// Runs with it.
     pub fn plan<T>(&self, body: impl FnOnce() -> T) -> T {
         rights::with_settings(self.0, body)

@@ -12,8 +12,8 @@ use crate::store::{Datum, Oid};
 use super::super::definition::Projection;
 use super::super::document::missing_table;
 use super::documents;
-use super::planner::{BY_HASH, BY_INDEX, Way};
-use super::state::{State, run};
+use super::planner::{BY_HASH, BY_INDEX, PlannerSettings};
+use super::state::{RebuildState, run};
 
 /// Documents that are compared together, and bytes of them: an array must stay below 1 GB.
 const DOCUMENTS_AT_ONCE: usize = 2000;
@@ -55,7 +55,7 @@ pub struct Rows {
 impl Rows {
     /// # Errors
     /// 55000 where the table is gone.
-    pub fn of(state: &State, projection: &Projection) -> Result<Self> {
+    pub fn of(state: &RebuildState, projection: &Projection) -> Result<Self> {
         let missing = || missing_table(&projection.name);
         let table = documents(projection)?.table;
         Ok(Self {
@@ -193,7 +193,7 @@ struct Live {
 impl Live {
     fn run(
         &self,
-        way: &Way,
+        way: &PlannerSettings,
         sql: &str,
         parameters: &[(Type, Option<Datum>)],
     ) -> Result<Vec<Values>> {

@@ -7,18 +7,18 @@ use crate::dcb::error::Result;
 use crate::dcb::query::Query;
 use crate::definition::function::Named;
 use crate::store::Datum;
-use crate::store::lock::keys::{Turn, take_turn};
+use crate::store::lock::keys::{Queue, queue_for};
 use crate::store::pg::spi::{self, Type, Values, text};
 use crate::store::pg::{fmgr, guard, json, names};
 use crate::store::session::definitions::{self, as_extension_owner};
 use crate::upcast;
 
 use super::super::definition::{Projection, Work};
-use super::super::document::{Documents, Key};
+use super::super::document::{Documents, IdSource};
 
 /// A rebuild.
 #[derive(Clone)]
-pub struct State {
+pub struct RebuildState {
     /// Its number.
     pub number: i64,
     /// The projection's name.
@@ -80,8 +80,8 @@ impl Definition {
     /// What a projection is now.
     pub fn of(projection: &Projection, documents: &Documents) -> Self {
         let (key, key_function) = match &documents.key {
-            Key::Plain(key) => (Some(key.to_string()), None),
-            Key::Function(function) => (None, Some(function.name.clone())),
+            IdSource::Plain(key) => (Some(key.to_string()), None),
+            IdSource::Function(function) => (None, Some(function.name.clone())),
         };
         Self {
             handler: documents.evolve.name.clone(),
@@ -98,8 +98,10 @@ impl Definition {
     pub fn applied_to(&self, mut projection: Projection) -> Result<Projection> {
         if let Work::Documents(Documents { table, .. }) = projection.work {
             let key = match (&self.key, &self.key_function) {
-                (Some(key), _) => Key::parse(key)?,
-                (None, function) => Key::Function(Named::new(function.clone().unwrap_or_default())),
+                (Some(key), _) => IdSource::parse(key)?,
+                (None, function) => {
+                    IdSource::Function(Named::new(function.clone().unwrap_or_default()))
+                }
             };
             projection.work = Work::Documents(Documents {
                 table,
@@ -190,7 +192,7 @@ impl Definition {
     }
 }
 
-impl State {
+impl RebuildState {
     /// The rebuild of a projection; `lock`: kept from others until the end of the transaction.
     pub fn of(projection: &str, lock: bool) -> Result<Option<Self>> {
         Self::load("projection = $1", text(projection), lock)
@@ -206,7 +208,7 @@ impl State {
             let sql = format!("SELECT number FROM en57.rebuilds WHERE {condition}");
             let rows = run(&sql, &[parameter])?;
             if let Some(number) = rows.first().and_then(|row| row[0]) {
-                take_turn(Turn::Rebuild, number.value() as i64, true);
+                queue_for(Queue::Rebuild, number.value() as i64, true);
             }
         }
         let lock = if lock { "FOR UPDATE" } else { "" };
@@ -414,8 +416,8 @@ pub fn forget_documents(n: i64) -> Result<()> {
 /// Events of a projection are erased, of which this position is the first: a rebuild that has seen it begins
 /// anew. Returns whether it did.
 pub fn erased(projection: &str, first: i64) -> Result<bool> {
-    let Some(mut state) =
-        State::of(projection, true)?.filter(|s| s.phase != "cancelled" && s.position >= first)
+    let Some(mut state) = RebuildState::of(projection, true)?
+        .filter(|s| s.phase != "cancelled" && s.position >= first)
     else {
         return Ok(false);
     };
@@ -431,7 +433,8 @@ pub fn erased(projection: &str, first: i64) -> Result<bool> {
 
 /// A projection begins anew after a position: its rebuild does, too.
 pub fn restarted(projection: &str, start: i64) -> Result<()> {
-    if let Some(mut state) = State::of(projection, true)?.filter(|s| s.phase != "cancelled") {
+    if let Some(mut state) = RebuildState::of(projection, true)?.filter(|s| s.phase != "cancelled")
+    {
         run(
             "UPDATE en57.rebuilds SET start_position = $2, phase = 'building', failed_position = NULL,
                  last_error = NULL WHERE number = $1",
@@ -445,5 +448,5 @@ pub fn restarted(projection: &str, start: i64) -> Result<()> {
 
 /// The events of which the rebuild of a projection makes documents, where these are not those of the projection.
 pub fn query_of(projection: &str) -> Result<Option<Query>> {
-    Ok(State::of(projection, false)?.and_then(|state| state.definition.query))
+    Ok(RebuildState::of(projection, false)?.and_then(|state| state.definition.query))
 }

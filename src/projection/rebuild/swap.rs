@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::store::document::exchange;
-use crate::store::lock::keys::{Turn, take_turn};
-use crate::store::pg::subtransaction::attempt;
+use crate::store::lock::keys::{Queue, queue_for};
+use crate::store::pg::subtransaction::in_subtransaction;
 use crate::store::pg::{guard, rights};
 use crate::store::session::transaction;
 
@@ -15,7 +15,7 @@ use super::super::definition::{Projection, by_name};
 use super::super::document::missing_table;
 use super::files::{Exchange, Outcome};
 use super::rows::Rows;
-use super::state::{Definition, State};
+use super::state::{Definition, RebuildState};
 use super::{Step, batch, documents};
 
 /// As many documents that differ are written row by row without hesitation: some tenths of a second.
@@ -23,7 +23,7 @@ const FEW: usize = 10_000;
 
 /// How the live table is to be given the documents.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum SwapMethod {
     /// As the size of the difference and the table make it best.
     Best,
     /// Row by row.
@@ -32,7 +32,7 @@ pub enum Way {
     Files,
 }
 
-impl Way {
+impl SwapMethod {
     /// # Errors
     /// 22023.
     pub fn parse(text: Option<&str>) -> Result<Self> {
@@ -73,11 +73,11 @@ fn obstacle(projection: &Projection) -> Result<Option<&'static str>> {
 
 /// Swaps, if nobody is in the way for longer than `patience_ms`; `None`: waits. The way becomes another one where it
 /// turns out to lead nowhere.
-pub fn swap(seen: &State, way: &mut Way, patience_ms: Option<i64>) -> Result<Step> {
-    if !take_turn(Turn::Swap, seen.number, patience_ms.is_none()) {
+pub fn swap(seen: &RebuildState, way: &mut SwapMethod, patience_ms: Option<i64>) -> Result<Step> {
+    if !queue_for(Queue::Swap, seen.number, patience_ms.is_none()) {
         return Ok(Step::Blocked);
     }
-    let Some(state) = State::numbered(seen.number, false)? else {
+    let Some(state) = RebuildState::numbered(seen.number, false)? else {
         return Ok(Step::Ended);
     };
     if state.phase != "swapping" {
@@ -85,33 +85,33 @@ pub fn swap(seen: &State, way: &mut Way, patience_ms: Option<i64>) -> Result<Ste
     }
     let projection = by_name(Some(&state.projection), false)?;
     crate::store::log::catalog::partition_to_administer(Some(&projection.partition))?;
-    let outlook = Outlook::of(state, projection)?;
+    let outlook = SwapPlan::of(state, projection)?;
     if outlook.leads_to_files(*way, patience_ms)? {
         let exchange = Exchange {
             state: &outlook.state,
             new: &outlook.new,
             table: documents(&outlook.new)?.table,
             patience_ms,
-            insists: *way == Way::Files,
+            insists: *way == SwapMethod::Files,
         };
         match exchange.exchange()? {
             Ok(Outcome::Exchanged) => return Ok(Step::Swapped(seen.number)),
             // A batch begins anew where a function was replaced.
             Ok(Outcome::Changed | Outcome::TooMuch) => return outlook.state.fold_more(),
             Ok(Outcome::Wanted) => return Ok(Step::Blocked),
-            Ok(Outcome::InUse) => *way = Way::Rows,
-            Err(failure) if failure.is_passing() => return failure.raise(),
-            Err(failure) if *way == Way::Files => return outlook.state.stop(None, failure),
+            Ok(Outcome::InUse) => *way = SwapMethod::Rows,
+            Err(failure) if failure.is_transient() => return failure.raise(),
+            Err(failure) if *way == SwapMethod::Files => return outlook.state.stop(None, failure),
             // Written row by row it succeeds, or tells the error better.
-            Err(_) => *way = Way::Rows,
+            Err(_) => *way = SwapMethod::Rows,
         }
     }
     by_rows(&outlook, patience_ms)
 }
 
 /// What is known before anybody is kept out.
-struct Outlook {
-    state: State,
+struct SwapPlan {
+    state: RebuildState,
     /// The projection as it will be.
     new: Projection,
     /// Whether appends wait for the swap.
@@ -122,8 +122,8 @@ struct Outlook {
     differing: Option<BTreeSet<String>>,
 }
 
-impl Outlook {
-    fn of(state: State, projection: Projection) -> Result<Self> {
+impl SwapPlan {
+    fn of(state: RebuildState, projection: Projection) -> Result<Self> {
         let (status, position) = (projection.status.clone(), projection.position);
         let is_inline = projection.is_inline;
         let will_be_inline = state.definition.is_inline.unwrap_or(is_inline);
@@ -144,18 +144,18 @@ impl Outlook {
         if is_inline && outlook.status == "running" {
             let rows = Rows::of(&outlook.state, &outlook.new)?;
             // What fails here fails again where it is handled.
-            let ids = attempt(|| rows.differing(FEW))?.unwrap_or_default();
+            let ids = in_subtransaction(|| rows.differing(FEW))?.unwrap_or_default();
             outlook.differing = ids.filter(|_| is_same_key);
         }
         Ok(outlook)
     }
 
-    fn leads_to_files(&self, way: Way, patience_ms: Option<i64>) -> Result<bool> {
+    fn leads_to_files(&self, way: SwapMethod, patience_ms: Option<i64>) -> Result<bool> {
         way.demand_open(&self.new)?;
         Ok(match way {
-            Way::Rows => false,
-            Way::Files => true,
-            Way::Best => {
+            SwapMethod::Rows => false,
+            SwapMethod::Files => true,
+            SwapMethod::Best => {
                 let may_wait_later = patience_ms.is_some();
                 self.keeps_appends_out
                     && may_wait_later
@@ -166,17 +166,17 @@ impl Outlook {
     }
 
     /// Whether what is known is still so.
-    fn holds(&self, projection: &Projection, state: &State) -> bool {
+    fn holds(&self, projection: &Projection, state: &RebuildState) -> bool {
         self.state.is_where(state)
             && (self.status.as_str(), self.position)
                 == (projection.status.as_str(), projection.position)
     }
 }
 
-fn by_rows(outlook: &Outlook, patience_ms: Option<i64>) -> Result<Step> {
+fn by_rows(outlook: &SwapPlan, patience_ms: Option<i64>) -> Result<Step> {
     let locked = match patience_ms {
         None => Ok(lock(&outlook.state)?),
-        Some(_) => attempt(|| with_patience(patience_ms, || lock(&outlook.state)))?,
+        Some(_) => in_subtransaction(|| with_patience(patience_ms, || lock(&outlook.state)))?,
     };
     let (projection, state) = match locked {
         Ok(locked) => locked,
@@ -212,7 +212,7 @@ fn by_rows(outlook: &Outlook, patience_ms: Option<i64>) -> Result<Step> {
         ids
     });
     state.note(done, "swapping", since)?;
-    let given = attempt(|| {
+    let given = in_subtransaction(|| {
         let rows = Rows::of(&state, &new)?;
         match &ids {
             Some(ids) => rows.give(ids)?,
@@ -222,22 +222,22 @@ fn by_rows(outlook: &Outlook, patience_ms: Option<i64>) -> Result<Step> {
     })?;
     match given {
         Ok(()) => Ok(Step::Swapped(state.number)),
-        Err(failure) if !failure.is_passing() => state.stop(None, failure),
+        Err(failure) if !failure.is_transient() => state.stop(None, failure),
         Err(failure) => failure.raise(),
     }
 }
 
 /// Keeps appends out where they would change documents, and others from projection and rebuild.
-pub fn lock(seen: &State) -> Result<(Projection, Option<State>)> {
+pub fn lock(seen: &RebuildState) -> Result<(Projection, Option<RebuildState>)> {
     let will_be_inline = seen.definition.is_inline == Some(true);
     let name = Some(seen.projection.as_str());
     let projection =
         super::super::manage::kept_from_others(name, "en57_rebuild()", will_be_inline)?;
-    Ok((projection, State::numbered(seen.number, true)?))
+    Ok((projection, RebuildState::numbered(seen.number, true)?))
 }
 
 /// Up to where events are to be folded, now that all is locked.
-pub fn upto(projection: &Projection, state: &State) -> Result<i64> {
+pub fn upto(projection: &Projection, state: &RebuildState) -> Result<i64> {
     let Definition {
         query, is_inline, ..
     } = &state.definition;
@@ -264,7 +264,7 @@ pub fn with_patience<T>(ms: Option<i64>, body: impl FnOnce() -> T) -> T {
 }
 
 /// The projection is what the rebuild has made of it, and the rebuild is done.
-pub fn become_live(state: &State, projection: &Projection) -> Result<()> {
+pub fn become_live(state: &RebuildState, projection: &Projection) -> Result<()> {
     state.definition.store(&projection.name)?;
     state.hand_over_dead_letters()?;
     let status = if projection.status == "paused" {

@@ -20,7 +20,7 @@ use crate::store::log::partition::Access;
 use crate::store::row::event::Row;
 use crate::store::row::table::Opened;
 
-use super::partitions::Places;
+use super::partitions::Partitions;
 use super::view::View;
 
 /// What is known of the events of a name.
@@ -59,7 +59,7 @@ fn each_place(
 ) -> Result<()> {
     let store = catalog::store()?;
     let view = View::now(&catalog::effective_name(partition)?)?;
-    for place in Places::find(store, partition, Access::Read)?.iter() {
+    for place in Partitions::find(store, partition, Access::Read)?.iter() {
         let place = store.partition(Some(&place.name), Access::Read)?;
         look(&place.open_to_read(), view)?;
     }

@@ -362,13 +362,13 @@ impl Callable<'_> {
 }
 
 /// What an error's CONTEXT says about where it came from.
-pub struct Whereabouts {
+pub struct ErrorContext {
     what: CString,
     /// The positions of the events that are being handled; 0: none.
     positions: Cell<(i64, i64)>,
 }
 
-impl Whereabouts {
+impl ErrorContext {
     /// In the course of `what`.
     pub fn new(what: &str) -> Self {
         Self {
@@ -408,9 +408,9 @@ impl Whereabouts {
 
 /// Called by PostgreSQL for every report.
 unsafe extern "C-unwind" fn tell(arg: *mut c_void) {
-    // SAFETY: `arg` is the Whereabouts that `Whereabouts::tell` borrows; nothing here has a destructor.
+    // SAFETY: `arg` is the ErrorContext that `ErrorContext::tell` borrows; nothing here has a destructor.
     unsafe {
-        let place = &*(arg as *const Whereabouts);
+        let place = &*(arg as *const ErrorContext);
         let what = place.what.as_ptr();
         match place.positions.get() {
             (0, _) => errcontext_msg(c"%s".as_ptr(), what),

@@ -29,12 +29,12 @@ pub struct PlainTable {
 
 /// Where a document's row stands.
 #[derive(Clone, Copy)]
-pub struct At(ItemPointerData);
+pub struct RowId(ItemPointerData);
 
 /// What is stored of a document.
 pub struct Stored {
     /// Where.
-    pub at: At,
+    pub at: RowId,
     /// The document, in the current memory context.
     pub doc: Datum,
     /// How many events are in it.
@@ -98,7 +98,7 @@ impl PlainTable {
     ///
     /// # Errors
     /// PostgreSQL's own, by unwinding.
-    pub fn update(&self, at: At, document: &Document) -> bool {
+    pub fn update(&self, at: RowId, document: &Document) -> bool {
         // SAFETY: the table is open and locked for writing, the tuple newly formed for it; `at` is where
         // one of its rows stood.
         unsafe {
@@ -138,7 +138,7 @@ impl PlainTable {
     ///
     /// # Errors
     /// PostgreSQL's own, by unwinding.
-    pub fn delete(&self, at: At) -> bool {
+    pub fn delete(&self, at: RowId) -> bool {
         // SAFETY: as in `update`.
         unsafe {
             let mut at = at.0;
@@ -212,7 +212,7 @@ impl Document<'_> {
     }
 }
 
-impl At {
+impl RowId {
     /// As PostgreSQL has it.
     pub(in crate::store) fn place(self) -> ItemPointerData {
         self.0
@@ -233,7 +233,7 @@ pub(in crate::store) fn find(table: &Opened, key: &Index, id: &str) -> Result<Op
         found = Some(unsafe {
             let mut null = false;
             Stored {
-                at: At((*slot).tts_tid),
+                at: RowId((*slot).tts_tid),
                 doc: Datum::from(pg_sys::pg_detoast_datum_copy(
                     pg_sys::slot_getattr(slot, 2, &mut null).cast_mut_ptr(),
                 )),

@@ -9,7 +9,7 @@ use pgrx::pg_sys;
 
 use crate::store::row::table::Index;
 
-use super::entry::{Bound, Tree};
+use super::entry::{Entry, Tree};
 use super::page::{ALT_TID, COUNT_MASK, HEAP_TID_ATTRIBUTE, IGNORED, LEAF, SPECIAL_START, View};
 use super::reader::Reader;
 
@@ -129,7 +129,7 @@ fn walk_level(reader: &Reader, start: u32, level: u32) -> Result<Option<u32>, Tr
         if page.flags() & IGNORED == 0 {
             check_order(&page, tree).map_err(|p| Trouble::new(block, p))?;
             if level > 0 {
-                child = child.or_else(|| page.child(tree, Bound::MIN).map(|(first, _)| first));
+                child = child.or_else(|| page.child(tree, Entry::MIN).map(|(first, _)| first));
             }
         }
         let next = page.next();
@@ -310,7 +310,7 @@ fn check_order(page: &View, tree: Tree) -> Checked {
 }
 
 /// The places in the order that the n-th tuple stands for: one, or those of a posting list.
-fn entries(page: &View, tree: Tree, n: usize) -> Vec<Bound> {
+fn entries(page: &View, tree: Tree, n: usize) -> Vec<Entry> {
     let at = page.start_of(n);
     if !page.is_leaf() {
         return vec![page.pivot(tree, at)];
@@ -322,7 +322,7 @@ fn entries(page: &View, tree: Tree, n: usize) -> Vec<Bound> {
     let list = at + page.posting_offset(at);
     let rows = usize::from(page.u16_at(at + 4) & COUNT_MASK);
     (0..rows)
-        .map(|i| Bound {
+        .map(|i| Entry {
             tid: page.tid(list + i * 6),
             ..first
         })

@@ -6,7 +6,7 @@
 
 use pgrx::pg_sys::{self, Buffer, Relation};
 
-use super::entry::{Bound, Tree};
+use super::entry::{Entry, Tree};
 use super::page::View;
 
 /// PostgreSQL's functions without pgrx's guard, which costs as much as some of them.
@@ -75,8 +75,8 @@ pub(in crate::store) enum Descent {
     Leaf {
         block: u32,
         buffer: Buffer,
-        low: Bound,
-        high: Option<Bound>,
+        low: Entry,
+        high: Option<Entry>,
     },
 }
 
@@ -87,7 +87,7 @@ pub(in crate::store) enum Descent {
 pub(in crate::store) unsafe fn descend(
     index: Relation,
     tree: Tree,
-    target: Bound,
+    target: Entry,
     lock: Lock,
 ) -> Descent {
     // SAFETY: the caller's contract; each buffer is looked at while it is pinned and locked.
@@ -96,7 +96,7 @@ pub(in crate::store) unsafe fn descend(
             Ok(root) => root,
             Err(ended) => return ended,
         };
-        let mut low = Bound::MIN;
+        let mut low = Entry::MIN;
         loop {
             let page = View::of(buffer);
             let is_ignored = page.is_ignored();
@@ -219,7 +219,7 @@ unsafe fn read(index: Relation, block: u32, level: u32, lock: Lock) -> Buffer {
 pub(in crate::store) unsafe fn guess(
     index: Relation,
     tree: Tree,
-    target: Bound,
+    target: Entry,
 ) -> Option<Descent> {
     // SAFETY: as `read`; the file's handle is null or valid.
     unsafe {
@@ -238,7 +238,7 @@ pub(in crate::store) unsafe fn guess(
             return Some(Descent::Leaf {
                 block,
                 buffer,
-                low: Bound::MIN,
+                low: Entry::MIN,
                 high: None,
             });
         }

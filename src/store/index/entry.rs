@@ -2,10 +2,10 @@
 
 use pgrx::pg_sys::ItemPointerData;
 
-/// A place in the order of an index: key, position, and where the row is. An index on position alone
-/// has the key 0 throughout.
+/// An entry of an index, one row under one key, or a bound of entries: key, position, and where the row is. They are in
+/// this order. An index on position alone has the key 0 throughout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Bound {
+pub struct Entry {
     /// The key, 0 in the index on position.
     pub key: i64,
     /// The position.
@@ -14,7 +14,7 @@ pub struct Bound {
     pub tid: u64,
 }
 
-impl Bound {
+impl Entry {
     /// Before everything.
     pub const MIN: Self = Self {
         key: i64::MIN,
@@ -81,9 +81,6 @@ impl Bound {
     }
 }
 
-/// An entry: one row under one key.
-pub type Entry = Bound;
-
 /// Where a scan goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -93,7 +90,7 @@ pub enum Direction {
     Backward,
 }
 
-/// What an index of nbtree's holds, and so how its tuples are read. Every entry is a [`Bound`].
+/// What an index of nbtree's holds, and so how its tuples are read. Every entry is a [`Entry`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Tree {
     /// The key index: key and position.

@@ -13,20 +13,20 @@
 use pgrx::pg_sys::{self, Buffer, Datum, IndexInfo, ItemPointerData, Relation};
 
 use super::descent::{Descent, Lock, descend, guess, raw, remember};
-use super::entry::{Bound, Tree, id_half};
+use super::entry::{Entry, Tree, id_half};
 use super::page::View;
 
 /// An entry to be: its place in the order, and its row.
 #[derive(Clone, Copy)]
 pub(in crate::store) struct New {
-    pub(in crate::store) at: Bound,
+    pub(in crate::store) at: Entry,
     pub(in crate::store) row: ItemPointerData,
 }
 
 impl New {
     pub(in crate::store) fn of_key(key: i64, position: i64, row: ItemPointerData) -> Self {
         let tid = super::entry::tid_number(&row);
-        let at = Bound { key, position, tid };
+        let at = Entry { key, position, tid };
         Self { at, row }
     }
 
@@ -57,7 +57,7 @@ const _: () = assert!(size_of::<Tuple>() == 24);
 
 impl Tuple {
     fn of(tree: Tree, entry: &New) -> Self {
-        let Bound { key, position, .. } = entry.at;
+        let Entry { key, position, .. } = entry.at;
         // The inverse of id_half.
         let half = |number: i64| ((number as u64) ^ (1 << 63)).to_be_bytes();
         Self {
@@ -204,7 +204,7 @@ unsafe fn insert(index: Relation, tree: Tree, entries: &[New]) -> usize {
                 .take(most)
                 .take_while(|e| {
                     // One that equals the one before it in a unique index is nbtree's, too.
-                    let follows = last.is_none_or(|l: Bound| match tree {
+                    let follows = last.is_none_or(|l: Entry| match tree {
                         Tree::Keys => l < e.at,
                         _ => value(l) < value(e.at),
                     });
@@ -229,7 +229,7 @@ unsafe fn insert(index: Relation, tree: Tree, entries: &[New]) -> usize {
 }
 
 /// What an entry stands for, wherever its row is: what a unique index holds once.
-fn value(entry: Bound) -> (i64, i64) {
+fn value(entry: Entry) -> (i64, i64) {
     (entry.key, entry.position)
 }
 

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use pgrx::pg_sys::{self, Buffer};
 
-use super::entry::{Bound, Entry, Tree, id_half};
+use super::entry::{Entry, Tree, id_half};
 
 const PAGE: usize = pg_sys::BLCKSZ as usize;
 /// Bytes of nbtree's own data at the end of each page, and where they start.
@@ -152,7 +152,7 @@ impl View {
     }
 
     /// A pivot's place, at which its right side begins: attributes that were cut off count as before everything.
-    pub(in crate::store) fn pivot(&self, tree: Tree, at: usize) -> Bound {
+    pub(in crate::store) fn pivot(&self, tree: Tree, at: usize) -> Entry {
         let info = self.u16_at(at + 6);
         if info & ALT_TID == 0 {
             return self.entry(tree, at);
@@ -165,13 +165,13 @@ impl View {
             self.tid(at + usize::from(info & 0x1FFF) - 6) + 1
         };
         match (tree, usize::from(status & COUNT_MASK)) {
-            (_, 0) => Bound::MIN,
-            (Tree::Keys, 1) => Bound {
+            (_, 0) => Entry::MIN,
+            (Tree::Keys, 1) => Entry {
                 key: self.i64_at(at + 8),
                 position: i64::MIN,
                 tid,
             },
-            _ => Bound {
+            _ => Entry {
                 tid,
                 ..self.entry(tree, at)
             },
@@ -179,7 +179,7 @@ impl View {
     }
 
     fn entry(&self, tree: Tree, at: usize) -> Entry {
-        Bound {
+        Entry {
             key: self.key(tree, at),
             position: match tree {
                 Tree::Keys => self.i64_at(at + 16),
@@ -198,7 +198,7 @@ impl View {
         }
     }
 
-    pub(in crate::store) fn high_key(&self, tree: Tree) -> Option<Bound> {
+    pub(in crate::store) fn high_key(&self, tree: Tree) -> Option<Entry> {
         if self.next() == 0 || self.count() == 0 {
             None
         } else {
@@ -207,7 +207,7 @@ impl View {
     }
 
     /// Of an inner page: the child whose range includes `target`, and that range's lower bound.
-    pub(in crate::store) fn child(&self, tree: Tree, target: Bound) -> Option<(u32, Bound)> {
+    pub(in crate::store) fn child(&self, tree: Tree, target: Entry) -> Option<(u32, Entry)> {
         let first = self.first_data();
         // The first downlink is before everything, whatever it holds.
         let (mut low, mut high) = (first, self.count() + 1);
@@ -222,7 +222,7 @@ impl View {
         let at = self.tuple(low)?;
         let block = u32::from(self.u16_at(at)) << 16 | u32::from(self.u16_at(at + 2));
         let bound = if low == first {
-            Bound::MIN
+            Entry::MIN
         } else {
             self.pivot(tree, at)
         };
@@ -231,11 +231,11 @@ impl View {
 
     /// The number of the first tuple of a leaf that is not before the target; a posting list stands
     /// at its first row. Dead entries keep their tuples, so they still guide the search.
-    fn lower_bound(&self, tree: Tree, target: Bound) -> usize {
+    fn lower_bound(&self, tree: Tree, target: Entry) -> usize {
         self.search(tree, target, self.first_data())
     }
 
-    fn search(&self, tree: Tree, target: Bound, from: usize) -> usize {
+    fn search(&self, tree: Tree, target: Entry, from: usize) -> usize {
         let (mut low, mut high) = (from, self.count() + 1);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -249,7 +249,7 @@ impl View {
     }
 
     /// Whether the n-th tuple of a leaf is before the target. Mostly the key alone tells.
-    fn is_before(&self, tree: Tree, n: usize, target: Bound) -> bool {
+    fn is_before(&self, tree: Tree, n: usize, target: Entry) -> bool {
         let at = self.start_of(n);
         let key = self.key(tree, at);
         key < target.key || key == target.key && self.first_of(tree, at) < target
@@ -286,8 +286,8 @@ impl View {
     pub(in crate::store) fn copy_forward(
         &self,
         tree: Tree,
-        from: Bound,
-        to: Bound,
+        from: Entry,
+        to: Entry,
         out: &mut Vec<Entry>,
     ) {
         // A posting list before the first may reach beyond `from`.
@@ -309,8 +309,8 @@ impl View {
     pub(in crate::store) fn copy_backward(
         &self,
         tree: Tree,
-        from: Bound,
-        to: Bound,
+        from: Entry,
+        to: Entry,
         out: &mut Vec<Entry>,
     ) {
         let last = self.lower_bound(tree, from).min(self.count());
@@ -329,11 +329,11 @@ impl View {
         }
     }
 
-    pub(in crate::store) fn first_of(&self, tree: Tree, at: usize) -> Bound {
+    pub(in crate::store) fn first_of(&self, tree: Tree, at: usize) -> Entry {
         let entry = self.entry(tree, at);
         if self.is_posting(tree, at) {
             let tid = self.tid(at + self.posting_offset(at));
-            Bound { tid, ..entry }
+            Entry { tid, ..entry }
         } else {
             entry
         }
@@ -359,7 +359,7 @@ impl View {
             let list = at + self.posting_offset(at);
             for i in 0..rows {
                 let tid = self.tid(list + i * 6);
-                use_entry(Bound { tid, ..entry });
+                use_entry(Entry { tid, ..entry });
             }
         } else {
             use_entry(entry);

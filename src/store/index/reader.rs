@@ -18,7 +18,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 use crate::store::row::table::{Index, IndexRole, Opened};
 
 use super::descent::{Descent, Lock, descend};
-use super::entry::{Bound, Direction, Entry, Tree};
+use super::entry::{Direction, Entry, Tree};
 use super::page::View;
 
 /// An open index, to be read.
@@ -51,7 +51,7 @@ impl<'r> Reader<'r> {
         })
     }
 
-    /// The partition's index on id: an id is a [`Bound`]'s key and position.
+    /// The partition's index on id: an id is a [`Entry`]'s key and position.
     ///
     /// # Errors
     /// 55000 where it is missing.
@@ -70,11 +70,11 @@ impl<'r> Reader<'r> {
     /// XX001 where a page is not of nbtree's form.
     pub fn page(
         &self,
-        from: Bound,
-        to: Bound,
+        from: Entry,
+        to: Entry,
         direction: Direction,
         out: &mut Vec<Entry>,
-    ) -> Result<Option<Bound>> {
+    ) -> Result<Option<Entry>> {
         let mut target = from;
         let start = out.len();
         while let Some(leaf) = self.leaf(target)? {
@@ -85,7 +85,7 @@ impl<'r> Reader<'r> {
                 }
                 Direction::Backward => {
                     leaf.page.copy_backward(self.tree, target, to, out);
-                    Some(leaf.low).filter(|l| *l > to).map(Bound::before)
+                    Some(leaf.low).filter(|l| *l > to).map(Entry::before)
                 }
             };
             if leaf.page.is_damaged() {
@@ -100,7 +100,7 @@ impl<'r> Reader<'r> {
     }
 
     /// The leaf page whose range includes `target`, locked, with its bounds.
-    fn leaf(&self, target: Bound) -> Result<Option<Leaf>> {
+    fn leaf(&self, target: Entry) -> Result<Option<Leaf>> {
         // SAFETY: the index is open and locked; `descend` holds nothing with a destructor. The leaf
         // comes pinned and locked, and stays so as long as the value made of it.
         let ended = unsafe {
@@ -140,8 +140,8 @@ struct Leaf {
     block: u32,
     buffer: Buffer,
     page: View,
-    low: Bound,
-    high: Option<Bound>,
+    low: Entry,
+    high: Option<Entry>,
 }
 
 impl Drop for Leaf {

@@ -10,7 +10,7 @@ use crate::dcb::query::{Criterion, Query};
 use crate::store::row::event;
 use crate::store::row::table::{IndexRole, Opened};
 
-use super::entry::{Bound, Direction, Entry};
+use super::entry::{Direction, Entry};
 use super::lookup;
 use super::reader::Reader;
 use super::union::Union;
@@ -33,14 +33,14 @@ pub(in crate::store) struct KeyScan<'t> {
     page: Vec<Entry>,
     next: usize,
     /// Where the entries beyond `page` begin; `None` at the end.
-    rest: Option<Bound>,
+    rest: Option<Entry>,
 }
 
 impl<'t> KeyScan<'t> {
     fn new(tree: Reader<'t>, key: i64, range: Range, direction: Direction) -> Self {
         let rest = (range.after < range.upto).then(|| match direction {
-            Direction::Forward => Bound::first(key, range.after + 1),
-            Direction::Backward => Bound::last(key, range.upto),
+            Direction::Forward => Entry::first(key, range.after + 1),
+            Direction::Backward => Entry::last(key, range.upto),
         });
         Self {
             tree,
@@ -68,8 +68,8 @@ impl<'t> KeyScan<'t> {
                 return Ok(None);
             };
             let to = match self.direction {
-                Direction::Forward => Bound::last(self.key, self.range.upto),
-                Direction::Backward => Bound::first(self.key, self.range.after + 1),
+                Direction::Forward => Entry::last(self.key, self.range.upto),
+                Direction::Backward => Entry::first(self.key, self.range.after + 1),
             };
             pgrx::check_for_interrupts!();
             self.page.clear();
@@ -116,8 +116,8 @@ impl<'t> KeyScan<'t> {
         } else {
             self.next = self.page.len();
             self.rest = match self.direction {
-                Direction::Forward => self.rest.map(|r| r.max(Bound::first(self.key, position))),
-                Direction::Backward => self.rest.map(|r| r.min(Bound::last(self.key, position))),
+                Direction::Forward => self.rest.map(|r| r.max(Entry::first(self.key, position))),
+                Direction::Backward => self.rest.map(|r| r.min(Entry::last(self.key, position))),
             };
         }
         self.current()
@@ -420,8 +420,8 @@ fn keys_of(namespace: Namespace, texts: &[String]) -> Vec<i64> {
 pub fn frequency(table: &Opened, key: i64, after: i64) -> Result<usize> {
     let mut entries = Vec::new();
     Reader::keys(table)?.page(
-        Bound::last(key, i64::MAX),
-        Bound::first(key, after),
+        Entry::last(key, i64::MAX),
+        Entry::first(key, after),
         Direction::Backward,
         &mut entries,
     )?;

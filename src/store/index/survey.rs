@@ -4,7 +4,7 @@
 use crate::dcb::error::Result;
 use crate::store::row::table::Opened;
 
-use super::entry::{Bound, Direction, Entry};
+use super::entry::{Direction, Entry};
 use super::reader::Reader;
 
 /// A key, and what stands under it.
@@ -23,7 +23,7 @@ pub struct Survey<'t> {
     page: Vec<Entry>,
     next: usize,
     /// Where the entries beyond `page` begin; `None` at the end.
-    rest: Option<Bound>,
+    rest: Option<Entry>,
 }
 
 impl<'t> Survey<'t> {
@@ -36,7 +36,7 @@ impl<'t> Survey<'t> {
             tree: Reader::keys(table)?,
             page: Vec::new(),
             next: 0,
-            rest: Some(Bound::MIN),
+            rest: Some(Entry::MIN),
         })
     }
 
@@ -49,7 +49,7 @@ impl<'t> Survey<'t> {
             self.page.clear();
             self.next = 0;
             let forward = Direction::Forward;
-            self.rest = self.tree.page(from, Bound::MAX, forward, &mut self.page)?;
+            self.rest = self.tree.page(from, Entry::MAX, forward, &mut self.page)?;
         }
         Ok(Some(self.page[self.next]))
     }

@@ -178,7 +178,7 @@ pub fn while_locked(log: Oid, wait: bool, body: impl FnOnce()) {
 /// A row's lock alone is no queue: who waits for it must wake up first and take it, and meanwhile who goes from one
 /// batch to the next has taken it again. Here the one who waits has the lock at the moment it is released.
 #[derive(Clone, Copy)]
-pub enum Turn {
+pub enum Queue {
     /// A projection, before its row is locked.
     Projection = 49,
     /// A batch of a rebuild, or its end, before its row is locked.
@@ -190,7 +190,7 @@ pub enum Turn {
 }
 
 /// Takes the turn until the transaction ends. Returns whether it has it, which without `wait` others may prevent.
-pub fn take_turn(turn: Turn, number: i64, wait: bool) -> bool {
+pub fn queue_for(turn: Queue, number: i64, wait: bool) -> bool {
     let tag = tag((number >> 32) as u32, number as u32, turn as u16);
     let mode = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
     // SAFETY: a valid tag; the lock belongs to the transaction, whose end releases it.

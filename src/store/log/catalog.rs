@@ -14,13 +14,13 @@ use crate::dcb::error::{self, Error, Result, SqlState};
 use crate::dcb::partition as names;
 use crate::dcb::partition::shown;
 use crate::store::call::function;
-use crate::store::pg::nowait::{at_once, demand_free};
+use crate::store::pg::nowait::{demand_unlocked, nowait};
 use crate::store::pg::{guard, settings};
 
 use super::ddl::as_owner;
 use super::partition::{Access, Partition};
 use super::position::Counter;
-use super::{bound, replica};
+use super::{partition_bound, replica};
 
 // Not in pgrx's bindings. The same from PostgreSQL 15 to 18.
 unsafe extern "C-unwind" {
@@ -337,7 +337,7 @@ impl Store {
     /// 55000 where a table of the log is not a partition as en57 makes them.
     pub fn all(&self) -> Result<Vec<(String, Oid)>> {
         loop {
-            let children = bound::children(self.events);
+            let children = partition_bound::children(self.events);
             let mut all = Vec::with_capacity(children.len());
             for table in &children {
                 all.extend(self.name_of(*table)?.map(|name| (name, *table)));
@@ -362,7 +362,7 @@ impl Store {
             return Ok(Some(name));
         }
         let changes = CHANGES.get();
-        let name = bound::name(table, self.events)?;
+        let name = partition_bound::name(table, self.events)?;
         if let Some(name) = name.as_ref().filter(|_| changes == CHANGES.get()) {
             KNOWN.with_borrow_mut(|known| known.names.insert(table, name.clone()));
         }
@@ -373,7 +373,7 @@ impl Store {
     pub(in crate::store) fn usable(&self) -> Vec<Rc<Partition>> {
         let name = |table: Oid| self.name_of(table).ok().flatten();
         let enter = |table: Oid| self.enter(&name(table)?, table, Access::Own).ok().flatten();
-        let tables = bound::children(self.events);
+        let tables = partition_bound::children(self.events);
         tables.into_iter().filter_map(enter).collect()
     }
 
@@ -393,8 +393,8 @@ impl Store {
     /// # Errors
     /// 55P03.
     pub fn ceiling_now(&self) -> Result<i64> {
-        demand_free(self.ceiling)?;
-        at_once(|| Ok(self.read_ceiling()))
+        demand_unlocked(self.ceiling)?;
+        nowait(|| Ok(self.read_ceiling()))
     }
 
     /// Forgets the ceiling, once the transaction is committed.

@@ -12,8 +12,8 @@ use crate::store::pg::names::identifier;
 use crate::store::pg::{guard, rights};
 use crate::store::row::table::{Firing, Opened};
 
-use super::bound;
 use super::catalog::Store;
+use super::partition_bound;
 use super::triggers::{self, Doing, GUARDS};
 
 /// Runs with the rights of a role; an error inside gives the caller's back at abort.
@@ -83,7 +83,10 @@ fn literal(text: &str) -> String {
 }
 
 pub(in crate::store) fn in_schema(table: Oid) -> String {
-    format!("en57.{}", identifier(&bound::relation_name(table)))
+    format!(
+        "en57.{}",
+        identifier(&partition_bound::relation_name(table))
+    )
 }
 
 /// Makes a partition, with the rights that others have on the log as a whole. It is no member of an extension

@@ -16,7 +16,7 @@ use crate::store::row::event::{COLUMNS, Column, NewEvent};
 use crate::store::row::table::{IndexRole, Opened};
 
 use super::partition::Partition;
-use super::user_objects::Extras;
+use super::user_objects::UserObjects;
 
 /// Tuples that go into the heap, and its WAL, together.
 const TUPLES_AT_ONCE: usize = 128;
@@ -32,14 +32,14 @@ pub struct Batch<'a> {
     /// The frontier when the positions were allotted.
     pub stable: i64,
     /// Where the i-th event stands.
-    pub place: &'a dyn Fn(usize) -> Place<'a>,
+    pub place: &'a dyn Fn(usize) -> Assigned<'a>,
     /// The ids of all events: see [`event::ids`](crate::store::row::event::ids).
     pub ids: &'a [[u8; 16]],
 }
 
 /// Where an event stands in the log.
 #[derive(Clone, Copy)]
-pub struct Place<'a> {
+pub struct Assigned<'a> {
     /// Its position.
     pub position: i64,
     /// When it was recorded, in PostgreSQL's microseconds.
@@ -54,7 +54,7 @@ impl Batch<'_> {
     /// # Errors
     /// PostgreSQL's own, by unwinding: 23505 where an id is known already.
     pub fn insert(&self, events: &[&NewEvent], keys: &[Vec<i64>]) -> Result<()> {
-        let mut extras = Extras::where_needed(self.partition, self.table)?;
+        let mut extras = UserObjects::where_needed(self.partition, self.table)?;
         let rows: Vec<_> = events.iter().zip(keys).enumerate().collect();
         if let ([event], [keys], None) = (events, keys, &extras) {
             let tuple = self.form(0, event);
@@ -121,7 +121,7 @@ impl Batch<'_> {
             values[column as usize] = value;
             nulls[column as usize] = false;
         };
-        let Place {
+        let Assigned {
             position,
             recorded_at_us,
             stream,
@@ -263,7 +263,7 @@ impl Batch<'_> {
 }
 
 /// Where an event stands, its keys, and where its row is.
-type Placed<'a> = (Place<'a>, &'a Vec<i64>, ItemPointerData);
+type Placed<'a> = (Assigned<'a>, &'a Vec<i64>, ItemPointerData);
 
 /// What nbtree wants to be told about an index while it inserts: nothing, but it wants a place.
 pub(in crate::store) struct IndexInfoBox(pub *mut pg_sys::IndexInfo);

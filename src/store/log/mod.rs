@@ -3,7 +3,6 @@
 //! It asks nobody outside of the store what may be appended. It uses all rooms above which it stands: `pg`, `memory`,
 //! `session`, `lock`, `row` and `index`.
 
-pub mod bound;
 pub mod catalog;
 pub mod ceiling;
 pub mod ddl;
@@ -11,6 +10,7 @@ pub mod erase;
 pub mod insert;
 pub mod key_index;
 pub mod partition;
+pub mod partition_bound;
 pub mod position;
 pub mod replica;
 pub mod restore;

@@ -10,7 +10,7 @@ use crate::store::pg::names::qualified_name;
 use crate::store::row::table::{Firing, Index, IndexRole, Opened};
 use crate::store::session::transaction;
 
-use super::bound::relation_name;
+use super::partition_bound::relation_name;
 use super::triggers::{GUARDS, Guard};
 
 /// What a caller is about to do with a partition: which rights he needs, and which lock keeps others from

@@ -1,6 +1,6 @@
 //! Positions: how they are allotted, and up to where everything is settled.
 //!
-//! - allot: `slot.bound = next`, then `next += n`. Bound first, so no position exists that no slot
+//! - allot: `slot.bound = next`, then `next += n`. Entry first, so no position exists that no slot
 //!   covers.
 //! - end: the slot is cleared after the transaction has become visible (see `transaction`).
 //! - frontier: `next` first, then the slots: `min(next, bounds) - 1`. Every row up to it that will ever
@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use pgrx::pg_sys::{self, Oid};
 
 use crate::dcb::error::{Error, Result, SqlState};
-use crate::store::index::entry::{Bound, Direction};
+use crate::store::index::entry::{Direction, Entry};
 use crate::store::index::reader::Reader;
 use crate::store::lock::keys;
 use crate::store::memory::late_key::{self, Name, bound_of, set_bound};
@@ -393,7 +393,7 @@ fn largest_stored(store: &Store) -> Result<i64> {
         }
         let tree = Reader::positions(&relation)?;
         entries.clear();
-        tree.page(Bound::MAX, Bound::MIN, Direction::Backward, &mut entries)?;
+        tree.page(Entry::MAX, Entry::MIN, Direction::Backward, &mut entries)?;
         largest = entries.first().map_or(largest, |e| largest.max(e.position));
     }
     Ok(largest)

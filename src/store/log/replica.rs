@@ -7,7 +7,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::dcb::error::{Error, Result, SqlState};
 
-use super::bound::relation_name;
+use super::partition_bound::relation_name;
 
 /// The cache of `pg_subscription_rel`.
 const CACHE: i32 = pg_sys::SysCacheIdentifier::SUBSCRIPTIONRELMAP as i32;

@@ -16,17 +16,17 @@ use crate::store::pg::fmgr::Args;
 use crate::store::pg::guard::{self, Severity};
 use crate::store::row::table::Opened;
 
-use super::bound::relation_name;
 use super::catalog::{self, Exclusion, Store};
 use super::ddl;
 use super::partition::Access;
+use super::partition_bound::relation_name;
 use super::triggers::owns;
 
 /// Called before each CREATE TABLE and ALTER TABLE.
 ///
 /// # Errors
 /// 42710 where the table is there and has rows; 0A000 for other callers than event triggers.
-pub fn make_way(args: &Args) -> Result<()> {
+pub fn make_room_for_restore(args: &Args) -> Result<()> {
     // SAFETY: PostgreSQL sets `context` to the event's data when it calls the function of an event trigger; the
     // statement is as the parser has made it.
     let command = unsafe {

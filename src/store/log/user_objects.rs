@@ -9,7 +9,7 @@ use crate::store::row::table::{IndexRole, Opened};
 use super::partition::Partition;
 
 /// The executor's state for one batch.
-pub struct Extras {
+pub struct UserObjects {
     estate: *mut pg_sys::EState,
     target: *mut pg_sys::ResultRelInfo,
     slot: *mut pg_sys::TupleTableSlot,
@@ -22,7 +22,7 @@ struct Added {
     unique: pg_sys::IndexUniqueCheck::Type,
 }
 
-impl Extras {
+impl UserObjects {
     /// The extras of a partition, `None` where it has none.
     ///
     /// # Errors
@@ -151,7 +151,7 @@ impl Extras {
     }
 }
 
-impl Drop for Extras {
+impl Drop for UserObjects {
     fn drop(&mut self) {
         if std::thread::panicking() {
             return;

@@ -17,7 +17,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 
 use super::late_key::LateKey;
 use super::stat::{Cell as Counters, Total};
-use super::worker_slot::Desk;
+use super::worker_slot::WorkerSlot;
 
 /// Logs of one cluster: databases that have the extension, and some room for dropped ones.
 const LOGS: usize = 256;
@@ -82,7 +82,7 @@ pub struct Shared {
     /// What `stat` has counted for them.
     pub totals: [Total; LOGS],
     /// What databases' sessions and their workers know of each other.
-    pub desks: [Desk; LOGS],
+    pub desks: [WorkerSlot; LOGS],
     slots: [Slot; 0],
 }
 

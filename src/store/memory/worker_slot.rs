@@ -15,7 +15,7 @@ use super::shmem::{Shared, exclusively};
 
 /// A database's worker in shared memory.
 #[repr(C, align(32))]
-pub struct Desk {
+pub struct WorkerSlot {
     /// The database; 0 while the entry is free.
     database: AtomicU32,
     /// The worker's process; 0 where there is none.
@@ -30,11 +30,11 @@ pub struct Desk {
     changes: AtomicU64,
 }
 
-const _: () = assert!(size_of::<Desk>() == 32);
+const _: () = assert!(size_of::<WorkerSlot>() == 32);
 
 /// The desk of a database, if it has ever had a worker since the server's start.
-fn find(shared: &'static Shared, database: Oid) -> Option<&'static Desk> {
-    let of_database = |d: &&Desk| d.database.load(SeqCst) == database.to_u32();
+fn find(shared: &'static Shared, database: Oid) -> Option<&'static WorkerSlot> {
+    let of_database = |d: &&WorkerSlot| d.database.load(SeqCst) == database.to_u32();
     shared.desks.iter().find(of_database)
 }
 
@@ -48,7 +48,7 @@ pub fn own_database() -> Oid {
 ///
 /// # Errors
 /// 53200 without shared memory.
-pub fn existing() -> Result<Option<&'static Desk>> {
+pub fn existing() -> Result<Option<&'static WorkerSlot>> {
     Ok(find(Shared::get()?, own_database()))
 }
 
@@ -59,7 +59,7 @@ pub fn note_change() {
     }
 }
 
-impl Desk {
+impl WorkerSlot {
     /// The desk of a database, a new one where it has none.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::dcb::error::{Error, Result, SqlState};
 
-use super::subtransaction::attempt;
+use super::subtransaction::in_subtransaction;
 
 /// The session's `lock_timeout` while locks are not waited for.
 struct Impatience {
@@ -35,9 +35,9 @@ impl Drop for Impatience {
 ///
 /// # Errors
 /// 55P03 where somebody does; those of `body`.
-pub fn at_once<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+pub fn nowait<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     let impatience = Impatience::begin();
-    let outcome = attempt(body);
+    let outcome = in_subtransaction(body);
     drop(impatience);
     match outcome? {
         Ok(found) => Ok(found),
@@ -59,7 +59,7 @@ fn locked() -> Error {
 ///
 /// # Errors
 /// 55P03 where somebody does.
-pub fn demand_free(table: Oid) -> Result<()> {
+pub fn demand_unlocked(table: Oid) -> Result<()> {
     let mode = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
     // SAFETY: locks that are given back at once; of what is gone they do no harm.
     let is_free = |relation: Oid| unsafe {
@@ -102,8 +102,8 @@ fn indexes_of(table: Oid) -> Vec<Oid> {
 /// # Errors
 /// 55P03 where somebody else has locked it.
 pub fn bytes_of(table: Oid) -> Result<Option<i64>> {
-    demand_free(table)?;
-    at_once(|| {
+    demand_unlocked(table)?;
+    nowait(|| {
         // SAFETY: the function takes a relation's oid, and locks the relation itself.
         let size = unsafe {
             let table = Some(Datum::from(table));

@@ -1,4 +1,4 @@
-//! Trying something in a subtransaction, or in a transaction of its own: what fails is undone, and told.
+//! Trying something in a subtransaction, or in a in_transaction of its own: what fails is undone, and told.
 
 use std::any::Any;
 use std::ffi::{CStr, c_char};
@@ -11,7 +11,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 
 use super::guard::{self, Witness};
 
-/// Why an attempt failed.
+/// Why an in_subtransaction failed.
 pub struct Failure {
     /// The SQLSTATE.
     pub state: String,
@@ -34,7 +34,7 @@ enum Cause {
 impl Failure {
     /// Whether it may well succeed when it is tried again: others were in the way, or the server was out of
     /// something, or somebody has cancelled, or another server was not to be reached.
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         let classes = ["08", "40", "53", "57", "58"];
         classes.contains(&&self.state[..2])
             || ["55006", "55P03", "HV00N"].contains(&self.state.as_str())
@@ -72,8 +72,10 @@ impl Failure {
 ///
 /// # Errors
 /// None of the body's: they are the inner result.
-pub fn attempt<T>(body: impl FnOnce() -> Result<T>) -> Result<std::result::Result<T, Failure>> {
-    attempt_for(|| Ok((body()?, Then::Keep)))
+pub fn in_subtransaction<T>(
+    body: impl FnOnce() -> Result<T>,
+) -> Result<std::result::Result<T, Failure>> {
+    in_subtransaction_then(|| Ok((body()?, Then::Keep)))
 }
 
 /// What becomes of what was done in a subtransaction that has not failed.
@@ -85,11 +87,11 @@ pub enum Then {
     Undo,
 }
 
-/// As [`attempt`]; the body says whether the subtransaction is kept where it succeeds.
+/// As [`in_subtransaction`]; the body says whether the subtransaction is kept where it succeeds.
 ///
 /// # Errors
 /// None of the body's: they are the inner result.
-pub fn attempt_for<T>(
+pub fn in_subtransaction_then<T>(
     body: impl FnOnce() -> Result<(T, Then)>,
 ) -> Result<std::result::Result<T, Failure>> {
     let mut seen = Witness::new();
@@ -119,18 +121,18 @@ pub fn attempt_for<T>(
     }
 }
 
-/// Runs `body` in a transaction of its own, with the rights of a role until it has ended, deferred triggers
+/// Runs `body` in a in_transaction of its own, with the rights of a role until it has ended, deferred triggers
 /// included, or with those of the process. For processes that run no statements of clients.
 ///
 /// # Errors
-/// Whatever has kept the transaction from being committed.
-pub fn transaction<T>(
+/// Whatever has kept the in_transaction from being committed.
+pub fn in_transaction<T>(
     role: Option<Oid>,
     body: impl FnOnce() -> Result<T>,
 ) -> std::result::Result<T, Box<Failure>> {
     let mut seen = Witness::new();
-    // SAFETY: no transaction is running, and what PostgreSQL raises ends in catch_unwind, after which the
-    // transaction is aborted, as the main loop of a backend does it. The witness is taken off PostgreSQL's
+    // SAFETY: no in_transaction is running, and what PostgreSQL raises ends in catch_unwind, after which the
+    // in_transaction is aborted, as the main loop of a backend does it. The witness is taken off PostgreSQL's
     // list before this frame ends; what it has seen is copied before the abort frees it.
     unsafe {
         let context = pg_sys::CurrentMemoryContext;
@@ -167,7 +169,7 @@ pub fn transaction<T>(
     }
 }
 
-/// What has ended a transaction; a panic of en57's own, too.
+/// What has ended a in_transaction; a panic of en57's own, too.
 fn ended(payload: Box<dyn Any + Send>, seen: *mut pg_sys::ErrorData) -> Failure {
     if payload.is::<pg_sys::panic::CaughtError>() && !seen.is_null() {
         return unwound(payload, seen);
@@ -193,7 +195,7 @@ fn unwound(payload: Box<dyn Any + Send>, seen: *mut pg_sys::ErrorData) -> Failur
         // A panic of en57's own is no failure of what was tried.
         resume_unwind(payload);
     }
-    // SAFETY: the copy lives in the transaction's context; its texts are null or NUL-terminated.
+    // SAFETY: the copy lives in the in_transaction's context; its texts are null or NUL-terminated.
     unsafe {
         let text = |t: *const c_char| {
             (!t.is_null()).then(|| CStr::from_ptr(t).to_string_lossy().into_owned())

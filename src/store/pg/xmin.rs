@@ -7,15 +7,15 @@ use pgrx::pg_sys;
 
 use super::fmgr::Args;
 
-/// Leave to give up `xmin` while the statement sleeps.
+/// XminRelease to give up `xmin` while the statement sleeps.
 #[derive(Clone, Copy)]
-pub struct Leave(bool);
+pub struct XminRelease(bool);
 
-impl Leave {
+impl XminRelease {
     /// No leave: the snapshot is kept.
     pub const NONE: Self = Self(false);
 
-    /// Leave, if the running statement is nothing but a call of this function: then no other part of
+    /// XminRelease, if the running statement is nothing but a call of this function: then no other part of
     /// it can come to use the snapshot afterwards. The isolation level must be READ COMMITTED, the
     /// transaction without an id (which would hold back vacuum as well), and no cursor open.
     pub fn for_call(args: &Args) -> Self {

@@ -1,8 +1,8 @@
 //! The door by which events reach functions and clients.
 //!
-//! What is stored is a [`Row`]; what waits in memory to be handed out is [`Unread`], or [`Kept`]. None of them can be
+//! What is stored is a [`Row`]; what waits in memory to be handed out is [`Unread`], or [`EventCopy`]. None of them can be
 //! handed out: whatever makes a value, a result row or JSON of an event takes an [`Event`], or gets its columns from
-//! [`Unread::read`] or [`Kept::read`]. All three ways need a [`Door`], which says what an event has become. Doors are made by
+//! [`Unread::read`] or [`EventCopy::read`]. All three ways need a [`Door`], which says what an event has become. Doors are made by
 //! `upcast` alone (`.ci/ranks` looks), so no reader can forget to upcast.
 
 use std::ops::Deref;
@@ -120,12 +120,12 @@ impl Unread {
 
 /// A copy of a stored event, as a value. It passes the door when it is handed out, so that an upcaster's error is one of
 /// handling it.
-pub struct Kept {
+pub struct EventCopy {
     value: Datum,
     is_old: bool,
 }
 
-impl Kept {
+impl EventCopy {
     /// A copy in the current memory context; `door` is the one by which it is going to be read.
     ///
     /// # Errors

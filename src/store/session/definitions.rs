@@ -12,7 +12,7 @@ use crate::store::memory::shmem::Shared;
 use crate::store::pg::fmgr::Args;
 use crate::store::pg::rights::{self, SAFE_PATH};
 use crate::store::pg::spi::Values;
-use crate::store::pg::subtransaction::attempt;
+use crate::store::pg::subtransaction::in_subtransaction;
 
 use super::transaction;
 
@@ -220,7 +220,7 @@ pub fn announce(args: &Args) -> Result<()> {
     }
     if Shared::attached().is_none() {
         // To tell the worker. Who changes definitions need not be able to.
-        attempt(|| Shared::get().map(drop))?.ok();
+        in_subtransaction(|| Shared::get().map(drop))?.ok();
     }
     transaction::redefine_at_commit();
     Ok(())

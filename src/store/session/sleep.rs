@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 
 use crate::dcb::error::Result;
 use crate::store::memory::shmem::Shared;
-use crate::store::pg::xmin::Leave;
+use crate::store::pg::xmin::XminRelease;
 
 use super::{deadlock, transaction};
 
@@ -21,7 +21,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Those of `ready`.
 pub fn wait_until(
     timeout_ms: Option<u64>,
-    leave: Leave,
+    leave: XminRelease,
     mut ready: impl FnMut() -> Result<bool>,
 ) -> Result<bool> {
     until(timeout_ms, leave, || {
@@ -45,7 +45,7 @@ pub enum Look {
 /// Those of `look`; 40P01.
 pub fn until(
     timeout_ms: Option<u64>,
-    leave: Leave,
+    leave: XminRelease,
     mut look: impl FnMut() -> Result<Look>,
 ) -> Result<bool> {
     if matches!(look()?, Look::Ready) {

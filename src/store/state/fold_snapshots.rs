@@ -34,7 +34,7 @@ const AT_ONCE: usize = 128;
 
 /// Whose state it is.
 #[derive(Clone, Debug)]
-pub struct Key {
+pub struct SnapshotKey {
     fold: i64,
     partition: Oid,
     hash: i64,
@@ -45,7 +45,7 @@ pub struct Key {
 }
 
 /// A state that was kept.
-pub struct Kept {
+pub struct Snapshot {
     /// All events that match are in it up to here.
     pub position: i64,
     /// In the current memory context.
@@ -59,7 +59,7 @@ struct Stored {
     is_good: bool,
 }
 
-impl Key {
+impl SnapshotKey {
     /// A state by the number of the fold's definition, the partition's table, the query, and by what it is made: the
     /// function's mark, and the generation of the upcasters.
     pub fn new(fold: i64, partition: Oid, query: &Query, made_by: (i64, i64)) -> Self {
@@ -82,12 +82,12 @@ impl Key {
     ///
     /// # Errors
     /// 55000 where the table is missing.
-    pub fn find(&self, upto: i64) -> Result<Option<Kept>> {
+    pub fn find(&self, upto: i64) -> Result<Option<Snapshot>> {
         let relation = Relation::open(pg_sys::AccessShareLock)?;
         let good = |s: &Stored| s.is_good && s.position <= upto;
         let all = relation.stored(self)?;
         let newest = all.into_iter().filter(good).max_by_key(|s| s.position);
-        Ok(newest.map(|s| Kept {
+        Ok(newest.map(|s| Snapshot {
             position: s.position,
             state: s.state.map(composite::detoasted),
         }))
@@ -184,7 +184,7 @@ impl Relation {
     }
 
     /// What is kept under a key, of any make.
-    fn stored(&self, key: &Key) -> Result<Vec<Stored>> {
+    fn stored(&self, key: &SnapshotKey) -> Result<Vec<Stored>> {
         let mut found = Vec::new();
         self.scan(key, 3, |row| {
             // SAFETY: a row of the table. It is copied before it is taken apart.
@@ -206,7 +206,7 @@ impl Relation {
     }
 
     /// The hashes of the queries of a fold and partition, with the time at which the newest state of each was made.
-    fn queries(&self, key: &Key) -> Result<HashMap<i64, i64>> {
+    fn queries(&self, key: &SnapshotKey) -> Result<HashMap<i64, i64>> {
         let mut made = HashMap::new();
         self.scan(key, 2, |row| {
             // SAFETY: a row of the table; what is taken of it are numbers.
@@ -233,7 +233,7 @@ impl Relation {
     /// The rows with the first so many of a key's fold, partition and query. They are there until `visit` returns.
     fn scan(
         &self,
-        key: &Key,
+        key: &SnapshotKey,
         count: usize,
         mut visit: impl FnMut(pg_sys::HeapTuple),
     ) -> Result<()> {

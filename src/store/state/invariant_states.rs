@@ -18,7 +18,7 @@ const ID: i16 = 2;
 const COLUMNS: usize = 6;
 
 /// A state as it is kept.
-pub struct Kept {
+pub struct KeptState {
     /// All events of the id up to here are in it.
     pub position: i64,
     /// The state, in the memory context in which it was found.
@@ -57,7 +57,7 @@ impl States {
     }
 
     /// The state that is kept of an id.
-    pub fn find(&self, invariant: i64, id: &str) -> Option<Kept> {
+    pub fn find(&self, invariant: i64, id: &str) -> Option<KeptState> {
         // SAFETY: the table is open; a scan of its primary key with the static self snapshot. The row is
         // taken apart, and what is needed of it copied, while the scan keeps it pinned.
         unsafe {
@@ -88,7 +88,7 @@ impl States {
                     nulls.as_mut_ptr(),
                 );
                 let [_, _, position, state, mark, generation] = values;
-                Kept {
+                KeptState {
                     position: position.value() as i64,
                     state: (!nulls[3]).then(|| composite::copied(state)),
                     made_with: MadeWith {
@@ -104,7 +104,7 @@ impl States {
     }
 
     /// Keeps a state, in the place of the one that `find` has found, if it has.
-    pub fn keep(&self, invariant: i64, id: &str, state: &Kept, before: Option<&Kept>) {
+    pub fn keep(&self, invariant: i64, id: &str, state: &KeptState, before: Option<&KeptState>) {
         let (document, place) = (state.state, before.and_then(|b| b.place));
         let mut nulls = [false; COLUMNS];
         nulls[3] = document.is_none();
@@ -134,7 +134,7 @@ impl States {
     }
 }
 
-impl Kept {
+impl KeptState {
     /// A state that is to be kept.
     pub fn new(position: i64, state: Option<Datum>, made_with: MadeWith) -> Self {
         Self {

@@ -82,7 +82,7 @@ pub fn launch() {
         guard::call(|| {
             process::handle_signals();
             pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0);
-            let named = subtransaction::transaction(None, || Ok(named_databases()));
+            let named = subtransaction::in_transaction(None, || Ok(named_databases()));
             for (name, database) in named.or_else(|failure| failure.raise())? {
                 let Some(database) = database else {
                     let message = format!("en57.databases: database \"{name}\" does not exist");

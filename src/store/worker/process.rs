@@ -16,11 +16,11 @@ use crate::store::lock::keys;
 use crate::store::log::position::{self, Activity};
 use crate::store::memory::shmem::Shared;
 use crate::store::memory::slot;
-use crate::store::memory::worker_slot::{self, Desk};
+use crate::store::memory::worker_slot::{self, WorkerSlot};
 use crate::store::pg::guard::{self, Severity};
 use crate::store::pg::spi;
 use crate::store::pg::subtransaction::{self, Failure};
-use crate::store::pg::xmin::Leave;
+use crate::store::pg::xmin::XminRelease;
 use crate::store::session::{sleep, transaction};
 
 use super::launch::{KIND, register};
@@ -55,7 +55,7 @@ const SIGTERM: c_int = 15;
 /// # Errors
 /// 53400 where the server has no worker process left; 55000 where it ends at once.
 pub fn start() -> Result<(i32, bool)> {
-    let desk = Desk::of(worker_slot::own_database())?;
+    let desk = WorkerSlot::of(worker_slot::own_database())?;
     keys::while_worker_is_changed(|| {
         desk.want(true);
         if let Some(pid) = running(desk)? {
@@ -74,15 +74,15 @@ pub fn start() -> Result<(i32, bool)> {
             if status != pg_sys::BgwHandleStatus::BGWH_STARTED && desk.holder().is_none() {
                 return Err(ended_at_once());
             }
-            sleep::wait_until(Some(50), Leave::NONE, || Ok(desk.running().is_some()))?;
+            sleep::wait_until(Some(50), XminRelease::NONE, || Ok(desk.running().is_some()))?;
         }
     })
     .unwrap_or_else(|| Err(ended_at_once()))
 }
 
 /// The worker that runs, after one that is being connected has come to do so, or has failed.
-fn running(desk: &Desk) -> Result<Option<i32>> {
-    sleep::wait_until(Some(GRACE_MS), Leave::NONE, || {
+fn running(desk: &WorkerSlot) -> Result<Option<i32>> {
+    sleep::wait_until(Some(GRACE_MS), XminRelease::NONE, || {
         Ok(desk.running().is_some() || desk.holder().is_none())
     })?;
     Ok(desk.running())
@@ -112,10 +112,10 @@ pub fn stop() -> Result<bool> {
         };
         slot::wake();
         let has_left = || Ok(desk.holder() != Some(pid));
-        if !sleep::wait_until(Some(GRACE_MS), Leave::NONE, has_left)? {
+        if !sleep::wait_until(Some(GRACE_MS), XminRelease::NONE, has_left)? {
             // SAFETY: the process has not given its desk back, so it is this worker still.
             unsafe { kill(pid, SIGTERM) };
-            sleep::wait_until(None, Leave::NONE, has_left)?;
+            sleep::wait_until(None, XminRelease::NONE, has_left)?;
         }
         Ok(true)
     })
@@ -127,7 +127,7 @@ pub fn stop() -> Result<bool> {
 /// # Errors
 /// 53200 without shared memory.
 pub fn process() -> Result<Option<i32>> {
-    Ok(worker_slot::existing()?.and_then(Desk::running))
+    Ok(worker_slot::existing()?.and_then(WorkerSlot::running))
 }
 
 pub(in crate::store) unsafe fn handle_signals() {
@@ -153,7 +153,7 @@ pub fn enter(database: Datum, work: impl FnOnce(&Process) -> Result<()>) {
         guard::call(|| {
             handle_signals();
             let database = Oid::from(database.value() as u32);
-            let desk = Desk::of(database)?;
+            let desk = WorkerSlot::of(database)?;
             let pid = pg_sys::MyProcPid;
             if desk.is_stopped() || !desk.claim(pid) {
                 pg_sys::proc_exit(0);
@@ -210,20 +210,20 @@ unsafe fn set(name: &CStr, value: &CStr) {
 unsafe extern "C-unwind" fn leave(_: c_int, desk: Datum) {
     transaction::wake_up();
     // SAFETY: the desk lives in shared memory, which is attached still.
-    unsafe { (*desk.cast_mut_ptr::<Desk>()).leave(pg_sys::MyProcPid) };
+    unsafe { (*desk.cast_mut_ptr::<WorkerSlot>()).leave(pg_sys::MyProcPid) };
     slot::wake();
 }
 
 /// The running worker.
 pub struct Process {
-    desk: &'static Desk,
+    desk: &'static WorkerSlot,
     /// How often the configuration was read again.
     reloads: Cell<u64>,
 }
 
 /// What a worker may have to look at: if two are equal, nothing has happened in between.
 #[derive(PartialEq)]
-pub struct Moment {
+pub struct Occasion {
     changes: u64,
     reloads: u64,
     activity: Option<Activity>,
@@ -236,15 +236,15 @@ impl Process {
     }
 
     /// The state of things. Cheap.
-    pub fn moment(&self) -> Moment {
-        Moment {
+    pub fn moment(&self) -> Occasion {
+        Occasion {
             changes: self.desk.changes(),
             reloads: self.reloads.get(),
             activity: position::activity(),
         }
     }
 
-    /// Runs `body` in a transaction, see [`subtransaction::transaction`]. What functions of users leave in the session
+    /// Runs `body` in a transaction, see [`subtransaction::in_transaction`]. What functions of users leave in the session
     /// (settings, temporary tables, locks, cursors) is cleared away, before others' are called.
     ///
     /// # Errors
@@ -254,11 +254,11 @@ impl Process {
         role: Option<Oid>,
         body: impl FnOnce() -> Result<T>,
     ) -> std::result::Result<T, Box<Failure>> {
-        let outcome = subtransaction::transaction(role, body);
+        let outcome = subtransaction::in_transaction(role, body);
         if role.is_some() {
             // SAFETY: no transaction is running; what it does is no part of one.
             unsafe { pg_sys::ResetAllOptions() };
-            subtransaction::transaction(None, || spi::command(CLEARING))?;
+            subtransaction::in_transaction(None, || spi::command(CLEARING))?;
         }
         outcome
     }
@@ -294,7 +294,7 @@ impl Process {
     ///
     /// # Errors
     /// 53200 without shared memory.
-    pub fn sleep(&self, seen: &Moment, until: Option<Instant>) -> Result<bool> {
+    pub fn sleep(&self, seen: &Occasion, until: Option<Instant>) -> Result<bool> {
         let shared = Shared::get()?;
         let variable = (&raw const shared.moved).cast_mut();
         let _sleeper = transaction::Sleeper::new(shared);

@@ -1,5 +1,5 @@
 //! What the worker does with async projections: it looks which of them have something to do, and gives each a
-//! turn, which is a batch in a transaction of its own.
+//! run_batch, which is a batch in a transaction of its own.
 
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
@@ -51,7 +51,7 @@ pub fn survey(mut looked: impl FnMut(i64, i64) -> Option<i64>) -> Result<Vec<Sta
     let standing = |projection: Projection| {
         let todo = match looked(projection.number, projection.position) {
             None => ToDo::Unknown,
-            // What goes wrong is for its turn to tell.
+            // What goes wrong is for its run_batch to tell.
             Some(after) => look(&projection, after).unwrap_or(ToDo::Due),
         };
         Standing {
@@ -87,8 +87,8 @@ fn head(projection: &Projection) -> Result<i64> {
     frontier::settled(&sought, Some(&projection.partition), Access::Own)
 }
 
-/// What has come of a turn.
-pub enum Turn {
+/// What has come of a run_batch.
+pub enum BatchOutcome {
     /// Somebody else runs it.
     Taken,
     /// It is not any more what it was at the survey.
@@ -104,13 +104,13 @@ pub enum Turn {
 /// # Errors
 /// 55000 where tables are missing, 42704 where the partition is gone; the functions' own where they are none
 /// of an event's making.
-pub fn turn(standing: &Standing) -> Result<Turn> {
+pub fn run_batch(standing: &Standing) -> Result<BatchOutcome> {
     let Some(projection) = definition::free(&standing.name)? else {
-        return Ok(Turn::Taken);
+        return Ok(BatchOutcome::Taken);
     };
     let is_running = !projection.is_inline && projection.status == "running";
     if !is_running || projection.number != standing.number || projection.role() != standing.role {
-        return Ok(Turn::Changed);
+        return Ok(BatchOutcome::Changed);
     }
     // What triggers find that wait for the end of a batch, or of the transaction.
     rights::set_local(c"search_path", &projection.path);
@@ -119,8 +119,8 @@ pub fn turn(standing: &Standing) -> Result<Turn> {
     progress.go(head, projection.batch_size as i64)?;
     progress.save()?;
     Ok(match progress.failed {
-        None => Turn::At(progress.position),
-        Some((position, failure)) => Turn::Failed(position, failure.in_words()),
+        None => BatchOutcome::At(progress.position),
+        Some((position, failure)) => BatchOutcome::Failed(position, failure.in_words()),
     })
 }
 
