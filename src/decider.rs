@@ -6,6 +6,8 @@
 //!
 //! What is locked is what the decider's query function says, so query, fold and decision must be of one make. A
 //! command may wait for its locks, and the decider be replaced meanwhile: then it begins again.
+//!
+//! See docs/architecture/folds.md.
 
 use std::rc::Rc;
 

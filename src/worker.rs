@@ -7,6 +7,8 @@
 //!
 //! **Invariant:** a position and what was done up to it are committed by one transaction, which holds the
 //! projection's row. All else that the worker remembers may be lost at any time.
+//!
+#![cfg_attr(doc, doc = include_str!("../docs/architecture/worker.md"))]
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

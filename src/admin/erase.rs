@@ -3,6 +3,8 @@
 //!
 //! **Invariant:** while events are erased nobody appends to the partition, keeps a snapshot of it, or checks it. So all
 //! that was made of the events is there to be found, and nothing of it comes back.
+//!
+#![cfg_attr(doc, doc = include_str!("../../docs/architecture/erasing.md"))]
 
 use std::collections::BTreeSet;
 use std::rc::Rc;

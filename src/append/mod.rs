@@ -1,4 +1,6 @@
 //! Appending: parse, lock, check the condition, allot, check invariants, insert.
+//!
+#![cfg_attr(doc, doc = include_str!("../../docs/architecture/append.md"))]
 
 pub mod conflict_report;
 pub mod fit;

@@ -1,4 +1,6 @@
 //! Event types: which are registered, and whether new events fit the JSON Schemas of their types.
+//!
+#![cfg_attr(doc, doc = include_str!("../../docs/architecture/event-types.md"))]
 
 mod lazy_schema;
 mod misfits;

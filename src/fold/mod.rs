@@ -1,4 +1,6 @@
 //! Folds: a state that a function makes of the events of a query, one after the other.
+//!
+#![cfg_attr(doc, doc = include_str!("../../docs/architecture/folds.md"))]
 
 pub mod definition;
 pub mod evolve;

@@ -2,6 +2,8 @@
 //!
 //! A schema becomes a model that no language has a part in (`schema`, `merge`, `unite`, `build` → `model`); a language
 //! writes the model down. Nothing here knows PostgreSQL, and the same model is always the same text.
+//!
+#![cfg_attr(doc, doc = include_str!("../../docs/architecture/generate.md"))]
 #![forbid(unsafe_code)]
 
 mod build;

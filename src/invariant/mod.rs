@@ -1,5 +1,7 @@
 //! Invariants: what must hold of the events of each key after every append. A function folds the events
 //! into a state, another one says what is wrong with it, and the append that makes it wrong is refused.
+//!
+#![cfg_attr(doc, doc = include_str!("../../docs/architecture/invariants.md"))]
 
 mod create;
 pub mod definition;

@@ -1,5 +1,7 @@
 //! Projections: functions that are called with the events that match, in the append's transaction or after
 //! it, and documents that are kept up to date.
+//!
+#![cfg_attr(doc, doc = include_str!("../../docs/architecture/projections.md"))]
 
 mod apply;
 mod background;

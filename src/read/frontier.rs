@@ -1,5 +1,7 @@
 //! The frontier of a query: the position as of which nothing that matches it is missing. See
-//! docs/ARCHITECTURE.md for why it is exact.
+//! docs/architecture/frontiers.md for why it is exact.
+//!
+#![cfg_attr(doc, doc = include_str!("../../docs/architecture/frontiers.md"))]
 
 use crate::dcb::codec;
 use crate::dcb::error::Result;
@@ -75,7 +77,7 @@ pub fn current(counter: &Counter, partition: &Partition, sought: &Sought) -> i64
 }
 
 /// The frontier of a query as it stands, and the backend whose transaction keeps it there, if one does. `next` is read
-/// first, then who is in flight: see docs/ARCHITECTURE.md.
+/// first, then who is in flight: see docs/architecture/frontiers.md.
 pub fn kept(counter: &Counter, partition: &Partition, sought: &Sought) -> (i64, Option<usize>) {
     let query = sought.stored();
     let next = transaction::bounded_next(counter.next());

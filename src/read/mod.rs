@@ -1,6 +1,8 @@
 //! Reading: the events of a query up to its frontier, and all that follows from it: streams, times, causes, waiting.
 //!
 //! It stores nothing and decides nothing about appends. It uses `upcast`, `store` and `dcb`.
+//!
+#![cfg_attr(doc, doc = include_str!("../../docs/architecture/reads.md"))]
 
 pub mod catch_up;
 pub mod context;

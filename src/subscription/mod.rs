@@ -1,5 +1,7 @@
 //! Subscriptions: what of them is no SQL. Which events are settled, and which of them are a shard's.
 //! Positions, leases and dead letters are in sql/subscriptions.sql.
+//!
+#![cfg_attr(doc, doc = include_str!("../../docs/architecture/subscriptions.md"))]
 
 mod wait;
 

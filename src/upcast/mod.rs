@@ -3,6 +3,8 @@
 //! Which becomes which is declared (`dcb::upcast`), so what a query for a new name means for events that are
 //! stored under an old one is known without calling a function: [`Sought`] holds both forms of a query. The
 //! functions change data and meta alone, and run when an event has been found ([`Upcasters`]).
+//!
+#![cfg_attr(doc, doc = include_str!("../../docs/architecture/upcasters.md"))]
 
 mod definitions;
 mod register;

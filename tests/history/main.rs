@@ -4,6 +4,8 @@
 //!     history                   the whole; EN57_HISTORY_SECONDS (30), EN57_TEST_SEED, EN57_HISTORY_CLIENTS (24)
 //!     history check FOLDER      looks once more at the logs of a run
 //!     history shrink FOLDER     finds the shortest log that still shows what is wrong
+//!
+#![cfg_attr(doc, doc = include_str!("../../docs/architecture/history.md"))]
 
 #[allow(dead_code)]
 #[path = "../driver/support/cluster.rs"]

@@ -4,6 +4,8 @@
 //! walked first, and each row looks for its entries. An entry may belong to a row that is not committed or
 //! was undone, but never to no row at all; where it seems to, the entry is looked for again, since vacuum
 //! takes entries away before it frees the rows' places.
+//!
+#![cfg_attr(doc, doc = include_str!("../../../docs/architecture/check.md"))]
 
 pub mod dependents;
 pub mod frontier;

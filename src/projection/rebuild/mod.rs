@@ -4,6 +4,8 @@
 //!
 //! **Invariant:** locks come in this order: the partition's table, its root, the projection's row, the rebuild's
 //! row, documents. A batch takes neither the root nor the projection's row.
+//!
+#![cfg_attr(doc, doc = include_str!("../../../docs/architecture/rebuilds.md"))]
 
 mod batch;
 mod begin;

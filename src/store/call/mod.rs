@@ -2,6 +2,8 @@
 //! procedures of en57's own that commit.
 //!
 //! It does not know what a function is for. It uses `pg`.
+//!
+#![cfg_attr(doc, doc = include_str!("../../../docs/architecture/functions.md"))]
 
 pub mod function;
 mod function_name;

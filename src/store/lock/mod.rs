@@ -1,6 +1,8 @@
 //! The locks of en57 in PostgreSQL's lock manager: of keys, of what is administered, and of subscriptions.
 //!
 //! It reads no table. It uses `pg`, `memory` and `session`.
+//!
+#![cfg_attr(doc, doc = include_str!("../../../docs/architecture/locks.md"))]
 
 pub mod keys;
 pub mod plan;

@@ -1,5 +1,5 @@
 //! The plan of a transaction's key locks, and how it is carried out: what is taken one by one, and what the root's lock
-//! stands for. See the matrix in docs/ARCHITECTURE.md.
+//! stands for. See the matrix in docs/architecture/locks.md.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,7 +120,7 @@ impl Plan {
     /// Takes the locks, waiting where it must.
     ///
     /// Where there are too many keys for the lock table, the root's lock stands for those written, or
-    /// for all: see the matrix in docs/ARCHITECTURE.md.
+    /// for all: see the matrix in docs/architecture/locks.md.
     ///
     /// # Errors
     /// 53200 where there is no room for what readers must know of them.

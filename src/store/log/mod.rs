@@ -2,6 +2,8 @@
 //!
 //! It asks nobody outside of the store what may be appended. It uses all rooms above which it stands: `pg`, `memory`,
 //! `session`, `lock`, `row` and `index`.
+//!
+#![cfg_attr(doc, doc = include_str!("../../../docs/architecture/partitions.md"))]
 
 pub mod catalog;
 pub mod ceiling;

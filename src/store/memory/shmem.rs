@@ -5,7 +5,7 @@
 //! 15 and 16 is found by a handle in the reserve that PostgreSQL keeps for late comers, and on 17 and 18 by
 //! its name. With the library in shared_preload_libraries the room is requested at start.
 //!
-//! Memory order: see docs/ARCHITECTURE.md, "The slots". All accesses are sequentially consistent.
+//! Memory order: see docs/architecture/positions.md, "Slots". All accesses are sequentially consistent.
 
 use std::cell::Cell;
 use std::mem::{align_of, offset_of, size_of};

@@ -1,6 +1,8 @@
 //! Events as rows and values: their columns, their JSON, the open tables in which they are, and the results of functions.
 //!
 //! It finds no row by itself, and writes none. It uses `pg`.
+//!
+#![cfg_attr(doc, doc = include_str!("../../../docs/architecture/rows.md"))]
 
 pub mod door;
 pub mod event;

@@ -1,6 +1,8 @@
 //! What a session remembers: of its running transaction, and of definitions; how it sleeps until others have ended.
 //!
 //! It never allots positions and takes no lock. It uses `pg` and `memory`.
+//!
+//! See docs/architecture/frontiers.md and, for definitions, docs/architecture/functions.md.
 
 pub mod deadlock;
 pub mod definitions;
