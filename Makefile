@@ -20,7 +20,7 @@ SCRIPT := $(TARGET)/release/en57--$(VERSION).sql
 CARGO_OPTIONS := --release --no-default-features --features pg$(PG) --target-dir $(TARGET)
 WITH_PG := PGRX_PG_CONFIG_PATH="$$(tests/harness/pg_config.sh)"
 
-.PHONY: help setup build install installcheck test driver history demo psql stop bench lint clean
+.PHONY: help setup build install installcheck test driver history demo psql stop bench lint freeze clean
 .DELETE_ON_ERROR:
 
 help: ## say what can be done here
@@ -87,6 +87,9 @@ lint: ## check format, lints, ranks, links and documentation
 	.ci/links
 	$(WITH_PG) cargo clippy --all-targets $(CARGO_OPTIONS) -- -D warnings
 	$(WITH_PG) RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items $(CARGO_OPTIONS)
+
+freeze: setup build ## make what is here a release, and begin the next version (tests/upgrade/README.md); NEXT=0.2.0
+	@NEXT=$(NEXT) tests/upgrade/freeze.sh
 
 clean: stop ## remove all that was built, and the private PostgreSQL
 	rm -rf target

@@ -28,10 +28,12 @@ part() {
 }
 
 other_major() {
-    local PG=$1
+    local PG=$1 status=0
     export PG
     if "$root/tests/harness/setup.sh"; then
-        "$root/tests/harness/suites.sh"
+        "$root/tests/harness/suites.sh" || status=1
+        [[ -n ${TESTS:-} ]] || "$root/tests/upgrade/run.sh" || status=1
+        return "$status"
     elif [[ -z ${CI:-} ]]; then
         say "PostgreSQL $PG is left out"
     else
@@ -46,6 +48,7 @@ if [[ -z ${TESTS:-} ]]; then
     part "$root/tests/harness/ruby.sh"
     part "$root/tests/generate/run.sh"
     part "$root/tests/given_when_then/run.sh"
+    part "$root/tests/upgrade/run.sh"
     part "$root/.ci/links"
     part "$root/tests/harness/docs.sh"
 fi
