@@ -36,7 +36,7 @@ pub fn init() {
     unsafe {
         GucRegistry::define_string_guc_with_hooks(
             c"en57.meta",
-            c"Metadata merged under that of every event that is appended.",
+            c"Metadata that is merged into the metadata of each appended event.",
             c"A JSON object, for example {\"correlation_id\": \"..\", \"user\": \"..\"}. Empty: none.",
             &META,
             GucContext::Userset,
@@ -49,7 +49,7 @@ pub fn init() {
     DECLARING.set(false);
     GucRegistry::define_string_guc(
         c"en57.partition",
-        c"The partition that is meant where none is named.",
+        c"The partition that is used if none is named.",
         c"Empty: the partition default.",
         &PARTITION,
         GucContext::Userset,
@@ -57,8 +57,8 @@ pub fn init() {
     );
     GucRegistry::define_int_guc(
         c"en57.max_conflicts",
-        c"How many conflicting events a refused append returns at most.",
-        c"The newest ones are returned.",
+        c"The greatest number of conflicting events that a refused append returns.",
+        c"It returns the newest ones.",
         &MAX_CONFLICTS,
         1,
         10_000,
@@ -67,7 +67,7 @@ pub fn init() {
     );
     GucRegistry::define_int_guc(
         c"en57.max_event_size",
-        c"How large an event may be that is appended or imported.",
+        c"The greatest size of an event that is appended or imported.",
         c"Its type, tags, data and metadata, in PostgreSQL's binary form.",
         &MAX_EVENT_SIZE_KB,
         1,
@@ -77,7 +77,7 @@ pub fn init() {
     );
     GucRegistry::define_int_guc(
         c"en57.max_key_locks",
-        c"How many key locks a transaction takes before it takes its partition's lock in their place.",
+        c"How many key locks a transaction takes before it locks its partition instead.",
         c"Each key lock is an entry of the shared lock table, see max_locks_per_transaction.",
         &MAX_KEY_LOCKS,
         1,
@@ -88,7 +88,7 @@ pub fn init() {
     GucRegistry::define_int_guc(
         c"en57.wait_timeout",
         c"How long a read waits for transactions in flight below the session's own last append.",
-        c"Then it fails with N5706. 0 waits without end.",
+        c"After that the read fails with N5706. 0: no limit.",
         &WAIT_TIMEOUT_MS,
         0,
         i32::MAX,
@@ -98,8 +98,8 @@ pub fn init() {
     init_worker();
     GucRegistry::define_int_guc(
         c"en57.max_snapshots",
-        c"Of how many queries snapshots are kept for each fold and partition, about.",
-        c"Those that were made least recently go first.",
+        c"For about how many queries snapshots are kept, for each fold and partition.",
+        c"The oldest ones are removed first.",
         &MAX_SNAPSHOTS,
         1,
         i32::MAX,
@@ -110,8 +110,8 @@ pub fn init() {
     if preloading() {
         GucRegistry::define_int_guc(
             c"en57.debug_key_bits",
-            c"For tests of hash collisions only: how many bits of a key's hash count.",
-            c"A store that was written with another value cannot be read.",
+            c"For tests of hash collisions only: the number of bits of a key's hash that are used.",
+            c"A log that was written with another value cannot be read.",
             &DEBUG_KEY_BITS,
             1,
             64,
@@ -213,8 +213,8 @@ fn init_guarded() {
         notes_strict_types,
     );
     CHECK_FORMATS.declare(
-        c"Checks formats, as of dates and addresses, where a JSON Schema names one.",
-        c"Off: they are annotations, as the standard says from draft 2019-09 on.",
+        c"Checks the formats that a JSON Schema names, such as dates and addresses.",
+        c"Off: formats are annotations, as the standard says from draft 2019-09 on.",
         notes_check_formats,
     );
 }
@@ -240,7 +240,7 @@ fn init_worker() {
     GucRegistry::define_string_guc(
         c"en57.databases",
         c"The databases whose workers are started with the server.",
-        c"A list of names. It counts where en57 is in shared_preload_libraries.",
+        c"A list of names. It only has an effect if en57 is in shared_preload_libraries.",
         &DATABASES,
         // One of the postmaster's can be defined at its start alone.
         if preloading() {
