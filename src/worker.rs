@@ -31,7 +31,8 @@ use crate::store::worker::launch;
 use crate::store::worker::process::{self, Process};
 use crate::upcast::Sought;
 
-/// The versions of the extension's tables that this library can work on.
+/// The versions of the extension's tables that this library works with: its own, and the previous one. `make freeze` adds
+/// to them, and tests/upgrade tests each.
 const SCHEMAS: &[&str] = &[env!("CARGO_PKG_VERSION")];
 /// How soon it looks again for an extension that is missing, or has a version that it does not know.
 const ABSENCE: Duration = Duration::from_secs(60);
@@ -242,7 +243,9 @@ impl Worker {
             let message = format!(
                 "the worker of en57 does not know version {version} of the extension's tables"
             );
-            let detail = format!("Its library has version {}.", SCHEMAS.join(", "));
+            let own = env!("CARGO_PKG_VERSION");
+            let known = SCHEMAS.join(", ");
+            let detail = format!("Its library has version {own}. It knows the tables of {known}.");
             let hint = "Run ALTER EXTENSION en57 UPDATE, or restart the worker with the library of that version.";
             log(Severity::Warning, &message, Some(&detail), Some(hint));
             self.unknown_version = Some(version);
