@@ -1,16 +1,17 @@
 //! The stored form of a query: what a value of type `en57_query` holds on disk and in memory.
 //!
-//! One version byte, then the criteria; numbers are little-endian, texts have their length before
-//! them. Reading it is several times as fast as parsing JSON, which matters for a condition that is
-//! checked at every append. Equal queries have equal bytes, because a [`Query`] is canonical, and what the first
-//! format can say is written in it, also by newer libraries: stored values and indexes stay as they are.
+//! It is one byte for the format, then the criteria. Numbers are little-endian, and each text follows its length. Reading
+//! it is several times as fast as parsing JSON, which matters for a condition that is checked at every append.
+//!
+//! **Invariant:** equal queries have equal bytes. A [`Query`] is canonical, and a query that the first format can hold is
+//! always written in the first format, also by newer libraries. So stored values and indexes stay valid.
 
 use super::error::{Error, Result, SqlState};
 use super::query::{Criterion, Query};
 
-/// Without `any_tags` and `stream_prefix`.
+/// The format without `any_tags` and `stream_prefix`.
 const FIRST: u8 = 1;
-/// With them.
+/// The format with `any_tags` and `stream_prefix`.
 const SECOND: u8 = 2;
 
 /// Writes the stored form.
@@ -28,7 +29,7 @@ pub fn encode(query: &Query) -> Vec<u8> {
             put_names(&mut out, names);
         }
         for text in [&c.stream, &c.correlation_id, &c.causation_id] {
-            // No text is empty, so the empty one stands for none.
+            // No text of a query is empty, so an empty one means that it is absent.
             put_text(&mut out, text.as_deref().unwrap_or(""));
         }
         if version == SECOND {
@@ -56,7 +57,7 @@ fn put_text(out: &mut Vec<u8>, s: &str) {
 /// Reads the stored form.
 ///
 /// # Errors
-/// XX001 where the bytes are none; 0A000 where a newer version wrote them.
+/// XX001 where the bytes are no stored form; 0A000 where a newer version wrote them.
 pub fn decode(bytes: &[u8]) -> Result<Query> {
     let mut input = Input(bytes);
     let version = input.take(1)?[0];
@@ -94,7 +95,7 @@ pub fn decode(bytes: &[u8]) -> Result<Query> {
     }
 }
 
-/// What is left to be read.
+/// The bytes that are left to be read.
 struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {

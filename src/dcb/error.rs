@@ -1,18 +1,19 @@
-//! The one error type of the domain and the engine: a SQLSTATE, a message, and where they help a
-//! DETAIL and a HINT.
+//! The error type of the domain and the engine: a SQLSTATE, a message, and sometimes a DETAIL and a HINT.
 //!
-//! Messages are short, in lower case and without a full stop; details and hints are sentences.
+//! Messages are short, in lower case and without a full stop. Details and hints are sentences.
 
 use std::fmt;
 use std::panic::Location;
 
-use super::partition::shown;
 use super::refusal::Refusal;
 
-/// The outcome of everything that can be refused.
+/// How many characters of a name an error message shows, and a comparison of words looks at.
+const SHOWN_CHARS: usize = 64;
+
+/// The result of what may be refused.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The SQLSTATEs that en57 raises itself; PostgreSQL's own where their meaning fits.
+/// The SQLSTATEs that en57 raises itself: those of PostgreSQL where their meaning fits, otherwise its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SqlState {
     /// N5701: an append condition failed and the caller asked for an error.
@@ -27,48 +28,48 @@ pub enum SqlState {
     WaitTimeout,
     /// 40P01: two transactions wait for each other.
     DeadlockDetected,
-    /// 22P02: a text is not of its type's form.
+    /// 22P02: a text does not have the form of its type.
     InvalidText,
-    /// 22023: a value is not allowed where it stands.
+    /// 22023: a value is not allowed for this argument.
     InvalidParameter,
     /// 22004: NULL is not allowed here.
     NullNotAllowed,
-    /// 23505: an event's id is known already.
+    /// 23505: another event has this id.
     UniqueViolation,
     /// 42501: the role may not do this.
     InsufficientPrivilege,
-    /// 42704: something named does not exist.
+    /// 42704: nothing has this name.
     UndefinedObject,
-    /// 42710: something of that name is there already.
+    /// 42710: something has this name already.
     DuplicateObject,
     /// 42883: a function does not exist.
     UndefinedFunction,
-    /// 42725: a name may mean several functions.
+    /// 42725: several functions fit this name.
     AmbiguousFunction,
     /// 54000: a limit of the program is exceeded.
     LimitExceeded,
-    /// 55000: the object or server is not in the state that this needs.
+    /// 55000: the object or the server is not in the state that this needs.
     NotInPrerequisiteState,
-    /// Somebody else works with it, for as long as he likes.
+    /// 55006: another session uses the object, and may use it for long.
     ObjectInUse,
-    /// 55P03: somebody else has a lock that is not waited for.
+    /// 55P03: another transaction holds a lock, and this one does not wait.
     LockNotAvailable,
-    /// P0001: what RAISE raises in PL/pgSQL, for clients that wait for that.
+    /// P0001: what RAISE raises in PL/pgSQL. Some clients expect it.
     RaiseException,
     /// 0A000: not supported.
     NotSupported,
     /// XX001: stored data is damaged.
     DataCorrupted,
-    /// 53200: out of memory (of the shared kind).
+    /// 53200: there is no shared memory left.
     OutOfMemory,
-    /// 53400: a limit that is configured is reached.
+    /// 53400: a limit in the settings is reached.
     ConfigurationLimitExceeded,
-    /// XX000: cannot happen.
+    /// XX000: something that cannot happen has happened.
     Internal,
 }
 
 impl SqlState {
-    /// The five characters that a client sees.
+    /// The five characters of the SQLSTATE.
     pub const fn code(self) -> &'static str {
         match self {
             Self::ConditionFailed => "N5701",
@@ -100,37 +101,37 @@ impl SqlState {
     }
 }
 
-/// What was refused, and why.
+/// An error: what was refused, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// The SQLSTATE.
     pub state: SqlState,
     /// The primary message.
     pub message: String,
-    /// DETAIL: a full sentence, or a machine-readable document where the contract says so.
+    /// DETAIL: sentences, or a JSON document where the documentation says so.
     pub detail: Option<String>,
-    /// HINT: the remedy, a full sentence.
+    /// HINT: what to do about it, in sentences.
     pub hint: Option<String>,
-    /// What it is about, as programs are told it.
+    /// What it is about, for programs.
     pub about: Option<Box<About>>,
-    /// Where it was made.
+    /// The line of code that made it.
     pub made_at: MadeAt,
 }
 
-/// Names of what an error is about: the fields that PostgreSQL's own errors have for them.
+/// What an error is about, in the fields that PostgreSQL's own errors have for programs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
     /// The table's schema.
     pub schema: Option<String>,
-    /// A table.
+    /// The table.
     pub table: Option<String>,
-    /// What does not hold.
+    /// The rule that does not hold.
     pub constraint: Option<String>,
-    /// What is wrong with events, one by one.
+    /// Everything that is wrong with the events.
     pub refusals: Vec<Refusal>,
 }
 
-/// A place in this source. One is as good as another: errors that say the same are the same.
+/// A line of code. All of them compare as equal, because two errors are equal wherever they were made.
 #[derive(Clone, Copy, Debug)]
 pub struct MadeAt(pub &'static Location<'static>);
 
@@ -143,7 +144,7 @@ impl PartialEq for MadeAt {
 impl Eq for MadeAt {}
 
 impl Error {
-    /// An error with neither detail nor hint.
+    /// An error with neither DETAIL nor HINT.
     #[track_caller]
     pub fn new(state: SqlState, message: impl Into<String>) -> Self {
         Self {
@@ -156,35 +157,35 @@ impl Error {
         }
     }
 
-    /// The same with a DETAIL.
+    /// Adds a DETAIL.
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
     }
 
-    /// The same about this table.
+    /// Adds the table that the error is about.
     pub fn table(mut self, schema: impl Into<String>, name: impl Into<String>) -> Self {
         let about = self.about.get_or_insert_default();
         (about.schema, about.table) = (Some(schema.into()), Some(name.into()));
         self
     }
 
-    /// The same about this rule, which does not hold.
+    /// Adds the rule that does not hold.
     pub fn constraint(mut self, name: impl Into<String>) -> Self {
         self.about.get_or_insert_default().constraint = Some(name.into());
         self
     }
 
-    /// The same with what is wrong, one by one.
+    /// Adds everything that is wrong with the events.
     pub fn refusals(mut self, refusals: Vec<Refusal>) -> Self {
         self.about.get_or_insert_default().refusals = refusals;
         self
     }
 
-    /// What is wrong with events, where this is a refusal by a schema or an invariant; otherwise the error itself.
+    /// Everything that is wrong with the events, if a schema or an invariant refused them.
     ///
     /// # Errors
-    /// This one.
+    /// This error, if it is another one.
     pub fn into_refusals(self) -> Result<Vec<Refusal>> {
         let refuses = [SqlState::DoesNotFit, SqlState::InvariantBroken].contains(&self.state);
         match self.about {
@@ -193,7 +194,7 @@ impl Error {
         }
     }
 
-    /// The same with a HINT.
+    /// Adds a HINT.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -208,7 +209,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// What an argument that must be there is.
+/// The value of an argument that must not be NULL.
 ///
 /// # Errors
 /// 22004 where it is NULL.
@@ -220,7 +221,7 @@ pub fn required<T>(value: Option<T>, argument: &str) -> Result<T> {
     }
 }
 
-/// 22004: an argument is NULL.
+/// The error that an argument is NULL: 22004.
 #[track_caller]
 pub fn null(argument: &str) -> Error {
     Error::new(
@@ -229,7 +230,7 @@ pub fn null(argument: &str) -> Error {
     )
 }
 
-/// 42704: something that has a name is not there.
+/// The error that nothing has this name: 42704.
 #[track_caller]
 pub fn missing(kind: &str, name: &str) -> Error {
     Error::new(
@@ -239,7 +240,7 @@ pub fn missing(kind: &str, name: &str) -> Error {
     .hint(where_to_look(kind))
 }
 
-/// Which view shows what there is of a kind.
+/// A hint: the view that shows everything of a kind.
 pub fn where_to_look(kind: &str) -> String {
     match kind {
         "type" => "The view en57_event_types shows all that there are.".into(),
@@ -248,13 +249,18 @@ pub fn where_to_look(kind: &str) -> String {
     }
 }
 
-/// 22023: an argument is not one that is allowed.
+/// A name as an error message shows it: its first 64 characters.
+pub fn shown(name: &str) -> String {
+    name.chars().take(SHOWN_CHARS).collect()
+}
+
+/// The error that an argument is not allowed: 22023.
 #[track_caller]
 pub fn invalid(message: impl Into<String>) -> Error {
     Error::new(SqlState::InvalidParameter, message)
 }
 
-/// The known word nearest to `word`, where one is near enough to be a likely slip of the pen.
+/// The known word that is most like `word`, if it is so like it that `word` is probably misspelt.
 pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     known
         .iter()
@@ -264,11 +270,11 @@ pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
         .map(|(_, k)| k)
 }
 
-/// Levenshtein's distance, over at most the first 64 characters.
+/// The Levenshtein distance of two words, over the first 64 characters at most.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(64).collect();
+    let b: Vec<char> = b.chars().take(SHOWN_CHARS).collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().take(64).enumerate() {
+    for (i, ca) in a.chars().take(SHOWN_CHARS).enumerate() {
         let mut diagonal = row[0];
         row[0] = i + 1;
         for (j, cb) in b.iter().enumerate() {

@@ -1,8 +1,8 @@
 //! Keys: the stable 64-bit hashes by which events are indexed and locked.
 //!
-//! **Invariant:** a key is part of what is stored. Namespaces and hash never change: XXH3 with the
-//! namespace as its seed (its output is fixed by its specification, unlike PostgreSQL's own hash
-//! functions). Two texts may share a key, so whatever is found by key is compared with the row.
+//! **Invariant:** keys are stored, so the namespaces and the hash function never change. The function is XXH3 with the
+//! namespace as its seed: its specification fixes its output, while PostgreSQL may change its own hash functions. Two texts
+//! may have the same key, so a row that is found by a key is compared with the text.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 

@@ -1,5 +1,5 @@
-//! How large things may be. Limits exist so that a slip is answered at once and by name, and so that
-//! one row never grows past what a page and an index can serve well.
+//! How large things may be. The limits let a mistake fail at once with a clear error, and keep rows small enough for pages
+//! and indexes.
 
 /// Bytes of an event type.
 pub const TYPE_BYTES: usize = 255;
@@ -9,15 +9,15 @@ pub const TEXT_BYTES: usize = 1024;
 pub const TAGS_PER_EVENT: usize = 1000;
 /// Events of one append.
 pub const EVENTS_PER_APPEND: usize = 1_000_000;
-/// Bytes of conflicting events that are told whole.
+/// Bytes of conflicting events that an answer contains in full.
 pub const CONFLICTS_BYTES: usize = 4 * 1024 * 1024;
-/// The same in an error's DETAIL, which goes into the server's log as well.
+/// Bytes of conflicting events in the DETAIL of an error, which the server also writes to its log.
 pub const CONFLICTS_BYTES_OF_ERROR: usize = 8 * 1024;
-/// Bytes of a state that a refusal tells in DETAIL.
+/// Bytes of an invariant's state in the DETAIL of an error.
 pub const STATE_BYTES_OF_ERROR: usize = 8 * 1024;
 /// Criteria of one query.
 pub const CRITERIA_PER_QUERY: usize = 10_000;
-/// Types, and tags, of one criterion.
+/// Types of one criterion; also its tags, and its alternative tags.
 pub const NAMES_PER_CRITERION: usize = 10_000;
 /// Bytes of a query's stored form.
 pub const QUERY_BYTES: usize = 16 * 1024 * 1024;
@@ -25,36 +25,36 @@ pub const QUERY_BYTES: usize = 16 * 1024 * 1024;
 pub const PARTITION_BYTES: usize = 128;
 /// Bytes of a JSON Schema.
 pub const SCHEMA_BYTES: usize = 1024 * 1024;
-/// How deep a document may be nested that is checked against a JSON Schema.
+/// How deep a document may be nested that a JSON Schema checks.
 pub const CHECKED_DEPTH: usize = 500;
-/// Objects of a JSON Schema. What follows bounds the time and the stack that compiling it takes.
+/// Objects of a JSON Schema. This and the following limits bound the time and the stack that compiling it takes.
 pub const SCHEMA_OBJECTS: usize = 5000;
 /// Places of a JSON Schema with `unevaluatedProperties` or `unevaluatedItems`.
 pub const SCHEMA_UNEVALUATED: usize = 100;
-/// Schemas in a chain that hold for the same place of a document. Checking recurses along it without looking
-/// at the document, where the stack would be looked at.
+/// Schemas in a chain that hold for the same value of a document. A check follows the chain by recursion, and does not
+/// look at the depth of the stack there, because it looks only when it reads the document.
 pub const SCHEMA_CHAIN: usize = 100;
-/// Such chains from one schema.
-pub const SCHEMA_WAYS_OF_ONE: usize = 10_000;
-/// Such chains from all schemas with `unevaluatedProperties` or `unevaluatedItems`: these are compiled anew
-/// for each, and within each other.
-pub const SCHEMA_UNEVALUATED_WAYS: usize = 1000;
-/// Such chains from all schemas.
-pub const SCHEMA_WAYS: usize = 1_000_000;
-/// Objects of all that is reached under an `$id`, once for each way there.
-pub const SCHEMA_RESOURCE_WAYS: usize = 50_000;
-/// Bytes of all regular expressions of a JSON Schema, compiled.
+/// Chains that begin at one schema.
+pub const SCHEMA_CHAINS_OF_ONE: usize = 10_000;
+/// Chains that begin at schemas with `unevaluatedProperties` or `unevaluatedItems`. The schemas of a chain are compiled
+/// again for each of them, and within each other.
+pub const SCHEMA_UNEVALUATED_CHAINS: usize = 1000;
+/// Chains of all schemas together.
+pub const SCHEMA_CHAINS: usize = 1_000_000;
+/// Objects of all parts with an `$id`. A part counts once for each path of references that leads to it.
+pub const SCHEMA_RESOURCE_OBJECTS: usize = 50_000;
+/// Bytes of all compiled regular expressions of a JSON Schema.
 pub const SCHEMA_PATTERNS_BYTES: usize = 16 * 1024 * 1024;
-/// Bytes of one regular expression, compiled.
+/// Bytes of one compiled regular expression.
 pub const SCHEMA_PATTERN_BYTES: usize = 10 * 1024 * 1024;
-/// Bytes that matching one regular expression remembers.
+/// Bytes of the cache for matching one regular expression.
 pub const SCHEMA_PATTERN_CACHE_BYTES: usize = 2 * 1024 * 1024;
-/// How often a check may look at a value of the document.
+/// Steps of a check: how often it may look at a value of the document.
 pub const CHECK_STEPS: u64 = 10_000_000;
-/// And how often more for each byte of the document.
+/// Further steps of a check for each byte of the document.
 pub const CHECK_STEPS_PER_BYTE: u64 = 100;
-/// How often a value may be looked at to find out where a document does not fit, which takes memory for each
-/// fault; so much more for each byte.
+/// Steps for finding the faults of a document that does not fit; further steps for each byte are added as for a check.
+/// They are fewer, because each fault takes memory.
 pub const FAULT_STEPS: u64 = 50_000;
-/// The bound of that for large documents.
+/// The most steps for finding the faults of a document, however large it is.
 pub const FAULT_STEPS_AT_MOST: u64 = 1_000_000;

@@ -1,7 +1,7 @@
 //! The pure domain: events, queries, matching, keys, limits and errors.
 //!
-//! Nothing here knows PostgreSQL: this module is also compiled into the tests, where its matching is
-//! the oracle that the engine is compared with. It must never use pgrx, `unsafe` or global state.
+//! This room must never use PostgreSQL, `unsafe` or global state, and it uses no other room. The tests compile it without a
+//! server, and compare the engine with its matching.
 #![forbid(unsafe_code)]
 
 pub mod codec;

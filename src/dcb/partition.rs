@@ -1,36 +1,37 @@
 //! Names of partitions, and of the tables that hold them.
 //!
-//! **Invariant:** the bound of its table says which partition it is, not the table's name: that one may
-//! be changed. The names made here are where a partition is looked for first.
+//! **Invariant:** the bound of a table decides which partition it is. Its name does not, because an administrator may
+//! change it. The names that are made here are only where a partition is looked for first.
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::error::{Error, Result, SqlState};
+#[allow(unused_imports)]
+pub use super::error::shown;
+use super::error::{Result, invalid};
 use super::limits;
 
 /// The partition that every log has.
 pub const DEFAULT: &str = "default";
-/// All partitions that the caller may read.
+/// The name that stands for all partitions that the caller may read.
 pub const ALL: &str = "*";
-/// Names that end so are kept for archives.
+/// The end of names that are reserved for archives.
 const ARCHIVE: &str = "@archive";
 
-/// What the names of tables begin with.
+/// The start of the names of tables.
 const PREFIX: &str = "events_";
-/// A name goes into the table's as it is up to so many bytes: with the prefix and the longest suffix of an
-/// index ("_position") these are PostgreSQL's 63.
+/// The longest name, in bytes, that the name of a table contains unchanged. With the prefix and the longest suffix of an
+/// index ("_position") it has the 63 bytes that PostgreSQL allows.
 const PLAIN_BYTES: usize = 47;
-/// Characters of other names that are kept for the reader's sake.
+/// How many characters of a longer name the name of a table contains, to be readable.
 const READABLE: usize = 24;
 
-/// Makes sure that a partition may be called so.
+/// Checks that a partition may have this name.
 ///
 /// # Errors
-/// 22023.
+/// 22023 where it may not.
 pub fn check_name(name: &str) -> Result<()> {
-    let invalid = |message: String| Error::new(SqlState::InvalidParameter, message);
     if name.is_empty() {
-        return Err(invalid("partition's name must not be empty".into()));
+        return Err(invalid("partition's name must not be empty"));
     }
     if name.len() > limits::PARTITION_BYTES {
         return Err(invalid(format!(
@@ -39,7 +40,7 @@ pub fn check_name(name: &str) -> Result<()> {
         )));
     }
     if name == ALL {
-        return Err(invalid("partition cannot be called \"*\"".into())
+        return Err(invalid("partition cannot be called \"*\"")
             .hint("In reads \"*\" stands for all partitions."));
     }
     if name.ends_with(ARCHIVE) {
@@ -51,8 +52,8 @@ pub fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The tables that a partition of this name is given, in order of preference: `events_NAME` for a plain
-/// name; for any other, and where that is taken, its readable part and its hash.
+/// The names for the table of a partition, the preferred one first: `events_NAME` if the name is plain; for other names, and
+/// if that is taken, the start of the name and its hash.
 pub fn tables(name: &str) -> Vec<String> {
     let is_plain_char = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     let mut tables = Vec::with_capacity(2);
@@ -68,9 +69,4 @@ pub fn tables(name: &str) -> Vec<String> {
     let hash = xxh3_64(name.as_bytes());
     tables.push(format!("{PREFIX}{readable}_{hash:016x}"));
     tables
-}
-
-/// A name as an error message shows it.
-pub fn shown(name: &str) -> String {
-    name.chars().take(64).collect()
 }

@@ -5,11 +5,12 @@ use std::fmt::{self, Write};
 use super::error::{Error, Result, SqlState};
 use super::limits;
 
-/// One criterion: every part that is given must hold. The empty criterion matches every event.
+/// One criterion: an event matches if it satisfies every part that is given. The empty criterion matches every event.
 ///
 /// **Invariant:** `types`, `tags` and `any_tags` are sorted and free of duplicates; `after` is positive if given;
-/// `any_tags` are two or more, none of them in `tags`; no `stream` begins with a `stream_prefix` that is given. The
-/// members' order is that of sorting, by which stored queries are canonical: new ones come last.
+/// `any_tags` is empty or has at least two tags, none of which is in `tags`; `stream_prefix` is absent if `stream` begins
+/// with it. The order of the members decides how criteria are sorted, and so what stored queries look like: a new member
+/// must be the last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Criterion {
     /// Alternatives: the event's type is one of them. Empty: any type.
@@ -26,26 +27,25 @@ pub struct Criterion {
     pub after: Option<i64>,
     /// Alternatives: one of them at least is among the event's tags. Empty: no restriction.
     pub any_tags: Vec<String>,
-    /// What the event's stream begins with.
+    /// The event's stream begins with this.
     pub stream_prefix: Option<String>,
 }
 
-/// A union of criteria, never empty, sorted and free of duplicates, so that equal queries have equal
-/// texts.
+/// A union of criteria. It is never empty, and it is sorted and free of duplicates, so that equal queries have equal texts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Query {
     criteria: Vec<Criterion>,
 }
 
-/// What of an event matching needs to see.
+/// What matching reads of an event.
 pub trait Matchable {
-    /// Its position, 0 while it has none.
+    /// Its position; 0 if it has none yet.
     fn position(&self) -> i64;
     /// Its type.
     fn event_type(&self) -> &str;
     /// Whether this tag is among its tags.
     fn has_tag(&self, tag: &str) -> bool;
-    /// Whether any of these, which are sorted, is among its tags.
+    /// Whether one of these tags, which are sorted, is among its tags.
     fn has_any_tag(&self, sorted: &[String]) -> bool {
         sorted.iter().any(|tag| self.has_tag(tag))
     }
@@ -58,7 +58,7 @@ pub trait Matchable {
 }
 
 impl Criterion {
-    /// Restores the invariant.
+    /// Brings the criterion into the form that the invariant demands.
     pub fn normalize(&mut self) {
         self.types.sort_unstable();
         self.types.dedup();
@@ -78,12 +78,12 @@ impl Criterion {
             self.tags.sort_unstable();
         }
         let stream = self.stream.as_deref();
-        let tells_more = |prefix: &String| !stream.is_some_and(|s| s.starts_with(prefix.as_str()));
-        self.stream_prefix = self.stream_prefix.take().filter(tells_more);
+        let restricts = |prefix: &String| !stream.is_some_and(|s| s.starts_with(prefix.as_str()));
+        self.stream_prefix = self.stream_prefix.take().filter(restricts);
         self.after = self.after.filter(|&a| a > 0);
     }
 
-    /// Whether its events stand under keys, by which they are found and locked.
+    /// Whether it has a part that is indexed, by which its events are found and locked.
     pub fn has_keys(&self) -> bool {
         !(self.types.is_empty() && self.tags.is_empty() && self.any_tags.is_empty())
             || self.stream.is_some()
@@ -91,12 +91,12 @@ impl Criterion {
             || self.causation_id.is_some()
     }
 
-    /// Whether nothing but a position restricts it.
+    /// Whether only a position restricts it, if anything.
     pub fn is_everything(&self) -> bool {
         !self.has_keys() && self.stream_prefix.is_none()
     }
 
-    /// The prefix of streams where it has nothing else by which its events are found.
+    /// The prefix of streams, if no other part is indexed.
     pub fn lone_prefix(&self) -> Option<&str> {
         let prefix = self.stream_prefix.as_deref();
         prefix.filter(|_| !self.has_keys())
@@ -141,10 +141,10 @@ impl Query {
         Self::new(Vec::new())
     }
 
-    /// Whether it keeps within the limits, however it was made.
+    /// Checks the limits, which a query may exceed that was not parsed but put together.
     ///
     /// # Errors
-    /// 54000.
+    /// 54000 where it exceeds one.
     pub fn check_limits(&self) -> Result<()> {
         let too_large = |what| {
             Err(Error::new(
@@ -169,7 +169,7 @@ impl Query {
         Ok(())
     }
 
-    /// Its criteria; at least one.
+    /// Its criteria, of which there is at least one.
     pub fn criteria(&self) -> &[Criterion] {
         &self.criteria
     }
@@ -180,12 +180,12 @@ impl Query {
         Self::new(self.criteria)
     }
 
-    /// Whether some criterion has nothing but a prefix of streams by which its events are found.
+    /// Whether the events of some criterion are found by a prefix of streams alone.
     pub fn lists_streams(&self) -> bool {
         self.criteria.iter().any(|c| c.lone_prefix().is_some())
     }
 
-    /// Whether some criterion is restricted by nothing but a position.
+    /// Whether some criterion is restricted only by a position, if by anything.
     pub fn is_everything(&self) -> bool {
         self.criteria.iter().any(Criterion::is_everything)
     }
@@ -247,7 +247,7 @@ impl fmt::Display for Criterion {
     }
 }
 
-/// A text as a JSON string, escaped as PostgreSQL's own JSON output does.
+/// A text as a JSON string, escaped as PostgreSQL escapes its JSON output.
 pub struct JsonString<'a>(pub &'a str);
 
 impl fmt::Display for JsonString<'_> {

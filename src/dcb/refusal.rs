@@ -1,16 +1,16 @@
-//! What is wrong with events that are refused by what the store was told of them: their types' schemas, and invariants.
+//! Refusals: what is wrong with events that a schema or an invariant refuses.
 
 use super::query::JsonString;
 
-/// How many are told of one call.
+/// The most refusals that one call reports.
 pub const AT_MOST: usize = 1000;
 
-/// One thing that is wrong.
+/// One fault of a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refusal {
-    /// The number of the event in the call, from 0; `None`: it is not about one event.
+    /// The number of the event in the call, from 0. `None`: the fault is not one of a single event.
     pub event: Option<usize>,
-    /// What says so: a type, an invariant, a command's schema.
+    /// What refuses it: a type, an invariant, or the schema of a command.
     pub source: String,
     /// A JSON pointer into the event, or the command.
     pub path: Option<String>,
@@ -18,12 +18,12 @@ pub struct Refusal {
     pub problem: String,
     /// Of an invariant: the key whose state does not hold.
     pub key: Option<String>,
-    /// Of an invariant: what is told of the state, as members of a JSON object.
+    /// Of an invariant: what is reported of the state, as members of a JSON object.
     pub state: Option<String>,
 }
 
 impl Refusal {
-    /// As a JSON object.
+    /// The refusal as a JSON object.
     pub fn to_json(&self) -> String {
         let text = |t: &Option<String>| match t {
             Some(text) => JsonString(text).to_string(),
@@ -47,7 +47,7 @@ impl Refusal {
     }
 }
 
-/// Several as a JSON array.
+/// Refusals as a JSON array.
 pub fn to_json(refusals: &[Refusal]) -> String {
     let all: Vec<String> = refusals.iter().map(Refusal::to_json).collect();
     format!("[{}]", all.join(", "))

@@ -1,13 +1,12 @@
-//! Shards: how the events of a subscription are split among workers, so that one key is always in one
-//! shard and there in order.
+//! Shards: they split the events of a subscription among workers. All events of one key are in one shard, in order.
 //!
-//! **Invariant:** positions are stored for each shard, so which shard a key is in is part of what is
-//! stored: it never changes while the number of shards does not.
+//! **Invariant:** while the number of shards stays, the shard of a key never changes, because a position is stored for each
+//! shard.
 
-use super::error::{Error, Result, SqlState};
+use super::error::{Result, invalid};
 use super::key::{Namespace, key};
 
-/// More shards than this would be a mistake: each of them reads past the events of all others.
+/// The most shards of a subscription. Each shard reads past the events of all others, so more would be a mistake.
 pub const MOST: i32 = 1024;
 
 /// One of several shards.
@@ -18,22 +17,17 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// The shard with this number, from 0, of so many.
+    /// The shard with this number, from 0, when there are `of` shards.
     ///
     /// # Errors
     /// 22023 where there is no such shard.
     pub fn new(number: i32, of: i32) -> Result<Self> {
         if !(1..=MOST).contains(&of) {
-            return Err(Error::new(
-                SqlState::InvalidParameter,
-                format!("shards must be from 1 to {MOST}"),
-            ));
+            return Err(invalid(format!("shards must be from 1 to {MOST}")));
         }
         if !(0..of).contains(&number) {
-            return Err(
-                Error::new(SqlState::InvalidParameter, format!("no shard {number}"))
-                    .detail(format!("With {of} shards they are 0 to {}.", of - 1)),
-            );
+            return Err(invalid(format!("no shard {number}"))
+                .detail(format!("With {of} shards they are 0 to {}.", of - 1)));
         }
         Ok(Self {
             number: number as u64,
@@ -41,12 +35,12 @@ impl Shard {
         })
     }
 
-    /// Whether there is no other.
+    /// Whether it is the only shard.
     pub fn is_all(self) -> bool {
         self.of == 1
     }
 
-    /// Whether events of this key are in it.
+    /// Whether the events of this key are in it.
     pub fn has(self, key: Key) -> bool {
         key.shard(self.of) == self.number
     }
@@ -89,14 +83,14 @@ impl<'a> Key<'a> {
                     text: text.as_bytes(),
                 })
             })
-            .ok_or_else(|| Error::new(SqlState::InvalidParameter, "not the key of an event"))
+            .ok_or_else(|| invalid("not the key of an event"))
     }
 
     fn shard(self, of: u64) -> u64 {
         key(self.namespace, self.text) as u64 % of
     }
 
-    /// The number of its shard, of so many.
+    /// The number of its shard, when there are as many as of `shards`.
     pub fn shard_of(self, shards: Shard) -> i32 {
         self.shard(shards.of) as i32
     }

@@ -1,12 +1,14 @@
-//! Upcasting as far as it is known without calling a function: which type and version becomes which, and
-//! what a query for the new names means for events that are stored under the old ones.
+//! Upcasting, as far as no function is called: which type and version becomes which, and which stored names a query for
+//! the new names must find.
+//!
+//! A step leads from one form to the next; a chain is all steps that a stored event takes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::error::{Result, invalid};
+use super::error::{Result, invalid, shown};
 use super::query::{Criterion, JsonString, Query};
 
-/// A type at one of its versions.
+/// A form of events: a type at one of its versions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Form {
     /// The type.
@@ -16,7 +18,7 @@ pub struct Form {
 }
 
 impl Form {
-    /// This type at this version.
+    /// The form of this type at this version.
     pub fn new(name: &str, version: i32) -> Self {
         Self {
             name: name.to_owned(),
@@ -27,17 +29,17 @@ impl Form {
 
 impl std::fmt::Display for Form {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let shown: String = self.name.chars().take(64).collect();
-        write!(f, "type {} version {}", JsonString(&shown), self.version)
+        let name = shown(&self.name);
+        write!(f, "type {} version {}", JsonString(&name), self.version)
     }
 }
 
-/// What becomes of one form.
+/// What becomes of events of one form.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Chain {
-    /// The numbers of the steps, in their order.
+    /// The numbers of the steps, in the order in which they are taken.
     pub steps: Vec<usize>,
-    /// What it is in the end.
+    /// The form after the last step.
     pub last: Form,
 }
 
@@ -46,9 +48,9 @@ pub struct Chain {
 pub struct Chains {
     steps: Vec<(Form, Form)>,
     by_name: HashMap<String, Vec<(i32, Chain)>>,
-    /// The other names under which events of a name may be stored.
+    /// For each name that readers see, the other names under which its events may be stored.
     stored_as: HashMap<String, BTreeSet<String>>,
-    /// A bit for each name in `by_name`: most others are told from them without a look into it.
+    /// The bits of all names in `by_name`. Most other names have another bit, so they need no lookup.
     marks: u64,
 }
 
@@ -71,13 +73,13 @@ impl Chains {
             .collect();
         let mut chains = Self::default();
         for (from, _) in &steps {
-            let (mut way, mut at) = (Vec::new(), from);
+            let (mut taken, mut at) = (Vec::new(), from);
             while let Some((n, to)) = next.get(at) {
-                if way.len() >= steps.len() {
+                if taken.len() >= steps.len() {
                     return Err(invalid("upcasters would go in a circle")
                         .detail(format!("From {from} they come to it again.")));
                 }
-                way.push(*n);
+                taken.push(*n);
                 at = to;
             }
             if at.name != from.name {
@@ -85,7 +87,7 @@ impl Chains {
                 names.insert(from.name.clone());
             }
             let chain = Chain {
-                steps: way,
+                steps: taken,
                 last: at.clone(),
             };
             chains.marks |= mark(&from.name);
@@ -96,7 +98,7 @@ impl Chains {
         Ok(chains)
     }
 
-    /// What becomes of a stored form; `None`: it stays as it is.
+    /// The chain of a stored form. `None`: events of it stay as they are.
     #[inline]
     pub fn of(&self, name: &str, version: i32) -> Option<&Chain> {
         if self.marks & mark(name) == 0 {
@@ -111,8 +113,8 @@ impl Chains {
         self.of(name, version).map_or(name, |c| &c.last.name)
     }
 
-    /// Whether an event that matches may be one that becomes another: not where the query names types of which none
-    /// does, or comes of others.
+    /// Whether events that match the query may have been upcast. They have not if it names types and none of them takes
+    /// part in a step.
     pub fn concern(&self, query: &Query) -> bool {
         let knows = |t: &String| self.by_name.contains_key(t) || self.stored_as.contains_key(t);
         let criteria = query.criteria();
@@ -120,12 +122,12 @@ impl Chains {
         !self.steps.is_empty() && (criteria.is_empty() || criteria.iter().any(any))
     }
 
-    /// Whether any type gets another name.
+    /// Whether a step changes the name of a type.
     pub fn renames(&self) -> bool {
         !self.stored_as.is_empty()
     }
 
-    /// Whether names change in another way than by the other chains.
+    /// Whether these chains change names in another way than the other chains.
     pub fn renames_unlike(&self, other: &Self) -> bool {
         let names = |chains: &Self| -> BTreeSet<(Form, String)> {
             let all = chains.steps.iter();
@@ -135,8 +137,8 @@ impl Chains {
         names(self) != names(other)
     }
 
-    /// The query that finds all that may match, by the names under which events are stored: what it finds
-    /// is yet to be compared with the names that readers see. `None`: it is the query itself.
+    /// The query that finds all events that may match, by the names under which they are stored. What it finds must still
+    /// be compared with the names that readers see. `None`: it is the query itself.
     pub fn as_stored(&self, query: &Query) -> Option<Query> {
         let is_renamed = |t: &String| self.stored_as.contains_key(t);
         if !query
@@ -161,8 +163,8 @@ impl Chains {
         Some(Query::new(criteria.collect()))
     }
 
-    /// The version of events of a type that are made today: the newest one that is registered, or that a step leads to;
-    /// 1 where nothing is known of the type. `None`: steps take it, but nothing says what it is by now.
+    /// The version of new events of a type: the newest one that is registered or that a step leads to, or 1 if nothing is
+    /// known of the type. `None`: steps lead from the type, and nothing tells its current version.
     pub fn current(&self, name: &str, registered: Option<i32>) -> Option<i32> {
         let led_to = self.steps.iter().map(|(_, to)| to);
         let versions = led_to.filter(|f| f.name == name).map(|f| f.version);
@@ -171,7 +173,7 @@ impl Chains {
         newest.or((!is_taken).then_some(1))
     }
 
-    /// The newest version of a type that a step or `registered` tells of.
+    /// The newest version of a type in the steps and in `registered`.
     fn newest(&self, name: &str, registered: &[Form]) -> i32 {
         let told = self.steps.iter().flat_map(|(from, to)| [from, to]);
         let versions = told.chain(registered).filter(|f| f.name == name);
@@ -188,11 +190,11 @@ impl Chains {
         all.collect()
     }
 
-    /// Whether every chain leads to the newest version, as far as it is up to the change from the chains
-    /// `before` to these: what has led there before must, and what is `added`.
+    /// Checks the change from the chains `before` to these: a chain that led to the newest version must still lead there, and
+    /// the chain of the form `added` must lead there.
     ///
     /// # Errors
-    /// 22023, with what is missing.
+    /// 22023, with the step that is missing.
     pub fn check_against(
         &self,
         before: &Self,
@@ -200,9 +202,9 @@ impl Chains {
         registered: &[Form],
     ) -> Result<()> {
         let known = before.incomplete(registered);
-        let worse = self.incomplete(registered).into_iter();
-        let mut worse = worse.filter(|(from, _)| Some(*from) == added || !known.contains_key(from));
-        worse.next().map_or(Ok(()), |(from, (last, newest))| {
+        let new = self.incomplete(registered).into_iter();
+        let mut new = new.filter(|(from, _)| Some(*from) == added || !known.contains_key(from));
+        new.next().map_or(Ok(()), |(from, (last, newest))| {
             Err(invalid("an upcaster would be missing")
                 .detail(format!(
                     "Events of {from} would become {last}, while version {newest} is known."

@@ -1,4 +1,4 @@
-//! A schema with all that it takes from others: `$ref` and `allOf` are gone from it.
+//! Merges a schema with all schemas that it takes in by `$ref` and `allOf`, so that neither is left.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
@@ -9,7 +9,7 @@ use crate::dcb::limits::SCHEMA_CHAIN;
 
 use super::schema::Reader;
 
-/// Keys that say nothing about what is allowed.
+/// Keys that do not change what a type allows.
 const ANNOTATIONS: [&str; 17] = [
     "$schema",
     "$id",
@@ -29,38 +29,40 @@ const ANNOTATIONS: [&str; 17] = [
     "unevaluatedItems",
     "not",
 ];
-/// Schemas that hold under conditions: what they know of properties is taken as optional.
-const ALSO: &str = "en57:also";
-/// The same of further sets of alternatives, beside two that make types.
+/// A key of ours for schemas that hold under conditions: their properties are taken as optional.
+const CONDITIONAL: &str = "en57:also";
+/// A key of ours for further lists of alternatives. Two of them, `anyOf` and `oneOf`, make types; of the others only the
+/// properties are taken, as optional.
 const FURTHER: &str = "en57:further";
 
-/// Whether nothing but these keys and annotations is there.
-pub fn is_empty(schema: &Map<String, Value>, but: &[&str]) -> bool {
-    let counts = |k: &&String| !ANNOTATIONS.contains(&k.as_str()) && !but.contains(&k.as_str());
-    !schema.keys().any(|k| counts(&k))
+/// Whether a schema has only annotations and the given keys.
+pub fn has_only(schema: &Map<String, Value>, given: &[&str]) -> bool {
+    let is_known = |k: &str| ANNOTATIONS.contains(&k) || given.contains(&k);
+    schema.keys().all(|k| is_known(k))
 }
 
-/// Leaves what restricts.
+/// Removes the keys that do not change what is allowed.
 pub fn remove_annotations(schema: &mut Map<String, Value>) {
     schema.retain(|k, _| !ANNOTATIONS.contains(&k.as_str()));
 }
 
-/// Whether an alternative tells of no property, as `{"required": ["a"]}`: it makes no type of its own.
+/// Whether an alternative describes no property, such as `{"required": ["a"]}`: then it makes no type of its own.
 pub fn only_asserts(alternative: &Value) -> bool {
     alternative
         .as_object()
-        .is_none_or(|keys| is_empty(keys, &["required", "minProperties", "maxProperties"]))
+        .is_none_or(|keys| has_only(keys, &["required", "minProperties", "maxProperties"]))
 }
 
-/// The schema and all that it takes from others, as one.
+/// A schema and all that it takes in, as one.
 ///
 /// # Errors
-/// 54000 for one that becomes too large or takes from others too often.
+/// 54000 for a schema that becomes too large or takes in too many others.
 pub fn merge(reader: &mut Reader<'_>, schema: &Value) -> Result<Map<String, Value>> {
-    within(reader, schema, &mut Vec::new(), 0)
+    merged(reader, schema, &mut Vec::new(), 0)
 }
 
-fn within(
+/// [`merge`] within the references that have been followed so far.
+fn merged(
     reader: &mut Reader<'_>,
     schema: &Value,
     references: &mut Vec<String>,
@@ -73,109 +75,120 @@ fn within(
     let Value::Object(own) = schema else {
         return Ok(Map::new());
     };
-    let mut whole = Map::new();
-    let mut also: Vec<Value> = Vec::new();
-    for (key, value) in own {
-        match (key.as_str(), value) {
-            ("allOf" | "$ref" | "$defs" | "definitions" | "if", _) => {}
-            ("then" | "else", value) => also.push(value.clone()),
-            ("dependentSchemas", Value::Object(parts)) => also.extend(parts.values().cloned()),
-            _ => _ = whole.insert(key.clone(), value.clone()),
-        }
-    }
-    if !also.is_empty() {
-        let also = (ALSO.to_owned(), Value::Array(also));
-        combine(&mut whole, Map::from_iter([also]));
-    }
-
+    let mut whole = own_keys(own);
     if let Some(reference) = own.get("$ref").and_then(Value::as_str)
         && !references.iter().any(|r| r == reference)
         && let Some(target) = reader.resolve(reference)
     {
         references.push(reference.to_owned());
-        let part = within(reader, target, references, depth + 1)?;
+        let part = merged(reader, target, references, depth + 1)?;
         references.pop();
         combine(&mut whole, part);
     }
     let parts = own.get("allOf").and_then(Value::as_array);
     for part in parts.into_iter().flatten() {
-        let part = within(reader, part, references, depth + 1)?;
+        let part = merged(reader, part, references, depth + 1)?;
         combine(&mut whole, part);
     }
     Ok(whole)
 }
 
-/// Adds to a merged schema what another one says.
+/// The keys of a schema itself; what holds under conditions is put together under [`CONDITIONAL`].
+fn own_keys(schema: &Map<String, Value>) -> Map<String, Value> {
+    let mut keys = Map::new();
+    let mut conditional: Vec<Value> = Vec::new();
+    for (key, value) in schema {
+        match (key.as_str(), value) {
+            ("allOf" | "$ref" | "$defs" | "definitions" | "if", _) => {}
+            ("then" | "else", value) => conditional.push(value.clone()),
+            ("dependentSchemas", Value::Object(parts)) => {
+                conditional.extend(parts.values().cloned());
+            }
+            _ => _ = keys.insert(key.clone(), value.clone()),
+        }
+    }
+    if !conditional.is_empty() {
+        let conditional = (CONDITIONAL.to_owned(), Value::Array(conditional));
+        combine(&mut keys, Map::from_iter([conditional]));
+    }
+    keys
+}
+
+/// Adds the keys of another schema to a merged one.
 fn combine(whole: &mut Map<String, Value>, part: Map<String, Value>) {
     for (key, theirs) in part {
-        let Some(ours) = whole.get_mut(&key) else {
-            whole.insert(key, theirs);
-            continue;
-        };
-        match (key.as_str(), &mut *ours, theirs) {
-            ("properties" | "patternProperties", Value::Object(ours), Value::Object(theirs)) => {
-                for (name, schema) in theirs {
-                    match ours.get_mut(&name) {
-                        Some(own) => both(own, schema),
-                        None => _ = ours.insert(name, schema),
-                    }
-                }
-            }
-            ("required" | ALSO | FURTHER, Value::Array(ours), Value::Array(theirs)) => {
-                ours.extend(theirs)
-            }
-            ("additionalProperties" | "items", ours, theirs) => both(ours, theirs),
-            ("enum", Value::Array(ours), Value::Array(theirs)) => {
-                let theirs: HashSet<String> = theirs.iter().map(Value::to_string).collect();
-                ours.retain(|v| theirs.contains(&v.to_string()));
-            }
-            ("type", ours, theirs) => {
-                let theirs = names(&theirs);
-                let fits = |t: &String| {
-                    theirs.contains(t) || t == "integer" && theirs.contains(&"number".into())
-                };
-                let narrowed =
-                    names(ours).contains(&"number".into()) && theirs.contains(&"integer".into());
-                let mut kept: Vec<String> = names(ours).into_iter().filter(fits).collect();
-                kept.extend(narrowed.then(|| "integer".into()));
-                *ours = json!(kept);
-            }
-            // A second set of alternatives finds the other key; of more, the properties are kept.
-            ("anyOf" | "oneOf", _, theirs) => {
-                let other = if key == "anyOf" { "oneOf" } else { "anyOf" };
-                if !whole.contains_key(other) {
-                    whole.insert(other.to_owned(), theirs);
-                } else if let Value::Array(theirs) = theirs {
-                    let further = (FURTHER.to_owned(), Value::Array(theirs));
-                    combine(whole, Map::from_iter([further]));
-                }
-            }
-            _ => {}
+        match whole.get_mut(&key) {
+            Some(_) if key == "anyOf" || key == "oneOf" => add_alternatives(whole, &key, theirs),
+            Some(ours) => restrict(ours, &key, theirs),
+            None => _ = whole.insert(key, theirs),
         }
     }
 }
 
-/// What fits two schemas.
+/// Restricts the value of a key in a merged schema by that in another schema.
+fn restrict(ours: &mut Value, key: &str, theirs: Value) {
+    match (key, &mut *ours, theirs) {
+        ("properties" | "patternProperties", Value::Object(ours), Value::Object(theirs)) => {
+            for (name, schema) in theirs {
+                match ours.get_mut(&name) {
+                    Some(own) => both(own, schema),
+                    None => _ = ours.insert(name, schema),
+                }
+            }
+        }
+        ("required" | CONDITIONAL | FURTHER, Value::Array(ours), Value::Array(theirs)) => {
+            ours.extend(theirs);
+        }
+        ("additionalProperties" | "items", ours, theirs) => both(ours, theirs),
+        ("enum", Value::Array(ours), Value::Array(theirs)) => {
+            let theirs: HashSet<String> = theirs.iter().map(Value::to_string).collect();
+            ours.retain(|v| theirs.contains(&v.to_string()));
+        }
+        ("type", ours, theirs) => *ours = json!(common_types(&names(ours), &names(&theirs))),
+        _ => {}
+    }
+}
+
+/// The types that both lists allow. A whole number is a number.
+fn common_types(ours: &[String], theirs: &[String]) -> Vec<String> {
+    let has = |types: &[String], name: &str| types.iter().any(|t| t == name);
+    let allow = |t: &&String| has(theirs, t) || *t == "integer" && has(theirs, "number");
+    let mut common: Vec<String> = ours.iter().filter(allow).cloned().collect();
+    if has(ours, "number") && has(theirs, "integer") {
+        common.push("integer".to_owned());
+    }
+    common
+}
+
+/// Adds a second list of alternatives under a key: under the other key if that is free, otherwise as a further list.
+fn add_alternatives(whole: &mut Map<String, Value>, key: &str, alternatives: Value) {
+    let other = if key == "anyOf" { "oneOf" } else { "anyOf" };
+    if !whole.contains_key(other) {
+        whole.insert(other.to_owned(), alternatives);
+    } else if alternatives.is_array() {
+        combine(whole, Map::from_iter([(FURTHER.to_owned(), alternatives)]));
+    }
+}
+
+/// Replaces a schema by one that allows what both allow.
 fn both(ours: &mut Value, theirs: Value) {
     if *ours == theirs || theirs == Value::Bool(true) || *ours == Value::Bool(false) {
         return;
     }
-    *ours = match ours {
-        Value::Bool(true) => theirs,
-        _ if theirs == Value::Bool(false) => theirs,
-        _ => {
-            let mut parts = conjuncts(ours.take());
-            for part in conjuncts(theirs) {
-                if !parts.contains(&part) {
-                    parts.push(part);
-                }
-            }
-            json!({"allOf": parts})
+    if *ours == Value::Bool(true) || theirs == Value::Bool(false) {
+        *ours = theirs;
+        return;
+    }
+    let mut parts = conjuncts(ours.take());
+    for part in conjuncts(theirs) {
+        if !parts.contains(&part) {
+            parts.push(part);
         }
-    };
+    }
+    *ours = json!({"allOf": parts});
 }
 
-/// The parts of an allOf that has nothing else, so that the same parts are the same schema however often they meet.
+/// The parts of a schema that is only an `allOf`; otherwise the schema itself. So parts that meet again are found.
 fn conjuncts(schema: Value) -> Vec<Value> {
     match schema {
         Value::Object(mut keys) if keys.len() == 1 && keys.contains_key("allOf") => {
@@ -188,6 +201,7 @@ fn conjuncts(schema: Value) -> Vec<Value> {
     }
 }
 
+/// The names in the value of `type`.
 fn names(types: &Value) -> Vec<String> {
     let name = |t: &Value| t.as_str().map(str::to_owned);
     match types {
@@ -196,7 +210,7 @@ fn names(types: &Value) -> Vec<String> {
     }
 }
 
-/// The types that a merged schema allows; where it does not say, objects or arrays if it speaks of their parts.
+/// The types that a merged schema allows. Where it does not name them, objects or arrays if it describes their parts.
 pub fn types(schema: &Map<String, Value>) -> Vec<String> {
     if let Some(types) = schema.get("type") {
         let mut names = names(types);
@@ -204,7 +218,7 @@ pub fn types(schema: &Map<String, Value>) -> Vec<String> {
         names.dedup();
         return names;
     }
-    const SPEAKING: [(&str, &[&str]); 2] = [
+    const DESCRIBED_BY: [(&str, &[&str]); 2] = [
         (
             "object",
             &[
@@ -212,24 +226,25 @@ pub fn types(schema: &Map<String, Value>) -> Vec<String> {
                 "required",
                 "additionalProperties",
                 "patternProperties",
-                ALSO,
+                CONDITIONAL,
             ],
         ),
         ("array", &["items", "prefixItems"]),
     ];
-    let spoken = |keys: &[&str]| keys.iter().any(|k| schema.contains_key(*k));
-    let found = SPEAKING.iter().filter(|(_, keys)| spoken(keys));
+    let describes = |keys: &[&str]| keys.iter().any(|k| schema.contains_key(*k));
+    let found = DESCRIBED_BY.iter().filter(|(_, keys)| describes(keys));
     found.map(|(name, _)| (*name).to_owned()).collect()
 }
 
-fn of(schema: &Map<String, Value>, key: &str) -> Map<String, Value> {
+/// The value of a key, which is an object.
+fn object_of(schema: &Map<String, Value>, key: &str) -> Map<String, Value> {
     match schema.get(key) {
         Some(Value::Object(found)) => found.clone(),
         _ => Map::new(),
     }
 }
 
-/// What is said of properties under conditions: all that each may be.
+/// The properties that are described under conditions, with all schemas for each.
 fn conditional(
     reader: &mut Reader<'_>,
     schema: &Map<String, Value>,
@@ -240,16 +255,16 @@ fn conditional(
     };
     let mut found: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     let mut seen = HashSet::new();
-    let mut open = VecDeque::from(parts(schema, &[ALSO, FURTHER]));
+    let mut open = VecDeque::from(parts(schema, &[CONDITIONAL, FURTHER]));
     while let Some(part) = open.pop_front() {
         if !seen.insert(part.to_string()) {
             continue;
         }
         let part = merge(reader, &part)?;
-        open.extend(parts(&part, &[ALSO, FURTHER, "oneOf", "anyOf"]));
-        for (name, schema) in of(&part, "properties") {
+        open.extend(parts(&part, &[CONDITIONAL, FURTHER, "oneOf", "anyOf"]));
+        for (name, schema) in object_of(&part, "properties") {
             let schemas = found.entry(name).or_default();
-            // That it is not to be there says nothing of what it is elsewhere.
+            // That it must not be there under one condition tells nothing about others.
             if !schemas.contains(&schema) && schema != Value::Bool(false) {
                 schemas.push(schema);
             }
@@ -259,59 +274,67 @@ fn conditional(
     Ok(found)
 }
 
-/// What a merged schema says of objects.
+/// What a merged schema tells about objects.
 pub struct Object {
-    /// The properties, and whether each must be there.
+    /// The schema of each property, and whether every object has it.
     pub properties: BTreeMap<String, (Value, bool)>,
-    /// The schema of all others, where it says that there may be others.
+    /// The schema of all other properties, if it is given.
     pub rest: Option<Value>,
-    /// Whether there are no others.
+    /// Whether there are no other properties.
     pub is_closed: bool,
 }
 
 impl Object {
-    /// Reads it.
+    /// Reads it from a merged schema.
     ///
     /// # Errors
     /// 54000 for a schema that becomes too large.
     pub fn of(reader: &mut Reader<'_>, schema: &Map<String, Value>) -> Result<Self> {
-        let mut known = of(schema, "properties");
-        for (name, mut schemas) in conditional(reader, schema)? {
-            let schema = match schemas.len() {
-                1 => schemas.remove(0),
-                _ => json!({"anyOf": schemas}),
-            };
-            known.entry(name).or_insert(schema);
-        }
         let required = schema.get("required").and_then(Value::as_array);
         let required = required.into_iter().flatten().filter_map(Value::as_str);
         let required: HashSet<&str> = required.collect();
+        let mut known = object_of(schema, "properties");
+        for (name, schemas) in conditional(reader, schema)? {
+            known.entry(name).or_insert_with(|| any_of(schemas));
+        }
         for name in &required {
             known.entry(*name).or_insert(Value::Bool(true));
         }
-        // What nothing fits is never there.
+        // No object has a property that allows nothing.
         known.retain(|_, schema| *schema != Value::Bool(false));
 
-        let others = schema.get("additionalProperties");
-        let patterns = of(schema, "patternProperties");
-        let mut rest: Vec<Value> = patterns.into_iter().map(|(_, v)| v).collect();
-        // What no pattern matches may be anything, if it is not said otherwise.
-        let unsaid = (!rest.is_empty() && others.is_none()).then_some(Value::Bool(true));
-        rest.extend(others.filter(|o| **o != Value::Bool(false)).cloned());
-        rest.extend(unsaid);
-        let rest = match rest.len() {
-            0 => None,
-            1 => Some(rest.remove(0)),
-            _ => Some(json!({"anyOf": rest})),
-        };
+        let rest = others(schema);
         let with = |(name, schema): (String, Value)| {
             let is_required = required.contains(name.as_str());
             (name, (schema, is_required))
         };
         Ok(Self {
-            is_closed: others == Some(&Value::Bool(false)) && rest.is_none(),
+            is_closed: rest.is_empty()
+                && schema.get("additionalProperties") == Some(&Value::Bool(false)),
             properties: known.into_iter().map(with).collect(),
-            rest,
+            rest: (!rest.is_empty()).then(|| any_of(rest)),
         })
+    }
+}
+
+/// The schemas of the properties that have no name in the schema.
+fn others(schema: &Map<String, Value>) -> Vec<Value> {
+    let others = schema.get("additionalProperties");
+    let patterns = object_of(schema, "patternProperties");
+    let mut found: Vec<Value> = patterns.into_iter().map(|(_, v)| v).collect();
+    match others {
+        // A property that no pattern matches may be anything, if nothing else is said.
+        None if !found.is_empty() => found.push(Value::Bool(true)),
+        Some(others) if *others != Value::Bool(false) => found.push(others.clone()),
+        _ => {}
+    }
+    found
+}
+
+/// A schema that allows what one of these allows.
+fn any_of(mut schemas: Vec<Value>) -> Value {
+    match schemas.len() {
+        1 => schemas.remove(0),
+        _ => json!({ "anyOf": schemas }),
     }
 }

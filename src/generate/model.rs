@@ -1,4 +1,5 @@
-//! What the languages have in common: named types, and what values are made of. Texts are made from this alone.
+//! What the languages have in common: named types, and the shapes of values. The languages write this down and read
+//! nothing else.
 
 use std::collections::BTreeSet;
 
@@ -7,66 +8,66 @@ use serde_json::Value;
 /// The types of one generated file.
 #[derive(Debug)]
 pub struct Model {
-    /// By type and version.
+    /// The event types, sorted by name and version.
     pub events: Vec<EventType>,
-    /// The types that data and metadata are made of; [`Shape::Named`] is an index.
+    /// The types that data and metadata are made of. A declaration's number is its index here.
     pub declarations: Vec<Declaration>,
 }
 
 /// One version of a registered event type.
 #[derive(Debug)]
 pub struct EventType {
-    /// The type as it is registered.
+    /// The registered name of the type.
     pub event_type: String,
-    /// Its version.
+    /// The version of its schema.
     pub version: i64,
-    /// The name of its data's type, `OrderPlacedV1`.
+    /// The name of the declaration of its data, such as `OrderPlacedV1`.
     pub name: String,
-    /// `OrderPlaced`, if this is the newest version.
+    /// The name without a version, such as `OrderPlaced`, if this is the newest version.
     pub plain_name: Option<String>,
-    /// The declaration of its data.
+    /// The number of the declaration of its data.
     pub data: usize,
-    /// The declaration of its metadata.
+    /// The number of the declaration of its metadata.
     pub meta: usize,
 }
 
 /// A type with a name.
 #[derive(Debug)]
 pub struct Declaration {
-    /// In PascalCase, unique.
+    /// Its name, in PascalCase, unique.
     pub name: String,
-    /// What is said about it.
+    /// Its documentation.
     pub doc: Doc,
-    /// What it is.
+    /// Which type it is.
     pub kind: Kind,
 }
 
-/// What a schema says to people.
+/// The documentation in a schema.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Doc {
-    /// `title` and `description`, lines.
+    /// The lines of `title` and `description`.
     pub lines: Vec<String>,
-    /// It is not to be used any more.
+    /// Whether it must not be used any more.
     pub deprecated: bool,
 }
 
 /// What a named type is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
-    /// An object with known properties, by name; `rest` is what its other properties are, where they are kept.
+    /// An object with known properties.
     Record {
-        /// Its properties.
+        /// The known properties, sorted by name.
         fields: Vec<Field>,
-        /// The shape of the values of all others.
+        /// The shape of the values of all other properties. `None`: the type does not hold others.
         rest: Option<Shape>,
     },
     /// One of some strings.
     Enum(Vec<String>),
-    /// One of some shapes; the first whose test holds.
+    /// One of several shapes: the first whose test holds.
     Union(Vec<Variant>),
     /// Another name for a shape.
     Alias(Shape),
-    /// Not known yet: only while a model is made.
+    /// Not known yet. This occurs only while a model is built.
     Open,
 }
 
@@ -75,11 +76,11 @@ pub enum Kind {
 pub struct Field {
     /// Its name in JSON.
     pub json: String,
-    /// What its value is.
+    /// The shape of its value.
     pub shape: Shape,
-    /// Whether it must be there.
+    /// Whether every object has it.
     pub required: bool,
-    /// What is said about it.
+    /// Its documentation.
     pub doc: Doc,
 }
 
@@ -88,24 +89,24 @@ pub struct Field {
 pub struct Variant {
     /// Its name in the union, in PascalCase.
     pub name: String,
-    /// What it is; never nullable, any or a union.
+    /// Its shape. It is never nullable, any or a union.
     pub shape: Shape,
-    /// How it is told from those after it.
+    /// The test that tells it from the variants after it.
     pub test: Test,
 }
 
-/// How a value of a union is told from others.
+/// A test that tells one variant of a union from others.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Test {
-    /// By its kind in JSON.
+    /// The value has this kind in JSON.
     Kind(JsonKind),
-    /// It is an object with this property, which is one of these strings.
+    /// The value is an object with this property, whose value is one of these strings.
     Property(String, Vec<String>),
-    /// It is an object that has all of these properties.
+    /// The value is an object that has all of these properties.
     Has(Vec<String>),
 }
 
-/// The kinds of JSON values, but null.
+/// The kinds of JSON values other than null.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
 pub enum JsonKind {
@@ -117,7 +118,7 @@ pub enum JsonKind {
 }
 
 impl JsonKind {
-    /// As JSON Schema calls it.
+    /// Its name in JSON Schema.
     pub fn name(self) -> &'static str {
         match self {
             Self::Boolean => "boolean",
@@ -129,12 +130,12 @@ impl JsonKind {
     }
 }
 
-/// What a value is.
+/// The shape of a value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
-    /// Any JSON value, null too.
+    /// Any JSON value, including null.
     Any,
-    /// Nothing but null.
+    /// Only null.
     Null,
     /// `true` or `false`.
     Boolean,
@@ -144,35 +145,53 @@ pub enum Shape {
     Number,
     /// A string.
     Text(Format),
-    /// One of some booleans or whole numbers, all of one kind.
+    /// One of several constants: either all are booleans or all are whole numbers.
     Literals(Vec<Value>),
     /// An array.
     List(Box<Shape>),
-    /// An object whose properties are alike.
+    /// An object whose values all have this shape.
     Map(Box<Shape>),
-    /// That, or null. Never of `Any`, `Null` or itself.
+    /// The inner shape or null. The inner shape is never `Any`, `Null` or `Nullable`.
     Nullable(Box<Shape>),
-    /// A declaration.
+    /// The declaration with this number.
     Named(usize),
 }
 
 /// Formats of strings.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Format {
-    /// Any.
+    /// Any string.
     Plain,
-    /// RFC 3339's date and time.
+    /// A date and time of RFC 3339.
     DateTime,
-    /// RFC 3339's date.
+    /// A date of RFC 3339.
     Date,
-    /// A uuid.
+    /// A UUID.
     Uuid,
-    /// What no language here has a type for: it is named in comments.
+    /// A format that no language here has a type for. Comments tell its name.
     Other(String),
 }
 
+impl Format {
+    /// Its name in JSON Schema. `None`: any string.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Plain => None,
+            Self::DateTime => Some("date-time"),
+            Self::Date => Some("date"),
+            Self::Uuid => Some("uuid"),
+            Self::Other(name) => Some(name),
+        }
+    }
+}
+
+/// Whether constants of [`Shape::Literals`] are booleans; otherwise they are whole numbers.
+pub fn are_booleans(values: &[Value]) -> bool {
+    values.iter().all(Value::is_boolean)
+}
+
 impl Shape {
-    /// That, or null.
+    /// This shape or null.
     pub fn nullable(self) -> Self {
         match self {
             Self::Any | Self::Null | Self::Nullable(_) => self,
@@ -180,7 +199,7 @@ impl Shape {
         }
     }
 
-    /// Without null, where it may be null.
+    /// This shape without null.
     pub fn not_null(&self) -> &Self {
         match self {
             Self::Nullable(inner) => inner,
@@ -198,7 +217,24 @@ impl Model {
         }
     }
 
-    /// Whether it is a constant inside of something, which languages with literals write in its place.
+    /// The newest version of each event type, and its name without a version.
+    pub fn newest(&self) -> impl Iterator<Item = (&EventType, &str)> {
+        let events = self.events.iter();
+        events.filter_map(|event| Some((event, event.plain_name.as_deref()?)))
+    }
+
+    /// The name of the type of an event's metadata.
+    pub fn meta_name(&self, event: &EventType) -> &str {
+        &self.declarations[event.meta].name
+    }
+
+    /// Whether null is a value of an event's data: otherwise null means that the data has been erased.
+    pub fn data_takes_null(&self, event: &EventType) -> bool {
+        self.takes_null(&Shape::Named(event.data))
+    }
+
+    /// Whether a declaration is one constant that is not an event's data. Languages with literal types write the
+    /// constant wherever it occurs, and do not declare it.
     pub fn is_inlined(&self, number: usize) -> bool {
         let is_constant =
             matches!(&self.declarations[number].kind, Kind::Enum(values) if values.len() == 1);
@@ -216,52 +252,44 @@ impl Model {
         }
     }
 
-    /// Whether a value of `shape` inside one of `container` would make that infinitely large, unless it is put apart.
+    /// Whether a value of the shape, held directly in one of the container, would make that infinitely large. Then it
+    /// must be allocated on its own.
     pub fn is_recursive(&self, container: usize, shape: &Shape) -> bool {
         let mut seen = BTreeSet::new();
-        let mut open = Vec::new();
-        inline(shape, &mut open);
-        while let Some(n) = open.pop() {
-            if n == container {
+        let mut open: Vec<usize> = held_directly(shape).into_iter().collect();
+        while let Some(number) = open.pop() {
+            if number == container {
                 return true;
             }
-            if seen.insert(n) {
-                match &self.declarations[n].kind {
-                    Kind::Record { fields, .. } => {
-                        fields.iter().for_each(|f| inline(&f.shape, &mut open));
-                    }
-                    Kind::Union(variants) => {
-                        variants.iter().for_each(|v| inline(&v.shape, &mut open));
-                    }
-                    Kind::Alias(shape) => inline(shape, &mut open),
-                    Kind::Enum(_) | Kind::Open => {}
-                }
+            if seen.insert(number) {
+                let shapes = self.declarations[number].kind.shapes_held_directly();
+                open.extend(shapes.into_iter().filter_map(held_directly));
             }
         }
         false
     }
 }
 
-/// The declarations that a value of the shape holds without a heap allocation in between.
-fn inline(shape: &Shape, found: &mut Vec<usize>) {
+/// The declaration that a value of the shape holds without a heap allocation in between.
+fn held_directly(shape: &Shape) -> Option<usize> {
     match shape {
-        Shape::Named(n) => found.push(*n),
-        Shape::Nullable(inner) => inline(inner, found),
-        _ => {}
+        Shape::Named(n) => Some(*n),
+        Shape::Nullable(inner) => held_directly(inner),
+        _ => None,
     }
 }
 
-/// The declarations that a shape names, at any depth.
-pub fn mentioned(shape: &Shape, found: &mut Vec<usize>) {
+/// The declaration that a shape mentions, at any depth.
+pub fn mentioned(shape: &Shape) -> Option<usize> {
     match shape {
-        Shape::Named(n) => found.push(*n),
-        Shape::Nullable(inner) | Shape::List(inner) | Shape::Map(inner) => mentioned(inner, found),
-        _ => {}
+        Shape::Named(n) => Some(*n),
+        Shape::Nullable(inner) | Shape::List(inner) | Shape::Map(inner) => mentioned(inner),
+        _ => None,
     }
 }
 
 impl Kind {
-    /// All shapes in it.
+    /// All shapes in it, to be changed.
     pub fn shapes_mut(&mut self) -> Vec<&mut Shape> {
         match self {
             Self::Record { fields, rest } => fields
@@ -282,6 +310,15 @@ impl Kind {
             Self::Union(variants) => variants.iter().map(|v| &v.shape).collect(),
             Self::Alias(shape) => vec![shape],
             Self::Enum(_) | Self::Open => Vec::new(),
+        }
+    }
+
+    /// The shapes of the values that one of this kind holds itself: all but the other properties of a record, which
+    /// are in a map.
+    fn shapes_held_directly(&self) -> Vec<&Shape> {
+        match self {
+            Self::Record { fields, .. } => fields.iter().map(|f| &f.shape).collect(),
+            other => other.shapes(),
         }
     }
 }

@@ -1,8 +1,11 @@
-//! Names: from the words of event types and properties to identifiers that every language takes, unique where they must be.
+//! Names: makes identifiers that every language takes out of the names of event types and properties, and keeps them
+//! unique.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Longer names lose their last words.
+use super::model::{Field, Shape};
+
+/// The most characters of a name in PascalCase; a longer one loses its last words.
 const NAME_CHARS: usize = 64;
 
 /// The words of a text: runs of letters and digits, split where a small letter comes before a capital one.
@@ -30,7 +33,7 @@ pub fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// Whether all five languages take the character in a name, and keep it as it is: the common letters of Latin, Greek,
+/// Whether all five languages take the character in a name and do not change it: digits, and the common letters of Latin, Greek,
 /// Cyrillic, Chinese, Japanese and Korean.
 fn is_plain(c: char) -> bool {
     let is_letter = matches!(c,
@@ -40,7 +43,8 @@ fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || is_letter && c.is_alphabetic()
 }
 
-/// `OrderPlaced`. It begins with a capital letter, as Go and Ruby demand; where there is none, with an X.
+/// A name in PascalCase, such as `OrderPlaced`. It begins with a capital letter, as Go and Ruby demand: with an X where
+/// the text has no other.
 pub fn pascal(text: &str) -> String {
     let mut name = String::new();
     for word in words(text) {
@@ -49,7 +53,7 @@ pub fn pascal(text: &str) -> String {
         }
         let mut chars = word.chars();
         if let Some(first) = chars.next() {
-            // Two numbers in a row stay two: 1.1 and 11 are not the same.
+            // Two numbers in a row stay apart: 1.1 and 11 differ.
             if first.is_ascii_digit() && name.ends_with(|c: char| c.is_ascii_digit()) {
                 name.push('_');
             }
@@ -63,7 +67,7 @@ pub fn pascal(text: &str) -> String {
     name
 }
 
-/// `order_placed`. It begins with a letter; where there is none, with an x.
+/// A name in snake_case, such as `order_placed`. It begins with a letter: with an x where the text has no other.
 pub fn snake(text: &str) -> String {
     let mut name = words(text).join("_");
     if !name.starts_with(char::is_alphabetic) {
@@ -72,16 +76,16 @@ pub fn snake(text: &str) -> String {
     name
 }
 
-/// Names that are taken. Each is given out once; who comes later gets a number.
+/// The names that are taken in a scope. Each is given out once: who asks for a taken name gets it with a number.
 #[derive(Default)]
 pub struct Names {
     taken: BTreeSet<String>,
-    /// The last number that a name has got.
+    /// The last number that was given out, by the name before it.
     last: BTreeMap<String, u64>,
 }
 
 impl Names {
-    /// With names that nobody gets.
+    /// A scope in which nobody gets the reserved names.
     pub fn reserving(reserved: &[&str]) -> Self {
         Self {
             taken: reserved.iter().map(|&name| name.to_owned()).collect(),
@@ -94,7 +98,7 @@ impl Names {
         !self.taken.contains(name)
     }
 
-    /// The name, or it with the first number from 2 on, after the separator, that makes it unique.
+    /// Takes the name. If it is taken, the separator and the first number from 2 on that makes it unique follow it.
     pub fn take(&mut self, name: &str, separator: &str) -> String {
         let mut taken = name.to_owned();
         if !self.is_free(name) {
@@ -108,5 +112,35 @@ impl Names {
         }
         self.taken.insert(taken.clone());
         taken
+    }
+}
+
+/// The attributes of a class for a record, in a language that names them in snake_case.
+pub struct Attributes<'a> {
+    /// The known properties.
+    pub fields: Vec<(&'a Field, String)>,
+    /// The shape of all other properties' values, and the name of the attribute that holds them.
+    pub rest: Option<(&'a Shape, String)>,
+}
+
+impl<'a> Attributes<'a> {
+    /// Gives names to the properties of a record. A name that is reserved gets an underscore.
+    pub fn of(fields: &'a [Field], rest: Option<&'a Shape>, reserved: &[&str]) -> Self {
+        let mut names = Names::reserving(reserved);
+        let rest = rest.map(|shape| (shape, names.take("additional", "_")));
+        let mut named = |field: &'a Field| {
+            let mut name = snake(&field.json);
+            if reserved.contains(&name.as_str()) {
+                name.push('_');
+            }
+            (field, names.take(&name, "_"))
+        };
+        let fields = fields.iter().map(&mut named).collect();
+        Self { fields, rest }
+    }
+
+    /// Whether the class has no attributes.
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty() && self.rest.is_none()
     }
 }

@@ -1,10 +1,10 @@
-//! From a JSON Schema to shapes. What a schema allows, its shape holds; where a shape could not tell, it is any JSON.
+//! Reads a JSON Schema into shapes. A shape holds every value that its schema allows; where no shape can, it is any JSON.
 //!
-//! It is narrower in one way, that of people who write schemas: what is declared is meant. Where properties are told of and
-//! no type, it is an object; where elements are, an array; and a property that only some alternatives, or a condition,
-//! tell of is as they say wherever it is.
+//! There is one exception, in favour of how people write schemas: what they describe is meant. A schema that describes
+//! properties and gives no type is an object; one that describes elements is an array; and a property that only some
+//! alternatives or a condition describe has that description wherever it occurs.
 //!
-//! Assertions that no type expresses (lengths, ranges, patterns, `not`) are left to the check at the append.
+//! No type expresses lengths, ranges, patterns or `not`. The check at the append is left to find those.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,51 +15,59 @@ use crate::dcb::limits::SCHEMA_CHAIN;
 
 use super::merge;
 use super::model::{Doc, Field, Format, Kind, Shape};
+use super::names::pascal;
+use super::text::clean;
 use super::unite::Draft;
 
-/// Schemas looked at for one event type; who has more has one that doubles itself.
+/// How many schemas are read for one event type. Only a schema that repeats its own parts has more.
 const BUDGET: usize = 20_000;
-/// Schemas in schemas, references followed.
+/// How deep schemas may be within schemas, including those that references lead to.
 const DEPTH: usize = 64;
 
 /// Reads one schema.
 pub struct Reader<'a> {
     root: &'a Value,
-    /// The name of the root's type.
+    /// The name of the type that is read.
     name: &'a str,
     draft: &'a mut Draft,
-    /// What references and merged schemas have become, by their text.
+    /// The declarations of references and merged schemas that have been read, by the text of these.
     known: HashMap<String, usize>,
+    /// How many more schemas may be read.
     budget: usize,
     depth: usize,
-    /// Told now and then; does not come back where the work is to end.
-    watch: &'a dyn Fn(),
+    /// Called again and again. It does not return where the work must end.
+    check_interrupts: &'a dyn Fn(),
 }
 
-/// The shape of a schema, whose named parts begin with the name.
+/// Reads the shape of a schema. The names of its declarations begin with the given name.
 ///
 /// # Errors
 /// 54000 for a schema that becomes too large.
-pub fn read(root: &Value, name: &str, draft: &mut Draft, watch: &dyn Fn()) -> Result<Shape> {
-    let apart = set_apart(root);
+pub fn read(
+    root: &Value,
+    name: &str,
+    draft: &mut Draft,
+    check_interrupts: &dyn Fn(),
+) -> Result<Shape> {
+    let cut = without_foreign_references(root);
     let mut reader = Reader {
-        root: apart.as_ref().unwrap_or(root),
+        root: cut.as_ref().unwrap_or(root),
         name,
         draft,
         known: HashMap::new(),
         budget: BUDGET,
         depth: 0,
-        watch,
+        check_interrupts,
     };
     reader.shape(&json!({"$ref": "#"}), name)
 }
 
-/// What a schema says to people. `default` is told, not applied: data is what was stored.
+/// The documentation in a schema. It tells the `default`, which is never applied: data stays as it was stored.
 pub fn doc(schema: &Value) -> Doc {
-    schema.as_object().map(told).unwrap_or_default()
+    schema.as_object().map(doc_of).unwrap_or_default()
 }
 
-fn told(schema: &Map<String, Value>) -> Doc {
+fn doc_of(schema: &Map<String, Value>) -> Doc {
     let text = |key: &str| schema.get(key).and_then(Value::as_str).unwrap_or_default();
     let mut lines: Vec<String> = [text("title"), text("description")]
         .iter()
@@ -77,28 +85,13 @@ fn told(schema: &Map<String, Value>) -> Doc {
     Doc { lines, deprecated }
 }
 
-/// A line without what could end a comment of one line, or hide what follows.
-pub fn clean(line: &str) -> String {
-    let line: String = line
-        .chars()
-        .map(|c| if hides(c) { ' ' } else { c })
-        .collect();
-    line.trim_end().to_owned()
-}
-
-/// Whether a character ends a line somewhere, is a byte order mark, or moves what follows out of sight.
-pub fn hides(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-}
-
 impl<'a> Reader<'a> {
-    /// One schema looked at.
+    /// Counts one schema that is read.
     ///
     /// # Errors
-    /// 54000 when there were too many.
+    /// 54000 where there are too many.
     pub fn spend(&mut self) -> Result<()> {
-        (self.watch)();
+        (self.check_interrupts)();
         self.budget = self.budget.saturating_sub(1);
         if self.budget > 0 {
             return Ok(());
@@ -112,7 +105,7 @@ impl<'a> Reader<'a> {
         )))
     }
 
-    /// The error for schemas that take from each other without end.
+    /// The error for schemas that take in each other without end.
     pub fn too_deep(&self) -> Error {
         Error::new(
             SqlState::LimitExceeded,
@@ -123,11 +116,12 @@ impl<'a> Reader<'a> {
         ))
     }
 
-    /// The schema that a local reference means.
+    /// The schema that a reference within the document leads to.
     pub fn resolve(&self, reference: &str) -> Option<&'a Value> {
         self.root.pointer(&decode(reference.strip_prefix('#')?))
     }
 
+    /// Reads the shape of a schema. `path` is the name that its declaration will ask for.
     fn shape(&mut self, schema: &Value, path: &str) -> Result<Shape> {
         self.spend()?;
         let Value::Object(keys) = schema else {
@@ -138,7 +132,7 @@ impl<'a> Reader<'a> {
         }
         self.depth += 1;
         let shape = match keys.get("$ref").and_then(Value::as_str) {
-            Some(reference) if merge::is_empty(keys, &["$ref"]) => self.reference(reference, path),
+            Some(reference) if merge::has_only(keys, &["$ref"]) => self.reference(reference, path),
             None if !keys.contains_key("allOf") => self.merged(schema, path),
             _ => match self.known(&schema.to_string()) {
                 Ok(known) => Ok(known),
@@ -149,7 +143,7 @@ impl<'a> Reader<'a> {
         shape
     }
 
-    /// The shape of what a reference leads to. One that leads to nothing but another one is followed.
+    /// Reads the shape of what a reference leads to. If that is only another reference, this one is followed.
     fn reference(&mut self, reference: &str, path: &str) -> Result<Shape> {
         let mut reference = reference;
         let mut name = path.to_owned();
@@ -160,43 +154,46 @@ impl<'a> Reader<'a> {
                 Err(key) => key,
             };
             let Some(target) = self.resolve(reference) else {
-                return Ok(Shape::Any); // of another document
+                return Ok(Shape::Any); // it leads to another document
             };
-            let last = decode(reference.rsplit(['/', '#']).next().unwrap_or_default());
-            name = match last.as_str() {
-                "" => self.name.to_owned(),
-                last if name == self.name && reference == format!("#/{last}") => name,
-                last => format!("{}{}", self.name, super::names::pascal(last)),
+            name = self.name_of_target(reference, name);
+            let Some(next) = only_reference(target) else {
+                return self.once(key, target, &name);
             };
-            match target.get("$ref") {
-                Some(Value::String(next)) if is_only_reference(target) => {
-                    self.spend()?;
-                    if !seen.insert(next) {
-                        return Ok(Shape::Any); // of nothing but each other
-                    }
-                    reference = next;
-                }
-                _ => return self.once(key, target, &name),
+            self.spend()?;
+            if !seen.insert(next) {
+                return Ok(Shape::Any); // references lead only to each other
             }
+            reference = next;
         }
     }
 
-    /// The shape that has been made of this before, or the key for it.
+    /// The name for what a reference leads to: made of the last part of the reference, if there is one.
+    fn name_of_target(&self, reference: &str, name: String) -> String {
+        let last = decode(reference.rsplit(['/', '#']).next().unwrap_or_default());
+        match last.as_str() {
+            "" => self.name.to_owned(),
+            last if last == self.name && reference == format!("#/{last}") => name,
+            last => format!("{}{}", self.name, pascal(last)),
+        }
+    }
+
+    /// The shape that this key stands for, if it has been read; otherwise the key for it.
     fn known(&self, key: &str) -> std::result::Result<Shape, String> {
-        let known = self.known.get(key).map(|slot| Shape::Named(*slot));
+        let known = self.known.get(key).map(|number| Shape::Named(*number));
         known.ok_or_else(|| key.to_owned())
     }
 
-    /// The shape of a schema that may hold itself: the second time it is known.
+    /// Reads the shape of a schema that may contain itself: within it, the key is known.
     fn once(&mut self, key: String, schema: &Value, path: &str) -> Result<Shape> {
-        let slot = self.draft.open(path, doc(schema));
-        self.known.insert(key, slot);
+        let number = self.draft.open(path, doc(schema));
+        self.known.insert(key, number);
         let shape = self.merged(schema, path)?;
-        self.draft.close(slot, Kind::Alias(shape));
-        Ok(Shape::Named(slot))
+        self.draft.close(number, Kind::Alias(shape));
+        Ok(Shape::Named(number))
     }
 
-    /// The shape of a schema with all that it takes from others.
+    /// Reads the shape of a schema with all that it takes in.
     fn merged(&mut self, schema: &Value, path: &str) -> Result<Shape> {
         let schema = merge::merge(self, schema)?;
         let schema = &schema;
@@ -219,11 +216,12 @@ impl<'a> Reader<'a> {
             several => {
                 let shapes = several.iter().map(|t| self.of_type(t, schema, path));
                 let shapes = shapes.collect::<Result<_>>()?;
-                Ok(self.draft.union(path, told(schema), shapes))
+                Ok(self.draft.union(path, doc_of(schema), shapes))
             }
         }
     }
 
+    /// Reads `oneOf` or `anyOf`, each alternative together with the keys beside it.
     fn alternatives(
         &mut self,
         schema: &Map<String, Value>,
@@ -245,23 +243,24 @@ impl<'a> Reader<'a> {
             });
         }
         Ok(match key {
-            "oneOf" => self.draft.union(path, told(schema), shapes),
-            _ => self.draft.overlapping(path, told(schema), shapes),
+            "oneOf" => self.draft.union(path, doc_of(schema), shapes),
+            _ => self.draft.overlapping(path, doc_of(schema), shapes),
         })
     }
 
-    /// What an alternative can be called: a constant of its own, its title, its number.
+    /// The end of an alternative's name: from a constant in it, its title or its number.
     fn hint(&self, alternative: &Value, i: usize) -> String {
         let properties = alternative.get("properties").and_then(Value::as_object);
         let constant = properties.into_iter().flat_map(Map::values);
         let constant = constant.filter_map(|p| p.get("const")?.as_str()).next();
         let title = alternative.get("title").and_then(Value::as_str);
         match constant.or(title) {
-            Some(text) => super::names::pascal(text),
+            Some(text) => pascal(text),
             None => format!("Option{}", i + 1),
         }
     }
 
+    /// The shape of constants. Strings become an enum; booleans and whole numbers become literals.
     fn values(&mut self, values: &[Value], schema: &Map<String, Value>, path: &str) -> Shape {
         let mut shapes = Vec::new();
         let (mut strings, mut seen) = (Vec::new(), HashSet::new());
@@ -279,19 +278,13 @@ impl<'a> Reader<'a> {
                 Value::Object(_) => shapes.push(Shape::Map(Box::new(Shape::Any))),
             }
         }
-        let doc = told(schema);
+        let doc = doc_of(schema);
         if !strings.is_empty() {
-            let slot = self.draft.open(path, doc.clone());
-            self.draft.close(slot, Kind::Enum(strings));
-            shapes.push(Shape::Named(slot));
+            let number = self.draft.open(path, doc.clone());
+            self.draft.close(number, Kind::Enum(strings));
+            shapes.push(Shape::Named(number));
         }
-        for mut literals in [booleans, integers] {
-            literals.sort_by_key(|v| (v.as_bool(), v.as_i64()));
-            literals.dedup();
-            if !literals.is_empty() {
-                shapes.push(Shape::Literals(literals));
-            }
-        }
+        shapes.extend([booleans, integers].into_iter().filter_map(literals));
         match shapes.len() {
             0 => Shape::Any,
             1 => shapes.remove(0),
@@ -299,6 +292,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads the shape of a schema for one of its types.
     fn of_type(&mut self, name: &str, schema: &Map<String, Value>, path: &str) -> Result<Shape> {
         Ok(match name {
             "null" => Shape::Null,
@@ -312,22 +306,10 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// The shape of an array's elements. A tuple that may go on with anything is an array of anything.
+    /// Reads the shape of an array's elements. In a tuple it is the union of all elements' shapes.
     fn elements(&mut self, schema: &Map<String, Value>, path: &str) -> Result<Shape> {
-        let (first, others) = match (schema.get("prefixItems"), schema.get("items")) {
-            (Some(Value::Array(first)), others) => (first.as_slice(), others),
-            (_, Some(Value::Array(first))) => (first.as_slice(), schema.get("additionalItems")),
-            (_, others) => (&[][..], others),
-        };
         let path = format!("{path}Item");
-        let end = schema.get("maxItems").and_then(Value::as_u64);
-        let ends = end.is_some_and(|n| n <= first.len() as u64)
-            || schema.get("unevaluatedItems") == Some(&Value::Bool(false));
-        let others = match others {
-            Some(Value::Bool(false)) => None,
-            None if ends && !first.is_empty() => None,
-            others => Some(others.unwrap_or(&Value::Bool(true))),
-        };
+        let (first, others) = elements_of(schema);
         if first.is_empty() {
             return others.map_or(Ok(Shape::Any), |o| self.shape(o, &path));
         }
@@ -341,6 +323,7 @@ impl<'a> Reader<'a> {
         Ok(self.draft.overlapping(&path, Doc::default(), shapes))
     }
 
+    /// Reads the shape of an object: a map, if it has no known properties.
     fn object(&mut self, schema: &Map<String, Value>, path: &str) -> Result<Shape> {
         let object = merge::Object::of(self, schema)?;
         let rest = match &object.rest {
@@ -352,7 +335,7 @@ impl<'a> Reader<'a> {
         }
         let mut fields = Vec::new();
         for (json, (schema, required)) in object.properties {
-            let path = format!("{path}{}", super::names::pascal(&json));
+            let path = format!("{path}{}", pascal(&json));
             let shape = self.shape(&schema, &path)?;
             fields.push(Field {
                 doc: doc(&schema),
@@ -361,12 +344,38 @@ impl<'a> Reader<'a> {
                 required,
             });
         }
-        let slot = self.draft.open(path, told(schema));
-        self.draft.close(slot, Kind::Record { fields, rest });
-        Ok(Shape::Named(slot))
+        let number = self.draft.open(path, doc_of(schema));
+        self.draft.close(number, Kind::Record { fields, rest });
+        Ok(Shape::Named(number))
     }
 }
 
+/// The shape of constants that are all booleans or all whole numbers; `None` where there are none.
+fn literals(mut values: Vec<Value>) -> Option<Shape> {
+    values.sort_by_key(|v| (v.as_bool(), v.as_i64()));
+    values.dedup();
+    (!values.is_empty()).then_some(Shape::Literals(values))
+}
+
+/// The schemas of an array's first elements, and that of all further ones. `None`: there are no further ones.
+fn elements_of(schema: &Map<String, Value>) -> (&[Value], Option<&Value>) {
+    let (first, others) = match (schema.get("prefixItems"), schema.get("items")) {
+        (Some(Value::Array(first)), others) => (first.as_slice(), others),
+        (_, Some(Value::Array(first))) => (first.as_slice(), schema.get("additionalItems")),
+        (_, others) => (&[][..], others),
+    };
+    let most = schema.get("maxItems").and_then(Value::as_u64);
+    let ends = most.is_some_and(|n| n <= first.len() as u64)
+        || schema.get("unevaluatedItems") == Some(&Value::Bool(false));
+    let others = match others {
+        Some(Value::Bool(false)) => None,
+        None if ends && !first.is_empty() => None,
+        others => Some(others.unwrap_or(&Value::Bool(true))),
+    };
+    (first, others)
+}
+
+/// The format of a string.
 fn format(schema: &Map<String, Value>) -> Format {
     match schema.get("format").and_then(Value::as_str) {
         None => Format::Plain,
@@ -377,52 +386,53 @@ fn format(schema: &Map<String, Value>) -> Format {
     }
 }
 
-/// Whether it is a `$ref` and nothing else.
-fn is_only_reference(schema: &Value) -> bool {
-    let keys = schema.as_object();
-    keys.is_some_and(|keys| merge::is_empty(keys, &["$ref"]))
+/// The reference of a schema that is a `$ref` and nothing else.
+fn only_reference(schema: &Value) -> Option<&String> {
+    let keys = schema.as_object()?;
+    match keys.get("$ref") {
+        Some(Value::String(reference)) if merge::has_only(keys, &["$ref"]) => Some(reference),
+        _ => None,
+    }
 }
 
-/// The schema with references that mean nothing where it holds parts with an `$id` of their own: pointers count from there.
-fn set_apart(root: &Value) -> Option<Value> {
+/// The schema with its references removed from parts that have an `$id`: pointers there count from the part, and the
+/// generator would resolve them from the root. `None`: there are no such parts.
+fn without_foreign_references(root: &Value) -> Option<Value> {
     let draft = root.get("$schema").and_then(Value::as_str);
     let is_old = draft.is_some_and(|draft| draft.contains("draft-04"));
     let id = if is_old { "id" } else { "$id" };
-    let mut apart = root.clone();
+    let mut schema = root.clone();
     let mut found = false;
-    let members = apart.as_object_mut().into_iter().flatten();
+    let members = schema.as_object_mut().into_iter().flatten();
     for (_, member) in members {
-        found |= cut(member, id, false);
+        found |= remove_references(member, id, false);
     }
-    found.then_some(apart)
+    found.then_some(schema)
 }
 
-fn cut(schema: &mut Value, id: &str, is_apart: bool) -> bool {
+/// Empties the references in a part that has an id; `is_foreign`: the part is within one that has. Returns whether there
+/// is any.
+fn remove_references(schema: &mut Value, id: &str, is_foreign: bool) -> bool {
     match schema {
         Value::Object(keys) => {
             let own = keys.get(id).and_then(Value::as_str);
-            let is_apart = is_apart || own.is_some_and(|own| !own.starts_with('#'));
-            let mut found = is_apart;
-            for (key, value) in keys.iter_mut() {
-                match value {
-                    Value::String(reference) if is_apart && key == "$ref" => reference.clear(),
-                    value => found |= cut(value, id, is_apart),
-                }
+            let is_foreign = is_foreign || own.is_some_and(|own| !own.starts_with('#'));
+            if is_foreign && let Some(Value::String(reference)) = keys.get_mut("$ref") {
+                reference.clear();
             }
-            found
+            let members = keys.iter_mut().map(|(_, member)| member);
+            members.fold(is_foreign, |found, m| {
+                remove_references(m, id, is_foreign) || found
+            })
         }
-        Value::Array(items) => {
-            let mut found = false;
-            for item in items {
-                found |= cut(item, id, is_apart);
-            }
-            found
-        }
+        Value::Array(items) => items.iter_mut().fold(false, |found, item| {
+            remove_references(item, id, is_foreign) || found
+        }),
         _ => false,
     }
 }
 
-/// A fragment of a URI without its percent encoding.
+/// Decodes the percent encoding in a fragment of a URI.
 fn decode(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();

@@ -1,14 +1,24 @@
-//! TypeScript: interfaces and unions; JSON is what they are made of already, so only events are looked into.
+//! TypeScript: interfaces and unions. They describe JSON values as they are, so only events are read and written.
 
-use crate::dcb::error::Result;
+use super::language::{Language, Write};
+use super::model::{Declaration, EventType, Field, Kind, Model, Shape};
+use super::text::{Text, declaration_comment, field_comment, header, quoted, type_name};
 
-use super::model::{Declaration, EventType, Kind, Model, Shape};
-use super::text::{Text, comment, header, quoted};
+/// TypeScript in the table of languages.
+pub const LANGUAGE: Language = Language {
+    name: "typescript",
+    write: Write::WithoutModule {
+        title: "TypeScript",
+        write,
+    },
+    reserved: RESERVED,
+};
 
+/// The longest line.
 const WIDTH: usize = 80;
 
-/// The names that the file has, beside those of types, or means by theirs. Types get others.
-pub const NAMES: &[&str] = &[
+/// The names that the file defines beside those of types, or uses from the language. No type gets one.
+const RESERVED: &[&str] = &[
     "AppendEvent",
     "AppendOptions",
     "Date",
@@ -24,40 +34,25 @@ pub const NAMES: &[&str] = &[
     "UnknownEvent",
 ];
 
-/// The model in TypeScript.
-///
-/// # Errors
-/// 22023 where a module is named.
-pub fn write(model: &Model, module: Option<&str>) -> Result<String> {
-    super::no_module("TypeScript", module)?;
+/// The model as a module of TypeScript.
+fn write(model: &Model) -> String {
     let mut text = Text::new("  ");
-    for line in header(model, "typescript") {
-        text.line(format!("// {line}").trim_end());
-    }
+    text.comment("// ", header(model, "typescript"));
     events(model, &mut text);
-    for (i, declaration) in model.declarations.iter().enumerate() {
-        if model.is_inlined(i) {
-            continue;
-        }
-        text.gap();
-        declare(model, declaration, &mut text);
-    }
-    for event in &model.events {
-        if let Some(plain) = &event.plain_name {
+    for (number, declaration) in model.declarations.iter().enumerate() {
+        if !model.is_inlined(number) {
             text.gap();
-            docs(
-                &mut text,
-                vec![format!(
-                    "The newest version of {}.",
-                    quoted(&super::schema::clean(&event.event_type))
-                )],
-                false,
-            );
-            text.line(format!("export type {plain} = {};", event.name));
+            declare(model, declaration, &mut text);
         }
+    }
+    for (event, plain) in model.newest() {
+        text.gap();
+        let name = quoted(&type_name(event));
+        docs(&mut text, vec![format!("The newest version of {name}.")]);
+        text.line(format!("export type {plain} = {};", event.name));
     }
     functions(model, &mut text);
-    Ok(text.finish())
+    text.finish()
 }
 
 const ENVELOPE: &str = r#"/** What all events have. Times are ISO 8601, as JSON has them. */
@@ -81,42 +76,38 @@ export interface UnknownEvent extends Envelope {
   meta: unknown;
 }"#;
 
+/// The union of all events, and the interface of each.
 fn events(model: &Model, text: &mut Text) {
     text.gap();
     text.line("/** An event as en57 returns it; `kind` tells which. */");
-    let mut names: Vec<String> = model
-        .events
-        .iter()
-        .map(|e| format!("{}Event", e.name))
-        .collect();
-    names.push("UnknownEvent".to_owned());
+    let names = model.events.iter().map(|e| format!("{}Event", e.name));
+    let names: Vec<String> = names.chain(["UnknownEvent".to_owned()]).collect();
     alias(text, "Event", &names);
     text.gap();
     text.line(ENVELOPE);
     for event in &model.events {
         text.gap();
-        text.line(format!(
-            "export interface {}Event extends Envelope {{",
-            event.name
-        ));
-        text.block(|t| {
-            t.line(format!("kind: {};", quoted(&event.name)));
+        let name = &event.name;
+        let lines = |t: &mut Text| {
+            t.line(format!("kind: {};", quoted(name)));
             t.line(format!("type: {};", quoted(&event.event_type)));
             t.line(format!("schema_version: {};", event.version));
-            t.line(format!("data: {};", event.name));
+            t.line(format!("data: {name};"));
             t.line(format!("meta: {};", meta(model, event)));
-        });
-        text.line("}");
+        };
+        let head = format!("export interface {name}Event extends Envelope {{");
+        text.enclose(head, lines, "}");
     }
     text.gap();
     text.line(UNKNOWN);
 }
 
+/// The type of an event's metadata.
 fn meta(model: &Model, event: &EventType) -> String {
-    format!("{} | null", model.declarations[event.meta].name)
+    format!("{} | null", model.meta_name(event))
 }
 
-/// `export type X = A | B;`, on several lines if it must be.
+/// Adds a type that is one of several: `export type X = A | B;`, on several lines if it is long.
 fn alias(text: &mut Text, name: &str, alternatives: &[String]) {
     let line = format!("export type {name} = {};", alternatives.join(" | "));
     if alternatives.len() == 1 || text.width(&line) <= WIDTH {
@@ -129,70 +120,39 @@ fn alias(text: &mut Text, name: &str, alternatives: &[String]) {
     }
 }
 
-fn docs(text: &mut Text, mut lines: Vec<String>, deprecated: bool) {
-    lines
-        .iter_mut()
-        // Tools read what begins with @ts-, even here.
-        .for_each(|line| *line = line.replace("*/", "* /").replace("@ts-", "@ ts-"));
-    if deprecated {
-        lines.pop(); // "Deprecated."
-        lines.push("@deprecated".to_owned());
+/// Adds a comment.
+fn docs(text: &mut Text, mut lines: Vec<String>) {
+    for line in &mut lines {
+        // Tools read words that begin with @ts-, even here.
+        *line = line.replace("*/", "* /").replace("@ts-", "@ ts-");
     }
     match lines.as_slice() {
         [] => {}
         [line] => text.line(format!("/** {line} */")),
         lines => {
             text.line("/**");
-            for line in lines {
-                text.line(format!(" * {line}").trim_end());
-            }
+            text.comment(" * ", lines);
             text.line(" */");
         }
     }
 }
 
+/// Adds a comment. If it ends with "Deprecated.", that becomes a tag that tools read.
+fn docs_with_tag(text: &mut Text, mut lines: Vec<String>, deprecated: bool) {
+    if deprecated {
+        lines.pop();
+        lines.push("@deprecated".to_owned());
+    }
+    docs(text, lines);
+}
+
+/// The type of a declaration.
 fn declare(model: &Model, declaration: &Declaration, text: &mut Text) {
     let name = &declaration.name;
-    let of_alias = match &declaration.kind {
-        Kind::Alias(shape) => Some(shape),
-        _ => None,
-    };
-    docs(
-        text,
-        comment(&declaration.doc, of_alias, &[]),
-        declaration.doc.deprecated,
-    );
+    let comment = declaration_comment(declaration, &[]);
+    docs_with_tag(text, comment, declaration.doc.deprecated);
     match &declaration.kind {
-        Kind::Record { fields, rest } if fields.is_empty() && rest.is_none() => {
-            text.line(format!("export type {name} = {{ [key: string]: never }};"));
-        }
-        Kind::Record { fields, rest } => {
-            text.line(format!("export interface {name} {{"));
-            text.block(|t| {
-                for field in fields {
-                    docs(
-                        t,
-                        comment(&field.doc, Some(&field.shape), &[]),
-                        field.doc.deprecated,
-                    );
-                    let optional = if field.required { "" } else { "?" };
-                    let key = key(&field.json);
-                    let head = format!("{key}{optional}:");
-                    let alternatives = alternatives(model, &field.shape);
-                    let line = format!("{head} {};", alternatives.join(" | "));
-                    if alternatives.len() > 1 && t.width(&line) > WIDTH {
-                        t.line(format!("{head}\n  | {};", alternatives.join("\n  | ")));
-                    } else {
-                        t.line(line);
-                    }
-                }
-                if rest.is_some() {
-                    docs(t, vec!["All other properties.".to_owned()], false);
-                    t.line("[key: string]: unknown;");
-                }
-            });
-            text.line("}");
-        }
+        Kind::Record { fields, rest } => record(model, name, fields, rest.as_ref(), text),
         Kind::Enum(values) => {
             let values: Vec<String> = values.iter().map(|v| quoted(v)).collect();
             alias(text, name, &values);
@@ -206,11 +166,41 @@ fn declare(model: &Model, declaration: &Declaration, text: &mut Text) {
     }
 }
 
-/// A property's name, in quotes where it is no identifier.
+/// The interface of an object.
+fn record(model: &Model, name: &str, fields: &[Field], rest: Option<&Shape>, text: &mut Text) {
+    if fields.is_empty() && rest.is_none() {
+        text.line(format!("export type {name} = {{ [key: string]: never }};"));
+        return;
+    }
+    let lines = |t: &mut Text| {
+        for field in fields {
+            property(model, field, t);
+        }
+        if rest.is_some() {
+            docs(t, vec!["All other properties.".to_owned()]);
+            t.line("[key: string]: unknown;");
+        }
+    };
+    text.enclose(format!("export interface {name} {{"), lines, "}");
+}
+
+fn property(model: &Model, field: &Field, text: &mut Text) {
+    docs_with_tag(text, field_comment(field, &[]), field.doc.deprecated);
+    let optional = if field.required { "" } else { "?" };
+    let head = format!("{}{optional}:", key(&field.json));
+    let alternatives = alternatives(model, &field.shape);
+    let line = format!("{head} {};", alternatives.join(" | "));
+    if alternatives.len() > 1 && text.width(&line) > WIDTH {
+        text.line(format!("{head}\n  | {};", alternatives.join("\n  | ")));
+    } else {
+        text.line(line);
+    }
+}
+
+/// The name of a property, in quotes if it is not an identifier.
 fn key(name: &str) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '$';
     let is_name = name.chars().all(is_part) && !name.starts_with(|c: char| c.is_ascii_digit());
-    // Assigning this one would set the prototype; as a type it is a property like others.
     if is_name && !name.is_empty() {
         name.to_owned()
     } else {
@@ -218,7 +208,7 @@ fn key(name: &str) -> String {
     }
 }
 
-/// The types of which a value is one.
+/// The types of the values of a shape: a value has one of them.
 fn alternatives(model: &Model, shape: &Shape) -> Vec<String> {
     let one = |s: &str| vec![s.to_owned()];
     match shape {
@@ -321,65 +311,75 @@ export function toAppend<K extends EventKind>(
   return { ...registered[kind], data, ...options };
 }"#;
 
+/// The functions that read, write and make events.
 fn functions(model: &Model, text: &mut Text) {
     text.gap();
-    text.line(ROW);
-    text.block(|t| {
-        t.line("switch (`${row.schema_version} ${row.type}`) {");
-        t.block(|t| {
-            for event in &model.events {
-                let name = &event.name;
-                t.line(format!("case {}:", quoted(&format!("{} {}", event.version, event.event_type))));
-                t.block(|t| {
-                    if !model.takes_null(&Shape::Named(event.data)) {
-                        t.line("if (row.data === null) break;");
-                    }
-                    t.line("return {\n  ...envelope,");
-                    t.block(|t| {
-                        t.line(format!("kind: {},", quoted(name)));
-                        t.line(format!("type: {},", quoted(&event.event_type)));
-                        t.line(format!("schema_version: {},", event.version));
-                        t.line(format!("data: row.data as {name},"));
-                        t.line(format!("meta: row.meta as {},", meta(model, event)));
-                    });
-                    t.line("};");
-                });
-            }
-        });
-        if model.events.is_empty() {
-            t.line("  default:\n    break;");
-        }
-        t.line("}");
-        t.line(
-            "return {\n  ...envelope,\n  kind: \"Unknown\",\n  type: row.type,\n  schema_version: row.schema_version,
-  data: row.data,\n  meta: row.meta,\n};",
-        );
-    });
-    text.line("}");
+    text.enclose(ROW, |t| parse(model, t), "}");
     text.gap();
+    registered(model, text);
+    text.gap();
+    text.line(APPEND);
+}
+
+/// The lines that read an event out of a row.
+fn parse(model: &Model, text: &mut Text) {
+    text.line("switch (`${row.schema_version} ${row.type}`) {");
+    for event in &model.events {
+        text.block(|t| case(model, event, t));
+    }
+    if model.events.is_empty() {
+        text.line("  default:\n    break;");
+    }
+    text.line("}");
     text.line(
-        "const registered: {\n  [K in EventKind]: { type: string; schema_version: number };\n} = {",
+        "return {
+  ...envelope,
+  kind: \"Unknown\",
+  type: row.type,
+  schema_version: row.schema_version,
+  data: row.data,
+  meta: row.meta,
+};",
     );
+}
+
+/// The case of one event in the function that reads events.
+fn case(model: &Model, event: &EventType, text: &mut Text) {
+    let (name, version) = (&event.name, event.version);
+    let members = |t: &mut Text| {
+        t.line("...envelope,");
+        t.line(format!("kind: {},", quoted(name)));
+        t.line(format!("type: {},", quoted(&event.event_type)));
+        t.line(format!("schema_version: {version},"));
+        t.line(format!("data: row.data as {name},"));
+        t.line(format!("meta: row.meta as {},", meta(model, event)));
+    };
+    let key = quoted(&format!("{version} {}", event.event_type));
+    text.line(format!("case {key}:"));
     text.block(|t| {
+        if !model.data_takes_null(event) {
+            t.line("if (row.data === null) break;");
+        }
+        t.enclose("return {", members, "};");
+    });
+}
+
+/// The type and version of each kind of event, for new events.
+fn registered(model: &Model, text: &mut Text) {
+    text.line("const registered: {");
+    text.line("  [K in EventKind]: { type: string; schema_version: number };");
+    let lines = |t: &mut Text| {
         for event in &model.events {
-            let entry = format!(
-                "type: {}, schema_version: {}",
-                quoted(&event.event_type),
-                event.version
-            );
-            let line = format!("{}: {{ {entry} }},", key(&event.name));
+            let key = key(&event.name);
+            let kind = format!("type: {}", quoted(&event.event_type));
+            let version = format!("schema_version: {}", event.version);
+            let line = format!("{key}: {{ {kind}, {version} }},");
             if t.width(&line) <= WIDTH {
                 t.line(line);
             } else {
-                t.line(format!(
-                    "{}: {{\n  {},\n}},",
-                    key(&event.name),
-                    entry.replace(", schema_version", ",\n  schema_version")
-                ));
+                t.line(format!("{key}: {{\n  {kind},\n  {version},\n}},"));
             }
         }
-    });
-    text.line("};");
-    text.gap();
-    text.line(APPEND);
+    };
+    text.enclose("} = {", lines, "};");
 }

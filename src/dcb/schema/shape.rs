@@ -1,9 +1,8 @@
-//! How large and how entangled a schema is. Compiling and checking recurse along references, and take a time
-//! and a stack that can grow without measure with a schema of a few kilobytes, so this is found out before,
-//! without recursion.
+//! Measures a schema before it is compiled: how large it is, and how its parts refer to each other.
 //!
-//! Whatever is an object counts as a schema, and a reference leads to all that it could mean: too much is
-//! counted rather than too little.
+//! Compiling and checking recurse along references. A schema of a few kilobytes can take endless time and stack there, so
+//! it is measured first, without recursion. The measure is never too small: every object counts as a schema, and a
+//! reference leads to every object that it could mean.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::super::limits;
 
-/// Keywords whose value is a schema, or a list or an object of schemas, for the same place of a document.
+/// Keywords whose value is a schema, or a list or an object of schemas, for the same value of a document.
 const IN_PLACE: [&str; 9] = [
     "allOf",
     "anyOf",
@@ -28,23 +27,26 @@ const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 /// The objects of a schema.
 struct Shape<'a> {
     objects: Vec<Object<'a>>,
-    /// The number of an object, by its address.
+    /// The numbers of objects, by their addresses.
     numbers: HashMap<usize, usize>,
-    /// Objects by the last part of their ids, by their anchors, and those that are recursive anchors.
+    /// Objects by the last part of their ids.
     by_id: HashMap<&'a str, Vec<usize>>,
+    /// Objects by their anchors.
     by_anchor: HashMap<&'a str, Vec<usize>>,
+    /// Objects that are recursive anchors.
     recursive: Vec<usize>,
 }
 
 struct Object<'a> {
     value: &'a Value,
     members: &'a Map<String, Value>,
-    /// The object with an id of its own that this one is part of; where that is itself, what it is inside of.
+    /// The nearest object with an id: this one, or one around it.
     resource: usize,
+    /// The nearest object with an id around this one.
     parent: usize,
 }
 
-/// Refuses a schema that would take too long, or too much stack; says why.
+/// Checks a schema. The error says why it would take too long or too much stack.
 pub fn check(schema: &Value) -> Result<(), String> {
     let shape = Shape::of(schema)?;
     let references = shape.references()?;
@@ -83,37 +85,38 @@ impl<'a> Shape<'a> {
         let mut unevaluated = 0;
         let mut left = vec![(schema, 0)];
         while let Some((value, resource)) = left.pop() {
-            match value {
-                Value::Array(items) => left.extend(items.iter().map(|item| (item, resource))),
-                Value::Object(members) => {
-                    let number = shape.objects.len();
-                    if number == limits::SCHEMA_OBJECTS {
-                        return Err(format!("It has more than {number} objects."));
-                    }
-                    unevaluated += usize::from(is_unevaluated(members));
-                    if unevaluated > limits::SCHEMA_UNEVALUATED {
-                        return Err(format!(
-                            "It has unevaluatedProperties or unevaluatedItems at more than {} places.",
-                            limits::SCHEMA_UNEVALUATED
-                        ));
-                    }
-                    let resource = shape.add(value, members, number, resource);
-                    left.extend(members.values().map(|member| (member, resource)));
-                }
-                _ => {}
+            if let Value::Array(items) = value {
+                left.extend(items.iter().map(|item| (item, resource)));
+            }
+            if let Value::Object(members) = value {
+                unevaluated += usize::from(is_unevaluated(members));
+                let resource = shape.add(value, members, resource);
+                shape.check_size(unevaluated)?;
+                left.extend(members.values().map(|member| (member, resource)));
             }
         }
         Ok(shape)
     }
 
-    /// Takes an object in; returns what its members are part of.
-    fn add(
-        &mut self,
-        value: &'a Value,
-        members: &'a Map<String, Value>,
-        number: usize,
-        resource: usize,
-    ) -> usize {
+    fn check_size(&self, unevaluated: usize) -> Result<(), String> {
+        if self.objects.len() > limits::SCHEMA_OBJECTS {
+            return Err(format!(
+                "It has more than {} objects.",
+                limits::SCHEMA_OBJECTS
+            ));
+        }
+        if unevaluated > limits::SCHEMA_UNEVALUATED {
+            return Err(format!(
+                "It has unevaluatedProperties or unevaluatedItems at more than {} places.",
+                limits::SCHEMA_UNEVALUATED
+            ));
+        }
+        Ok(())
+    }
+
+    /// Adds an object. Returns the nearest object with an id around its members.
+    fn add(&mut self, value: &'a Value, members: &'a Map<String, Value>, resource: usize) -> usize {
+        let number = self.objects.len();
         self.numbers
             .insert(std::ptr::from_ref(value).addr(), number);
         let text = |key| members.get(key).and_then(Value::as_str);
@@ -145,31 +148,38 @@ impl<'a> Shape<'a> {
         within
     }
 
-    /// Where the references of each object lead to.
+    /// For each object, the objects that its references lead to.
     fn references(&self) -> Result<Vec<Vec<usize>>, String> {
         let mut count = 0;
         let mut all = Vec::with_capacity(self.objects.len());
         for object in &self.objects {
-            let mut targets = Vec::new();
-            for key in REFERENCES {
-                if let Some(reference) = object.members.get(key).and_then(Value::as_str) {
-                    self.find(object, reference, &mut targets);
-                    if key == "$recursiveRef" {
-                        targets.extend(&self.recursive);
-                    }
-                }
-            }
-            targets.sort_unstable();
-            targets.dedup();
+            let targets = self.targets(object);
             count += targets.len();
-            if count > limits::SCHEMA_WAYS {
-                return Err(too_many_ways());
+            if count > limits::SCHEMA_CHAINS {
+                return Err(too_many_chains());
             }
             all.push(targets);
         }
         Ok(all)
     }
 
+    /// The objects that the references of one object lead to.
+    fn targets(&self, object: &Object) -> Vec<usize> {
+        let mut targets = Vec::new();
+        for key in REFERENCES {
+            if let Some(reference) = object.members.get(key).and_then(Value::as_str) {
+                self.find(object, reference, &mut targets);
+                if key == "$recursiveRef" {
+                    targets.extend(&self.recursive);
+                }
+            }
+        }
+        targets.sort_unstable();
+        targets.dedup();
+        targets
+    }
+
+    /// Adds the objects that a reference could mean.
     fn find(&self, from: &Object, reference: &str, found: &mut Vec<usize>) {
         let (base, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         let own = [from.resource, 0];
@@ -199,39 +209,44 @@ impl<'a> Shape<'a> {
         }
     }
 
-    /// How long the chains of schemas are that hold for the same place of a document, and how many there are.
+    /// Checks how long the chains of schemas are that hold for the same value of a document, and how many there are.
     fn check_chains(&self, references: &[Vec<usize>]) -> Result<(), String> {
-        let mut edges = Vec::with_capacity(self.objects.len());
-        for (object, targets) in self.objects.iter().zip(references) {
-            let mut to = targets.clone();
-            for value in IN_PLACE.iter().filter_map(|key| object.members.get(*key)) {
-                let number = |v: &Value| self.numbers.get(&std::ptr::from_ref(v).addr()).copied();
-                to.extend(number(value));
-                match value {
-                    Value::Array(items) => to.extend(items.iter().filter_map(number)),
-                    Value::Object(members) => to.extend(members.values().filter_map(number)),
-                    _ => {}
-                }
-            }
-            edges.push(to);
-        }
+        let all = self.objects.iter().zip(references);
+        let edges = all.map(|(object, targets)| [targets.clone(), self.in_place(object)].concat());
+        let edges: Vec<Vec<usize>> = edges.collect();
         let (mut all, mut unevaluated) = (0, 0);
         let mut paths = Paths::new(&edges);
         for (number, object) in self.objects.iter().enumerate() {
-            let (longest, most) = (limits::SCHEMA_CHAIN, limits::SCHEMA_WAYS_OF_ONE);
-            let ways = paths.count(number, |_| 1, longest, most)?;
-            all += ways;
+            let (longest, most) = (limits::SCHEMA_CHAIN, limits::SCHEMA_CHAINS_OF_ONE);
+            let chains = paths.count(number, |_| 1, longest, most)?;
+            all += chains;
             if is_unevaluated(object.members) {
-                unevaluated += ways;
+                unevaluated += chains;
             }
-            if all > limits::SCHEMA_WAYS || unevaluated > limits::SCHEMA_UNEVALUATED_WAYS {
-                return Err(too_many_ways());
+            if all > limits::SCHEMA_CHAINS || unevaluated > limits::SCHEMA_UNEVALUATED_CHAINS {
+                return Err(too_many_chains());
             }
         }
         Ok(())
     }
 
-    /// In how many ways parts with ids of their own are reached: each is compiled once for each way.
+    /// The schemas in an object that hold for the same value of a document as the object.
+    fn in_place(&self, object: &Object) -> Vec<usize> {
+        let number = |v: &Value| self.numbers.get(&std::ptr::from_ref(v).addr()).copied();
+        let mut found = Vec::new();
+        for value in IN_PLACE.iter().filter_map(|key| object.members.get(*key)) {
+            found.extend(number(value));
+            match value {
+                Value::Array(items) => found.extend(items.iter().filter_map(number)),
+                Value::Object(members) => found.extend(members.values().filter_map(number)),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// Checks how many objects the parts with ids have, once for each path that leads to a part: it is compiled once for
+    /// each.
     fn check_resources(&self, references: &[Vec<usize>]) -> Result<(), String> {
         let mut edges = vec![BTreeSet::new(); self.objects.len()];
         let mut sizes = vec![0; self.objects.len()];
@@ -250,13 +265,13 @@ impl<'a> Shape<'a> {
                 0,
                 |number| sizes[number],
                 usize::MAX,
-                limits::SCHEMA_RESOURCE_WAYS,
+                limits::SCHEMA_RESOURCE_OBJECTS,
             )
             .map(drop)
     }
 }
 
-/// Paths through a graph that come through no object twice.
+/// Paths through a graph that visit no object twice.
 struct Paths<'a> {
     edges: &'a [Vec<usize>],
     on_path: Vec<bool>,
@@ -270,7 +285,7 @@ impl<'a> Paths<'a> {
         }
     }
 
-    /// The weights of all paths' ends, summed up; refused where a path is too long or the sum too large.
+    /// The sum of the weights at the ends of all paths. An error if a path is too long or the sum is too large.
     fn count(
         &mut self,
         start: usize,
@@ -295,7 +310,7 @@ impl<'a> Paths<'a> {
                 path.push((to, 0));
             }
             if sum > most {
-                return Err(too_many_ways());
+                return Err(too_many_chains());
             }
             if path.len() > longest {
                 return Err(format!(
@@ -307,7 +322,7 @@ impl<'a> Paths<'a> {
     }
 }
 
-fn too_many_ways() -> String {
+fn too_many_chains() -> String {
     "Its parts refer to each other in too many ways.".to_owned()
 }
 
@@ -315,12 +330,12 @@ fn is_unevaluated(members: &Map<String, Value>) -> bool {
     members.contains_key("unevaluatedProperties") || members.contains_key("unevaluatedItems")
 }
 
-/// What is left of an id whatever it is resolved against.
+/// The last part of an id. It stays the same, whatever the id is resolved against.
 fn last_part(id: &str) -> &str {
     id.rsplit(['/', ':']).next().unwrap_or(id)
 }
 
-/// Without percent encoding.
+/// Decodes the percent encoding in a fragment.
 fn decoded(fragment: &str) -> String {
     let mut bytes = Vec::with_capacity(fragment.len());
     let mut left = fragment.as_bytes();

@@ -1,302 +1,35 @@
-//! What reads and writes values in Go. `encoding/json` alone takes keys in any case, null for any value and nothing for
-//! what must be there, and writes an empty list as null: so these functions look first.
+//! Go's types of values, and the expressions that read and write them.
 
-use super::go::shape_of;
-use super::model::{Format, Kind, Model, Shape};
-use super::text::named_in;
+use crate::generate::model::{Format, Kind, Model, Shape, are_booleans};
 
-/// By their names, in an order in which each stands before what it calls.
-const HELPERS: [(&str, &str); 17] = [
-    (
-        "readEvent",
-        r#"// readEvent reads the data and the metadata of an event.
-func readEvent[D, M any](row *UnknownEvent, data *D, readData func([]byte, *D) error, meta **M, readMeta func([]byte, *M) error) error {
-	err := readData(row.Data, data)
-	if err == nil {
-		err = readNullable(readMeta)(row.Meta, meta)
-	}
-	if err != nil {
-		return fmt.Errorf("event %s, version %d: %w", row.Type, row.SchemaVersion, err)
-	}
-	return nil
-}
-"#,
-    ),
-    (
-        "readRequired",
-        r#"// readRequired takes a property that must be there.
-func readRequired[T any](object map[string]json.RawMessage, name string, to *T, read func([]byte, *T) error) error {
-	if _, ok := object[name]; !ok {
-		return fmt.Errorf("%s: is missing", name)
-	}
-	return readOptional(object, name, to, read)
-}
-"#,
-    ),
-    (
-        "readOptional",
-        r#"// readOptional takes a property that may be there.
-func readOptional[T any](object map[string]json.RawMessage, name string, to *T, read func([]byte, *T) error) error {
-	data, ok := object[name]
-	if !ok {
-		return nil
-	}
-	delete(object, name)
-	if err := read(data, to); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return nil
-}
-"#,
-    ),
-    (
-        "readPresent",
-        r#"// readPresent reads what is there: a value or null.
-func readPresent[T any](read func([]byte, *T) error) func([]byte, *Nullable[T]) error {
-	return func(data []byte, to *Nullable[T]) error {
-		*to = Nullable[T]{nil}
-		return readNullable(read)(data, &(*to)[0])
-	}
-}
-"#,
-    ),
-    (
-        "readNullable",
-        r#"// readNullable reads a value, or null as nil.
-func readNullable[T any](read func([]byte, *T) error) func([]byte, **T) error {
-	return func(data []byte, to **T) error {
-		*to = nil
-		if isNull(data) {
-			return nil
-		}
-		return readPointer(read)(data, to)
-	}
-}
-"#,
-    ),
-    (
-        "readPointer",
-        r#"// readPointer reads a value.
-func readPointer[T any](read func([]byte, *T) error) func([]byte, **T) error {
-	return func(data []byte, to **T) error {
-		*to = new(T)
-		return read(data, *to)
-	}
-}
-"#,
-    ),
-    (
-        "readOrNil",
-        r#"// readOrNil reads a list or a map, or null as nil.
-func readOrNil[T any](read func([]byte, *T) error) func([]byte, *T) error {
-	return func(data []byte, to *T) error {
-		if isNull(data) {
-			return nil
-		}
-		return read(data, to)
-	}
-}
-"#,
-    ),
-    (
-        "readList",
-        r#"// readList reads a list.
-func readList[T any](read func([]byte, *T) error) func([]byte, *[]T) error {
-	return func(data []byte, to *[]T) error {
-		var items []json.RawMessage
-		if err := readValue(data, &items); err != nil {
-			return err
-		}
-		*to = make([]T, len(items))
-		for i, item := range items {
-			if err := read(item, &(*to)[i]); err != nil {
-				return fmt.Errorf("[%d]: %w", i, err)
-			}
-		}
-		return nil
-	}
-}
-"#,
-    ),
-    (
-        "readMap",
-        r#"// readMap reads a map.
-func readMap[T any](read func([]byte, *T) error) func([]byte, *map[string]T) error {
-	return func(data []byte, to *map[string]T) error {
-		object, err := readObject(data)
-		if err != nil {
-			return err
-		}
-		*to = make(map[string]T, len(object))
-		for name, item := range object {
-			var value T
-			if err := read(item, &value); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			(*to)[name] = value
-		}
-		return nil
-	}
-}
-"#,
-    ),
-    (
-        "readObject",
-        r#"// readObject reads the properties of an object.
-func readObject(data []byte) (map[string]json.RawMessage, error) {
-	var object map[string]json.RawMessage
-	err := readValue(data, &object)
-	return object, err
-}
-"#,
-    ),
-    (
-        "readTime",
-        r#"// readTime reads a time of RFC 3339. What time.Time cannot hold is an error: leap seconds, and what is finer than
-// nanoseconds.
-func readTime(data []byte, to *time.Time) error {
-	var text string
-	if err := readValue(data, &text); err != nil {
-		return err
-	}
-	value, err := time.Parse(time.RFC3339, strings.ToUpper(text))
-	if err != nil {
-		return err
-	}
-	if _, fraction, ok := strings.Cut(text, "."); ok {
-		digits := len(fraction) - len(strings.TrimLeft(fraction, "0123456789"))
-		if digits > 9 && strings.Trim(fraction[9:digits], "0") != "" {
-			return fmt.Errorf("finer than nanoseconds: %s", text)
-		}
-	}
-	*to = value
-	return nil
-}
-"#,
-    ),
-    (
-        "readNull",
-        r#"// readNull reads null.
-func readNull(data []byte, to **struct{}) error {
-	if !isNull(data) {
-		return fmt.Errorf("not null: %s", data)
-	}
-	*to = nil
-	return nil
-}
-"#,
-    ),
-    (
-        "readValue",
-        r#"// readValue reads a value that is not null.
-func readValue[T any](data []byte, to *T) error {
-	if isNull(data) {
-		return fmt.Errorf("is null")
-	}
-	return json.Unmarshal(data, to)
-}
-"#,
-    ),
-    (
-        "readAny",
-        r#"// readAny reads a value that may be null.
-func readAny[T any](data []byte, to *T) error {
-	return json.Unmarshal(data, to)
-}
-"#,
-    ),
-    (
-        "isNull",
-        r#"// isNull tells whether a JSON value is null.
-func isNull(data []byte) bool {
-	return string(bytes.TrimSpace(data)) == "null"
-}
-"#,
-    ),
-    // What is left out, or null, or a value: there is no pointer for all three.
-    (
-        "Nullable NullableOf",
-        r#"// Nullable is a value that may be left out, or null: empty, or one pointer, which is nil for null.
-type Nullable[T any] []*T
-
-// NullableOf is a value that is there; null for nil.
-func NullableOf[T any](value *T) Nullable[T] {
-	return Nullable[T]{value}
+/// The type of the values of a shape.
+pub fn shape_of(model: &Model, shape: &Shape) -> String {
+    match shape {
+        Shape::Any => "json.RawMessage".to_owned(),
+        Shape::Null => "*struct{}".to_owned(),
+        Shape::Boolean => "bool".to_owned(),
+        Shape::Integer => "int64".to_owned(),
+        Shape::Number => "float64".to_owned(),
+        Shape::Literals(values) if are_booleans(values) => "bool".to_owned(),
+        Shape::Literals(_) => "int64".to_owned(),
+        Shape::Text(Format::DateTime) => "time.Time".to_owned(),
+        Shape::Text(_) => "string".to_owned(),
+        Shape::List(inner) => format!("[]{}", shape_of(model, inner)),
+        Shape::Map(inner) => format!("map[string]{}", shape_of(model, inner)),
+        Shape::Nullable(inner) => match shape_of(model, inner) {
+            // A list or a map can be nil.
+            own if matches!(**inner, Shape::List(_) | Shape::Map(_)) => own,
+            other => format!("*{other}"),
+        },
+        Shape::Named(n) => match &model.declarations[*n].kind {
+            // An alias in Go cannot mention itself: such a list or map is a defined type.
+            Kind::Alias(inner) if !is_defined(inner) => shape_of(model, inner),
+            _ => model.declarations[*n].name.clone(),
+        },
+    }
 }
 
-// MarshalJSON writes the value, or null.
-func (n Nullable[T]) MarshalJSON() ([]byte, error) {
-	if len(n) == 0 {
-		return []byte("null"), nil
-	}
-	return json.Marshal(n[0])
-}
-
-// UnmarshalJSON reads a value, or null.
-func (n *Nullable[T]) UnmarshalJSON(data []byte) error {
-	var value *T
-	if err := json.Unmarshal(data, &value); err != nil {
-		return err
-	}
-	*n = Nullable[T]{value}
-	return nil
-}
-"#,
-    ),
-    (
-        "orEmptyList orEmptyMap writeList writeMap",
-        r#"// orEmptyList is a list that is written as [] where it is nil.
-func orEmptyList[T any](items []T) []T {
-	if items == nil {
-		return []T{}
-	}
-	return items
-}
-
-// orEmptyMap is a map that is written as {} where it is nil.
-func orEmptyMap[T any](items map[string]T) map[string]T {
-	if items == nil {
-		return map[string]T{}
-	}
-	return items
-}
-
-// writeList is a list of what is written for its items.
-func writeList[T any](items []T, write func(T) any) []any {
-	var list []any
-	if items != nil {
-		list = make([]any, 0, len(items))
-	}
-	for _, item := range items {
-		list = append(list, write(item))
-	}
-	return list
-}
-
-// writeMap is a map of what is written for its items.
-func writeMap[T any](items map[string]T, write func(T) any) map[string]any {
-	var object map[string]any
-	if items != nil {
-		object = make(map[string]any, len(items))
-	}
-	for name, item := range items {
-		object[name] = write(item)
-	}
-	return object
-}
-"#,
-    ),
-];
-
-/// The functions that a text names, and those that they call.
-pub fn helpers(body: &str) -> String {
-    named_in(body, &HELPERS)
-        .iter()
-        .map(|helper| format!("\n{helper}"))
-        .collect()
-}
-
-/// Whether a declaration is a list or a map with a name and methods of its own, rather than another name.
+/// Whether an alias of this shape is a defined type with methods in Go: a list or a map.
 pub fn is_defined(shape: &Shape) -> bool {
     matches!(shape.not_null(), Shape::List(_) | Shape::Map(_))
 }
@@ -322,12 +55,13 @@ pub fn reader(model: &Model, shape: &Shape) -> String {
     }
 }
 
-/// What is written for a value, where that is not the value as it is: a list or a map that is nil is not null.
+/// The expression that is written in place of a value, if it is not the value: a list or a map that is nil is written as
+/// an empty one, not as null.
 pub fn written(model: &Model, shape: &Shape, value: &str) -> Option<String> {
     let items = |kind: &str, inner: &Shape| {
         let item = written(model, inner, "item")?;
         let of = shape_of(model, inner);
-        // gofmt breaks long functions, and leaves short ones as they are.
+        // gofmt keeps a function on several lines as it is.
         let item = item.replace('\n', "\n\t");
         Some(format!(
             "write{kind}({value}, func(item {of}) any {{\n\treturn {item}\n}})"

@@ -1,8 +1,10 @@
-//! Python's events: what all have, a class for each, and what reads and writes them.
+//! Python's classes of events, and the functions that read and write them.
 
-use super::model::{EventType, Shape};
-use super::python::{Writer, alias, docstring, two_gaps};
-use super::text::{Text, quoted};
+use crate::generate::model::{EventType, Shape};
+use crate::generate::text::{Text, quoted, type_name};
+
+use super::Writer;
+use super::layout::{alias, docstring, two_gaps};
 
 const ENVELOPE: &str = r#"@dataclass(frozen=True, kw_only=True)
 class Envelope:
@@ -106,12 +108,20 @@ def _append(
         json["trace_id"] = trace_id
     return json"#;
 
+/// The parameters of `to_append` after the metadata.
+const OPTIONS: &str = "    id: _uuid.UUID | None = None,
+    occurred_at: _dt.datetime | None = None,
+    correlation_id: str | None = None,
+    causation_id: str | None = None,
+    trace_id: str | None = None,";
+
 impl Writer<'_> {
-    /// What all events have, each of them, and what reads and writes them.
+    /// The class that all events extend, the classes of all events, and the functions that read and write them.
     pub fn events(&self, text: &mut Text) {
         two_gaps(text);
         text.line(ENVELOPE);
         for event in &self.model.events {
+            two_gaps(text);
             self.event(event, text);
         }
         two_gaps(text);
@@ -120,91 +130,94 @@ impl Writer<'_> {
         let names = self.model.events.iter().map(|e| format!("{}Event", e.name));
         let names: Vec<String> = names.chain(["UnknownEvent".to_owned()]).collect();
         text.line(alias("Event", &names.join(" | ")));
-
         two_gaps(text);
-        text.line(PARSE);
-        text.block(|t| {
-            for event in &self.model.events {
-                let guard = if self.model.takes_null(&Shape::Named(event.data)) { "" } else { " and data is not None" };
-                t.line(format!("if kind == ({}, {}){guard}:", quoted(&event.event_type), event.version));
-                t.block(|t| {
-                    t.line(format!("return {}Event(", event.name));
-                    t.line("    **envelope,");
-                    let nullable = Shape::Nullable(Box::new(Shape::Named(event.meta)));
-                    t.line(format!("    data=_named(\"data\", data, {}),", self.parser(&Shape::Named(event.data))));
-                    t.line(format!("    meta=_named(\"meta\", meta, {}),", self.parser(&nullable)));
-                    t.line(")");
-                });
-            }
-            t.line("type, version = kind");
-            t.line("return UnknownEvent(\n    **envelope, type=type, schema_version=version, data=data, meta=meta\n)");
-        });
+        self.parse(text);
         two_gaps(text);
         text.line(ROW);
     }
 
-    fn event(&self, event: &EventType, text: &mut Text) {
-        let EventType {
-            event_type,
-            version,
-            name,
-            ..
-        } = event;
-        let (data, meta) = (Shape::Named(event.data), Shape::Named(event.meta));
-        let (data_type, meta_type) = (self.annotation(&data), self.annotation(&meta));
-        let literal = quoted(event_type);
-        two_gaps(text);
-        text.line(format!(
-            "@dataclass(frozen=True, kw_only=True)\nclass {name}Event(Envelope):"
-        ));
+    /// The function that reads an event.
+    fn parse(&self, text: &mut Text) {
+        text.line(PARSE);
         text.block(|t| {
-            docstring(
-                t,
-                &[format!(
-                    "{}, version {version}.",
-                    super::schema::clean(event_type)
-                )],
-            );
-            t.line(format!("data: {data_type}\nmeta: {meta_type} | None"));
+            for event in &self.model.events {
+                self.parse_one(event, t);
+            }
+            t.line("type, version = kind\nreturn UnknownEvent(");
+            t.line("    **envelope, type=type, schema_version=version, data=data, meta=meta\n)");
+        });
+    }
+
+    /// The lines in the function that reads events for one of them.
+    fn parse_one(&self, event: &EventType, text: &mut Text) {
+        let (kind, version) = (quoted(&event.event_type), event.version);
+        let needs_data = !self.model.data_takes_null(event);
+        let guard = if needs_data {
+            " and data is not None"
+        } else {
+            ""
+        };
+        let data = self.parser(&Shape::Named(event.data));
+        let meta = self.parser(&Shape::Named(event.meta).nullable());
+        text.line(format!("if kind == ({kind}, {version}){guard}:"));
+        text.block(|t| {
+            t.line(format!("return {}Event(\n    **envelope,", event.name));
+            t.line(format!("    data=_named(\"data\", data, {data}),"));
+            t.line(format!("    meta=_named(\"meta\", meta, {meta}),\n)"));
+        });
+    }
+
+    /// The class of one event.
+    fn event(&self, event: &EventType, text: &mut Text) {
+        let (name, version) = (&event.name, event.version);
+        let literal = quoted(&event.event_type);
+        let data = self.annotation(&Shape::Named(event.data));
+        let meta = self.annotation(&Shape::Named(event.meta));
+        text.line("@dataclass(frozen=True, kw_only=True)");
+        text.line(format!("class {name}Event(Envelope):"));
+        text.block(|t| {
+            docstring(t, &[format!("{}, version {version}.", type_name(event))]);
+            t.line(format!("data: {data}\nmeta: {meta} | None"));
             t.line(format!("type: Literal[{literal}] = {literal}"));
             t.line(format!("schema_version: Literal[{version}] = {version}\n"));
-            t.line("@staticmethod\ndef to_append(");
-            t.line(format!(
-                "    data: {data_type},\n    *,\n    tags: Sequence[str] = (),"
-            ));
-            t.line(format!(
-                "    meta: {meta_type} | None = None,\n    id: _uuid.UUID | None = None,"
-            ));
-            t.line("    occurred_at: _dt.datetime | None = None,");
-            for name in ["correlation_id", "causation_id", "trace_id"] {
-                t.line(format!("    {name}: str | None = None,"));
-            }
-            t.line(") -> dict[str, object]:");
-            t.block(|t| {
-                t.line("\"\"\"The new event for en57_append.\"\"\"");
-                let meta = self.encode_nullable(&meta, "meta");
-                t.line("return _append(");
-                t.block(|t| {
-                    t.line(format!(
-                        "{literal},\n{version},\n{},",
-                        self.encode(&data, "data")
-                    ));
-                    t.line(format!("tags,\n{meta},\nid,\noccurred_at,\ncorrelation_id,\ncausation_id,\ntrace_id,"));
-                });
-                t.line(")");
-            });
-            t.line("\ndef to_json(self) -> dict[str, object]:");
-            t.block(|t| {
-                let meta = self.encode_nullable(&meta, "self.meta");
-                t.line("return _row(");
-                t.block(|t| {
-                    t.line(format!(
-                        "self,\nself.type,\nself.schema_version,\n{},\n{meta},",
-                        self.encode(&data, "self.data")
-                    ));
-                });
-                t.line(")");
-            });
+            self.to_append(event, t);
+            t.gap();
+            self.to_json(event, t);
         });
+    }
+
+    /// The method that makes a new event.
+    fn to_append(&self, event: &EventType, text: &mut Text) {
+        let (data, meta) = (Shape::Named(event.data), Shape::Named(event.meta));
+        let (data_type, meta_type) = (self.annotation(&data), self.annotation(&meta));
+        text.line("@staticmethod\ndef to_append(");
+        text.line(format!("    data: {data_type},\n    *,"));
+        text.line("    tags: Sequence[str] = (),");
+        text.line(format!("    meta: {meta_type} | None = None,"));
+        text.line(OPTIONS);
+        let call = |t: &mut Text| {
+            t.line(format!("{},", quoted(&event.event_type)));
+            t.line(format!("{},", event.version));
+            t.line(format!("{},\ntags,", self.encode(&data, "data")));
+            t.line(format!("{},", self.encode_nullable(&meta, "meta")));
+            t.line("id,\noccurred_at,\ncorrelation_id,\ncausation_id,\ntrace_id,");
+        };
+        text.line(") -> dict[str, object]:");
+        text.block(|t| {
+            t.line("\"\"\"The new event for en57_append.\"\"\"");
+            t.enclose("return _append(", call, ")");
+        });
+    }
+
+    /// The method that writes an event.
+    fn to_json(&self, event: &EventType, text: &mut Text) {
+        let data = self.encode(&Shape::Named(event.data), "self.data");
+        let meta = self.encode_nullable(&Shape::Named(event.meta), "self.meta");
+        let call = |t: &mut Text| {
+            t.line("self,\nself.type,\nself.schema_version,");
+            t.line(format!("{data},\n{meta},"));
+        };
+        text.line("def to_json(self) -> dict[str, object]:");
+        text.block(|t| t.enclose("return _row(", call, ")"));
     }
 }

@@ -1,8 +1,8 @@
-//! The functions of a Python file that read and write values.
+//! The functions that a Python file calls to read and write values.
 
-use super::text::named_in;
+use crate::generate::text::helpers_named_in;
 
-/// By name, in an order in which each stands before what it calls.
+/// By their names. Each stands before those that it calls.
 const HELPERS: [(&str, &str); 19] = [
     (
         "_required",
@@ -148,9 +148,9 @@ def _null(json: object) -> None:
     ),
 ];
 
-/// The functions that a text names, and those that they call.
+/// The functions that the rest of the file needs.
 pub fn helpers(body: &str) -> String {
-    named_in(body, &HELPERS)
+    helpers_named_in(body, &HELPERS)
         .iter()
         .map(|helper| format!("\n\n{helper}\n"))
         .collect()

@@ -1,11 +1,12 @@
 //! Python's types of values, and the expressions that read and write them.
 
-use super::model::{Declaration, Format, JsonKind, Kind, Shape, Test};
-use super::python::Writer;
-use super::text::quoted;
+use crate::generate::model::{Format, JsonKind, Kind, Shape, Test, are_booleans};
+use crate::generate::text::{quoted, quoted_list};
+
+use super::Writer;
 
 impl Writer<'_> {
-    /// The JSON value that a value or None is written as.
+    /// The expression for the JSON value of a value or None.
     pub fn encode_nullable(&self, shape: &Shape, value: &str) -> String {
         match self.encode(shape, value) {
             same if same == value => same,
@@ -13,7 +14,7 @@ impl Writer<'_> {
         }
     }
 
-    /// The class of the values of a shape that are not what they are in JSON.
+    /// The class of the values of a shape, to tell apart those that differ from their JSON values.
     pub fn class(&self, shape: &Shape) -> String {
         match shape {
             Shape::List(_) => "list".to_owned(),
@@ -47,19 +48,16 @@ impl Writer<'_> {
             Shape::List(inner) => format!("list[{}]", self.annotation(inner)),
             Shape::Map(inner) => format!("dict[str, {}]", self.annotation(inner)),
             Shape::Nullable(inner) => format!("{} | None", self.annotation(inner)),
-            Shape::Named(n) => match &self.model.declarations[*n] {
-                Declaration {
-                    kind: Kind::Enum(values),
-                    ..
-                } if values.len() == 1 => {
+            Shape::Named(n) => match &self.model.declarations[*n].kind {
+                Kind::Enum(values) if values.len() == 1 => {
                     format!("Literal[{}]", quoted(&values[0]))
                 }
-                declaration => declaration.name.clone(),
+                _ => self.model.declarations[*n].name.clone(),
             },
         }
     }
 
-    /// The value that a JSON value stands for.
+    /// The expression for the value of a JSON value.
     pub fn decode(&self, shape: &Shape, json: &str) -> String {
         match shape {
             Shape::Any => json.to_owned(),
@@ -72,7 +70,7 @@ impl Writer<'_> {
             Shape::Text(Format::Uuid) => format!("_id({json})"),
             Shape::Text(_) => format!("_text({json})"),
             Shape::Literals(values) => {
-                let check = if values.iter().all(|v| v.is_boolean()) {
+                let check = if are_booleans(values) {
                     "_boolean"
                 } else {
                     "_integer"
@@ -94,7 +92,7 @@ impl Writer<'_> {
         }
     }
 
-    /// A function from a JSON value to what it stands for.
+    /// The function that makes a value from a JSON value.
     pub fn parser(&self, shape: &Shape) -> String {
         if *shape == Shape::Any {
             return "_any".to_owned();
@@ -106,7 +104,7 @@ impl Writer<'_> {
         }
     }
 
-    /// The JSON value that a value is written as.
+    /// The expression for the JSON value of a value.
     pub fn encode(&self, shape: &Shape, value: &str) -> String {
         match shape {
             Shape::Text(Format::DateTime) => format!("_time_json({value})"),
@@ -133,10 +131,7 @@ impl Writer<'_> {
 
 /// The condition under which a JSON value is a variant.
 pub fn test(test: &Test) -> String {
-    let list = |values: &[String]| {
-        let values: Vec<String> = values.iter().map(|v| quoted(v)).collect();
-        format!("({},)", values.join(", "))
-    };
+    let list = |values: &[String]| format!("({},)", quoted_list(values));
     match test {
         Test::Kind(JsonKind::Boolean) => "isinstance(json, bool)".to_owned(),
         Test::Kind(JsonKind::Number) => "isinstance(json, (int, float))".to_owned(),

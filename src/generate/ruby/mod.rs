@@ -1,16 +1,32 @@
-//! Ruby: frozen objects with readers, for 3.0 and later, in one module.
+//! Ruby: frozen objects with readers, for Ruby 3.0 and later, in one module.
 
-use crate::dcb::error::Result;
+mod event;
+mod record;
+mod shape;
 
-use super::model::{Declaration, EventType, Format, JsonKind, Kind, Model, Shape, Test};
+use super::language::{Language, Write};
+use super::model::{Declaration, Format, Kind, Model, Variant};
 use super::names::{Names, snake};
-use super::ruby_record::{described_type, record};
-use super::text::{Text, comment, header, quoted};
+use super::text::{Text, declaration_comment, header, type_name};
 
-/// The formats that have a class.
-pub const NATIVE: [Format; 3] = [Format::Plain, Format::DateTime, Format::Date];
+use self::record::record;
+use self::shape::{decode, described_type, literal, test};
 
-/// What Ruby reads in comments, wherever they stand.
+/// Ruby in the table of languages.
+pub const LANGUAGE: Language = Language {
+    name: "ruby",
+    write: Write::InModule {
+        default: "Events",
+        is_name: is_constant,
+        write,
+    },
+    reserved: RESERVED,
+};
+
+/// The formats that Ruby has a class for.
+const NATIVE: [Format; 3] = [Format::Plain, Format::DateTime, Format::Date];
+
+/// Words at the start of a comment that change how Ruby reads the file.
 const MAGIC: [&str; 5] = [
     "coding",
     "encoding",
@@ -19,8 +35,8 @@ const MAGIC: [&str; 5] = [
     "warn_indent",
 ];
 
-/// The names that the file has in its module, beside those of types, or means by theirs. Types get others.
-pub const NAMES: &[&str] = &[
+/// The names that the file defines in its module beside those of types, or uses from the language. No type gets one.
+const RESERVED: &[&str] = &[
     "ArgumentError",
     "Array",
     "Date",
@@ -37,79 +53,63 @@ pub const NAMES: &[&str] = &[
     "UnknownEvent",
 ];
 
-/// The model in Ruby.
-///
-/// # Errors
-/// 22023 for a module that is no constant.
-pub fn write(model: &Model, module: Option<&str>) -> Result<String> {
-    let is_constant = |name: &str| {
-        name.split("::").all(|part| {
-            part.starts_with(|c: char| c.is_ascii_uppercase())
-                && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        })
-    };
-    let module = super::module_or(module, "Events", is_constant)?;
+/// Whether a module can have this name.
+fn is_constant(name: &str) -> bool {
+    name.split("::").all(|part| {
+        part.starts_with(|c: char| c.is_ascii_uppercase())
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    })
+}
+
+/// The model as a module of Ruby.
+fn write(model: &Model, module: &str) -> String {
     let mut text = Text::new("  ");
     text.line("# frozen_string_literal: true\n");
     docs(&mut text, &header(model, "ruby"));
     text.gap();
     text.line("require \"date\"\nrequire \"json\"\nrequire \"time\"");
     text.gap();
-    // The modules around it need not be there.
-    let parts: Vec<&str> = module.split("::").collect();
-    for (i, _) in parts.iter().enumerate().skip(1) {
-        let name = parts[..i].join("::");
-        text.line(format!("module {name}; end"));
+    // Ruby cannot open a module within one that does not exist.
+    for (end, _) in module.match_indices("::") {
+        text.line(format!("module {}; end", &module[..end]));
     }
-    text.line(format!("module {module}"));
-    text.block(|t| {
-        t.line(BASE);
-        for declaration in &model.declarations {
-            t.gap();
-            declare(model, declaration, t);
-        }
-        for event in &model.events {
-            if let Some(plain) = &event.plain_name {
-                t.gap();
-                docs(
-                    t,
-                    &[format!(
-                        "The newest version of {}.",
-                        super::schema::clean(&event.event_type)
-                    )],
-                );
-                t.line(format!("{plain} = {}", event.name));
-            }
-        }
-        t.gap();
-        t.line(EVENT);
-        for event in &model.events {
-            t.gap();
-            self::event(model, event, t);
-        }
-        t.gap();
-        t.line(UNKNOWN);
-        t.gap();
-        parse(model, t);
-    });
-    text.line("end");
-    Ok(text.finish())
+    text.enclose(format!("module {module}"), |t| body(model, t), "end");
+    text.finish()
 }
 
-/// A comment, but for Ruby.
-pub fn docs(text: &mut Text, lines: &[String]) {
-    for line in lines {
+/// Types, events, and what reads them.
+fn body(model: &Model, text: &mut Text) {
+    text.line(BASE);
+    for declaration in &model.declarations {
+        text.gap();
+        declare(model, declaration, text);
+    }
+    for (event, plain) in model.newest() {
+        text.gap();
+        docs(
+            text,
+            &[format!("The newest version of {}.", type_name(event))],
+        );
+        text.line(format!("{plain} = {}", event.name));
+    }
+    text.gap();
+    event::events(model, text);
+    text.gap();
+    event::parse(model, text);
+}
+
+/// Adds a comment that Ruby does not read.
+fn docs(text: &mut Text, lines: &[String]) {
+    let plain = lines.iter().map(|line| {
         let line = line.replace("-*-", "- * -");
-        let name = line.split(':').next().unwrap_or_default().trim();
-        let is_magic = MAGIC.contains(&name.to_lowercase().replace('-', "_").as_str());
-        let line = if is_magic { format!("- {line}") } else { line };
-        text.line(format!("# {line}").trim_end());
-    }
-}
-
-/// A string in quotes that stands for itself.
-pub fn literal(value: &str) -> String {
-    quoted(value).replace('#', "\\#")
+        let word = line.split(':').next().unwrap_or_default().trim();
+        let word = word.to_lowercase().replace('-', "_");
+        match MAGIC.contains(&word.as_str()) {
+            true => format!("- {line}"),
+            false => line,
+        }
+    });
+    text.comment("# ", plain);
 }
 
 const BASE: &str = r#"# What is left out, where nil is a value.
@@ -158,234 +158,56 @@ class Record
   end
 end"#;
 
-const EVENT: &str = r#"# What all events have.
-class Event < Record
-  attr_reader :position, :id, :type, :data, :meta, :tags, :stream, :stream_version, :schema_version,
-              :occurred_at, :recorded_at, :partition
-
-  def initialize(row, data, meta)
-    @position = Integer(row.fetch("position"))
-    @id = row.fetch("id")
-    @type = row.fetch("type")
-    @data = data
-    @meta = meta
-    @tags = row.fetch("tags")
-    @stream = row.fetch("stream")
-    @stream_version = row.fetch("stream_version")&.then { |version| Integer(version) }
-    @schema_version = Integer(row.fetch("schema_version"))
-    @occurred_at = time(row.fetch("occurred_at"))
-    @recorded_at = time(row.fetch("recorded_at"))
-    @partition = row.fetch("partition")
-    freeze
-  end
-
-  def as_json
-    to_h.to_h { |name, value| [name.to_s, Record.dump(value)] }
-  end
-
-  # The new event for en57_append.
-  def self.to_append(data, tags: [], meta: nil, id: nil, occurred_at: nil,
-                     correlation_id: nil, causation_id: nil, trace_id: nil)
-    options = { meta: meta, id: id, occurred_at: occurred_at,
-                correlation_id: correlation_id, causation_id: causation_id, trace_id: trace_id }
-    json = { "type" => self::TYPE, "schema_version" => self::SCHEMA_VERSION, "data" => Record.dump(data) }
-    json["tags"] = tags.to_a
-    options.compact.each { |key, value| json[key.to_s] = Record.dump(value) }
-    json
-  end
-
-  private
-
-  def time(value)
-    value.is_a?(Time) ? value : Record.time(value)
-  end
-end"#;
-
-const UNKNOWN: &str = r#"# An event of another type or version, or one whose data has been erased.
-class UnknownEvent < Event
-  private_class_method :to_append
-end"#;
-
-fn event(model: &Model, event: &EventType, text: &mut Text) {
-    let EventType {
-        event_type,
-        version,
-        name,
-        data,
-        meta,
-        ..
-    } = event;
-    docs(
-        text,
-        &[format!(
-            "{}, version {version}.",
-            super::schema::clean(event_type)
-        )],
-    );
-    text.line(format!("class {name}Event < Event"));
-    text.block(|t| {
-        t.line(format!(
-            "TYPE = {}\nSCHEMA_VERSION = {version}\n",
-            literal(event_type)
-        ));
-        t.line("# The event in a row.\ndef self.from_row(row)");
-        let data = decode(model, &Shape::Named(*data), "row.fetch(\"data\")");
-        let meta = decode(
-            model,
-            &Shape::Nullable(Box::new(Shape::Named(*meta))),
-            "row.fetch(\"meta\")",
-        );
-        t.line(format!("  new(row, {data}, {meta})"));
-        t.line("end");
-    });
-    text.line("end");
-}
-
-fn parse(model: &Model, text: &mut Text) {
-    text.line("# The event in a row of to_jsonb(e), or in its JSON text.");
-    text.line("def self.parse(row)");
-    text.block(|t| {
-        t.line("row = JSON.parse(row) if row.is_a?(String)");
-        t.line("row = row.transform_keys(&:to_s)");
-        let takes_null = |event: &EventType| model.takes_null(&Shape::Named(event.data));
-        if !model.events.iter().all(takes_null) {
-            t.line("has_data = !row.fetch(\"data\").nil?");
-        }
-        if !model.events.is_empty() {
-            t.line("kind = [row.fetch(\"type\"), Integer(row.fetch(\"schema_version\"))]");
-        }
-        for event in &model.events {
-            let guard = if takes_null(event) {
-                ""
-            } else {
-                " && has_data"
-            };
-            t.line(format!(
-                "return {}Event.from_row(row) if kind == [{}, {}]{guard}",
-                event.name,
-                literal(&event.event_type),
-                event.version
-            ));
-        }
-        t.gap();
-        t.line("UnknownEvent.new(row, row.fetch(\"data\"), row.fetch(\"meta\"))");
-    });
-    text.line("end");
-}
-
+/// The class or module of a declaration.
 fn declare(model: &Model, declaration: &Declaration, text: &mut Text) {
     let name = &declaration.name;
-    let of_alias = match &declaration.kind {
-        Kind::Alias(shape) => Some(shape),
-        _ => None,
-    };
-    docs(text, &comment(&declaration.doc, of_alias, &NATIVE));
+    docs(text, &declaration_comment(declaration, &NATIVE));
     match &declaration.kind {
         Kind::Record { fields, rest } => record(model, name, fields, rest.as_ref(), text),
-        Kind::Enum(values) => {
-            text.line(format!("module {name}"));
-            text.block(|t| {
-                let mut names = Names::reserving(&["ALL", "BEGIN", "END"]);
-                let mut all = Vec::new();
-                for value in values {
-                    let constant = snake(value).to_uppercase();
-                    let constant = if constant.starts_with(char::is_uppercase) {
-                        constant
-                    } else {
-                        format!("X{constant}")
-                    };
-                    all.push(names.take(&constant, "_"));
-                }
-                for (constant, value) in all.iter().zip(values) {
-                    t.line(format!("{constant} = {}", literal(value)));
-                }
-                t.line(format!("ALL = [{}].freeze", all.join(", ")));
-            });
-            text.line("end");
-        }
-        Kind::Union(variants) => {
-            let types = variants.iter().map(|v| described_type(model, &v.shape));
-            let types: Vec<String> = types.collect();
-            docs(text, &[format!("One of: {}.", types.join(", "))]);
-            text.line(format!(
-                "module {name}\n  def self.from_json(json)\n    case json"
-            ));
-            text.block(|t| {
-                t.block(|t| {
-                    for variant in variants {
-                        t.line(format!(
-                            "when {} then {}",
-                            test(&variant.test),
-                            decode(model, &variant.shape, "json")
-                        ));
-                    }
-                    t.line(format!(
-                        "else raise ArgumentError, \"not a {name}: #{{json.inspect}}\""
-                    ));
-                    t.line("end");
-                });
-            });
-            text.line("  end\nend");
-        }
+        Kind::Enum(values) => constants(name, values, text),
+        Kind::Union(variants) => union(model, name, variants, text),
         Kind::Alias(shape) => {
+            let value = decode(model, shape, "json");
             text.line(format!("module {name}\n  def self.from_json(json)"));
-            text.line(format!("    {}\n  end\nend", decode(model, shape, "json")));
+            text.line(format!("    {value}\n  end\nend"));
         }
         Kind::Open => {}
     }
 }
 
-/// The value that a JSON value stands for.
-pub fn decode(model: &Model, shape: &Shape, json: &str) -> String {
-    match shape {
-        Shape::Text(Format::DateTime) => format!("Record.time({json})"),
-        Shape::Text(Format::Date) => format!("Date.iso8601({json})"),
-        Shape::List(inner) => match decode(model, inner, "item").as_str() {
-            "item" => json.to_owned(),
-            item => format!("{json}.map {{ |item| {item} }}"),
-        },
-        Shape::Map(inner) => match decode(model, inner, "item").as_str() {
-            "item" => json.to_owned(),
-            item => format!("{json}.transform_values {{ |item| {item} }}"),
-        },
-        Shape::Nullable(inner) => match decode(model, inner, "item").as_str() {
-            "item" => json.to_owned(),
-            item => format!("{json}&.then {{ |item| {item} }}"),
-        },
-        Shape::Named(n) => match &model.declarations[*n] {
-            Declaration {
-                kind: Kind::Enum(_),
-                ..
-            } => json.to_owned(),
-            declaration => format!("{}.from_json({json})", declaration.name),
-        },
-        _ => json.to_owned(),
-    }
+/// A module with a constant for each of some strings.
+fn constants(name: &str, values: &[String], text: &mut Text) {
+    let mut names = Names::reserving(&["ALL", "BEGIN", "END"]);
+    let constant = |value: &String| {
+        let mut constant = snake(value).to_uppercase();
+        if !constant.starts_with(char::is_uppercase) {
+            constant.insert(0, 'X');
+        }
+        names.take(&constant, "_")
+    };
+    let constants: Vec<String> = values.iter().map(constant).collect();
+    let lines = |t: &mut Text| {
+        for (constant, value) in constants.iter().zip(values) {
+            t.line(format!("{constant} = {}", literal(value)));
+        }
+        t.line(format!("ALL = [{}].freeze", constants.join(", ")));
+    };
+    text.enclose(format!("module {name}"), lines, "end");
 }
 
-fn test(test: &Test) -> String {
-    let list = |values: &[String]| {
-        let values: Vec<String> = values.iter().map(|v| literal(v)).collect();
-        format!("[{}]", values.join(", "))
-    };
-    match test {
-        Test::Kind(JsonKind::Boolean) => "true, false".to_owned(),
-        Test::Kind(JsonKind::Number) => "Numeric".to_owned(),
-        Test::Kind(JsonKind::String) => "String".to_owned(),
-        Test::Kind(JsonKind::Array) => "Array".to_owned(),
-        Test::Kind(JsonKind::Object) => "Hash".to_owned(),
-        Test::Property(name, values) => {
-            format!(
-                "->(value) {{ value.is_a?(Hash) && {}.include?(value[{}]) }}",
-                list(values),
-                literal(name)
-            )
-        }
-        Test::Has(names) => {
-            format!(
-                "->(value) {{ value.is_a?(Hash) && {}.all? {{ |name| value.key?(name) }} }}",
-                list(names)
-            )
-        }
+/// A module with a function that reads one of several shapes.
+fn union(model: &Model, name: &str, variants: &[Variant], text: &mut Text) {
+    let types = variants.iter().map(|v| described_type(model, &v.shape));
+    let types: Vec<String> = types.collect();
+    docs(text, &[format!("One of: {}.", types.join(", "))]);
+    text.line(format!("module {name}\n  def self.from_json(json)"));
+    text.line("    case json");
+    for variant in variants {
+        let value = decode(model, &variant.shape, "json");
+        text.line(format!("    when {} then {value}", test(&variant.test)));
     }
+    text.line(format!(
+        "    else raise ArgumentError, \"not a {name}: #{{json.inspect}}\""
+    ));
+    text.line("    end\n  end\nend");
 }

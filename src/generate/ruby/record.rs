@@ -1,11 +1,13 @@
-//! Ruby's classes for objects.
+//! Ruby's classes for objects, with the methods that read and write them.
 
-use super::model::{Field, Format, Kind, Model, Shape};
-use super::names::{Names, snake};
-use super::ruby::{NATIVE, decode, docs, literal};
-use super::text::{Text, comment};
+use crate::generate::model::{Field, Model, Shape};
+use crate::generate::names::Attributes;
+use crate::generate::text::{Text, field_comment};
 
-/// Keywords, and methods that an object cannot do without.
+use super::shape::{decode, described_type, literal, literals};
+use super::{NATIVE, docs};
+
+/// Keywords, and the methods that every object needs.
 const RESERVED: [&str; 66] = [
     "__id__",
     "__send__",
@@ -75,141 +77,129 @@ const RESERVED: [&str; 66] = [
     "display",
 ];
 
+/// A class while it is written.
+struct Class<'a> {
+    model: &'a Model,
+    attributes: Attributes<'a>,
+}
+
 /// The class of an object.
 pub fn record(model: &Model, name: &str, fields: &[Field], rest: Option<&Shape>, text: &mut Text) {
-    let mut names = Names::reserving(&RESERVED);
-    let rest = rest.map(|shape| (shape, names.take("additional", "_")));
-    let mut name_of = |field: &Field| {
-        let name = snake(&field.json);
-        let name = if RESERVED.contains(&name.as_str()) {
-            format!("{name}_")
-        } else {
-            name
-        };
-        names.take(&name, "_")
-    };
-    let fields: Vec<(&Field, String)> = fields.iter().map(|f| (f, name_of(f))).collect();
-    let absent = |field: &Field| {
-        if model.takes_null(&field.shape) {
-            "ABSENT"
-        } else {
-            "nil"
-        }
-    };
-    text.line(format!("class {name} < Record"));
-    text.block(|t| {
-        for (field, name) in &fields {
-            docs(t, &described(model, field));
-            t.line(format!("attr_reader :{name}"));
-        }
-        if let Some((_, name)) = &rest {
-            t.line(format!("# All other properties.\nattr_reader :{name}"));
-        }
-        if fields.is_empty() && rest.is_none() {
-            t.line("def self.from_json(_json)\n  new\nend\n\ndef as_json\n  {}\nend");
+    let attributes = Attributes::of(fields, rest, &RESERVED);
+    let class = Class { model, attributes };
+    text.enclose(format!("class {name} < Record"), |t| class.body(t), "end");
+}
+
+impl Class<'_> {
+    fn body(&self, text: &mut Text) {
+        if self.attributes.is_empty() {
+            text.line("def self.from_json(_json)\n  new\nend\n\ndef as_json\n  {}\nend");
             return;
         }
-        t.gap();
+        self.readers(text);
+        text.gap();
+        self.initialize(text);
+        text.gap();
+        self.from_json(text);
+        text.gap();
+        self.as_json(text);
+    }
+
+    /// The names of all attributes.
+    fn names(&self) -> impl Iterator<Item = &String> {
+        let fields = self.attributes.fields.iter().map(|(_, name)| name);
+        fields.chain(self.attributes.rest.iter().map(|(_, name)| name))
+    }
+
+    /// What an attribute is where its property is left out.
+    fn absent(&self, field: &Field) -> &'static str {
+        match self.model.takes_null(&field.shape) {
+            true => "ABSENT",
+            false => "nil",
+        }
+    }
+
+    fn readers(&self, text: &mut Text) {
+        for (field, name) in &self.attributes.fields {
+            docs(text, &described(self.model, field));
+            text.line(format!("attr_reader :{name}"));
+        }
+        if let Some((_, name)) = &self.attributes.rest {
+            text.line(format!("# All other properties.\nattr_reader :{name}"));
+        }
+    }
+
+    fn initialize(&self, text: &mut Text) {
         let parameter = |(field, name): &(&Field, String)| match field.required {
             true => format!("{name}:"),
-            false => format!("{name}: {}", absent(field)),
+            false => format!("{name}: {}", self.absent(field)),
         };
-        let mut parameters: Vec<String> = fields.iter().map(parameter).collect();
-        parameters.extend(rest.iter().map(|(_, name)| format!("{name}: {{}}")));
-        // A keyword's value is not read as a word of the language.
-        t.line(format!("def initialize({})", parameters.join(", ")));
-        for name in fields
-            .iter()
-            .map(|(_, name)| name)
-            .chain(rest.iter().map(|(_, name)| name))
-        {
-            t.line(format!("  @{name} = {name}"));
+        let mut parameters: Vec<String> = self.attributes.fields.iter().map(parameter).collect();
+        let rest = self.attributes.rest.iter();
+        parameters.extend(rest.map(|(_, name)| format!("{name}: {{}}")));
+        let lines = |t: &mut Text| {
+            t.lines(self.names().map(|name| format!("@{name} = {name}")));
+            t.line("freeze");
+        };
+        let head = format!("def initialize({})", parameters.join(", "));
+        text.enclose(head, lines, "end");
+    }
+
+    fn from_json(&self, text: &mut Text) {
+        let fields = self.attributes.fields.iter();
+        let mut arguments: Vec<String> = fields
+            .map(|(field, name)| format!("    {name}: {}", self.get(field)))
+            .collect();
+        if let Some((shape, name)) = &self.attributes.rest {
+            let keys = literals(self.attributes.fields.iter().map(|(f, _)| &f.json));
+            let map = Shape::Map(Box::new((*shape).clone()));
+            let value = decode(self.model, &map, &format!("json.except({keys})"));
+            arguments.push(format!("    {name}: {value}"));
         }
-        t.line("  freeze\nend\n");
-        t.line("def self.from_json(json)\n  new(");
-        t.block(|t| {
-            let mut lines: Vec<String> = fields
-                .iter()
-                .map(|(field, name)| {
-                    let key = literal(&field.json);
-                    let fetched = format!("json.fetch({key})");
-                    match (decode(model, &field.shape, &fetched), field.required) {
-                        (value, true) => format!("  {name}: {value}"),
-                        (value, false) if value == fetched => {
-                            format!("  {name}: json.fetch({key}, {})", absent(field))
-                        }
-                        (value, false) => {
-                            format!("  {name}: json.key?({key}) ? {value} : {}", absent(field))
-                        }
-                    }
-                })
-                .collect();
-            if let Some((shape, name)) = &rest {
-                let keys: Vec<String> = fields.iter().map(|(f, _)| literal(&f.json)).collect();
-                let others = format!("json.except({})", keys.join(", "));
-                lines.push(format!(
-                    "  {name}: {}",
-                    decode(model, &Shape::Map(Box::new((*shape).clone())), &others)
-                ));
-            }
-            t.line(lines.join(",\n"));
-        });
-        t.line("  )\nend\n\ndef as_json");
-        t.block(|t| {
-            let start = rest
-                .as_ref()
-                .map_or("{}".to_owned(), |(_, name)| format!("Record.dump(@{name})"));
+        text.line("def self.from_json(json)\n  new(");
+        text.line(arguments.join(",\n"));
+        text.line("  )\nend");
+    }
+
+    /// The expression for the value of a field.
+    fn get(&self, field: &Field) -> String {
+        let key = literal(&field.json);
+        let fetched = format!("json.fetch({key})");
+        let value = decode(self.model, &field.shape, &fetched);
+        let absent = self.absent(field);
+        match field.required {
+            true => value,
+            false if value == fetched => format!("json.fetch({key}, {absent})"),
+            false => format!("json.key?({key}) ? {value} : {absent}"),
+        }
+    }
+
+    fn as_json(&self, text: &mut Text) {
+        let start = match &self.attributes.rest {
+            Some((_, name)) => format!("Record.dump(@{name})"),
+            None => "{}".to_owned(),
+        };
+        let lines = |t: &mut Text| {
             t.line(format!("json = {start}"));
-            for (field, name) in &fields {
+            for (field, name) in &self.attributes.fields {
                 let put = format!("json[{}] = Record.dump(@{name})", literal(&field.json));
-                t.line(match (field.required, absent(field)) {
+                t.line(match (field.required, self.absent(field)) {
                     (true, _) => put,
                     (false, "nil") => format!("{put} unless @{name}.nil?"),
-                    (false, _) => format!("{put} unless @{name}.equal?(ABSENT)"),
+                    (false, absent) => format!("{put} unless @{name}.equal?({absent})"),
                 });
             }
             t.line("json");
-        });
-        t.line("end");
-    });
-    text.line("end");
-}
-
-/// The comment on an attribute, with its type, which Ruby has no other place for.
-fn described(model: &Model, field: &Field) -> Vec<String> {
-    let mut lines = comment(&field.doc, Some(&field.shape), &NATIVE);
-    let optional = if field.required { "" } else { "?" };
-    lines.push(format!(
-        "@return [{}]{optional}",
-        described_type(model, &field.shape)
-    ));
-    lines
-}
-
-/// The type of a value in a comment.
-pub fn described_type(model: &Model, shape: &Shape) -> String {
-    match shape {
-        Shape::Any => "Object".to_owned(),
-        Shape::Null => "nil".to_owned(),
-        Shape::Boolean => "Boolean".to_owned(),
-        Shape::Integer => "Integer".to_owned(),
-        Shape::Number => "Numeric".to_owned(),
-        Shape::Text(Format::DateTime) => "Time".to_owned(),
-        Shape::Text(Format::Date) => "Date".to_owned(),
-        Shape::Text(_) => "String".to_owned(),
-        Shape::Literals(values) => {
-            let values: Vec<String> = values.iter().map(ToString::to_string).collect();
-            values.join(", ")
-        }
-        Shape::List(inner) => format!("Array<{}>", described_type(model, inner)),
-        Shape::Map(inner) => format!("Hash{{String => {}}}", described_type(model, inner)),
-        Shape::Nullable(inner) => format!("{}, nil", described_type(model, inner)),
-        Shape::Named(n) => match &model.declarations[*n].kind {
-            Kind::Enum(values) => {
-                let values: Vec<String> = values.iter().map(|v| literal(v)).collect();
-                values.join(", ")
-            }
-            _ => model.declarations[*n].name.clone(),
-        },
+        };
+        text.enclose("def as_json", lines, "end");
     }
+}
+
+/// The comment on an attribute. It tells the type, which Ruby has no other place for.
+fn described(model: &Model, field: &Field) -> Vec<String> {
+    let mut lines = field_comment(field, &NATIVE);
+    let optional = if field.required { "" } else { "?" };
+    let of = described_type(model, &field.shape);
+    lines.push(format!("@return [{of}]{optional}"));
+    lines
 }

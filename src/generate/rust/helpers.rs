@@ -1,9 +1,10 @@
-//! The functions of a Rust file that read values.
+//! The functions that a Rust file calls to read values.
 
-use super::model::{Field, Kind, Model, Shape, Test, Variant};
-use super::rust_union;
+use crate::generate::model::{Field, Kind, Model, Test, Variant};
 
-/// The functions that the file needs.
+use super::union;
+
+/// The functions that the rest of the file needs.
 pub fn helpers(model: &Model) -> Vec<&'static str> {
     let any_field = |is: fn(&Model, &Field) -> bool| {
         model.declarations.iter().any(|d| match &d.kind {
@@ -19,7 +20,7 @@ pub fn helpers(model: &Model) -> Vec<&'static str> {
     };
     let any_event = |nullable: bool| {
         let mut events = model.events.iter();
-        events.any(|e| takes_null(model, e.data) == nullable)
+        events.any(|e| model.data_takes_null(e) == nullable)
     };
     let needed = [
         (any_event(true) || any_event(false), IS_OF),
@@ -29,13 +30,13 @@ pub fn helpers(model: &Model) -> Vec<&'static str> {
         (true, READ),
         (
             any_variant(|v| matches!(v.test, Test::Property(..))),
-            rust_union::IS_ONE_OF,
+            union::IS_ONE_OF,
         ),
         (
             any_variant(|v| matches!(v.test, Test::Has(_))),
-            rust_union::HAS_ALL,
+            union::HAS_ALL,
         ),
-        (any_variant(|_| true), rust_union::NONE_OF),
+        (any_variant(|_| true), union::NONE_OF),
     ];
     let needed = needed.into_iter().filter(|(is_needed, _)| *is_needed);
     needed.map(|(_, helper)| helper).collect()
@@ -60,7 +61,7 @@ where
     T::deserialize(deserializer).map(Some)
 }";
 
-/// Left out, null or a value.
+/// Whether a field may be left out, null or a value.
 pub fn is_present(model: &Model, field: &Field) -> bool {
     !field.required && model.takes_null(&field.shape)
 }
@@ -74,7 +75,7 @@ where
     T::deserialize(deserializer)
 }";
 
-/// Null or a value, which serde would take for null where it is not there.
+/// Whether a field is null or a value. serde would read a missing one as null.
 pub fn is_nullable(model: &Model, field: &Field) -> bool {
     field.required && model.takes_null(&field.shape)
 }
@@ -87,8 +88,3 @@ where
 {
     serde_json::from_value(json).map(variant).map_err(E::custom)
 }";
-
-/// Whether null is a value of the declaration.
-pub fn takes_null(model: &Model, declaration: usize) -> bool {
-    model.takes_null(&Shape::Named(declaration))
-}

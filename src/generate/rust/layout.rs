@@ -1,13 +1,13 @@
-//! Lines as rustfmt has them.
+//! Lines as rustfmt would lay them out.
 
-use super::text::Text;
+use crate::generate::text::Text;
 
 /// The longest line.
 pub const WIDTH: usize = 100;
-/// rustfmt breaks the arguments of a call, and the elements of an array, beyond.
+/// The longest arguments of a call, or elements of an array, that rustfmt leaves on one line.
 pub const CALL_WIDTH: usize = 60;
 
-/// A call, its arguments below each other if they are long.
+/// A call. Long arguments stand on lines of their own.
 pub fn call(function: &str, arguments: &[&str]) -> String {
     let line = arguments.join(", ");
     if line.chars().count() <= CALL_WIDTH {
@@ -17,7 +17,7 @@ pub fn call(function: &str, arguments: &[&str]) -> String {
     format!("{function}(\n    {lines},\n)")
 }
 
-/// An arm of a match, on one line if it fits.
+/// Adds an arm of a match, on one line if it fits.
 pub fn arm(text: &mut Text, pattern: &str, body: &str) {
     let line = format!("{pattern} {body},");
     if text.width(&line) <= WIDTH {
@@ -27,7 +27,7 @@ pub fn arm(text: &mut Text, pattern: &str, body: &str) {
     }
 }
 
-/// A variant of an enum that holds one value, on as many lines as rustfmt makes of it.
+/// Adds a variant of an enum that holds one value, on as many lines as it needs.
 pub fn variant(text: &mut Text, name: &str, inner: &str) {
     let line = format!("{name}({inner}),");
     if text.width(&line) <= WIDTH {
@@ -38,7 +38,7 @@ pub fn variant(text: &mut Text, name: &str, inner: &str) {
     }
 }
 
-/// A type whose arguments stand below each other, if it has not the width for one line.
+/// A type. If it is wider than this, its arguments stand on lines of their own.
 fn vertical(of: &str, width: usize) -> String {
     let parts = of.strip_suffix('>').and_then(|of| of.split_once('<'));
     let Some((generic, arguments)) = parts.filter(|_| of.chars().count() > width) else {
@@ -54,7 +54,7 @@ fn vertical(of: &str, width: usize) -> String {
     format!("{generic}<\n    {},\n>", arguments.join(",\n    "))
 }
 
-/// A field, on as many lines as rustfmt makes of it.
+/// Adds a field, on as many lines as it needs.
 pub fn typed(text: &mut Text, name: &str, of: &str) {
     if text.width(&format!("{name} {of},")) <= WIDTH {
         text.line(format!("{name} {of},"));
@@ -65,7 +65,7 @@ pub fn typed(text: &mut Text, name: &str, of: &str) {
     }
 }
 
-/// What serde is told about a field or a variant.
+/// Adds the attribute that tells serde about a field or a variant.
 pub fn serde(text: &mut Text, attributes: &[String]) {
     let list = attributes.join(", ");
     let is_long = attributes.len() > 1 && list.chars().count() > 70;
@@ -76,7 +76,7 @@ pub fn serde(text: &mut Text, attributes: &[String]) {
     }
 }
 
-/// What begins a block, which rustfmt puts into the next line if it must.
+/// Adds the line before a block, and its brace on the same line if that fits.
 pub fn begin(text: &mut Text, what: &str) {
     let gap = if text.width(what) + 2 <= WIDTH {
         " "
@@ -86,7 +86,7 @@ pub fn begin(text: &mut Text, what: &str) {
     text.line(format!("{what}{gap}{{"));
 }
 
-/// The first line of an implementation, or its first lines.
+/// Adds the head of an implementation, on one line if it fits.
 pub fn implement(text: &mut Text, what: &str, name: &str) {
     let line = format!("{what} {name} {{");
     if text.width(&line) <= WIDTH {
@@ -97,7 +97,7 @@ pub fn implement(text: &mut Text, what: &str, name: &str) {
     }
 }
 
-/// A line that is broken after its equals sign if it is too long, and if that helps.
+/// Adds a line. If it is too long and that helps, it is broken after its equals sign.
 pub fn broken(text: &mut Text, line: &str) {
     let second = line.split_once("= ").map_or("", |(_, second)| second);
     if text.width(line) > WIDTH && text.width(second) + 4 <= WIDTH {

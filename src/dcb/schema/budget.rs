@@ -1,6 +1,7 @@
-//! PostgreSQL's binary JSON for the validator, watched: what a check looks at is counted. A document of a
-//! few bytes can make a schema that refers to itself look at it without end, so a check stops when its steps
-//! are used up, lets others interrupt it, and has the stack looked at before it is gone.
+//! The view that the validator has of PostgreSQL's binary JSON: it counts the steps of a check.
+//!
+//! A document of a few bytes can make a schema that refers to itself read it without end. So each check has a budget of
+//! steps, and stops when it is spent. Now and then it checks for interrupts and for the depth of the stack.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -10,40 +11,41 @@ use jsonschema::JsonType;
 use jsonschema::json::{self, Json, NodeIdentity, jsonb};
 use serde_json::Value;
 
-/// After so many steps the caller is asked whether to go on.
-const STEPS_BETWEEN_LOOKS: u64 = 4096;
-/// And after the stack has grown or shrunk by so many bytes.
-const STACK_BETWEEN_LOOKS: usize = 32 * 1024;
-/// How many bytes of a text or number count like a step.
+/// The steps between two checks for interrupts.
+const STEPS_BETWEEN_CHECKS: u64 = 4096;
+/// The bytes by which the stack may grow or shrink between two checks for interrupts.
+const STACK_BETWEEN_CHECKS: usize = 32 * 1024;
+/// The bytes of a text or a name that count as one step.
 const BYTES_PER_STEP: usize = 16;
 
-/// The representation.
-pub struct Watched;
+/// The representation of JSON, for the validator.
+pub struct Budgeted;
 
-/// What a check may still do.
-pub struct Watch {
+/// How many steps a check may still take.
+pub struct Budget {
     left: Cell<u64>,
-    /// The next look is at so many steps left,
-    look_at: Cell<u64>,
-    /// or so far from this address on the stack.
-    looked_from: Cell<usize>,
-    look: fn(),
+    /// Interrupts are checked when so many steps are left, ..
+    check_at: Cell<u64>,
+    /// .. or when the stack ends far from this address.
+    checked_from: Cell<usize>,
+    check_interrupts: fn(),
 }
 
-/// The steps are used up: unwinds through the validator, which has no other way out.
+/// The payload of the unwinding that leaves the validator when the budget is spent. The validator has no other exit.
 struct Stopped;
 
-impl Watch {
-    /// Runs with so many steps; `None` where they do not suffice. `look` may raise an error.
-    pub fn over<T>(steps: u64, look: fn(), body: impl FnOnce(&Self) -> T) -> Option<T> {
-        let watch = Self {
+impl Budget {
+    /// Runs a check with so many steps. `None`: they were not enough. `check_interrupts` may raise an error; it also checks the
+    /// depth of the stack.
+    pub fn over<T>(steps: u64, check_interrupts: fn(), body: impl FnOnce(&Self) -> T) -> Option<T> {
+        let budget = Self {
             left: Cell::new(steps),
-            look_at: Cell::new(steps),
-            looked_from: Cell::new(0),
-            look,
+            check_at: Cell::new(steps),
+            checked_from: Cell::new(0),
+            check_interrupts,
         };
-        // Nothing of what has been built up to the unwinding is used afterwards.
-        match catch_unwind(AssertUnwindSafe(|| body(&watch))) {
+        // What the check has built is dropped by the unwinding, so nobody sees it half made.
+        match catch_unwind(AssertUnwindSafe(|| body(&budget))) {
             Ok(done) => Some(done),
             Err(payload) if payload.is::<Stopped>() => None,
             Err(payload) => resume_unwind(payload),
@@ -55,24 +57,25 @@ impl Watch {
         let left = self.left.get().saturating_sub(steps);
         self.left.set(left);
         let here = here();
-        if left <= self.look_at.get() || here.abs_diff(self.looked_from.get()) > STACK_BETWEEN_LOOKS
+        if left <= self.check_at.get()
+            || here.abs_diff(self.checked_from.get()) > STACK_BETWEEN_CHECKS
         {
-            self.stop_or_look(left, here);
+            self.stop_or_check(left, here);
         }
     }
 
     #[cold]
-    fn stop_or_look(&self, left: u64, here: usize) {
+    fn stop_or_check(&self, left: u64, here: usize) {
         if left == 0 {
             resume_unwind(Box::new(Stopped));
         }
-        self.look_at.set(left.saturating_sub(STEPS_BETWEEN_LOOKS));
-        self.looked_from.set(here);
-        (self.look)();
+        self.check_at.set(left.saturating_sub(STEPS_BETWEEN_CHECKS));
+        self.checked_from.set(here);
+        (self.check_interrupts)();
     }
 }
 
-/// About where the stack ends.
+/// The address at which the stack ends, more or less.
 #[inline]
 fn here() -> usize {
     let local = 0_u8;
@@ -83,28 +86,28 @@ fn here() -> usize {
 #[derive(Clone)]
 pub struct Node<'a> {
     value: jsonb::JsonbNode<'a>,
-    /// None: a member's name.
-    watch: Option<&'a Watch>,
+    /// `None`: the name of a member, which costs nothing.
+    budget: Option<&'a Budget>,
 }
 
 impl<'a> Node<'a> {
-    /// The root of a document, in the form of jsonb from its first container on.
-    pub fn root(document: &'a [u8], watch: &'a Watch) -> Self {
+    /// The root of a document: the bytes of a jsonb value from its first container on.
+    pub fn root(document: &'a [u8], budget: &'a Budget) -> Self {
         Self {
             value: jsonb::Jsonb::root(document),
-            watch: Some(watch),
+            budget: Some(budget),
         }
     }
 
     #[inline]
     fn spend(&self, steps: usize) {
-        if let Some(watch) = self.watch {
-            watch.spend(steps as u64);
+        if let Some(budget) = self.budget {
+            budget.spend(steps as u64);
         }
     }
 }
 
-impl Json for Watched {
+impl Json for Budgeted {
     type Node<'a> = Node<'a>;
     type PreparedKey = <jsonb::Jsonb as Json>::PreparedKey;
     type StringBuffer = <jsonb::Jsonb as Json>::StringBuffer;
@@ -118,7 +121,12 @@ impl Json for Watched {
         string: &str,
         f: impl FnOnce(Self::Node<'_>) -> T,
     ) -> T {
-        jsonb::Jsonb::with_string_node(buffer, string, |value| f(Node { value, watch: None }))
+        jsonb::Jsonb::with_string_node(buffer, string, |value| {
+            f(Node {
+                value,
+                budget: None,
+            })
+        })
     }
 }
 
@@ -126,21 +134,21 @@ type Of<'a> = jsonb::JsonbNode<'a>;
 type InnerObject<'a> = <Of<'a> as json::Node<'a, jsonb::Jsonb>>::Object;
 type InnerArray<'a> = <Of<'a> as json::Node<'a, jsonb::Jsonb>>::Array;
 
-impl<'a> json::Node<'a, Watched> for Node<'a> {
+impl<'a> json::Node<'a, Budgeted> for Node<'a> {
     type Object = Object<'a>;
     type Array = Array<'a>;
     type Number = <Of<'a> as json::Node<'a, jsonb::Jsonb>>::Number;
 
     fn as_object(&self) -> Option<Object<'a>> {
         self.spend(1);
-        let (object, watch) = (self.value.as_object()?, self.watch);
-        Some(Object { object, watch })
+        let (object, budget) = (self.value.as_object()?, self.budget);
+        Some(Object { object, budget })
     }
 
     fn as_array(&self) -> Option<Array<'a>> {
         self.spend(1);
-        let (array, watch) = (self.value.as_array()?, self.watch);
-        Some(Array { array, watch })
+        let (array, budget) = (self.value.as_array()?, self.budget);
+        Some(Array { array, budget })
     }
 
     fn as_string(&self) -> Option<Cow<'a, str>> {
@@ -153,7 +161,7 @@ impl<'a> json::Node<'a, Watched> for Node<'a> {
         use json::JsonNumber;
         let number = self.value.as_number();
         if let Some(number) = &number {
-            // Those that fit into 64 bits are read at once.
+            // A number that fits into 64 bits is read in one step.
             let is_short = number.as_i64().is_some();
             self.spend(if is_short {
                 1
@@ -200,7 +208,7 @@ impl<'a> json::Node<'a, Watched> for Node<'a> {
         self.value.equals_value(expected)
     }
 
-    /// Asked for by errors alone, and those do not show the document's values.
+    /// Only errors ask for it, and they must not show the values of the document.
     fn to_value(&self) -> Cow<'a, Value> {
         Cow::Owned(Value::Null)
     }
@@ -218,10 +226,10 @@ impl<'a> json::Node<'a, Watched> for Node<'a> {
 /// An object.
 pub struct Object<'a> {
     object: InnerObject<'a>,
-    watch: Option<&'a Watch>,
+    budget: Option<&'a Budget>,
 }
 
-impl<'a> json::Object<'a, Watched> for Object<'a> {
+impl<'a> json::Object<'a, Budgeted> for Object<'a> {
     type Node = Node<'a>;
     type MemberName = Cow<'a, str>;
     type MembersIter = Members<'a>;
@@ -230,11 +238,11 @@ impl<'a> json::Object<'a, Watched> for Object<'a> {
         self.object.len()
     }
 
-    fn get(&self, key: &<Watched as Json>::PreparedKey) -> Option<Node<'a>> {
+    fn get(&self, key: &<Budgeted as Json>::PreparedKey) -> Option<Node<'a>> {
         let value = self.object.get(key)?;
         let node = Node {
             value,
-            watch: self.watch,
+            budget: self.budget,
         };
         node.spend(1);
         Some(node)
@@ -243,7 +251,7 @@ impl<'a> json::Object<'a, Watched> for Object<'a> {
     fn members(&self) -> Members<'a> {
         Members {
             members: self.object.members(),
-            watch: self.watch,
+            budget: self.budget,
         }
     }
 }
@@ -251,7 +259,7 @@ impl<'a> json::Object<'a, Watched> for Object<'a> {
 /// An object's members.
 pub struct Members<'a> {
     members: <InnerObject<'a> as json::Object<'a, jsonb::Jsonb>>::MembersIter,
-    watch: Option<&'a Watch>,
+    budget: Option<&'a Budget>,
 }
 
 impl<'a> Iterator for Members<'a> {
@@ -261,7 +269,7 @@ impl<'a> Iterator for Members<'a> {
         let (name, value) = self.members.next()?;
         let node = Node {
             value,
-            watch: self.watch,
+            budget: self.budget,
         };
         node.spend(1 + name.len() / BYTES_PER_STEP);
         Some((name, node))
@@ -271,10 +279,10 @@ impl<'a> Iterator for Members<'a> {
 /// An array.
 pub struct Array<'a> {
     array: InnerArray<'a>,
-    watch: Option<&'a Watch>,
+    budget: Option<&'a Budget>,
 }
 
-impl<'a> json::Array<'a, Watched> for Array<'a> {
+impl<'a> json::Array<'a, Budgeted> for Array<'a> {
     type Node = Node<'a>;
     type ElementsIter = Elements<'a>;
 
@@ -285,7 +293,7 @@ impl<'a> json::Array<'a, Watched> for Array<'a> {
     fn elements(&self) -> Elements<'a> {
         Elements {
             elements: self.array.elements(),
-            watch: self.watch,
+            budget: self.budget,
         }
     }
 
@@ -298,7 +306,7 @@ impl<'a> json::Array<'a, Watched> for Array<'a> {
 /// An array's elements.
 pub struct Elements<'a> {
     elements: <InnerArray<'a> as json::Array<'a, jsonb::Jsonb>>::ElementsIter,
-    watch: Option<&'a Watch>,
+    budget: Option<&'a Budget>,
 }
 
 impl<'a> Iterator for Elements<'a> {
@@ -308,7 +316,7 @@ impl<'a> Iterator for Elements<'a> {
         let value = self.elements.next()?;
         let node = Node {
             value,
-            watch: self.watch,
+            budget: self.budget,
         };
         node.spend(1);
         Some(node)
