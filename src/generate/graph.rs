@@ -18,7 +18,7 @@ pub fn components(edges: &[Vec<usize>]) -> Vec<Vec<usize>> {
         found: Vec::new(),
     };
     for start in 0..edges.len() {
-        search.from(start);
+        search.visit_all(start);
     }
     search.found
 }
@@ -39,7 +39,7 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// Visits all nodes that a node leads to. The path holds nodes, each with the number of its next edge.
-    fn from(&mut self, start: usize) {
+    fn visit_all(&mut self, start: usize) {
         let mut path = vec![(start, 0)];
         while let Some((node, next)) = path.pop() {
             if next == 0 && !self.begin(node) {

@@ -420,14 +420,19 @@ fn remove_references(schema: &mut Value, id: &str, is_foreign: bool) -> bool {
             if is_foreign && let Some(Value::String(reference)) = keys.get_mut("$ref") {
                 reference.clear();
             }
-            let members = keys.iter_mut().map(|(_, member)| member);
-            members.fold(is_foreign, |found, m| {
-                remove_references(m, id, is_foreign) || found
-            })
+            let mut found = is_foreign;
+            for (_, member) in keys {
+                found |= remove_references(member, id, is_foreign);
+            }
+            found
         }
-        Value::Array(items) => items.iter_mut().fold(false, |found, item| {
-            remove_references(item, id, is_foreign) || found
-        }),
+        Value::Array(items) => {
+            let mut found = false;
+            for item in items {
+                found |= remove_references(item, id, is_foreign);
+            }
+            found
+        }
         _ => false,
     }
 }

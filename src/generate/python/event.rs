@@ -180,14 +180,14 @@ impl Writer<'_> {
             t.line(format!("data: {data}\nmeta: {meta} | None"));
             t.line(format!("type: Literal[{literal}] = {literal}"));
             t.line(format!("schema_version: Literal[{version}] = {version}\n"));
-            self.to_append(event, t);
+            self.define_to_append(event, t);
             t.gap();
-            self.to_json(event, t);
+            self.define_to_json_of_event(event, t);
         });
     }
 
     /// The method that makes a new event.
-    fn to_append(&self, event: &EventType, text: &mut Text) {
+    fn define_to_append(&self, event: &EventType, text: &mut Text) {
         let (data, meta) = (Shape::Named(event.data), Shape::Named(event.meta));
         let (data_type, meta_type) = (self.annotation(&data), self.annotation(&meta));
         text.line("@staticmethod\ndef to_append(");
@@ -210,7 +210,7 @@ impl Writer<'_> {
     }
 
     /// The method that writes an event.
-    fn to_json(&self, event: &EventType, text: &mut Text) {
+    fn define_to_json_of_event(&self, event: &EventType, text: &mut Text) {
         let data = self.encode(&Shape::Named(event.data), "self.data");
         let meta = self.encode_nullable(&Shape::Named(event.meta), "self.meta");
         let call = |t: &mut Text| {

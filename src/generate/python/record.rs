@@ -74,9 +74,9 @@ impl Writer<'_> {
             docstring(t, &declaration_comment(declaration, &NATIVE));
             self.attributes(&attributes, t);
             t.gap();
-            self.from_json(&declaration.name, &attributes, t);
+            self.define_from_json(&declaration.name, &attributes, t);
             t.gap();
-            self.to_json_of(&attributes, t);
+            self.define_to_json(&attributes, t);
         });
     }
 
@@ -103,7 +103,7 @@ impl Writer<'_> {
     }
 
     /// The method that reads an object.
-    fn from_json(&self, name: &str, attributes: &Attributes, text: &mut Text) {
+    fn define_from_json(&self, name: &str, attributes: &Attributes, text: &mut Text) {
         text.line(format!(
             "@staticmethod\ndef from_json(json: object) -> {name}:"
         ));
@@ -146,7 +146,7 @@ impl Writer<'_> {
     }
 
     /// The method that writes an object.
-    fn to_json_of(&self, attributes: &Attributes, text: &mut Text) {
+    fn define_to_json(&self, attributes: &Attributes, text: &mut Text) {
         let fields = attributes.fields.iter();
         let (required, optional): (Vec<_>, Vec<_>) = fields.partition(|(f, _)| f.required);
         let members = |t: &mut Text| {

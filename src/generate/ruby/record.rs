@@ -98,11 +98,11 @@ impl Class<'_> {
         }
         self.readers(text);
         text.gap();
-        self.initialize(text);
+        self.define_initialize(text);
         text.gap();
-        self.from_json(text);
+        self.define_from_json(text);
         text.gap();
-        self.as_json(text);
+        self.define_as_json(text);
     }
 
     /// The names of all attributes.
@@ -129,7 +129,7 @@ impl Class<'_> {
         }
     }
 
-    fn initialize(&self, text: &mut Text) {
+    fn define_initialize(&self, text: &mut Text) {
         let parameter = |(field, name): &(&Field, String)| match field.required {
             true => format!("{name}:"),
             false => format!("{name}: {}", self.absent(field)),
@@ -145,7 +145,7 @@ impl Class<'_> {
         text.enclose(head, lines, "end");
     }
 
-    fn from_json(&self, text: &mut Text) {
+    fn define_from_json(&self, text: &mut Text) {
         let fields = self.attributes.fields.iter();
         let mut arguments: Vec<String> = fields
             .map(|(field, name)| format!("    {name}: {}", self.get(field)))
@@ -174,7 +174,7 @@ impl Class<'_> {
         }
     }
 
-    fn as_json(&self, text: &mut Text) {
+    fn define_as_json(&self, text: &mut Text) {
         let start = match &self.attributes.rest {
             Some((_, name)) => format!("Record.dump(@{name})"),
             None => "{}".to_owned(),
