@@ -21,12 +21,12 @@ BEGIN
     IF unknown = '*' THEN
         RAISE EXCEPTION '"*" is not an event type'
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'What is registered for all types is part of the code for each of them.';
+                  HINT = 'The code for each type contains what is registered for all types.';
     ELSIF unknown IS NOT NULL THEN
         PERFORM en57.missing('type', unknown);
     ELSIF FOUND THEN
         RAISE EXCEPTION 'types must not contain NULL'
-            USING ERRCODE = 'null_value_not_allowed', HINT = 'Leave types out for all.';
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'Leave out types to get code for all of them.';
     END IF;
     RETURN en57.generate(language, coalesce((
         SELECT jsonb_agg(jsonb_build_object('type', e.type, 'schema_version', e.schema_version, 'data', e.json_schema, 'meta', e.meta_schema))
