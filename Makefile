@@ -20,7 +20,7 @@ SCRIPT := $(TARGET)/release/en57--$(VERSION).sql
 CARGO_OPTIONS := --release --no-default-features --features pg$(PG) --target-dir $(TARGET)
 WITH_PG := PGRX_PG_CONFIG_PATH="$$(tests/harness/pg_config.sh)"
 
-.PHONY: help setup build install installcheck test driver history demo psql stop bench lint freeze clean
+.PHONY: help setup build install installcheck test driver history demo psql stop bench lint freeze clean in-process-library in-process
 .DELETE_ON_ERROR:
 
 help: ## say what can be done here
@@ -46,6 +46,12 @@ $(SCRIPT): $(SQL_PARTS) Cargo.toml Makefile
 	@mkdir -p $(@D)
 	cat $(SQL_PARTS) > $@
 
+# Unoptimized, so with all of Rust's own checks. In a folder of its own: it is never installed.
+in-process-library:
+	@tests/harness/setup.sh
+	$(WITH_PG) cargo build --lib --no-default-features \
+	  --features pg$(PG),in-process-tests --target-dir target/in-process/pg$(PG)
+
 install: build ## install into the PostgreSQL of PG or PG_CONFIG
 	@library="$(DESTDIR)$$(tests/harness/pg_config.sh --pkglibdir)"; \
 	extension="$(DESTDIR)$$(tests/harness/pg_config.sh --sharedir)/extension"; \
@@ -60,6 +66,9 @@ installcheck: ## run pg_regress and the isolation tests on your running server (
 
 test: setup ## run every test, on servers of its own; TESTS="name .." only these of pg_regress/
 	@$(if $(filter file,$(origin PG)),ALSO_PG=18) tests/harness/test.sh
+
+in-process: setup ## run the tests inside a backend; TESTS="word .." only those with such a name
+	@tests/harness/in_process.sh
 
 driver: setup build ## run the tests with many connections; TESTS="name .." only these of tests/driver/
 	@tests/harness/rust.sh $(if $(TESTS),,--test driver)
@@ -86,6 +95,7 @@ lint: ## check format, lints, ranks, links and documentation
 	.ci/test_map
 	.ci/links
 	$(WITH_PG) cargo clippy --all-targets $(CARGO_OPTIONS) -- -D warnings
+	$(WITH_PG) cargo clippy --lib $(CARGO_OPTIONS) --features in-process-tests -- -D warnings
 	$(WITH_PG) RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items $(CARGO_OPTIONS)
 
 freeze: setup build ## make what is here a release, and begin the next version (tests/upgrade/README.md); NEXT=0.2.0

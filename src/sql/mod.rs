@@ -9,6 +9,8 @@ mod fold;
 mod gem;
 mod generate;
 mod import;
+#[cfg(feature = "in-process-tests")]
+mod in_process;
 mod internals;
 mod invariant;
 mod partitions;

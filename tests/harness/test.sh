@@ -43,6 +43,7 @@ other_major() {
 
 part "$root/tests/harness/suites.sh"
 if [[ -z ${TESTS:-} ]]; then
+    part "$root/tests/harness/in_process.sh"
     part "$root/tests/harness/rust.sh"
     part "$root/tests/history/run.sh"
     part "$root/tests/harness/ruby.sh"

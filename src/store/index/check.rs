@@ -13,6 +13,9 @@ use super::entry::{Entry, Tree};
 use super::page::{ALT_TID, COUNT_MASK, HEAP_TID_ATTRIBUTE, IGNORED, LEAF, SPECIAL_START, View};
 use super::reader::Reader;
 
+#[cfg(feature = "in-process-tests")]
+pub mod tests;
+
 const MAGIC: u32 = 0x0005_3162;
 /// The version from which on the place of the row is part of the order.
 const VERSION: u32 = 4;
@@ -172,6 +175,10 @@ fn demand(holds: bool, problem: &str) -> Checked {
 fn check_frame(page: &View) -> Checked {
     demand(page.special() == SPECIAL_START, "it is no page of nbtree's")?;
     demand(
+        page.lower() != HEADER_BYTES || !page.lacks_high_key(),
+        "its high key is missing",
+    )?;
+    demand(
         !page.is_damaged() && page.lower().is_multiple_of(4),
         "its header is damaged",
     )
@@ -190,10 +197,6 @@ fn check_form(page: &View, tree: Tree, level: u32) -> Checked {
     if page.flags() & IGNORED != 0 {
         return Ok(());
     }
-    demand(
-        page.next() == 0 || page.count() > 0,
-        "its high key is missing",
-    )?;
     demand(
         is_leaf || page.count() >= page.first_data(),
         "it has no child",

@@ -9,6 +9,9 @@ use pgrx::pg_sys::{self, Buffer, Relation};
 use super::entry::{Entry, Tree};
 use super::page::View;
 
+#[cfg(feature = "in-process-tests")]
+pub mod tests;
+
 /// PostgreSQL's functions without pgrx's guard, which costs as much as some of them.
 pub(in crate::store) mod raw {
     use std::ffi::{c_char, c_int};
@@ -131,6 +134,10 @@ pub(in crate::store) unsafe fn descend(
             let Some(step) = step.filter(|_| !is_damaged) else {
                 return Descent::Damaged(block);
             };
+            // Damaged links may be a circle, as they may for nbtree itself.
+            if goes_right && pg_sys::InterruptPending != 0 {
+                raw::ProcessInterrupts();
+            }
             (block, level) = step;
             buffer = read(index, block, level, lock);
         }

@@ -16,6 +16,9 @@ use super::descent::{Descent, Lock, descend, guess, raw, remember};
 use super::entry::{Entry, Tree, id_half};
 use super::page::View;
 
+#[cfg(feature = "in-process-tests")]
+pub mod tests;
+
 /// An entry to be: its place in the order, and its row.
 #[derive(Clone, Copy)]
 pub(in crate::store) struct New {

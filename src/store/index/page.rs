@@ -7,6 +7,15 @@ use pgrx::pg_sys::{self, Buffer};
 
 use super::entry::{Entry, Tree, id_half};
 
+#[cfg(feature = "in-process-tests")]
+pub mod damage;
+#[cfg(feature = "in-process-tests")]
+pub mod image;
+#[cfg(feature = "in-process-tests")]
+pub mod sample;
+#[cfg(feature = "in-process-tests")]
+pub mod tests;
+
 const PAGE: usize = pg_sys::BLCKSZ as usize;
 /// Bytes of nbtree's own data at the end of each page, and where they start.
 const SPECIAL: usize = 16;
@@ -35,15 +44,26 @@ impl View {
     /// The buffer is pinned, and locked at least for reading, as long as the view is used.
     pub(in crate::store) unsafe fn of(buffer: Buffer) -> Self {
         // SAFETY: the caller's contract; the page stays where it is as long as the pin.
-        let start = unsafe { pg_sys::BufferGetPage(buffer).cast::<u8>() };
+        unsafe { Self::at(pg_sys::BufferGetPage(buffer).cast()) }
+    }
+
+    /// # Safety
+    /// A page begins at `start`; it stays there and is not changed as long as the view is used.
+    unsafe fn at(start: *const u8) -> Self {
         let view = Self {
             start,
             is_damaged: Cell::new(false),
         };
         let (lower, upper, special) = (view.lower(), view.upper(), view.special());
         let in_order = 24 <= lower && lower <= upper && upper <= special;
-        view.is_damaged.set(!in_order || special != PAGE - SPECIAL);
+        view.is_damaged
+            .set(!in_order || special != PAGE - SPECIAL || view.lacks_high_key());
         view
+    }
+
+    /// Whether it has a right sibling, but nothing that says where that one begins. Who read it would take it for the last.
+    pub(super) fn lacks_high_key(&self) -> bool {
+        self.next() != 0 && self.count() == 0 && !self.is_ignored()
     }
 
     /// Whether something was found that no page of nbtree's holds.
@@ -52,11 +72,11 @@ impl View {
     }
 
     fn bytes<const N: usize>(&self, offset: usize) -> [u8; N] {
-        if offset + N > PAGE {
+        if offset > PAGE - N {
             self.is_damaged.set(true);
             return [0; N];
         }
-        // SAFETY: within the page, which `of` demands to be pinned and locked.
+        // SAFETY: within the page, which `at` demands to stay as it is.
         unsafe { self.start.add(offset).cast::<[u8; N]>().read_unaligned() }
     }
 
@@ -162,7 +182,7 @@ impl View {
             0
         } else {
             // It is that of the last entry on the left, which is not beyond it.
-            self.tid(at + usize::from(info & 0x1FFF) - 6) + 1
+            self.tid((at + usize::from(info & 0x1FFF)).wrapping_sub(6)) + 1
         };
         match (tree, usize::from(status & COUNT_MASK)) {
             (_, 0) => Entry::MIN,
@@ -200,15 +220,20 @@ impl View {
 
     pub(in crate::store) fn high_key(&self, tree: Tree) -> Option<Entry> {
         if self.next() == 0 || self.count() == 0 {
-            None
-        } else {
-            self.tuple(1).map(|at| self.pivot(tree, at))
+            return None;
         }
+        let at = self.tuple(1);
+        // A high key is never marked as dead.
+        self.is_damaged.set(self.is_damaged() || at.is_none());
+        at.map(|at| self.pivot(tree, at))
     }
 
     /// Of an inner page: the child whose range includes `target`, and that range's lower bound.
     pub(in crate::store) fn child(&self, tree: Tree, target: Entry) -> Option<(u32, Entry)> {
         let first = self.first_data();
+        if first > self.count() {
+            return None;
+        }
         // The first downlink is before everything, whatever it holds.
         let (mut low, mut high) = (first, self.count() + 1);
         while high - low > 1 {
@@ -292,7 +317,7 @@ impl View {
     ) {
         // A posting list before the first may reach beyond `from`.
         let first = (self.lower_bound(tree, from) - 1).max(self.first_data());
-        out.reserve(self.count() + 1 - first);
+        out.reserve((self.count() + 1).saturating_sub(first));
         for n in first..=self.count() {
             let mut beyond = false;
             self.each(tree, n, |e| match e {

@@ -21,6 +21,9 @@ use super::descent::{Descent, Lock, descend};
 use super::entry::{Direction, Entry, Tree};
 use super::page::View;
 
+#[cfg(feature = "in-process-tests")]
+pub mod tests;
+
 /// An open index, to be read.
 #[derive(Clone, Copy)]
 pub struct Reader<'r> {

@@ -15,6 +15,9 @@ use crate::store::memory::slot;
 use crate::store::memory::stat::{self, Counted};
 use crate::store::session::transaction;
 
+#[cfg(feature = "in-process-tests")]
+pub mod tests;
+
 const WORKER: u16 = 54;
 const KEY: u16 = 57;
 const ROOT: u16 = 58;

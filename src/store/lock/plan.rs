@@ -14,6 +14,9 @@ use super::keys::{
     KEY_WRITES, ROOT_WRITES, holds_root, is_covered, key_tag, note_arrival, root_tag, take_to_write,
 };
 
+#[cfg(feature = "in-process-tests")]
+pub mod tests;
+
 /// What a transaction does with a key. A key that is both checked and written is locked as such at
 /// once, never by upgrade: so two such appends queue instead of deadlocking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -26,6 +26,9 @@ use crate::store::session::transaction;
 
 use super::catalog::Store;
 
+#[cfg(feature = "in-process-tests")]
+pub mod tests;
+
 /// Sums with positions stay numbers.
 const LAST_POSITION: i64 = i64::MAX - 1_000_000;
 

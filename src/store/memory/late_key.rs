@@ -27,6 +27,9 @@ use crate::dcb::error::{Error, Result, SqlState};
 
 use super::shmem::{Shared, Slot, my_backend};
 
+#[cfg(feature = "in-process-tests")]
+pub mod tests;
+
 /// A bound before its transaction is allotted positions.
 const UNSET: i64 = 0;
 /// A bound that is about to be set: a matter of two instructions.

@@ -19,6 +19,9 @@ use super::late_key::LateKey;
 use super::stat::{Cell as Counters, Total};
 use super::worker_slot::WorkerSlot;
 
+#[cfg(feature = "in-process-tests")]
+pub mod tests;
+
 /// Logs of one cluster: databases that have the extension, and some room for dropped ones.
 const LOGS: usize = 256;
 /// Changes when the layout does: two builds must never share a segment.

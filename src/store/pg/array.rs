@@ -6,6 +6,9 @@ use crate::dcb::error::{Error, Result, SqlState};
 
 use super::fmgr;
 
+#[cfg(feature = "in-process-tests")]
+pub mod tests;
+
 /// The elements of a one-dimensional text array, borrowed from the array's memory.
 #[derive(Clone, Copy)]
 pub struct TextArray<'a> {
@@ -14,7 +17,7 @@ pub struct TextArray<'a> {
     count: usize,
 }
 
-// Offsets in an array without its length word: dimensions, offset of the data (0: no NULLs), element
+// Offsets in an array without its length word: dimensions, offset of the data (0: no marks of NULLs), element
 // type, then for each dimension its length and lower bound.
 const DIMENSIONS: usize = 0;
 const DATA_OFFSET: usize = 4;
@@ -36,14 +39,22 @@ impl<'a> TextArray<'a> {
                 elements: &[],
                 count: 0,
             }),
-            1 if word(DATA_OFFSET) == 0 => Ok(Self {
-                elements: &bytes[ONE_DIMENSION_DATA..],
-                count: word(FIRST_LENGTH) as usize,
-            }),
-            1 => Err(Error::new(
-                SqlState::NullNotAllowed,
-                format!("{place}must not contain NULL"),
-            )),
+            1 => {
+                let count = word(FIRST_LENGTH) as usize;
+                let rest = &bytes[ONE_DIMENSION_DATA..];
+                let elements = match word(DATA_OFFSET) as usize {
+                    0 => rest,
+                    _ if has_nulls(rest, count) => {
+                        return Err(Error::new(
+                            SqlState::NullNotAllowed,
+                            format!("{place}must not contain NULL"),
+                        ));
+                    }
+                    // It counts the length word, too. A slice of an array that has NULLs elsewhere.
+                    offset => &bytes[offset - 4..],
+                };
+                Ok(Self { elements, count })
+            }
             _ => Err(Error::new(
                 SqlState::InvalidParameter,
                 format!("{place}must have one dimension"),
@@ -77,6 +88,11 @@ impl<'a> TextArray<'a> {
     }
 }
 
+/// Whether an array's marks, one bit for each element that is not NULL, tell of any NULL.
+fn has_nulls(marks: &[u8], count: usize) -> bool {
+    (0..count).any(|n| marks[n / 8] & (1 << (n % 8)) == 0)
+}
+
 /// A `text[]` in the current memory context, in the form that PostgreSQL itself writes.
 pub fn make<T: AsRef<str>>(texts: &[T]) -> Datum {
     let mut bytes = Vec::with_capacity(ONE_DIMENSION_DATA + texts.len() * 16);
@@ -97,13 +113,13 @@ pub fn make<T: AsRef<str>>(texts: &[T]) -> Datum {
     fmgr::make_varlena(&bytes)
 }
 
-/// A `bigint[]` datum's elements.
+/// A `bigint[]` datum's elements; of several dimensions one after the other.
 ///
 /// # Errors
-/// 22023 where it has NULLs or several dimensions.
+/// 22023 where it has NULLs.
 pub fn bigints(datum: Datum) -> Result<Vec<i64>> {
-    // SAFETY: the index's key column is declared bigint[]; deconstruct_array checks dimensions itself
-    // and allocates in the current memory context.
+    // SAFETY: the index's key column is declared bigint[]; deconstruct_array takes any number of
+    // dimensions, and allocates in the current memory context.
     unsafe {
         let array = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
         let (mut elements, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);

@@ -8,6 +8,9 @@ use crate::dcb::error::{Error, Result, SqlState};
 
 use super::{fmgr, guard};
 
+#[cfg(feature = "in-process-tests")]
+pub mod tests;
+
 const IS_ARRAY: u32 = 0x4000_0000;
 const IS_OBJECT: u32 = 0x2000_0000;
 const IS_SCALAR: u32 = 0x1000_0000;

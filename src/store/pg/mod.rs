@@ -9,6 +9,8 @@ pub mod clock;
 pub mod composite;
 pub mod fmgr;
 pub mod guard;
+#[cfg(feature = "in-process-tests")]
+pub mod in_process;
 pub mod json;
 pub mod language;
 pub mod names;
