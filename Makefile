@@ -14,13 +14,16 @@ SQL_PARTS := $(addprefix sql/,head.sql types.sql index.sql tables.sql functions.
 UPGRADES := $(wildcard sql/en57--*--*.sql)
 SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock
 
+# Cargo's profile: release, or quick, which `make quick` and `make watch` use.
+PROFILE ?= release
+export PROFILE
 TARGET := target/pg$(PG)
-LIBRARY := $(TARGET)/release/liben57.so
-SCRIPT := $(TARGET)/release/en57--$(VERSION).sql
-CARGO_OPTIONS := --release --no-default-features --features pg$(PG) --target-dir $(TARGET)
+LIBRARY := $(TARGET)/$(PROFILE)/liben57.so
+SCRIPT := $(TARGET)/$(PROFILE)/en57--$(VERSION).sql
+CARGO_OPTIONS := --profile $(PROFILE) --no-default-features --features pg$(PG) --target-dir $(TARGET)
 WITH_PG := PGRX_PG_CONFIG_PATH="$$(tests/harness/pg_config.sh)"
 
-.PHONY: help setup build install installcheck test driver history demo psql stop bench lint freeze clean in-process-library in-process
+.PHONY: help setup build install installcheck test driver history demo psql stop bench lint freeze clean in-process-library in-process quick watch
 .DELETE_ON_ERROR:
 
 help: ## say what can be done here
@@ -63,6 +66,12 @@ install: build ## install into the PostgreSQL of PG or PG_CONFIG
 
 installcheck: ## run pg_regress and the isolation tests on your running server (PGHOST, PGPORT, PGUSER)
 	@tests/harness/regress.sh
+
+quick: setup ## build fast code and run TESTS="name .." of pg_regress/ with it, in seconds
+	@PROFILE=quick tests/harness/quick.sh
+
+watch: setup ## the same again whenever a file changes; PROFILE=quick with other targets takes the same build
+	@PROFILE=quick tests/harness/watch.sh
 
 test: setup ## run every test, on servers of its own; TESTS="name .." only these of pg_regress/
 	@$(if $(filter file,$(origin PG)),ALSO_PG=18) tests/harness/test.sh

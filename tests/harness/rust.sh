@@ -19,4 +19,4 @@ make --no-print-directory -C "$root" install PG_CONFIG="$tree" >&2
 say "cargo test on $("$tree" --version)"
 cd "$root"
 PGRX_PG_CONFIG_PATH=$(source_pg_config) EN57_BINDIR=$("$tree" --bindir) EN57_LIBDIR=$("$tree" --pkglibdir) \
-    exec cargo test --release --no-fail-fast --no-default-features --features "pg$PG" --target-dir "target/pg$PG" "$@"
+    exec cargo test --profile "${PROFILE:-release}" --no-fail-fast --no-default-features --features "pg$PG" --target-dir "target/pg$PG" "$@"
