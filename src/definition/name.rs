@@ -2,7 +2,7 @@
 
 use crate::dcb::error::{Error, Result, SqlState, invalid, required};
 use crate::dcb::key::{Namespace, key};
-use crate::store::lock::keys::{Queue, queue_for};
+use crate::store::lock::manager::{Queue, queue_for};
 use crate::store::pg::guard::{self, Severity};
 
 /// Bytes of a definition's name: those of any name in PostgreSQL.

@@ -118,7 +118,7 @@ pub fn run(sql: &str, parameters: &[(Type, Option<Datum>)]) -> Result<Vec<Values
 fn as_extension_owner<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     let owner =
         rights::owner_of(definitions::table(c"invariants")?).unwrap_or(rights::current_role());
-    rights::as_role(owner, || rights::with_path(rights::SAFE_PATH, body))
+    rights::as_role_restricted(owner, || rights::with_path(rights::SAFE_PATH, body))
 }
 
 /// A key, as it is written.

@@ -6,7 +6,7 @@ use crate::dcb::codec;
 use crate::dcb::error::{Error, Result, SqlState, missing};
 use crate::dcb::query::Query;
 use crate::definition::function::Named;
-use crate::store::lock::keys::{Queue, queue_for};
+use crate::store::lock::manager::{Queue, queue_for};
 use crate::store::pg::spi::{self, Type, Values, text};
 use crate::store::pg::{composite, fmgr, guard, rights};
 use crate::store::session::definitions::as_extension_owner;

@@ -277,7 +277,7 @@ impl Table {
     }
 
     fn run(&self, sql: &str, parameters: &[(Type, Option<Datum>)]) -> Result<Vec<spi::Values>> {
-        rights::as_role(self.owner, || spi::run(sql, parameters))
+        rights::as_role_restricted(self.owner, || spi::run(sql, parameters))
     }
 
     pub fn name(&self) -> String {

@@ -95,7 +95,7 @@ pub fn empty(projection: &Projection) -> Result<bool> {
     let missing = || missing_table(&projection.name);
     let owner = rights::owner_of(documents.table).ok_or_else(missing)?;
     let table = names::qualified_name(documents.table).ok_or_else(missing)?;
-    rights::as_role(owner, || {
+    rights::as_role_restricted(owner, || {
         rights::with_path(rights::SAFE_PATH, || {
             // Also those that the transaction's own snapshot does not show.
             spi::run(&format!("DELETE FROM {table}"), &[])

@@ -1,20 +1,16 @@
 //! Deciders: `en57_create_decider`, `en57_decide`, `en57_try`.
 
 use crate::append::{self, ConflictReport, Conflicts, OnRefusal};
-use crate::dcb::error::Result;
 use crate::decider::{self, Decided, Destination};
 use crate::definition::name::IfTaken;
 use crate::fold::{self, NewDecider};
 use crate::read::stream::Target;
 use crate::sql_function;
-use crate::store::Datum;
 use crate::store::pg::composite;
 use crate::store::pg::fmgr::{self, Args};
 
+use super::DONE;
 use super::append::Answer;
-
-/// What a function that returns void returns.
-const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
 
 sql_function!(en57_create_decider, |args: &Args| {
     fold::create(&fold::NewFold {

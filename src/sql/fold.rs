@@ -1,6 +1,6 @@
 //! Folds: `en57_fold`, `en57_state`, and what belongs to them.
 
-use crate::dcb::error::{Result, required};
+use crate::dcb::error::required;
 use crate::definition::name::IfTaken;
 use crate::fold::{self, Range, Until, evolve};
 use crate::sql_function;
@@ -9,8 +9,7 @@ use crate::store::pg::fmgr::Args;
 use crate::store::{Datum, Oid};
 use crate::trial;
 
-/// What a function that returns void returns.
-const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
+use super::DONE;
 
 sql_function!(en57_fold, |args: &Args| {
     let function = required(args.text(1)?, "evolve")?;

@@ -1,18 +1,15 @@
 //! Invariants: `en57_create_invariant` and what belongs to it.
 
-use crate::dcb::error::Result;
 use crate::definition::name::IfTaken;
 use crate::invariant::{self, NewInvariant};
 use crate::sql_function;
-use crate::store::Datum;
 use crate::store::pg::composite;
 use crate::store::pg::fmgr::{self, Args};
 use crate::store::row::srf;
 use crate::store::session::definitions;
 use crate::trial;
 
-/// What a function that returns void returns.
-const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
+use super::DONE;
 
 sql_function!(en57_create_invariant, |args: &Args| {
     invariant::create(&NewInvariant {

@@ -21,5 +21,11 @@ mod rebuild;
 mod stream;
 mod subscription;
 mod types;
-pub mod views;
+mod views;
 mod worker;
+
+use crate::dcb::error::Result;
+use crate::store::Datum;
+
+/// What a function that returns void returns.
+const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));

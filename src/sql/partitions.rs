@@ -6,6 +6,8 @@ use crate::sql_function;
 use crate::store::Datum;
 use crate::store::pg::fmgr::{self, Args};
 
+use super::DONE;
+
 fn required<'a>(args: &'a Args, n: usize, called: &str) -> Result<&'a str> {
     args.text(n)?.ok_or_else(|| {
         Error::new(
@@ -15,9 +17,6 @@ fn required<'a>(args: &'a Args, n: usize, called: &str) -> Result<&'a str> {
     })
 }
 
-/// What a function returns that returns nothing.
-const NOTHING: Result<Option<Datum>> = Ok(Some(Datum::null()));
-
 sql_function!(en57_create_partition, |args: &Args| {
     let table = partitions::create(required(args, 0, "name")?, args.bool(1))?;
     Ok(Some(Datum::from(table)))
@@ -25,7 +24,7 @@ sql_function!(en57_create_partition, |args: &Args| {
 
 sql_function!(en57_drop_partition, |args: &Args| {
     partitions::drop(required(args, 0, "name")?)?;
-    NOTHING
+    DONE
 });
 
 sql_function!(en57_detach_partition, |args: &Args| {
@@ -41,7 +40,7 @@ sql_function!(en57_truncate, |args: &Args| {
         ));
     };
     partitions::truncate(required(args, 0, "partition")?, restart)?;
-    NOTHING
+    DONE
 });
 
 sql_function!(en57_partition_of, |args: &Args| {
@@ -63,7 +62,7 @@ fn change_rights(args: &Args, change: Change) -> Result<Option<Datum>> {
     };
     let what = required(args, 1, "what")?;
     change(role, what, args.text(2)?, args.function())?;
-    NOTHING
+    DONE
 }
 
 sql_function!(en57_grant, |args: &Args| change_rights(

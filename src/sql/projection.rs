@@ -12,8 +12,7 @@ use crate::store::row::srf;
 use crate::store::session::definitions;
 use crate::trial;
 
-/// What a function that returns void returns.
-const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
+use super::DONE;
 
 sql_function!(en57_create_projection, |args: &Args| {
     projection::create(&NewProjection {

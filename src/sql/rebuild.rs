@@ -8,6 +8,8 @@ use crate::store::call::procedure::Call;
 use crate::store::pg::composite;
 use crate::store::pg::fmgr::Args;
 
+use super::DONE;
+
 sql_function!(en57_rebuild, |args: &Args| -> Result<Option<Datum>> {
     let request = RebuildRequest {
         name: args.text(0)?,
@@ -21,7 +23,7 @@ sql_function!(en57_rebuild, |args: &Args| -> Result<Option<Datum>> {
         event_type: composite::event_type(args)?,
     };
     rebuild::rebuild(&request, &Call::of(args))?;
-    Ok(Some(Datum::null()))
+    DONE
 });
 
 sql_function!(en57_cancel_rebuild, |args: &Args| {

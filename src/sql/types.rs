@@ -1,6 +1,6 @@
 //! Event types and upcasters; the type of functions as callers write them.
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{Error, SqlState};
 use crate::definition::name::IfTaken;
 use crate::event_type::{self, Wanted};
 use crate::store::Datum;
@@ -10,8 +10,7 @@ use crate::store::pg::fmgr::{self, Args};
 use crate::store::row::srf;
 use crate::{sql_function, upcast};
 
-/// What a function that returns void returns.
-const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
+use super::DONE;
 
 sql_function!(en57_register_type, |args: &Args| {
     let if_taken = IfTaken::registering(args.bool(4))?;

@@ -336,5 +336,5 @@ impl Files {
 
 /// Runs what functions of indexes are called by.
 fn as_owner<T>(owner: Oid, body: impl FnOnce() -> T) -> T {
-    rights::as_role(owner, || rights::with_path(rights::SAFE_PATH, body))
+    rights::as_role_restricted(owner, || rights::with_path(rights::SAFE_PATH, body))
 }

@@ -197,7 +197,7 @@ impl Live {
         sql: &str,
         parameters: &[(Type, Option<Datum>)],
     ) -> Result<Vec<Values>> {
-        rights::as_role(self.owner, || {
+        rights::as_role_restricted(self.owner, || {
             rights::with_path(rights::SAFE_PATH, || way.plan(|| spi::run(sql, parameters)))
         })
     }

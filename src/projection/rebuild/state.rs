@@ -7,7 +7,7 @@ use crate::dcb::error::Result;
 use crate::dcb::query::Query;
 use crate::definition::function::Named;
 use crate::store::Datum;
-use crate::store::lock::keys::{Queue, queue_for};
+use crate::store::lock::manager::{Queue, queue_for};
 use crate::store::pg::spi::{self, Type, Values, text};
 use crate::store::pg::{fmgr, guard, json, names};
 use crate::store::session::definitions::{self, as_extension_owner};

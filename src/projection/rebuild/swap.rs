@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::store::document::exchange;
-use crate::store::lock::keys::{Queue, queue_for};
+use crate::store::lock::manager::{Queue, queue_for};
 use crate::store::pg::subtransaction::in_subtransaction;
 use crate::store::pg::{guard, rights};
 use crate::store::session::transaction;

@@ -290,7 +290,7 @@ impl Callable<'_> {
 
     /// Runs what invokes it many times: with its owner's rights, on one snapshot of now.
     pub fn often<T>(&self, body: impl FnOnce(&Self) -> T) -> T {
-        rights::as_role(self.function.owner, || {
+        rights::as_role_restricted(self.function.owner, || {
             // SAFETY: PostgreSQL balances the stack of snapshots at abort.
             unsafe {
                 pg_sys::CommandCounterIncrement();
@@ -306,7 +306,7 @@ impl Callable<'_> {
     /// Calls a function that changes nothing, with its owner's rights, on the snapshot of the statement that
     /// runs; the result lives in the current memory context.
     pub fn call_read_only<const N: usize>(&self, arguments: [Option<Datum>; N]) -> Option<Datum> {
-        rights::as_role(self.function.owner, || {
+        rights::as_role_restricted(self.function.owner, || {
             // SAFETY: PostgreSQL balances the stack of snapshots at abort.
             let pushed = unsafe {
                 let missing = !pg_sys::ActiveSnapshotSet();

@@ -5,5 +5,6 @@
 #![cfg_attr(doc, doc = include_str!("../../../docs/architecture/locks.md"))]
 
 pub mod keys;
+pub mod manager;
 pub mod plan;
 pub mod subscription;

@@ -1,9 +1,7 @@
 //! What a session holds of subscriptions: the locks of shards, how far it has polled them, and tickets
 //! that tell a function which runs with its owner's rights whose call it serves.
 //!
-//! The locks are PostgreSQL's own, in the space of advisory locks under objsubids that
-//! `pg_advisory_lock` never uses (55 for a subscription, 56 for its shards). They last until the
-//! transaction ends and write nothing, so a poll that finds no event costs no write.
+//! The locks last until the transaction ends and write nothing, so a poll that finds no event costs no write.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -12,8 +10,7 @@ use pgrx::pg_sys::{self, LOCKTAG, LockAcquireResult, Oid};
 
 use crate::dcb::error::{Error, Result, SqlState};
 
-const SUBSCRIPTION: u16 = 55;
-const SHARD: u16 = 56;
+use super::manager::{LockSpace, acquire, release, tag};
 
 thread_local! {
     /// How far the transaction has polled the shards whose locks it holds. An entry is worth nothing
@@ -37,19 +34,18 @@ pub fn lock_subscription(id: i32, exclusive: bool, wait: bool) -> bool {
     } else {
         pg_sys::ShareLock
     };
-    lock(tag(id, 0, SUBSCRIPTION), mode, wait) != LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+    acquire(&of_subscription(id), mode, wait) != LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
 }
 
 /// Gives an exclusive lock back that this subtransaction has taken, and under which nothing was done.
 pub fn unlock_subscription(id: i32) {
-    let tag = tag(id, 0, SUBSCRIPTION);
-    // SAFETY: a valid tag; where the lock is not held, PostgreSQL warns and does nothing.
-    unsafe { pg_sys::LockRelease(&tag, pg_sys::ExclusiveLock as pg_sys::LOCKMODE, false) };
+    release(&of_subscription(id), pg_sys::ExclusiveLock);
 }
 
 /// Locks a shard in the same way, always exclusively.
 pub fn lock_shard(id: i32, shard: i32, wait: bool) -> bool {
-    match lock(tag(id, shard, SHARD), pg_sys::ExclusiveLock, wait) {
+    let tag = tag(LockSpace::Shard, id as u32, shard as u32);
+    match acquire(&tag, pg_sys::ExclusiveLock, wait) {
         LockAcquireResult::LOCKACQUIRE_NOT_AVAIL => return false,
         // Not held until now: what was polled before was rolled back, or was another transaction's.
         LockAcquireResult::LOCKACQUIRE_OK => {
@@ -149,19 +145,6 @@ pub fn session() -> String {
     format!("pid {pid}/{start:x}")
 }
 
-fn tag(id: i32, shard: i32, objsubid: u16) -> LOCKTAG {
-    LOCKTAG {
-        // SAFETY: set at the start of the backend.
-        locktag_field1: unsafe { pg_sys::MyDatabaseId }.to_u32(),
-        locktag_field2: id as u32,
-        locktag_field3: shard as u32,
-        locktag_field4: objsubid,
-        locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
-        locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
-    }
-}
-
-fn lock(tag: LOCKTAG, mode: u32, wait: bool) -> LockAcquireResult::Type {
-    // SAFETY: a valid tag; the lock belongs to the transaction, whose end releases it.
-    unsafe { pg_sys::LockAcquire(&tag, mode as pg_sys::LOCKMODE, false, !wait) }
+fn of_subscription(id: i32) -> LOCKTAG {
+    tag(LockSpace::Subscription, id as u32, 0)
 }

@@ -15,9 +15,8 @@ use crate::dcb::partition as names;
 use crate::dcb::partition::shown;
 use crate::store::call::function;
 use crate::store::pg::nowait::{demand_unlocked, nowait};
-use crate::store::pg::{guard, settings};
+use crate::store::pg::{guard, rights, settings};
 
-use super::ddl::as_owner;
 use super::partition::{Access, Partition};
 use super::position::Counter;
 use super::{partition_bound, replica};
@@ -381,7 +380,7 @@ impl Store {
     pub fn read_ceiling(&self) -> i64 {
         // SAFETY: pg_sequence_last_value takes a sequence's oid; it returns NULL (None) before the
         // first setval.
-        as_owner(self.ceiling, || unsafe {
+        rights::as_owner_of(self.ceiling, || unsafe {
             let oid = Some(Datum::from(self.ceiling));
             pgrx::direct_function_call_as_datum(pg_sys::pg_sequence_last_value, &[oid])
         })
@@ -409,7 +408,7 @@ impl Store {
 
     /// Makes a ceiling durable: when this returns, it survives a crash.
     pub fn write_ceiling(&self, ceiling: i64) {
-        as_owner(self.ceiling, || {
+        rights::as_owner_of(self.ceiling, || {
             // SAFETY: setval takes a sequence's oid and a value; it writes WAL at once, outside of the
             // transaction, and XactLastRecEnd is the end of that record.
             unsafe {

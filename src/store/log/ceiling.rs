@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use pgrx::pg_sys::Oid;
 
 use crate::dcb::error::Result;
-use crate::store::lock::keys;
+use crate::store::lock::{keys, manager};
 use crate::store::pg::clock;
 use crate::store::session::transaction;
 
@@ -29,7 +29,7 @@ impl Counter {
     /// Makes a ceiling of at least `needed` durable, then known. Ahead of need, one backend raises it
     /// while the others go on: nobody waits for its flush.
     pub(in crate::store) fn raise_ceiling(&self, needed: i64, ahead: bool) {
-        keys::while_locked(self.store.events, !ahead, || {
+        manager::while_ceiling_is_locked(self.store.events, !ahead, || {
             let room = if ahead {
                 self.log.ceiling_step.load(SeqCst) / 2
             } else {
@@ -108,7 +108,7 @@ impl Counter {
     /// raised to is nothing that `ceiling_stored` knows: so the next append begins above it, or above
     /// what the restore has set in its place.
     fn raise_ceiling_above(&self, position: i64) {
-        keys::while_locked(self.store.events, true, || {
+        manager::while_ceiling_is_locked(self.store.events, true, || {
             let stored = self.store.read_ceiling();
             PASSED.set(if stored < position {
                 self.store_ceiling(position)

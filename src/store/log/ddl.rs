@@ -16,36 +16,6 @@ use super::catalog::Store;
 use super::partition_bound;
 use super::triggers::{self, Doing, GUARDS};
 
-/// Runs with the rights of a role; an error inside gives the caller's back at abort.
-fn as_role<T>(role: Oid, body: impl FnOnce() -> T) -> T {
-    let (mut user, mut context) = (pg_sys::InvalidOid, 0);
-    // SAFETY: as PostgreSQL's own maintenance commands do it; transaction and subtransaction abort
-    // restore both values.
-    unsafe {
-        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
-        let restricted = context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
-        pg_sys::SetUserIdAndSecContext(role, restricted);
-        let result = body();
-        pg_sys::SetUserIdAndSecContext(user, context);
-        result
-    }
-}
-
-/// Runs with the rights of a relation's owner.
-pub(in crate::store) fn as_owner<T>(relation: Oid, body: impl FnOnce() -> T) -> T {
-    as_role(owner_of(relation), body)
-}
-
-fn owner_of(relation: Oid) -> Oid {
-    // SAFETY: raises where the relation is gone; it is read while it is open.
-    unsafe {
-        let opened = pg_sys::relation_open(relation, pg_sys::AccessShareLock as _);
-        let owner = (*(*opened).rd_rel).relowner;
-        pg_sys::relation_close(opened, pg_sys::NoLock as _);
-        owner
-    }
-}
-
 /// Runs commands as a role; returns the first column of what the last one answers.
 fn run(role: Oid, commands: &[String]) -> Vec<String> {
     let mut answer = Vec::new();
@@ -70,7 +40,7 @@ fn run(role: Oid, commands: &[String]) -> Vec<String> {
         pg_sys::SPI_finish();
     };
     // What a trigger has set does not stay.
-    as_role(role, || rights::with_path(rights::SAFE_PATH, body));
+    rights::as_role_unrestricted(role, || rights::with_path(rights::SAFE_PATH, body));
     answer
 }
 
@@ -92,7 +62,7 @@ pub(in crate::store) fn in_schema(table: Oid) -> String {
 /// Makes a partition, with the rights that others have on the log as a whole. It is no member of an extension
 /// whose script is running, so that a dump has all that a DBA has done to it.
 pub fn create_partition(store: &Store, name: &str, table: &str) -> Oid {
-    let owner = owner_of(store.events);
+    let owner = rights::owner_of_existing(store.events);
     let full = format!("en57.{}", identifier(table));
     let index = |suffix: &str| identifier(&format!("{table}_{suffix}"));
     let mut commands = vec![
@@ -172,7 +142,7 @@ pub(in crate::store) fn drop_empty(table: Oid) {
 /// Drops a partition with its events.
 pub fn drop_partition(store: &Store, table: Oid) {
     let command = format!("DROP TABLE {}", in_schema(table));
-    run(owner_of(store.events), &[command]);
+    run(rights::owner_of_existing(store.events), &[command]);
 }
 
 /// Takes a partition out of the log; its table is an ordinary one then.
@@ -183,7 +153,7 @@ pub fn detach_partition(store: &Store, table: Oid) {
         let guard = guard.name.to_string_lossy();
         format!("DROP TRIGGER IF EXISTS {guard} ON {name}")
     }));
-    run(owner_of(store.events), &commands);
+    run(rights::owner_of_existing(store.events), &commands);
 }
 
 /// Empties a partition, as the caller.
@@ -247,7 +217,7 @@ pub fn grant(role: Oid, rights: Rights, tables: &[Oid], function: Oid) -> Result
     for table in tables {
         let (name, what) = (in_schema(*table), rights.privileges());
         run(
-            owner_of(*table),
+            rights::owner_of_existing(*table),
             &[format!("GRANT {what} ON TABLE {name} TO {role_name}")],
         );
     }
@@ -272,7 +242,7 @@ pub fn revoke(
     for table in tables {
         let (name, what) = (in_schema(*table), rights.privileges());
         run(
-            owner_of(*table),
+            rights::owner_of_existing(*table),
             &[format!("REVOKE {what} ON TABLE {name} FROM {role_name}")],
         );
     }
@@ -285,7 +255,7 @@ pub fn revoke(
             LIMIT 1",
         role.to_u32()
     );
-    if run(owner_of(store.events), &[still]).is_empty() {
+    if run(rights::owner_of_existing(store.events), &[still]).is_empty() {
         on_functions("REVOKE", "FROM", &role_name, function);
     }
     Ok(())

@@ -38,7 +38,9 @@ pub fn erase(table: Oid, positions: &[i64]) -> Result<()> {
         pgrx::check_for_interrupts!();
         let parameters = [(Type::Bigints, Some(array::make_bigints(positions)))];
         let run = || rights::with_path(SAFE_PATH, || spi::run(&update, &parameters));
-        let rows = triggers::letting(Doing::Erase, table, || rights::as_role(owner, run))?;
+        let rows = triggers::letting(Doing::Erase, table, || {
+            rights::as_role_restricted(owner, run)
+        })?;
         erased.extend(rows.iter().filter_map(|row| row[0]).map(position));
     }
     erased.sort_unstable();

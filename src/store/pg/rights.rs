@@ -12,23 +12,43 @@ use super::settings;
 /// The search path for en57's own statements: nothing that a caller has made is found by its bare name.
 pub const SAFE_PATH: &CStr = c"pg_catalog, pg_temp";
 
-/// Runs with the rights of a role, as a SECURITY DEFINER function does: the role cannot be changed inside. What is
-/// left for the transaction's end would run with the caller's rights, so PostgreSQL refuses it inside (held cursors,
-/// deferred triggers, temporary tables), unless the role is a superuser, who needs no rights of others'.
-/// An error inside gives the caller's back at abort.
-pub fn as_role<T>(role: Oid, body: impl FnOnce() -> T) -> T {
+/// Runs what may call functions of users with the rights of a role, as a SECURITY DEFINER function does: the role cannot
+/// be changed inside. What is left for the transaction's end would run with the caller's rights, so PostgreSQL refuses it
+/// inside (held cursors, deferred triggers, temporary tables), unless the role is a superuser, who needs no rights of
+/// others'. An error inside gives the caller's back at abort.
+pub fn as_role_restricted<T>(role: Oid, body: impl FnOnce() -> T) -> T {
+    // SAFETY: reads the backend's state, and looks the role up.
+    let (is_role, is_superuser) =
+        unsafe { (pg_sys::GetUserId() == role, pg_sys::superuser_arg(role)) };
+    if is_role {
+        return body();
+    }
+    let restricted = match is_superuser {
+        true => 0,
+        false => pg_sys::SECURITY_RESTRICTED_OPERATION as i32,
+    };
+    as_role(role, restricted, body)
+}
+
+/// Runs commands of en57's own, and nothing that a user has written, with the rights of a role: partitions are made and
+/// dropped so, which a restricted operation must not do. The role cannot be changed inside. An error inside gives the caller's
+/// back at abort.
+pub(in crate::store) fn as_role_unrestricted<T>(role: Oid, body: impl FnOnce() -> T) -> T {
+    as_role(role, 0, body)
+}
+
+/// Runs what is en57's own with the rights of a relation's owner. Raises where the relation is gone.
+pub(in crate::store) fn as_owner_of<T>(relation: Oid, body: impl FnOnce() -> T) -> T {
+    as_role_unrestricted(owner_of_existing(relation), body)
+}
+
+fn as_role<T>(role: Oid, more: i32, body: impl FnOnce() -> T) -> T {
     let (mut user, mut context) = (pg_sys::InvalidOid, 0);
     // SAFETY: as PostgreSQL's function manager and its maintenance commands do it; transaction and subtransaction
     // abort restore both values.
     unsafe {
         pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
-        if user == role {
-            return body();
-        }
-        let mut changed = context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
-        if !pg_sys::superuser_arg(role) {
-            changed |= pg_sys::SECURITY_RESTRICTED_OPERATION as i32;
-        }
+        let changed = context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32 | more;
         pg_sys::SetUserIdAndSecContext(role, changed);
         let result = body();
         pg_sys::SetUserIdAndSecContext(user, context);
@@ -162,6 +182,17 @@ pub fn set_local(name: &CStr, value: &CStr) {
             0,
             false,
         );
+    }
+}
+
+/// The owner of a relation. Raises where it is gone.
+pub(in crate::store) fn owner_of_existing(relation: Oid) -> Oid {
+    // SAFETY: it is read while it is open.
+    unsafe {
+        let opened = pg_sys::relation_open(relation, pg_sys::AccessShareLock as _);
+        let owner = (*(*opened).rd_rel).relowner;
+        pg_sys::relation_close(opened, pg_sys::NoLock as _);
+        owner
     }
 }
 

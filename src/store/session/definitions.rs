@@ -233,5 +233,5 @@ pub fn announce(args: &Args) -> Result<()> {
 /// Those of the body; 55000 where the table is missing.
 pub fn as_extension_owner<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     let owner = rights::owner_of(table(c"projections")?).unwrap_or(rights::current_role());
-    rights::as_role(owner, || rights::with_path(SAFE_PATH, body))
+    rights::as_role_restricted(owner, || rights::with_path(SAFE_PATH, body))
 }

@@ -14,14 +14,9 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use crate::dcb::codec;
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
+use crate::store::lock::manager::{LockSpace, acquire, tag};
 use crate::store::pg::{clock, composite, fmgr, settings};
 use crate::store::session::definitions;
-
-/// Held shared by who may write snapshots of a partition, or writes those of a fold, exclusively by who
-/// forgets them.
-const GATE: u16 = 53;
-/// Held by who writes those of one fold and query.
-const KEY: u16 = 52;
 
 const TABLE: &CStr = c"snapshots";
 const INDEX: &CStr = c"snapshots_pkey";
@@ -141,7 +136,7 @@ impl SnapshotKey {
     fn lock(&self) -> bool {
         let seeded = xxh3_64_with_seed(&self.fold.to_ne_bytes(), self.hash as u64);
         let key = seeded ^ u64::from(self.partition.to_u32());
-        let tag = tag((key >> 32) as u32, key as u32, KEY);
+        let tag = tag(LockSpace::Snapshot, (key >> 32) as u32, key as u32);
         lock(&tag, pg_sys::ExclusiveLock, false)
     }
 
@@ -320,7 +315,7 @@ impl Gate {
     pub fn enter(partition: Oid) -> Option<Self> {
         // SAFETY: reads the transaction's and the server's state.
         let can_write = unsafe { !pg_sys::XactReadOnly && !pg_sys::RecoveryInProgress() };
-        let tag = tag(partition.to_u32(), 0, GATE);
+        let tag = tag(LockSpace::SnapshotGate, partition.to_u32(), 0);
         (can_write && lock(&tag, pg_sys::ShareLock, false)).then(|| Self {
             tag,
             is_kept: false,
@@ -329,7 +324,7 @@ impl Gate {
 
     /// The leave, as soon as nobody forgets any more.
     pub fn wait(partition: Oid) -> Self {
-        let tag = tag(partition.to_u32(), 0, GATE);
+        let tag = tag(LockSpace::SnapshotGate, partition.to_u32(), 0);
         lock(&tag, pg_sys::ShareLock, true);
         Self {
             tag,
@@ -356,7 +351,7 @@ impl Drop for Gate {
 /// one has ended.
 pub fn close_gate(partition: Oid) {
     lock(
-        &tag(partition.to_u32(), 0, GATE),
+        &tag(LockSpace::SnapshotGate, partition.to_u32(), 0),
         pg_sys::ExclusiveLock,
         true,
     );
@@ -368,23 +363,9 @@ pub fn close_fold(fold: i64) {
 }
 
 fn fold_tag(fold: i64) -> LOCKTAG {
-    tag(fold as u32, 1, GATE)
+    tag(LockSpace::SnapshotGate, fold as u32, 1)
 }
 
 fn lock(tag: &LOCKTAG, mode: u32, wait: bool) -> bool {
-    // SAFETY: a valid tag; the lock belongs to the transaction, whose end releases it.
-    let outcome = unsafe { pg_sys::LockAcquire(tag, mode as pg_sys::LOCKMODE, false, !wait) };
-    outcome != LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
-}
-
-fn tag(field2: u32, field3: u32, kind: u16) -> LOCKTAG {
-    LOCKTAG {
-        // SAFETY: set at the start of the backend.
-        locktag_field1: unsafe { pg_sys::MyDatabaseId }.to_u32(),
-        locktag_field2: field2,
-        locktag_field3: field3,
-        locktag_field4: kind,
-        locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
-        locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
-    }
+    acquire(tag, mode, wait) != LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
 }

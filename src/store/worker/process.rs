@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::dcb::error::{Error, Result, SqlState};
-use crate::store::lock::keys;
+use crate::store::lock::manager;
 use crate::store::log::position::{self, Activity};
 use crate::store::memory::shmem::Shared;
 use crate::store::memory::slot;
@@ -56,7 +56,7 @@ const SIGTERM: c_int = 15;
 /// 53400 where the server has no worker process left; 55000 where it ends at once.
 pub fn start() -> Result<(i32, bool)> {
     let desk = WorkerSlot::of(worker_slot::own_database())?;
-    keys::while_worker_is_changed(|| {
+    manager::while_worker_is_changed(|| {
         desk.want(true);
         if let Some(pid) = running(desk)? {
             return Ok((pid, false));
@@ -105,7 +105,7 @@ pub fn stop() -> Result<bool> {
     let Some(desk) = worker_slot::existing()? else {
         return Ok(false);
     };
-    keys::while_worker_is_changed(|| {
+    manager::while_worker_is_changed(|| {
         desk.want(false);
         let Some(pid) = desk.holder() else {
             return Ok(false);
@@ -281,7 +281,7 @@ impl Process {
             if self.desk.is_stopped() {
                 pg_sys::proc_exit(0);
             }
-            if keys::is_database_wanted(worker_slot::own_database()) {
+            if manager::is_database_wanted(worker_slot::own_database()) {
                 let message =
                     "the worker of en57 leaves its database to a command that needs it alone";
                 guard::log(Severity::Log, message, None, None);
