@@ -53,8 +53,8 @@ pub fn erase(query: Option<Query>, reason: Option<&str>, partition: Option<&str>
         ));
     }
     let mut done = Done::default();
-    for place in places(partition)? {
-        done.add(erase_in(&query, reason, &place)?);
+    for partition in partitions(partition)? {
+        done.add(erase_in(&query, reason, &partition)?);
     }
     if done.events > 0 {
         tell(&done.left_in, &done.handlers)?;
@@ -78,34 +78,34 @@ impl Done {
     }
 }
 
-fn erase_in(query: &Query, reason: &str, place: &Partition) -> Result<Done> {
+fn erase_in(query: &Query, reason: &str, partition: &Partition) -> Result<Done> {
     // Before the appends: who holds it may take long, and is in nobody's way.
-    fold_snapshots::close_gate(place.oid);
-    partition::exclude_appends(place)?;
+    fold_snapshots::close_gate(partition.oid);
+    partition::exclude_appends(partition)?;
     definitions::accept_changes();
-    let mut renewals = Renewals::lock(&place.name)?;
-    let mut affected = Affected::of(&place.name)?;
-    let chosen = Chosen::find(query, place, &mut renewals, &mut affected)?;
+    let mut renewals = Renewals::lock(&partition.name)?;
+    let mut affected = Affected::of(&partition.name)?;
+    let chosen = Chosen::find(query, partition, &mut renewals, &mut affected)?;
     renewals.ask(&chosen.positions)?;
     let erased = chosen.positions;
     let (Some(first), Some(last)) = (erased.first().copied(), erased.last().copied()) else {
         return Ok(Done::default());
     };
-    erase::erase(place.oid, &erased)?;
+    erase::erase(partition.oid, &erased)?;
     if chosen.is_any_old {
-        try_upcasters(query, place, first, last)?;
+        try_upcasters(query, partition, first, last)?;
     }
-    let mut left_in: BTreeSet<String> = names::qualified_name(place.oid).into_iter().collect();
-    if snapshot::forget(place.oid, &erased)? > 0 {
+    let mut left_in: BTreeSet<String> = names::qualified_name(partition.oid).into_iter().collect();
+    if snapshot::forget(partition.oid, &erased)? > 0 {
         left_in.insert("en57.snapshots".into());
     }
     let renewed = renewals.renew(&erased)?;
     left_in.extend(renewed.tables);
-    if affected.renew(place, first)? {
+    if affected.renew(partition, first)? {
         left_in.insert("en57.invariant_states".into());
     }
-    forget_errors(&place.name, &erased, &renewed.touched, &mut left_in)?;
-    record(query, reason, &place.name, &erased, renewed.documents)?;
+    forget_errors(&partition.name, &erased, &renewed.touched, &mut left_in)?;
+    record(query, reason, &partition.name, &erased, renewed.documents)?;
     Ok(Done {
         events: erased.len() as i64,
         left_in,
@@ -114,7 +114,7 @@ fn erase_in(query: &Query, reason: &str, place: &Partition) -> Result<Done> {
 }
 
 /// The partitions, in all of which the caller may erase. Who erases everywhere leaves none out that he may not: he is told.
-fn places(partition: Option<&str>) -> Result<Vec<Rc<Partition>>> {
+fn partitions(partition: Option<&str>) -> Result<Vec<Rc<Partition>>> {
     let (name, store) = (catalog::effective_name(partition)?, catalog::store()?);
     if name != ALL {
         return Ok(vec![store.partition(Some(&name), Access::Erase)?]);
@@ -144,7 +144,7 @@ struct Chosen {
 impl Chosen {
     fn find(
         query: &Query,
-        place: &Partition,
+        partition: &Partition,
         renewals: &mut Renewals,
         affected: &mut Affected,
     ) -> Result<Self> {
@@ -153,7 +153,7 @@ impl Chosen {
             positions: Vec::new(),
             is_any_old: false,
         };
-        let mut reading = Reading::of_settled(query.clone(), &place.name, 0, LAST)?;
+        let mut reading = Reading::of_settled(query.clone(), &partition.name, 0, LAST)?;
         reading.each_row(|row| {
             if says_anything(row)? {
                 chosen.positions.push(row.position());
@@ -191,9 +191,9 @@ fn is_old(row: &Row, definitions: &Definitions) -> Result<bool> {
 }
 
 /// Lets upcasters take the erased events: one that cannot would fail every read from now on.
-fn try_upcasters(query: &Query, place: &Partition, first: i64, last: i64) -> Result<()> {
+fn try_upcasters(query: &Query, partition: &Partition, first: i64, last: i64) -> Result<()> {
     let read =
-        || Reading::of_settled(query.clone(), &place.name, first - 1, last)?.each(|_| Ok(()));
+        || Reading::of_settled(query.clone(), &partition.name, first - 1, last)?.each(|_| Ok(()));
     in_subtransaction(read)?.or_else(|failure| {
         cannot_do_without(
             "events cannot be read without what was to be erased",

@@ -54,9 +54,9 @@ pub fn create(name: &str, if_not_exists: Option<bool>) -> Result<Oid> {
 /// 42501 for others than its admins; 42704; 55000 for the default one.
 pub fn drop(name: &str) -> Result<()> {
     catalog::demand_writable("en57_drop_partition()")?;
-    let (store, place) = removable(name, "dropped")?;
-    snapshot::forget_all(place)?;
-    ddl::drop_partition(store, place);
+    let (store, partition) = removable(name, "dropped")?;
+    snapshot::forget_all(partition)?;
+    ddl::drop_partition(store, partition);
     Ok(())
 }
 
@@ -66,10 +66,10 @@ pub fn drop(name: &str) -> Result<()> {
 /// As [`drop`].
 pub fn detach(name: &str) -> Result<Oid> {
     catalog::demand_writable("en57_detach_partition()")?;
-    let (store, place) = removable(name, "detached")?;
-    snapshot::forget_all(place)?;
-    ddl::detach_partition(store, place);
-    Ok(place)
+    let (store, partition) = removable(name, "detached")?;
+    snapshot::forget_all(partition)?;
+    ddl::detach_partition(store, partition);
+    Ok(partition)
 }
 
 /// The table of a partition that is to go, locked after the log as PostgreSQL's own commands do it.
@@ -84,7 +84,7 @@ fn removable(name: &str, what: &str) -> Result<(&'static Store, Oid)> {
     let store = catalog::store()?;
     store.demand(name, Access::Manage)?;
     store.lock(Exclusion::OfAll);
-    let place = store.partition(Some(name), Access::Manage)?;
+    let partition = store.partition(Some(name), Access::Manage)?;
     for (what, names, remedy) in [
         (
             "projections",
@@ -111,7 +111,7 @@ fn removable(name: &str, what: &str) -> Result<(&'static Store, Oid)> {
             .hint(format!("Drop them first, with {remedy}.")));
         }
     }
-    Ok((store, place.oid))
+    Ok((store, partition.oid))
 }
 
 /// Empties a partition; with `restart` positions begin at 1 again once the transaction is committed.
@@ -126,9 +126,13 @@ pub fn truncate(name: &str, restart: bool) -> Result<()> {
     if restart {
         close_log(store)?;
     }
-    let place = store.partition(Some(name), Access::Manage)?;
+    let partition = store.partition(Some(name), Access::Manage)?;
     if restart {
-        for (other, _) in store.all()?.iter().filter(|(_, table)| *table != place.oid) {
+        for (other, _) in store
+            .all()?
+            .iter()
+            .filter(|(_, table)| *table != partition.oid)
+        {
             let other = store.partition(Some(other), Access::Close)?;
             if !is_empty(&other)? {
                 return Err(Error::new(
@@ -140,8 +144,8 @@ pub fn truncate(name: &str, restart: bool) -> Result<()> {
             }
         }
     }
-    ddl::truncate(place.oid)?;
-    snapshot::forget_all(place.oid)?;
+    ddl::truncate(partition.oid)?;
+    snapshot::forget_all(partition.oid)?;
     projection::begin_anew(name)?;
     invariant::begin_anew(name)?;
     erase::truncated(name)?;

@@ -88,7 +88,7 @@ pub fn import(import: &Import) -> Result<i64> {
         partition: &place,
         table: &table,
         stable,
-        place: &place_of,
+        assigned: &place_of,
         ids: &event::ids((0..events.len()).map(recorded)),
     };
     rules.check(&batch)?;

@@ -249,7 +249,7 @@ fn decide(
         partition: &place,
         table: &table,
         stable,
-        place: &place_of,
+        assigned: &place_of,
         ids: &ids,
     };
     match request.on_refusal {

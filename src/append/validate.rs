@@ -83,7 +83,7 @@ fn look(document: Jsonb, target: Option<Target>, partition: Option<&str>) -> Res
         partition: &place,
         table: &table,
         stable: first - 1,
-        place: &|i| Assigned {
+        assigned: &|i| Assigned {
             position: first + i as i64,
             recorded_at_us,
             stream: streams.place(i),

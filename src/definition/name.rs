@@ -83,7 +83,7 @@ impl IfTaken {
         }
     }
 
-    /// The same of a function that changes what is there, unless it is told not to.
+    /// What `if_not_exists` says to a function that changes what is there, unless it is told not to.
     ///
     /// # Errors
     /// 22004.

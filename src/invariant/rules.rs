@@ -248,7 +248,7 @@ impl<'a> Rules<'a> {
         }
         let is_worth_it = effort.events >= EVENTS_BETWEEN || effort.pages >= PAGES_BETWEEN;
         if keeps && is_worth_it {
-            let position = (batch.place)(last).position;
+            let position = (batch.assigned)(last).position;
             let state = KeptState::new(position, folding.state(), made_with);
             states.keep(invariant.number, id, &state, kept.as_ref());
         }
@@ -274,7 +274,7 @@ impl<'a> Rules<'a> {
         let effort = at.tell(|| -> Result<Effort> {
             let mut effort = judge.fold_stored(id, after, &mut folding, &at)?;
             for &n in events {
-                let position = (batch.place)(n).position;
+                let position = (batch.assigned)(n).position;
                 at.at(position, position);
                 let event = (self.event)(n);
                 let event = scratch.run(|| judge.new_event(batch.event_columns(n, event)))?;

@@ -29,14 +29,14 @@ const KEYS_ASKED: usize = 256;
 /// # Errors
 /// N5706 where the session's own newest append stays behind a transaction in flight for too long; 40P01 where that one
 /// waits for this session.
-pub fn of(store: &'static Store, places: &mut Partitions, sought: &Sought) -> Result<i64> {
+pub fn of(store: &'static Store, partitions: &mut Partitions, sought: &Sought) -> Result<i64> {
     let encoded = codec::encode(sought.stored());
-    if let Some(kept) = transaction::kept_frontier(places.key(), &encoded) {
+    if let Some(kept) = transaction::kept_frontier(partitions.key(), &encoded) {
         return Ok(kept);
     }
     let counter = Counter::of(store)?;
-    let mut result = places.current_frontier(&counter, sought);
-    let own = places
+    let mut result = partitions.current_frontier(&counter, sought);
+    let own = partitions
         .iter()
         .map(|p| own_last(p, sought.stored()))
         .max()
@@ -44,8 +44,8 @@ pub fn of(store: &'static Store, places: &mut Partitions, sought: &Sought) -> Re
     if result < own && transaction::bounded_next(counter.next()) > own {
         let timeout_ms = Some(settings::wait_timeout_ms()).filter(|ms| *ms > 0);
         let reached = sleep::until(timeout_ms, XminRelease::NONE, || {
-            places.renew(store)?;
-            let (frontier, keeper) = places.kept_frontier(&counter, sought);
+            partitions.renew(store)?;
+            let (frontier, keeper) = partitions.kept_frontier(&counter, sought);
             result = frontier;
             Ok(match keeper {
                 _ if result >= own => Look::Ready,
@@ -59,16 +59,16 @@ pub fn of(store: &'static Store, places: &mut Partitions, sought: &Sought) -> Re
             ));
         }
     }
-    transaction::keep_frontier(places.key(), &encoded, result);
+    transaction::keep_frontier(partitions.key(), &encoded, result);
     Ok(result)
 }
 
-/// The same without waiting: the session's own newest append may be beyond it. Where reads repeat, it is that of
-/// the reads before, if there were any.
-pub fn now(counter: &Counter, places: &Partitions, sought: &Sought) -> i64 {
+/// The frontier of a query, without waiting: the session's own newest append may be beyond it. Where reads repeat, it
+/// is that of the reads before, if there were any.
+pub fn now(counter: &Counter, partitions: &Partitions, sought: &Sought) -> i64 {
     let encoded = codec::encode(sought.stored());
-    transaction::kept_frontier(places.key(), &encoded)
-        .unwrap_or_else(|| places.current_frontier(counter, sought))
+    transaction::kept_frontier(partitions.key(), &encoded)
+        .unwrap_or_else(|| partitions.current_frontier(counter, sought))
 }
 
 /// The frontier of a query in one partition as it stands, whatever was read before.
@@ -177,19 +177,19 @@ impl Writers {
 /// 42501, 42704.
 pub fn settled(sought: &Sought, partition: Option<&str>, access: Access) -> Result<i64> {
     let store = catalog::store()?;
-    let places = Partitions::find(store, partition, access)?;
-    Ok(places.current_frontier(&Counter::of(store)?, sought))
+    let partitions = Partitions::find(store, partition, access)?;
+    Ok(partitions.current_frontier(&Counter::of(store)?, sought))
 }
 
-/// The same for who stores it: of all partitions none is left out.
+/// The frontier of a query for who stores it: it waits for nothing, and of all partitions none is left out.
 ///
 /// # Errors
 /// 42501, 42704.
 pub fn settled_in_all(sought: &Sought, partition: Option<&str>) -> Result<i64> {
     let store = catalog::store()?;
-    let places = Partitions::find(store, partition, Access::Watch)?;
-    places.demand_all()?;
-    Ok(places.current_frontier(&Counter::of(store)?, sought))
+    let partitions = Partitions::find(store, partition, Access::Watch)?;
+    partitions.demand_all()?;
+    Ok(partitions.current_frontier(&Counter::of(store)?, sought))
 }
 
 /// The last position of the session's own committed appends that the query could match, 0 if none.

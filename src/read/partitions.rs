@@ -35,20 +35,20 @@ impl Partitions {
     /// 42501, 42704; 55006 where logical replication fills one.
     pub fn find(store: &'static Store, name: Option<&str>, access: Access) -> Result<Self> {
         let name = catalog::effective_name(name)?;
-        let mut places = Self {
+        let mut found = Self {
             access,
             is_all: name == ALL,
             list: Vec::new(),
             left_out: None,
             floor: i64::MAX,
         };
-        if places.is_all {
-            places.renew(store)?;
+        if found.is_all {
+            found.renew(store)?;
         } else {
-            places.list.push(store.partition(Some(&name), access)?);
-            places.refuse_replicas()?;
+            found.list.push(store.partition(Some(&name), access)?);
+            found.refuse_replicas()?;
         }
-        Ok(places)
+        Ok(found)
     }
 
     /// Looks for all partitions again: there may be new ones.
@@ -98,11 +98,11 @@ impl Partitions {
         self.kept_frontier(counter, sought).0
     }
 
-    /// The same with the backend whose transaction keeps it there, if that is known.
+    /// As [`Self::current_frontier`], with the backend whose transaction keeps it there, if that is known.
     pub fn kept_frontier(&self, counter: &Counter, sought: &Sought) -> (i64, Option<usize>) {
         let frontiers = self.list.iter();
         let lowest = frontiers
-            .map(|place| frontier::kept(counter, place, sought))
+            .map(|partition| frontier::kept(counter, partition, sought))
             .min_by_key(|(frontier, _)| *frontier);
         match lowest {
             Some(kept) if kept.0 <= self.floor => kept,
@@ -134,8 +134,12 @@ impl Partitions {
     /// 55000 where a table has become something else.
     pub fn open(&self, store: &'static Store, sought: &Sought) -> Result<Vec<Opened>> {
         let mut tables = Vec::with_capacity(self.list.len());
-        for place in &self.list {
-            tables.extend(store.again(place)?.map(|p| p.open_to_scan(sought.stored())));
+        for partition in &self.list {
+            tables.extend(
+                store
+                    .again(partition)?
+                    .map(|p| p.open_to_scan(sought.stored())),
+            );
         }
         Ok(tables)
     }

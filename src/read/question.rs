@@ -79,7 +79,7 @@ pub fn by_id(
     })
 }
 
-/// The same without upcasting: for what needs the row, and does not hand it out.
+/// Finds the event of an id without upcasting: for what needs the row, and does not hand it out.
 ///
 /// # Errors
 /// As [`Reading`].
@@ -123,7 +123,7 @@ pub fn is_anything_in(query: Query, partition: &str, after: i64, upto: i64) -> R
 /// As [`frontier`].
 pub fn head(query: Option<Query>, partition: Option<&str>) -> Result<i64> {
     let store = catalog::store()?;
-    let mut places = Partitions::find(store, partition, Access::Watch)?;
+    let mut partitions = Partitions::find(store, partition, Access::Watch)?;
     let sought = Sought::now(query.unwrap_or_else(Query::everything))?;
-    frontier::of(store, &mut places, &sought)
+    frontier::of(store, &mut partitions, &sought)
 }

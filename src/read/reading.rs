@@ -96,7 +96,7 @@ pub struct Reading {
     sought: Sought,
     way: Rc<ReadBy>,
     options: Options,
-    places: Partitions,
+    partitions: Partitions,
     view: View,
     /// Whether it is a user's read, which is counted.
     is_counted: bool,
@@ -120,17 +120,17 @@ impl Reading {
             ));
         }
         let store = catalog::store()?;
-        let mut places = Partitions::find(store, partition, Access::Read)?;
+        let mut partitions = Partitions::find(store, partition, Access::Read)?;
         let query = query.unwrap_or_else(Query::everything);
         let (sought, way) = upcast::seek(query, options.upcast)?;
-        let frontier = frontier::of(store, &mut places, &sought)?;
+        let frontier = frontier::of(store, &mut partitions, &sought)?;
         let counter = Counter::of(store)?;
         stat::count(Counted::Reads, 1);
         Ok(Self {
             sought,
             way: Rc::new(way),
             options,
-            places,
+            partitions,
             view: View::with_own(&counter, frontier),
             is_counted: true,
         })
@@ -156,7 +156,7 @@ impl Reading {
             sought,
             way: Rc::new(way),
             options,
-            places: Partitions::find(catalog::store()?, partition, Access::Read)?,
+            partitions: Partitions::find(catalog::store()?, partition, Access::Read)?,
             view,
             is_counted: false,
         })
@@ -176,7 +176,7 @@ impl Reading {
         Self::of_settled_by(upcast::known()?, query, partition, options)
     }
 
-    /// The same by upcasters of another moment.
+    /// As [`Self::of_settled`], by upcasters of another moment.
     ///
     /// # Errors
     /// 42704.
@@ -191,7 +191,7 @@ impl Reading {
             sought: Sought::by(query, &definitions),
             way: Rc::new(way),
             options,
-            places: Partitions::find(catalog::store()?, Some(partition), Access::Own)?,
+            partitions: Partitions::find(catalog::store()?, Some(partition), Access::Own)?,
             view: View::ALL,
             is_counted: false,
         })
@@ -209,7 +209,7 @@ impl Reading {
 
     /// The table of the one partition that is read, `None` where it may be several.
     pub fn only_partition(&self) -> Option<Oid> {
-        Some(self.places.key()).filter(|key| *key != Oid::INVALID)
+        Some(self.partitions.key()).filter(|key| *key != Oid::INVALID)
     }
 
     /// What stands for the way in which events are read, upcast or not, as of what has been accepted of others'
@@ -247,16 +247,16 @@ impl Reading {
         partition: Option<&str>,
     ) -> Result<Self> {
         let store = catalog::store()?;
-        let places = Partitions::find(store, partition, Access::Read)?;
+        let partitions = Partitions::find(store, partition, Access::Read)?;
         stat::count(Counted::Reads, 1);
         let query = query.unwrap_or_else(Query::everything);
         let (sought, way) = upcast::seek(query, options.upcast)?;
-        let frontier = places.current_frontier(&Counter::of(store)?, &sought);
+        let frontier = partitions.current_frontier(&Counter::of(store)?, &sought);
         Ok(Self {
             sought,
             way: Rc::new(way),
             options,
-            places,
+            partitions,
             view: View {
                 frontier,
                 own_upto: frontier,
@@ -270,7 +270,7 @@ impl Reading {
     /// # Errors
     /// 42501.
     pub fn demand_all(&self) -> Result<()> {
-        self.places.demand_all()
+        self.partitions.demand_all()
     }
 
     /// Reads all that is left.
@@ -282,7 +282,7 @@ impl Reading {
         Ok(())
     }
 
-    /// The same without upcasting: for what needs the rows, and hands none of them out.
+    /// Reads all that is left without upcasting: for what needs the rows, and hands none of them out.
     ///
     /// # Errors
     /// Those of reading.
@@ -305,7 +305,7 @@ impl Reading {
         if left == 0 || self.options.after >= upto {
             return Ok(false);
         }
-        let tables = self.places.open(catalog::store()?, &self.sought)?;
+        let tables = self.partitions.open(catalog::store()?, &self.sought)?;
         let range = Range {
             after: self.options.after,
             upto,
@@ -350,7 +350,7 @@ impl Source for Reading {
         let criteria = self.sought.stored().criteria();
         let keys: usize = criteria.iter().map(keys).sum();
         ROWS_AT_ONCE
-            .max(4 * self.places.count())
+            .max(4 * self.partitions.count())
             .max(keys.min(MOST_AT_ONCE))
     }
 

@@ -80,7 +80,7 @@ impl Expected {
         }
     }
 
-    /// The same as what a caller says.
+    /// What a caller would say for it.
     pub fn said(self) -> Option<i64> {
         match self {
             Self::Any => None,
@@ -124,10 +124,10 @@ pub fn checked_name(name: &str) -> Result<&str> {
     Ok(name)
 }
 
-/// The same for the n-th event of a call, from 1.
+/// The stream's name of the n-th event of a call, from 1, if it can be one.
 ///
 /// # Errors
-/// As [`checked_name`], with the event's place.
+/// As [`checked_name`], with the number of the event.
 pub fn checked_of(name: &str, n: usize) -> Result<&str> {
     checked_name(name).map_err(|e| Error {
         message: format!("event {n}: {}", e.message),
@@ -250,14 +250,14 @@ pub fn read(name: &str, window: Window, partition: Option<&str>) -> Result<Readi
     };
     let name = checked_name(name)?;
     // Versions are those of one partition.
-    let place = catalog::store()?.partition(partition, Access::Read)?;
-    let mut reading = Reading::start(Some(query_of(name)), options, Some(&place.name))?;
+    let partition = catalog::store()?.partition(partition, Access::Read)?;
+    let mut reading = Reading::start(Some(query_of(name)), options, Some(&partition.name))?;
     let starts_within = match window.direction {
         Direction::Forward => window.from > 1,
         Direction::Backward => window.to < i64::MAX,
     };
     if starts_within {
-        let table = place.open_to_read();
+        let table = partition.open_to_read();
         match start_of(&table, name, window, reading.view())? {
             Start::Nothing => reading.end(),
             Start::Anywhere => {}
@@ -326,8 +326,8 @@ fn start_of(table: &Opened, name: &str, window: Window, view: View) -> Result<St
 /// As [`Reading::start`], and for what is no name of a stream.
 pub fn info(name: &str, partition: Option<&str>) -> Result<Option<StreamInfo>> {
     let reading = read(name, Window::ALL, partition)?;
-    let place = catalog::store()?.partition(partition, Access::Read)?;
-    let table = place.open_to_read();
+    let partition = catalog::store()?.partition(partition, Access::Read)?;
+    let table = partition.open_to_read();
     about(&table, name, reading.view())
 }
 
@@ -387,13 +387,13 @@ impl Listing {
             ..Options::default()
         };
         let left = options.max_count;
-        let place = catalog::store()?.partition(partition, Access::Read)?;
+        let partition = catalog::store()?.partition(partition, Access::Read)?;
         Ok(Self {
             prefix: prefix.unwrap_or_default().to_owned(),
             after: after.map(str::to_owned),
             left,
-            view: Reading::start(None, options, Some(&place.name))?.view(),
-            partition: place.name.clone(),
+            view: Reading::start(None, options, Some(&partition.name))?.view(),
+            partition: partition.name.clone(),
         })
     }
 
@@ -446,8 +446,8 @@ impl Source for Listing {
 
     fn fill(&mut self, at_most: usize, sink: &mut Sink<StreamInfo>) -> Result<bool> {
         let store = catalog::store()?;
-        let place = store.partition(Some(&self.partition), Access::Read)?;
-        let table = place.open_to_list()?;
+        let partition = store.partition(Some(&self.partition), Access::Read)?;
+        let table = partition.open_to_list()?;
         let mut given = 0;
         while given < at_most && self.left > 0 {
             let wanted = usize::try_from(self.left).unwrap_or(usize::MAX);

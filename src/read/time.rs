@@ -14,7 +14,7 @@ use super::{Options, Reading};
 /// stands behind it.
 const DISORDER_US: i64 = 10_000_000;
 
-/// How many events are looked at together behind the place that the search has found.
+/// How many events are looked at together behind the position that the search has found.
 const AT_ONCE: usize = 256;
 
 /// A partition, or all, as it was settled when the search began.

@@ -30,7 +30,7 @@ pub struct Trace {
     /// Where effects are looked for: one partition, or all.
     partition: String,
     /// The partitions in which an event is looked for by its id.
-    places: Vec<String>,
+    partitions: Vec<String>,
     /// The oid of `en57_event`.
     event_type: Oid,
 }
@@ -42,13 +42,13 @@ impl Trace {
     /// As reading.
     pub fn start(id: Option<Id>, partition: Option<&str>, event_type: Oid) -> Result<Self> {
         let partition = catalog::effective_name(partition)?;
-        let places = places_of(&partition)?;
-        let root = id.map_or(Ok(None), |id| root_of(id, &places))?;
+        let partitions = partitions_of(&partition)?;
+        let root = id.map_or(Ok(None), |id| root_of(id, &partitions))?;
         Ok(Self {
             root: root.unwrap_or_default(),
             stack: root.into_iter().map(|root| (0, None, root)).collect(),
             partition,
-            places,
+            partitions,
             event_type,
         })
     }
@@ -84,8 +84,8 @@ impl Source for Trace {
             for effect in self.effects(id)?.into_iter().rev() {
                 self.stack.push((depth + 1, Some(id), effect));
             }
-            for place in &self.places {
-                super::by_id(&id, Some(place), |row| {
+            for partition in &self.partitions {
+                super::by_id(&id, Some(partition), |row| {
                     bytes += row.bytes();
                     let event = row_type.make(&mut event_tuple::event_columns(row))?;
                     sink(&Traced {
@@ -101,14 +101,17 @@ impl Source for Trace {
 }
 
 /// The partitions that a name means, as those who read by id take them: one by one.
-fn places_of(partition: &str) -> Result<Vec<String>> {
+fn partitions_of(partition: &str) -> Result<Vec<String>> {
     if partition != ALL {
         return Ok(vec![partition.to_owned()]);
     }
     let store = catalog::store()?;
     let mut readable = store.readable(&store.all()?, Access::Read)?;
-    readable.sort_by_key(|place| place.oid.to_u32());
-    Ok(readable.iter().map(|place| place.name.clone()).collect())
+    readable.sort_by_key(|partition| partition.oid.to_u32());
+    Ok(readable
+        .iter()
+        .map(|partition| partition.name.clone())
+        .collect())
 }
 
 fn id_of(row: &Row) -> Option<Id> {
@@ -117,7 +120,7 @@ fn id_of(row: &Row) -> Option<Id> {
 
 /// The first cause of an event that is there: one that names no cause, or none that is there. In a circle
 /// it is the earliest event of those on the way.
-fn root_of(id: Id, places: &[String]) -> Result<Option<Id>> {
+fn root_of(id: Id, partitions: &[String]) -> Result<Option<Id>> {
     let mut visited = HashSet::new();
     let mut earliest: Option<(i64, Id)> = None;
     let mut root = None;
@@ -126,8 +129,8 @@ fn root_of(id: Id, places: &[String]) -> Result<Option<Id>> {
         if !visited.insert(id) {
             return Ok(earliest.map(|(_, id)| id));
         }
-        for place in places {
-            super::row_by_id(&id, Some(place), |row| {
+        for partition in partitions {
+            super::row_by_id(&id, Some(partition), |row| {
                 let this = (row.position(), id);
                 earliest = Some(earliest.map_or(this, |e| e.min(this)));
                 root = Some(id);

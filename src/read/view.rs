@@ -44,10 +44,10 @@ impl View {
     /// 42501, 42704.
     pub fn now(partition: &str) -> Result<Self> {
         let store = catalog::store()?;
-        let places = Partitions::find(store, Some(partition), Access::Read)?;
+        let partitions = Partitions::find(store, Some(partition), Access::Read)?;
         let counter = Counter::of(store)?;
         let everything = Sought::as_stored(Query::everything());
-        let frontier = frontier::now(&counter, &places, &everything);
+        let frontier = frontier::now(&counter, &partitions, &everything);
         Ok(Self::with_own(&counter, frontier))
     }
 

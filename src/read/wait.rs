@@ -31,7 +31,7 @@ pub fn wait(
         ));
     }
     let store = catalog::store()?;
-    let mut places = Partitions::find(store, partition, Access::Watch)?;
+    let mut partitions = Partitions::find(store, partition, Access::Watch)?;
     let counter = Counter::of(store)?;
     let everything = Query::everything();
     let mut frontier = 0;
@@ -39,7 +39,7 @@ pub fn wait(
     let mut seen = after;
     let mut definitions = upcast::for_readers()?;
     sleep::wait_until(Some(timeout_ms), leave, || {
-        places.renew(store)?;
+        partitions.renew(store)?;
         definitions::accept_changes();
         let now = upcast::for_readers()?;
         if now.chains().renames_unlike(definitions.chains()) {
@@ -47,7 +47,7 @@ pub fn wait(
         }
         definitions = now;
         let sought = Sought::by(query.unwrap_or(&everything).clone(), &definitions);
-        frontier = places.current_frontier(&counter, &sought);
+        frontier = partitions.current_frontier(&counter, &sought);
         if frontier <= seen {
             return Ok(false);
         }

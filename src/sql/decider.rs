@@ -37,7 +37,7 @@ sql_function!(en57_drop_decider, |args: &Args| {
 
 sql_function!(en57_decide, |args: &Args| {
     let id = args.datum(3).map(fmgr::uuid);
-    let place = Destination {
+    let destination = Destination {
         partition: args.text(2)?,
         target: Target::new(args.text(4)?, args.i64(5))?,
         on_refusal: OnRefusal::said(args.text(6)?)?,
@@ -47,7 +47,13 @@ sql_function!(en57_decide, |args: &Args| {
         at_most: append::max_conflicts(),
         sink: &mut |row| told.add(row),
     };
-    let decided = decider::decide(args.text(0)?, args.datum(1), place, id, &mut conflicts)?;
+    let decided = decider::decide(
+        args.text(0)?,
+        args.datum(1),
+        destination,
+        id,
+        &mut conflicts,
+    )?;
     match decided {
         Decided::Stored(outcome) => Answer::new(outcome, told.into_json()),
         Decided::Nothing(position) => Answer::nothing(position),

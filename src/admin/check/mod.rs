@@ -3,7 +3,7 @@
 //! It runs beside writers. A row that is visible was committed, so all its entries are there: the table is
 //! walked first, and each row looks for its entries. An entry may belong to a row that is not committed or
 //! was undone, but never to no row at all; where it seems to, the entry is looked for again, since vacuum
-//! takes entries away before it frees the rows' places.
+//! takes entries away before it frees the rows' line pointers.
 //!
 #![cfg_attr(doc, doc = include_str!("../../../docs/architecture/check.md"))]
 
@@ -75,8 +75,8 @@ pub fn check(partition: Option<&str>, sink: Sink) -> Result<()> {
     let mut is_first = true;
     while let Some(mut met) = window {
         for name in &names {
-            let place = match store.partition(Some(name), Access::Own) {
-                Ok(place) => place,
+            let partition = match store.partition(Some(name), Access::Own) {
+                Ok(partition) => partition,
                 // It was dropped meanwhile.
                 Err(e) if partition.is_none() && e.state == SqlState::UndefinedObject => continue,
                 Err(e) if e.state == SqlState::NotInPrerequisiteState => {
@@ -87,9 +87,9 @@ pub fn check(partition: Option<&str>, sink: Sink) -> Result<()> {
                 }
                 Err(error) => return Err(error),
             };
-            // While events are erased, they are in two places.
-            let _quiet = Gate::wait(place.oid);
-            let mut check = Check::of(&place, sink);
+            // While events are erased, they have two tids.
+            let _quiet = Gate::wait(partition.oid);
+            let mut check = Check::of(&partition, sink);
             largest = largest.max(if is_first {
                 check.run(&mut met)?
             } else {
@@ -152,15 +152,19 @@ struct Ready {
 
 /// The check of one partition.
 struct Check<'a, 's> {
-    place: &'a Partition,
+    partition: &'a Partition,
     table: Opened,
     sink: Sink<'s>,
 }
 
 impl<'a, 's> Check<'a, 's> {
-    fn of(place: &'a Partition, sink: Sink<'s>) -> Self {
-        let table = place.open_to_check();
-        Self { place, table, sink }
+    fn of(partition: &'a Partition, sink: Sink<'s>) -> Self {
+        let table = partition.open_to_check();
+        Self {
+            partition,
+            table,
+            sink,
+        }
     }
 
     fn found(&mut self, object: String, problem: impl Into<String>, hint: &str) -> Result<()> {
@@ -200,7 +204,7 @@ impl<'a, 's> Check<'a, 's> {
 
     /// What the catalogs say of the table.
     fn check_catalogs(&mut self) -> Result<()> {
-        faults(self.place.oid, self.sink)
+        faults(self.partition.oid, self.sink)
     }
 
     /// Whether the indexes are there.
@@ -217,7 +221,7 @@ impl<'a, 's> Check<'a, 's> {
                 self.found(self.table_name(), format!("it has {problem}"), &hint)?;
             }
         }
-        for name in self.place.invalid_indexes() {
+        for name in self.partition.invalid_indexes() {
             (self.sink)(Finding {
                 severity: Severity::Warning,
                 object: format!("index en57.{name}"),
@@ -295,7 +299,7 @@ impl<'a, 's> Check<'a, 's> {
                 let mut wrong = Vec::new();
                 for entry in entries {
                     let problem = contradiction(&mut fetcher, &self.table, role, entry)?;
-                    // Vacuum may have taken it away meanwhile, and given the row's place to another row.
+                    // Vacuum may have taken it away meanwhile, and given the tid to another row.
                     if let Some(problem) = problem
                         && has_entry(&index, entry)?
                     {

@@ -30,7 +30,7 @@ pub struct Events {
     pub count: i64,
     /// Position and time of recording, in PostgreSQL's microseconds, of the first one.
     pub first: (i64, i64),
-    /// The same of the last one.
+    /// Position and time of recording of the last one.
     pub last: (i64, i64),
 }
 
@@ -59,9 +59,9 @@ fn each_place(
 ) -> Result<()> {
     let store = catalog::store()?;
     let view = View::now(&catalog::effective_name(partition)?)?;
-    for place in Partitions::find(store, partition, Access::Read)?.iter() {
-        let place = store.partition(Some(&place.name), Access::Read)?;
-        look(&place.open_to_read(), view)?;
+    for partition in Partitions::find(store, partition, Access::Read)?.iter() {
+        let partition = store.partition(Some(&partition.name), Access::Read)?;
+        look(&partition.open_to_read(), view)?;
     }
     Ok(())
 }

@@ -85,7 +85,7 @@ fn of_table(table: &Opened, view: View) -> Result<Vec<Known<'_>>> {
             next.pop();
             let one = &mut known[of];
             is_known |= at.position == entry.position;
-            // An erased event has an entry for each place that it has been in, until vacuum comes.
+            // An erased event has an entry for each tid that it has been in, until vacuum comes.
             if is_one && at.position != one.last.position {
                 one.count += 1;
                 one.last = Entry {

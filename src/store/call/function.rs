@@ -147,7 +147,7 @@ impl Function {
         }
     }
 
-    /// The same of a function that is called for what it does, and may append.
+    /// Makes a function ready that is called for what it does, and may append.
     pub fn prepare_handler(&self) -> Callable<'_> {
         Callable {
             is_handler: true,
@@ -177,7 +177,7 @@ impl Function {
 unsafe fn mark(tuple: pg_sys::HeapTuple, oid: Oid) -> i64 {
     // SAFETY: a row of pg_proc; the text, if any, is copied at once.
     unsafe {
-        let place = (*tuple).t_self;
+        let tid = (*tuple).t_self;
         let changed_by = (*(*tuple).t_data).t_choice.t_heap.t_xmin;
         let mut is_null = false;
         let text = pg_sys::SysCacheGetAttr(
@@ -194,8 +194,8 @@ unsafe fn mark(tuple: pg_sys::HeapTuple, oid: Oid) -> i64 {
         for word in [
             oid.to_u32(),
             changed_by.into_inner(),
-            u32::from(place.ip_blkid.bi_hi) << 16 | u32::from(place.ip_blkid.bi_lo),
-            u32::from(place.ip_posid),
+            u32::from(tid.ip_blkid.bi_hi) << 16 | u32::from(tid.ip_blkid.bi_lo),
+            u32::from(tid.ip_posid),
         ] {
             bytes.extend_from_slice(&word.to_ne_bytes());
         }
@@ -350,9 +350,9 @@ impl Callable<'_> {
             (*call).flinfo = self.info;
             (*call).nargs = N as i16;
             for (i, argument) in arguments.into_iter().enumerate() {
-                let place = (*call).args.as_mut_ptr().add(i);
-                (*place).value = argument.unwrap_or(Datum::from(0));
-                (*place).isnull = argument.is_none();
+                let slot = (*call).args.as_mut_ptr().add(i);
+                (*slot).value = argument.unwrap_or(Datum::from(0));
+                (*slot).isnull = argument.is_none();
             }
             let function = (*self.info).fn_addr?;
             let result = pg_sys::ffi::pg_guard_ffi_boundary(|| function(call));
@@ -410,9 +410,9 @@ impl ErrorContext {
 unsafe extern "C-unwind" fn tell(arg: *mut c_void) {
     // SAFETY: `arg` is the ErrorContext that `ErrorContext::tell` borrows; nothing here has a destructor.
     unsafe {
-        let place = &*(arg as *const ErrorContext);
-        let what = place.what.as_ptr();
-        match place.positions.get() {
+        let context = &*(arg as *const ErrorContext);
+        let what = context.what.as_ptr();
+        match context.positions.get() {
             (0, _) => errcontext_msg(c"%s".as_ptr(), what),
             (first, last) if first == last => {
                 errcontext_msg(c"%s, event at position %lld".as_ptr(), what, first)

@@ -120,7 +120,7 @@ pub(in crate::store) fn exchange(table: Pair, indexes: &[Pair], rows: i64) -> Re
     unsafe {
         let relation = live.relation();
         pg_sys::CheckTableNotInUse(relation, c"CALL en57_rebuild()".as_ptr());
-        // Who has read the rows is known by their places, which are others from now on.
+        // Who has read the rows is known by their tids, which are others from now on.
         pg_sys::ffi::pg_guard_ffi_boundary(|| {
             CheckTableForSerializableConflictIn(relation);
             TransferPredicateLocksToHeapRelation(relation);

@@ -48,7 +48,7 @@ pub struct NewFiles {
     rows: i64,
 }
 
-/// The same, with indexes.
+/// A table's new files with their indexes.
 pub struct Indexed {
     live: Oid,
     table: Opened,
@@ -176,19 +176,19 @@ impl Indexed {
         let Some(stored) = self.find(id)? else {
             return Ok(());
         };
-        let mut place = stored.at.place();
+        let mut tid = stored.at.tid();
         // SAFETY: the row was found in the table, which is nobody else's. Deleting takes care of its parts that are
         // stored elsewhere, and of the page's marks of being all visible.
-        unsafe { pg_sys::simple_heap_delete(self.table.relation(), &mut place) };
-        self.bury(place);
+        unsafe { pg_sys::simple_heap_delete(self.table.relation(), &mut tid) };
+        self.bury(tid);
         self.rows -= 1;
         Ok(())
     }
 
-    /// Makes a deleted row's place one of a row that nobody can see any more, as pruning would do it later. Until then
+    /// Makes a deleted row's line pointer one of a row that nobody can see any more, as pruning would do it later. Until then
     /// snapshots from before the transaction would still see the row.
-    fn bury(&self, place: ItemPointerData) {
-        let block = (u32::from(place.ip_blkid.bi_hi) << 16) | u32::from(place.ip_blkid.bi_lo);
+    fn bury(&self, tid: ItemPointerData) {
+        let block = (u32::from(tid.ip_blkid.bi_hi) << 16) | u32::from(tid.ip_blkid.bi_lo);
         // SAFETY: the page is a heap page of a table that nobody else knows; it is changed under its exclusive lock
         // as generic WAL records allow it, by as much as pruning does to an item that indexes still point to.
         unsafe {
@@ -197,7 +197,7 @@ impl Indexed {
             pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as _);
             let change = pg_sys::GenericXLogStart(relation);
             let page = pg_sys::GenericXLogRegisterBuffer(change, buffer, 0);
-            let item = &mut *pg_sys::PageGetItemId(page, place.ip_posid);
+            let item = &mut *pg_sys::PageGetItemId(page, tid.ip_posid);
             item.set_lp_flags(pg_sys::LP_DEAD);
             item.set_lp_off(0);
             item.set_lp_len(0);

@@ -214,7 +214,7 @@ impl Document<'_> {
 
 impl RowId {
     /// As PostgreSQL has it.
-    pub(in crate::store) fn place(self) -> ItemPointerData {
+    pub(in crate::store) fn tid(self) -> ItemPointerData {
         self.0
     }
 }

@@ -58,7 +58,7 @@ impl Entry {
         (half(self.key) << 64 | half(self.position)).to_be_bytes()
     }
 
-    /// The greatest place before this one.
+    /// The greatest entry before this one.
     pub(super) fn before(self) -> Self {
         if self.tid > 0 {
             Self {
@@ -106,7 +106,7 @@ pub(in crate::store) fn id_half(bytes: [u8; 8]) -> i64 {
     (u64::from_be_bytes(bytes) ^ (1 << 63)) as i64
 }
 
-/// The place of a row as indexes order it: block and offset in one number.
+/// The tid of a row as indexes order it: block and offset in one number.
 pub fn tid_number(tid: &ItemPointerData) -> u64 {
     let block = u64::from(tid.ip_blkid.bi_hi) << 16 | u64::from(tid.ip_blkid.bi_lo);
     block << 16 | u64::from(tid.ip_posid)

@@ -1,4 +1,4 @@
-//! Rows of a partition's table, found by their places without the executor.
+//! Rows of a partition's table, found by their tids without the executor.
 //!
 //! A row has one version, until its event is erased: then it has a new one, beside the old one on its page or on
 //! another.
@@ -12,7 +12,7 @@ use crate::store::row::table::Opened;
 
 use super::entry::{Entry, tid_number};
 
-/// Fetches rows by their place, keeping the page of the last one pinned.
+/// Fetches rows by their tid, keeping the page of the last one pinned.
 pub struct Fetcher<'t> {
     table: &'t Opened,
     buffer: Buffer,
@@ -59,13 +59,13 @@ impl<'t> Fetcher<'t> {
     /// This is PostgreSQL's self snapshot. What makes it exact is that callers either look only below
     /// the frontier, or hold the locks of the keys they look for. It takes no predicate locks.
     ///
-    /// An erased event has a new place, and entries that lead there. Who has read the old entries only is
-    /// led on from place to place: nothing else would tell him of the event.
+    /// An erased event has a new tid, and entries that lead there. Who has read the old entries only is
+    /// led on from tid to tid: nothing else would tell him of the event.
     pub fn fetch(&mut self, entry: Entry, own_only: bool) -> bool {
         if entry.position == self.found || !self.follow(entry.tid, own_only) {
             return false;
         }
-        // The place may have been given to another row since the entry was read.
+        // The tid may have been given to another row since the entry was read.
         let is_it = self.row.position() == entry.position;
         if is_it {
             self.found = entry.position;
@@ -73,7 +73,7 @@ impl<'t> Fetcher<'t> {
         is_it
     }
 
-    /// The same for an entry that says nothing of the position, and whose page is kept from vacuum.
+    /// Fetches the row of an entry that says nothing of the position, and whose page is kept from vacuum.
     pub fn fetch_at(&mut self, tid: u64) -> bool {
         let is_new = self.follow(tid, false) && self.row.position() != self.found;
         if is_new {
@@ -90,7 +90,7 @@ impl<'t> Fetcher<'t> {
         found == Found::Here(Spot::Row)
     }
 
-    /// Looks at a place in the table as an index's entries mean it: what is there, and the row in `row`.
+    /// Looks at a tid in the table as an index's entries mean it: what is there, and the row in `row`.
     pub fn look(&mut self, tid: u64) -> Spot {
         match self.version(tid, false, None) {
             Found::Here(spot) => spot,
@@ -99,7 +99,7 @@ impl<'t> Fetcher<'t> {
     }
 
     /// Looks for the version of a row that counts, among those on one page that an entry stands for. Where
-    /// the row was put there by `moved_by`, nothing else at the place is meant.
+    /// the row was put there by `moved_by`, nothing else at the tid is meant.
     fn version(
         &mut self,
         tid: u64,
@@ -131,7 +131,7 @@ impl<'t> Fetcher<'t> {
     }
 }
 
-/// Takes a row apart. Where columns were dropped at the end, their places are left out.
+/// Takes a row apart. Where columns were dropped at the end, their tids are left out.
 unsafe fn deform(tuple: &mut pg_sys::HeapTupleData, descriptor: pg_sys::TupleDesc, row: &mut Row) {
     // SAFETY: the tuple is of the table with this descriptor; there is room for all of its columns.
     unsafe {
@@ -147,7 +147,7 @@ unsafe fn deform(tuple: &mut pg_sys::HeapTupleData, descriptor: pg_sys::TupleDes
     }
 }
 
-/// What has become of the row at a place.
+/// What has become of the row at a tid.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Found {
     /// It is there, or nowhere.
@@ -234,10 +234,10 @@ unsafe fn successor(tuple: &pg_sys::HeapTupleData) -> Option<(u64, pg_sys::Trans
     }
 }
 
-/// What is at a place in the table.
+/// What is at a tid in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spot {
-    /// Nothing: the page has no such place.
+    /// Nothing: the page has no such tid.
     Beyond,
     /// Nothing: no index may have an entry for it.
     Unused,

@@ -15,7 +15,7 @@ use crate::store::row::table::{Index, IndexRole, Opened};
 use super::entry::{Entry, tid_number};
 use super::fetch::Fetcher;
 
-/// The row with an id, through the index on id: (position, place), if it is there.
+/// The row with an id, through the index on id: (position, tid), if it is there.
 ///
 /// # Errors
 /// 55000 where the index is missing.
@@ -71,8 +71,8 @@ pub fn streams(
     })
 }
 
-/// Hands the events that an index scan finds to `found`, with the entries' places, in the index's order, until it
-/// says enough: each once, also one that is given another place meanwhile.
+/// Hands the events that an index scan finds to `found`, with the entries' tids, in the index's order, until it
+/// says enough: each once, also one that is given another tid meanwhile.
 fn each_event(
     table: &Opened,
     index: &Index,
@@ -80,7 +80,7 @@ fn each_event(
     mut found: impl FnMut(u64, &Row) -> Result<bool>,
 ) -> Result<()> {
     let mut fetcher = Fetcher::new(table);
-    // SAFETY: the snapshot is static. The entry's place is read at once; since the snapshot is none of the
+    // SAFETY: the snapshot is static. The entry's tid is read at once; since the snapshot is none of the
     // kind that keeps rows, the scan keeps vacuum from the page that the entry is on.
     unsafe {
         let any = &raw mut pg_sys::SnapshotAnyData;

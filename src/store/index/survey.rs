@@ -71,7 +71,7 @@ impl<'t> Survey<'t> {
             };
             while let Some(entry) = self.current()?.filter(|e| e.key == found.first.key) {
                 self.next += 1;
-                // An erased event has an entry for each place that it has been in, until vacuum comes.
+                // An erased event has an entry for each tid that it has been in, until vacuum comes.
                 if entry.position != found.last.position && counts(entry) {
                     found.positions += 1;
                     found.last = entry;

@@ -21,7 +21,7 @@ pub(in crate::store) struct Union<'t> {
 /// A member's entry; the greatest comes next.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Standing {
-    /// Position and place of the row.
+    /// Position and tid of the row.
     rank: (i64, i64),
     member: usize,
 }

@@ -76,8 +76,8 @@ enum StandsFor {
 impl Plan {
     fn add(&mut self, key: i64, of: Use) {
         match self.keys.entry(key) {
-            Entry::Vacant(place) => {
-                place.insert(of);
+            Entry::Vacant(vacant) => {
+                vacant.insert(of);
                 self.has_grown = true;
             }
             Entry::Occupied(mut known) => {
@@ -131,7 +131,7 @@ impl Plan {
         self.acquire_with(partition, |_| Ok(()))
     }
 
-    /// The same. `late` may add keys when the root's lock is held, and again when all locks are: who was waited
+    /// Takes the locks as [`Self::acquire`] does. `late` may add keys when the root's lock is held, and again when all locks are: who was waited
     /// for has ended by then, and what it has changed can be seen. When it is through, it has seen all that was
     /// changed before the last lock was had.
     ///

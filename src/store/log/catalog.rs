@@ -105,7 +105,7 @@ unsafe extern "C-unwind" fn on_change(_: Datum, relation: Oid) {
     }
 }
 
-/// The same for subscriptions of logical replication, which change no table.
+/// Called when subscriptions of logical replication have changed, which changes no table.
 unsafe extern "C-unwind" fn on_subscription(_: Datum, _: i32, _: u32) {
     CHANGES.set(CHANGES.get() + 1);
     KNOWN.with_borrow_mut(|known| known.by_name.clear());
@@ -387,7 +387,7 @@ impl Store {
         .map_or(0, |d| d.value() as i64)
     }
 
-    /// The same without waiting for who lets positions begin at 1 again.
+    /// The durable ceiling, without waiting for who lets positions begin at 1 again.
     ///
     /// # Errors
     /// 55P03.

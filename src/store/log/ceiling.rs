@@ -86,7 +86,7 @@ impl Counter {
         Ok(())
     }
 
-    /// The same of a table's rows that are entered into its key index all together.
+    /// Takes note of a table's rows that are entered into its key index all together.
     ///
     /// # Errors
     /// As [`Self::pass`].

@@ -32,7 +32,7 @@ pub struct Batch<'a> {
     /// The frontier when the positions were allotted.
     pub stable: i64,
     /// Where the i-th event stands.
-    pub place: &'a dyn Fn(usize) -> Assigned<'a>,
+    pub assigned: &'a dyn Fn(usize) -> Assigned<'a>,
     /// The ids of all events: see [`event::ids`](crate::store::row::event::ids).
     pub ids: &'a [[u8; 16]],
 }
@@ -68,7 +68,7 @@ impl Batch<'_> {
                     0,
                     std::ptr::null_mut(),
                 );
-                let placed = [((self.place)(0), keys, (*tuple).t_self)];
+                let placed = [((self.assigned)(0), keys, (*tuple).t_self)];
                 self.index_unique(&placed, &[tuple]);
                 self.index_keys(&placed);
             }
@@ -93,7 +93,7 @@ impl Batch<'_> {
                 for ((i, (_, keys)), tuple) in chunk.iter().zip(&tuples) {
                     // SAFETY: formed above in the scratch context, which is reset below.
                     let tid = unsafe { (**tuple).t_self };
-                    placed.push(((self.place)(*i), *keys, tid));
+                    placed.push(((self.assigned)(*i), *keys, tid));
                 }
                 let from = placed.len() - chunk.len();
                 self.index_unique(&placed[from..], &tuples);
@@ -125,7 +125,7 @@ impl Batch<'_> {
             position,
             recorded_at_us,
             stream,
-        } = (self.place)(i);
+        } = (self.assigned)(i);
         set(Column::Position, Datum::from(position));
         set(Column::RecordedAt, Datum::from(recorded_at_us));
         set(Column::Stable, Datum::from(self.stable));
@@ -182,7 +182,7 @@ impl Batch<'_> {
     fn index_unique(&self, placed: &[Placed], tuples: &[HeapTuple]) {
         let positions: Vec<_> = placed
             .iter()
-            .map(|(place, _, row)| New::of_position(place.position, *row))
+            .map(|(assigned, _, row)| New::of_position(assigned.position, *row))
             .collect();
         self.enter(IndexRole::Position, Tree::Positions, &positions);
         let mut ids: Vec<_> = placed
@@ -192,8 +192,8 @@ impl Batch<'_> {
             .collect();
         ids.sort_unstable_by_key(|e| e.at);
         self.enter(IndexRole::Id, Tree::Ids, &ids);
-        for (place, _, row) in placed {
-            if let Some((name, 1)) = place.stream {
+        for (assigned, _, row) in placed {
+            if let Some((name, 1)) = assigned.stream {
                 self.index_stream(name, *row);
             }
         }
@@ -238,8 +238,8 @@ impl Batch<'_> {
     fn index_keys(&self, placed: &[Placed]) {
         let mut entries: Vec<New> = placed
             .iter()
-            .flat_map(|(place, keys, row)| {
-                let position = place.position;
+            .flat_map(|(assigned, keys, row)| {
+                let position = assigned.position;
                 keys.iter().map(move |k| New::of_key(*k, position, *row))
             })
             .collect();
@@ -265,7 +265,7 @@ impl Batch<'_> {
 /// Where an event stands, its keys, and where its row is.
 type Placed<'a> = (Assigned<'a>, &'a Vec<i64>, ItemPointerData);
 
-/// What nbtree wants to be told about an index while it inserts: nothing, but it wants a place.
+/// What nbtree wants to be told about an index while it inserts: nothing, but it wants a structure.
 pub(in crate::store) struct IndexInfoBox(pub *mut pg_sys::IndexInfo);
 
 impl IndexInfoBox {

@@ -379,10 +379,10 @@ fn has_added_not_null(table: Oid) -> bool {
 ///
 /// # Errors
 /// 53200 where there is no room for what readers must know of it.
-pub fn exclude_appends(place: &Partition) -> Result<()> {
+pub fn exclude_appends(partition: &Partition) -> Result<()> {
     let mut plan = Plan::default();
     plan.check_all();
-    plan.acquire(place.oid)?;
+    plan.acquire(partition.oid)?;
     transaction::renew_moment();
     Ok(())
 }

@@ -129,8 +129,8 @@ const fn with_padding(bytes: usize) -> usize {
     bytes + align_of::<Counters>()
 }
 
-fn aligned(place: *mut std::ffi::c_void) -> *mut Shared {
-    place
+fn aligned(memory: *mut std::ffi::c_void) -> *mut Shared {
+    memory
         .cast::<Shared>()
         .map_addr(|a| a.next_multiple_of(align_of::<Counters>()))
 }
@@ -301,22 +301,22 @@ pub fn exclusively<T>(body: impl FnOnce() -> T) -> T {
 }
 
 fn attach() -> Result<&'static Shared> {
-    let place = exclusively(|| {
-        let place = locate();
+    let memory = exclusively(|| {
+        let memory = locate();
         // SAFETY: `locate` gives size() bytes that all backends share, or null; the lock keeps others
         // out while the first one fills them.
         unsafe {
-            if !place.is_null() && (*place).ready.load(SeqCst) == 0 {
-                std::ptr::write_bytes(place.cast::<u8>(), 0, size());
-                pg_sys::ConditionVariableInit(&raw mut (*place).moved);
-                (*place).ready.store(1, SeqCst);
+            if !memory.is_null() && (*memory).ready.load(SeqCst) == 0 {
+                std::ptr::write_bytes(memory.cast::<u8>(), 0, size());
+                pg_sys::ConditionVariableInit(&raw mut (*memory).moved);
+                (*memory).ready.store(1, SeqCst);
             }
         }
-        place
+        memory
     });
     // SAFETY: the segment lives as long as the server; only its atomics are changed from here on, and
     // the condition variable by PostgreSQL's own functions.
-    unsafe { place.as_ref() }.ok_or_else(|| {
+    unsafe { memory.as_ref() }.ok_or_else(|| {
         Error::new(
             SqlState::OutOfMemory,
             "the shared memory of en57 is not to be had",
@@ -335,15 +335,15 @@ fn requested() -> *mut Shared {
     let mut found = false;
     // SAFETY: the caller holds AddinShmemInitLock. A piece that was not found is new.
     unsafe {
-        let place = aligned(pg_sys::ShmemInitStruct(
+        let memory = aligned(pg_sys::ShmemInitStruct(
             NAME.as_ptr(),
             with_padding(size()),
             &mut found,
         ));
         if !found {
-            (*place).ready.store(0, SeqCst);
+            (*memory).ready.store(0, SeqCst);
         }
-        place
+        memory
     }
 }
 
@@ -399,9 +399,9 @@ fn locate() -> *mut Shared {
         return requested();
     }
     let mut found = false;
-    unsafe extern "C-unwind" fn zero(place: *mut std::ffi::c_void) {
+    unsafe extern "C-unwind" fn zero(memory: *mut std::ffi::c_void) {
         // SAFETY: called once, on a new segment of the size asked for.
-        unsafe { std::ptr::write_bytes(place.cast::<u8>(), 0, with_padding(size())) };
+        unsafe { std::ptr::write_bytes(memory.cast::<u8>(), 0, with_padding(size())) };
     }
     // SAFETY: the segment is pinned by PostgreSQL's registry for the life of the server.
     unsafe {

@@ -111,7 +111,7 @@ pub fn reset(shared: &Shared, log: &Log) {
     exclusively(|| begin(shared, log));
 }
 
-/// The same for a caller who holds the lock, as the one has who enters a log.
+/// Begins anew for a caller who holds the lock already, as the one does who enters a log.
 pub fn begin(shared: &Shared, log: &Log) {
     // The cells are their backends' to write: what they hold is taken off the total.
     let total = &shared.totals[shared.index_of(log)];

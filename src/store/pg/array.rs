@@ -28,8 +28,8 @@ impl<'a> TextArray<'a> {
     /// Reads a `text[]` datum.
     ///
     /// # Errors
-    /// 22023 where it has NULLs or several dimensions, with `place` before the message.
-    pub fn from_datum(datum: Datum, place: &str) -> Result<Self> {
+    /// 22023 where it has NULLs or several dimensions, with `prefix` before the message.
+    pub fn from_datum(datum: Datum, prefix: &str) -> Result<Self> {
         let bytes: &[u8] = fmgr::varlena(datum);
         let word = |at: usize| {
             i32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
@@ -47,7 +47,7 @@ impl<'a> TextArray<'a> {
                     _ if has_nulls(rest, count) => {
                         return Err(Error::new(
                             SqlState::NullNotAllowed,
-                            format!("{place}must not contain NULL"),
+                            format!("{prefix}must not contain NULL"),
                         ));
                     }
                     // It counts the length word, too. A slice of an array that has NULLs elsewhere.
@@ -57,7 +57,7 @@ impl<'a> TextArray<'a> {
             }
             _ => Err(Error::new(
                 SqlState::InvalidParameter,
-                format!("{place}must have one dimension"),
+                format!("{prefix}must have one dimension"),
             )),
         }
     }

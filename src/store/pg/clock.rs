@@ -15,10 +15,10 @@ pub fn now_us() -> i64 {
 /// A text as a `timestamptz`, in PostgreSQL's microseconds, as the session's settings have it.
 ///
 /// # Errors
-/// 22023 with `place` before PostgreSQL's message.
-pub fn parse_us(text: &str, place: &str) -> Result<i64> {
+/// 22023 with `prefix` before PostgreSQL's message.
+pub fn parse_us(text: &str, prefix: &str) -> Result<i64> {
     let text = guard::text(text);
-    let datum = guard::retold(SqlState::InvalidParameter, place, || {
+    let datum = guard::retold(SqlState::InvalidParameter, prefix, || {
         let none = Some(Datum::from(0));
         let args = [
             Some(Datum::from(text.as_ptr())),
@@ -30,7 +30,7 @@ pub fn parse_us(text: &str, place: &str) -> Result<i64> {
     })?;
     datum
         .map(|d| d.value() as i64)
-        .ok_or_else(|| Error::new(SqlState::InvalidParameter, format!("{place}not a time")))
+        .ok_or_else(|| Error::new(SqlState::InvalidParameter, format!("{prefix}not a time")))
 }
 
 /// An `interval` in milliseconds, rounded up, months counted as 30 days.

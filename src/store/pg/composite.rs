@@ -273,8 +273,8 @@ fn look_up_label(enum_type: Oid, label: &std::ffi::CStr) -> Datum {
 /// The elements of a one-dimensional array of composite values, or of jsonb.
 ///
 /// # Errors
-/// 22004 where one is NULL, with `place` and the element's number.
-pub fn elements(array: Datum, place: &str) -> Result<Vec<Datum>> {
+/// 22004 where one is NULL, with `prefix` and the element's number.
+pub fn elements(array: Datum, prefix: &str) -> Result<Vec<Datum>> {
     // SAFETY: the SQL declaration says it is an array; its element type is in its header.
     unsafe {
         let array = pg_sys::pg_detoast_datum(array.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
@@ -295,7 +295,7 @@ pub fn elements(array: Datum, place: &str) -> Result<Vec<Datum>> {
         if let Some(n) = nulls.iter().position(|n| *n) {
             return Err(Error::new(
                 SqlState::NullNotAllowed,
-                format!("{place} {} must not be NULL", n + 1),
+                format!("{prefix} {} must not be NULL", n + 1),
             ));
         }
         Ok(std::slice::from_raw_parts(elements, count as usize).to_vec())

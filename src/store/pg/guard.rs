@@ -190,7 +190,7 @@ unsafe fn throw(failure: Failure) -> ! {
                     c"The server's log has the details. Please report this.".as_ptr(),
                 );
                 drop(message);
-                let (file, line, function) = place(Location::caller());
+                let (file, line, function) = source_location(Location::caller());
                 errfinish(file, line, function);
             }
             unreachable!("errfinish returned from an error")
@@ -198,8 +198,8 @@ unsafe fn throw(failure: Failure) -> ! {
     }
 }
 
-/// The same, where functions of the extension that are not in Rust have added to CONTEXT: that is taken away. What stands
-/// around the call is added, as to an error that is raised here.
+/// Raises a failure to which functions of the extension that are not in Rust have added CONTEXT: that is taken away. What
+/// stands around the call is added, as to an error that is raised here.
 ///
 /// # Safety
 /// As [`call`].
@@ -241,7 +241,7 @@ unsafe fn report(error: Error) -> ! {
         made_at,
     } = error;
     PASSED_ON.with_borrow_mut(Vec::clear);
-    let (file, line, function) = place(made_at.0);
+    let (file, line, function) = source_location(made_at.0);
     // SAFETY: errstart() opens a report in ErrorContext, the texts are copied into it, and all Rust
     // values are dropped before errfinish() leaves by longjmp.
     unsafe {
@@ -277,9 +277,9 @@ unsafe fn name(field: u8, value: Option<String>) {
     }
 }
 
-/// A place in the source as PostgreSQL tells it: file, line and, for the function, the module. Reports keep the pointers
-/// as long as they like: so the texts stay, once for each place.
-fn place(at: &'static Location<'static>) -> (*const c_char, c_int, *const c_char) {
+/// A line of the source as PostgreSQL tells it: file, line and, for the function, the module. Reports keep the pointers
+/// as long as they like: so the texts stay, once for each line.
+fn source_location(at: &'static Location<'static>) -> (*const c_char, c_int, *const c_char) {
     thread_local! {
         static KNOWN: RefCell<HashMap<&'static str, &'static [CString; 2]>> = RefCell::default();
     }
@@ -377,11 +377,11 @@ pub(in crate::store) fn unpacked(packed: c_int) -> String {
 }
 
 /// Runs a call into PostgreSQL whose error, where it is one of the caller's input, is to be told in
-/// en57's words: the error's text, with `place` before it. The transaction must end with that error.
+/// en57's words: the error's text, with `prefix` before it. The transaction must end with that error.
 ///
 /// # Errors
 /// The error that PostgreSQL raised, as an [`Error`] of state `state`.
-pub fn retold<T>(state: SqlState, place: &str, body: impl FnOnce() -> T) -> Result<T> {
+pub fn retold<T>(state: SqlState, prefix: &str, body: impl FnOnce() -> T) -> Result<T> {
     use pg_sys::panic::CaughtError;
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(value) => Ok(value),
@@ -390,7 +390,7 @@ pub fn retold<T>(state: SqlState, place: &str, body: impl FnOnce() -> T) -> Resu
                 CaughtError::PostgresError(report)
                     if report.sql_error_code() as i32 & 0xFFF == sqlstate("22000") =>
                 {
-                    let error = Error::new(state, format!("{place}{}", report.message()));
+                    let error = Error::new(state, format!("{prefix}{}", report.message()));
                     Err(Error {
                         detail: report.detail().map(str::to_owned),
                         ..error

@@ -266,13 +266,13 @@ pub fn text<'a>(datum: Datum) -> Result<&'a str> {
 /// Parses a text as jsonb, in the current memory context.
 ///
 /// # Errors
-/// 22P02 with `place` before the message.
-pub fn parse(source: &str, place: &str) -> Result<Datum> {
+/// 22P02 with `prefix` before the message.
+pub fn parse(source: &str, prefix: &str) -> Result<Datum> {
     let source = guard::text(source);
-    guard::retold(SqlState::InvalidText, place, || {
+    guard::retold(SqlState::InvalidText, prefix, || {
         let argument = Datum::from(source.as_ptr());
         // SAFETY: jsonb_in takes a cstring.
         unsafe { pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[Some(argument)]) }
     })?
-    .ok_or_else(|| Error::new(SqlState::InvalidText, format!("{place}invalid JSON")))
+    .ok_or_else(|| Error::new(SqlState::InvalidText, format!("{prefix}invalid JSON")))
 }

@@ -100,7 +100,7 @@ pub struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    /// The same at a position.
+    /// The event as if it stood at a position.
     pub fn at(mut self, position: i64) -> Self {
         self.position = position;
         self
@@ -298,7 +298,7 @@ impl Row {
         std::array::from_fn(|i| (!self.nulls[i]).then_some(self.values[i]))
     }
 
-    /// The same event with columns that upcasters have made.
+    /// This event with columns that upcasters have made.
     pub(in crate::store) fn upcast(&self, columns: &Columns) -> Self {
         let (mut values, mut nulls) = (self.values, self.nulls);
         for (i, column) in columns.iter().enumerate() {

@@ -24,7 +24,7 @@ pub fn event_json(row: &Event) -> Result<String> {
     object(row, true)
 }
 
-/// The same without data and metadata, and a key `truncated` that says so.
+/// An event as that object without data and metadata, and with a key `truncated` that says so.
 ///
 /// # Errors
 /// Those of damaged rows.

@@ -25,7 +25,7 @@ pub struct StreamInfo {
     pub version: i64,
     /// Its first event's position and the time of its recording, in PostgreSQL's microseconds.
     pub first: (i64, i64),
-    /// The same of its last event.
+    /// Its last event's position and the time of its recording.
     pub last: (i64, i64),
 }
 

@@ -24,9 +24,9 @@ const REMEMBERED_KEYS: usize = 1024;
 struct Running {
     /// REPEATABLE READ and above: `next` as of the first read.
     kept_next: Option<i64>,
-    /// The same: the frontier of each query that was read, by its stored form and partition.
+    /// REPEATABLE READ and above: the frontier of each query that was read, by its stored form and partition.
     kept_frontiers: HashMap<(u32, Vec<u8>), i64>,
-    /// The same: the definitions that its reads go by.
+    /// REPEATABLE READ and above: the definitions that its reads go by.
     kept_definitions: Option<Rc<dyn Any>>,
     /// Whether it has changed them itself: then nobody else does meanwhile.
     owns_definitions: bool,

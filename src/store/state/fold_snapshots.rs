@@ -48,7 +48,7 @@ pub struct Snapshot {
 }
 
 struct Stored {
-    place: pg_sys::ItemPointerData,
+    tid: pg_sys::ItemPointerData,
     position: i64,
     state: Option<Datum>,
     is_good: bool,
@@ -183,7 +183,7 @@ impl Relation {
         let mut found = Vec::new();
         self.scan(key, 3, |row| {
             // SAFETY: a row of the table. It is copied before it is taken apart.
-            let (place, [_, _, _, position, query, mark, generation, state, _]) = unsafe {
+            let (tid, [_, _, _, position, query, mark, generation, state, _]) = unsafe {
                 let row = pg_sys::heap_copytuple(row);
                 ((*row).t_self, self.columns(row))
             };
@@ -191,7 +191,7 @@ impl Relation {
             let made_by = (number(mark), number(generation));
             let is_its_query = query.is_some_and(|q| fmgr::varlena(q) == key.query);
             found.push(Stored {
-                place,
+                tid,
                 position: number(position),
                 state,
                 is_good: made_by == key.made_by && is_its_query,
@@ -274,17 +274,17 @@ impl Relation {
     }
 
     fn delete(&self, row: &Stored) {
-        let mut place = row.place;
-        // SAFETY: the table is open for writing; the place is that of a row, which nobody else deletes: the
+        let mut tid = row.tid;
+        // SAFETY: the table is open for writing; the tid is that of a row, which nobody else deletes: the
         // locks of the key and of the gate are held.
-        unsafe { pg_sys::CatalogTupleDelete(self.0, &raw mut place) };
+        unsafe { pg_sys::CatalogTupleDelete(self.0, &raw mut tid) };
     }
 
     fn insert(&self, columns: [Option<Datum>; COLUMNS]) {
         let mut values = columns.map(|c| c.unwrap_or(Datum::from(0)));
         let mut nulls = columns.map(|c| c.is_none());
         // SAFETY: as many values as the table has columns, of their types. The next state of this statement may take
-        // the place of the row, and so must see it: hence the new command.
+        // the tid of the row, and so must see it: hence the new command.
         unsafe {
             let row =
                 pg_sys::heap_form_tuple((*self.0).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr());
@@ -357,7 +357,7 @@ pub fn close_gate(partition: Oid) {
     );
 }
 
-/// The same of the snapshots of a fold.
+/// Keeps others from writing snapshots of a fold until the transaction ends.
 pub fn close_fold(fold: i64) {
     lock(&fold_tag(fold), pg_sys::ExclusiveLock, true);
 }

@@ -25,7 +25,7 @@ pub struct KeptState {
     pub state: Option<Datum>,
     /// What it was made with.
     pub made_with: MadeWith,
-    place: Option<ItemPointerData>,
+    tid: Option<ItemPointerData>,
 }
 
 /// What a state was made with. Where that is not so any more, the state is worth nothing.
@@ -95,7 +95,7 @@ impl States {
                         mark: mark.value() as i64,
                         generation: generation.value() as i64,
                     },
-                    place: Some((*row).t_self),
+                    tid: Some((*row).t_self),
                 }
             });
             pg_sys::systable_endscan(scan);
@@ -103,9 +103,9 @@ impl States {
         }
     }
 
-    /// Keeps a state, in the place of the one that `find` has found, if it has.
+    /// Keeps a state, instead of the one that `find` has found, if it has.
     pub fn keep(&self, invariant: i64, id: &str, state: &KeptState, before: Option<&KeptState>) {
-        let (document, place) = (state.state, before.and_then(|b| b.place));
+        let (document, tid) = (state.state, before.and_then(|b| b.tid));
         let mut nulls = [false; COLUMNS];
         nulls[3] = document.is_none();
         let mut values = [
@@ -117,7 +117,7 @@ impl States {
             Datum::from(state.made_with.generation),
         ];
         // SAFETY: the table is open and locked for writing; as many values as it has columns. Nobody else
-        // has changed the row at `place` since it was found: the id's key is locked. The next statement,
+        // has changed the row at `tid` since it was found: the id's key is locked. The next statement,
         // and the next state of this one, must see the row: hence the new command.
         unsafe {
             let tuple = pg_sys::heap_form_tuple(
@@ -125,8 +125,8 @@ impl States {
                 values.as_mut_ptr(),
                 nulls.as_mut_ptr(),
             );
-            match place {
-                Some(mut place) => pg_sys::CatalogTupleUpdate(self.relation, &mut place, tuple),
+            match tid {
+                Some(mut tid) => pg_sys::CatalogTupleUpdate(self.relation, &mut tid, tuple),
                 None => pg_sys::CatalogTupleInsert(self.relation, tuple),
             }
             pg_sys::CommandCounterIncrement();
@@ -141,7 +141,7 @@ impl KeptState {
             position,
             state,
             made_with,
-            place: None,
+            tid: None,
         }
     }
 }
