@@ -36,7 +36,9 @@ pub const ROWS_AT_ONCE: usize = 128;
 /// An index of the live table, and its new one.
 #[derive(Clone, Copy)]
 pub(in crate::store) struct Pair {
+    /// The index that is in use.
     pub live: Oid,
+    /// The one that is to take its place.
     pub new: Oid,
 }
 

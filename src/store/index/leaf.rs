@@ -22,21 +22,26 @@ pub mod tests;
 /// An entry to be: its place in the order, and its row.
 #[derive(Clone, Copy)]
 pub(in crate::store) struct New {
+    /// Where it belongs in the order.
     pub(in crate::store) at: Entry,
+    /// The tid of its row.
     pub(in crate::store) row: ItemPointerData,
 }
 
 impl New {
+    /// An entry of the key index.
     pub(in crate::store) fn of_key(key: i64, position: i64, row: ItemPointerData) -> Self {
         let tid = super::entry::tid_number(&row);
         let at = Entry { key, position, tid };
         Self { at, row }
     }
 
+    /// An entry of the index on position.
     pub(in crate::store) fn of_position(position: i64, row: ItemPointerData) -> Self {
         Self::of_key(0, position, row)
     }
 
+    /// An entry of the index on id.
     pub(in crate::store) fn of_id(id: &[u8; 16], row: ItemPointerData) -> Self {
         let [first, last] = halves(id);
         Self::of_key(id_half(first), id_half(last), row)

@@ -100,8 +100,11 @@ fn each_event(
 
 /// A condition on an index's only column.
 pub(in crate::store) struct Condition {
+    /// The operator's strategy number.
     pub strategy: u32,
+    /// The operator's function.
     pub function: u32,
+    /// What the column is compared with.
     pub value: Datum,
 }
 

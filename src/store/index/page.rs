@@ -19,15 +19,21 @@ pub mod tests;
 const PAGE: usize = pg_sys::BLCKSZ as usize;
 /// Bytes of nbtree's own data at the end of each page, and where they start.
 const SPECIAL: usize = 16;
+/// Where nbtree's own data start.
 pub(in crate::store) const SPECIAL_START: usize = PAGE - SPECIAL;
 
 const META: u16 = 1 << 3;
+/// BTP_LEAF.
 pub(in crate::store) const LEAF: u16 = 1 << 0;
 const INCOMPLETE_SPLIT: u16 = 1 << 7;
+/// BTP_DELETED and BTP_HALF_DEAD.
 pub(in crate::store) const IGNORED: u16 = (1 << 2) | (1 << 4);
+/// INDEX_ALT_TID_MASK: the tid of the tuple says something else.
 pub(in crate::store) const ALT_TID: u16 = 0x2000;
 const IS_POSTING: u16 = 0x2000;
+/// BT_PIVOT_HEAP_TID_ATTR: a pivot has a heap tid at its end.
 pub(in crate::store) const HEAP_TID_ATTRIBUTE: u16 = 0x1000;
+/// BT_OFFSET_MASK: how many attributes a pivot has, or tids a posting list.
 pub(in crate::store) const COUNT_MASK: u16 = 0x0FFF;
 
 /// What is on a page that stays pinned and locked while this is used.
@@ -80,10 +86,12 @@ impl View {
         unsafe { self.start.add(offset).cast::<[u8; N]>().read_unaligned() }
     }
 
+    /// Two bytes of the page as a number.
     pub(in crate::store) fn u16_at(&self, offset: usize) -> u16 {
         u16::from_ne_bytes(self.bytes(offset))
     }
 
+    /// Four bytes of the page as a number.
     pub(in crate::store) fn u32_at(&self, offset: usize) -> u32 {
         u32::from_ne_bytes(self.bytes(offset))
     }
@@ -92,10 +100,12 @@ impl View {
         i64::from_ne_bytes(self.bytes(offset))
     }
 
+    /// The end of the line pointers (pd_lower).
     pub(in crate::store) fn lower(&self) -> usize {
         usize::from(self.u16_at(12))
     }
 
+    /// The start of the tuples (pd_upper).
     pub(in crate::store) fn upper(&self) -> usize {
         usize::from(self.u16_at(14))
     }
@@ -110,22 +120,27 @@ impl View {
         self.upper().saturating_sub(self.lower()) / (tuple_bytes + 4)
     }
 
+    /// The number of the left sibling, 0 on the leftmost page.
     pub(in crate::store) fn previous(&self) -> u32 {
         self.u32_at(SPECIAL_START)
     }
 
+    /// The level in the tree, 0 for leaves.
     pub(in crate::store) fn level(&self) -> u32 {
         self.u32_at(SPECIAL_START + 8)
     }
 
+    /// The number of the right sibling, 0 on the rightmost page.
     pub(in crate::store) fn next(&self) -> u32 {
         self.u32_at(SPECIAL_START + 4)
     }
 
+    /// Whether it is the metapage.
     pub(in crate::store) fn is_meta(&self) -> bool {
         self.flags() & META != 0
     }
 
+    /// Whether it is a leaf.
     pub(in crate::store) fn is_leaf(&self) -> bool {
         self.flags() & LEAF != 0
     }
@@ -140,6 +155,7 @@ impl View {
         self.flags() & INCOMPLETE_SPLIT != 0
     }
 
+    /// The flags BTP_*.
     pub(in crate::store) fn flags(&self) -> u16 {
         self.u16_at(SPECIAL_START + 12)
     }
@@ -162,10 +178,12 @@ impl View {
         ((pointer >> 15) & 3 == NORMAL).then_some((pointer & 0x7FFF) as usize)
     }
 
+    /// The number of the first tuple that is not the high key.
     pub(in crate::store) fn first_data(&self) -> usize {
         if self.next() == 0 { 1 } else { 2 }
     }
 
+    /// The tid at an offset, as entries have it.
     pub(in crate::store) fn tid(&self, at: usize) -> u64 {
         let block = u64::from(self.u16_at(at)) << 16 | u64::from(self.u16_at(at + 2));
         block << 16 | u64::from(self.u16_at(at + 4))
@@ -218,6 +236,7 @@ impl View {
         }
     }
 
+    /// The high key; `None` on the rightmost page.
     pub(in crate::store) fn high_key(&self, tree: Tree) -> Option<Entry> {
         if self.next() == 0 || self.count() == 0 {
             return None;
@@ -308,6 +327,7 @@ impl View {
         (self.u32_at(24 + (n - 1) * 4) & 0x7FFF) as usize
     }
 
+    /// Appends the entries of a leaf from `from` up to `to`, both inclusive, in ascending order.
     pub(in crate::store) fn copy_forward(
         &self,
         tree: Tree,
@@ -331,6 +351,7 @@ impl View {
         }
     }
 
+    /// Appends the entries of a leaf from `from` down to `to`, both inclusive, in descending order.
     pub(in crate::store) fn copy_backward(
         &self,
         tree: Tree,
@@ -354,6 +375,7 @@ impl View {
         }
     }
 
+    /// The first entry of the tuple at an offset.
     pub(in crate::store) fn first_of(&self, tree: Tree, at: usize) -> Entry {
         let entry = self.entry(tree, at);
         if self.is_posting(tree, at) {
@@ -371,6 +393,7 @@ impl View {
             && self.u16_at(at + 4) & IS_POSTING != 0
     }
 
+    /// Where the posting list of the tuple at an offset begins, from there.
     pub(in crate::store) fn posting_offset(&self, at: usize) -> usize {
         usize::from(self.u16_at(at)) << 16 | usize::from(self.u16_at(at + 2))
     }

@@ -27,7 +27,9 @@ pub mod tests;
 /// An open index, to be read.
 #[derive(Clone, Copy)]
 pub struct Reader<'r> {
+    /// The index.
     pub(in crate::store) index: &'r Index,
+    /// What it holds.
     pub(in crate::store) tree: Tree,
 }
 

@@ -27,6 +27,7 @@ struct Standing {
 }
 
 impl<'t> Union<'t> {
+    /// The union of ranges that all go in one direction.
     pub fn new(members: Vec<KeyScan<'t>>, direction: Direction) -> Self {
         Self {
             members,

@@ -33,12 +33,14 @@ fn covers(held: u32, mode: u32) -> bool {
     }
 }
 
+/// The tag of a key's lock.
 pub(in crate::store) fn key_tag(partition: Oid, key: i64) -> LOCKTAG {
     // Keys of different partitions must not meet: the partition is mixed into the 64 bits.
     let mixed = (key as u64) ^ u64::from(partition.to_u32()).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     tag(LockSpace::Key, (mixed >> 32) as u32, mixed as u32)
 }
 
+/// The tag of the lock of a partition's root.
 pub(in crate::store) fn root_tag(partition: Oid) -> LOCKTAG {
     tag(LockSpace::Root, partition.to_u32(), 0)
 }
@@ -99,6 +101,7 @@ pub(in crate::store) fn take_to_write(
 /// write under any key.
 pub(in crate::store) const KEY_WRITES: [u32; 2] =
     [pg_sys::RowExclusiveLock, pg_sys::ShareRowExclusiveLock];
+/// The modes in which a partition's root is held by those who write under any key.
 pub(in crate::store) const ROOT_WRITES: [u32; 3] = [
     pg_sys::ShareLock,
     pg_sys::ShareRowExclusiveLock,
@@ -114,6 +117,7 @@ const MODES: [u32; 5] = [
     pg_sys::ExclusiveLock,
 ];
 
+/// Whether this transaction holds a partition's root, in whatever mode.
 pub(in crate::store) fn holds_root(partition: Oid) -> bool {
     let root = root_tag(partition);
     MODES.iter().any(|m| is_held(&root, *m))

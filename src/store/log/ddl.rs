@@ -52,6 +52,7 @@ fn literal(text: &str) -> String {
     }
 }
 
+/// A partition's table with its schema, as a command names it.
 pub(in crate::store) fn in_schema(table: Oid) -> String {
     format!(
         "en57.{}",

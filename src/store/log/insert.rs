@@ -269,6 +269,7 @@ type Placed<'a> = (Assigned<'a>, &'a Vec<i64>, ItemPointerData);
 pub(in crate::store) struct IndexInfoBox(pub *mut pg_sys::IndexInfo);
 
 impl IndexInfoBox {
+    /// A fresh node, in the current memory context.
     pub fn new() -> Self {
         // SAFETY: makes a node in the current memory context, zeroed but for its tag.
         unsafe {

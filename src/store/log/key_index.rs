@@ -25,6 +25,7 @@ unsafe extern "C-unwind" {
     fn _bt_initmetapage(page: pg_sys::Page, root: BlockNumber, level: u32, all_equal_image: bool);
 }
 
+/// The oid of `bthandler` in pg_proc.dat.
 pub(in crate::store) const BTREE_HANDLER: u32 = 330;
 
 /// The access method's routine: nbtree's, changed as the module's text says.

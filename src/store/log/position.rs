@@ -40,7 +40,9 @@ fn no_positions_left() -> Error {
 #[derive(Clone, Copy)]
 pub struct Counter {
     shared: &'static Shared,
+    /// Its entry in shared memory.
     pub(in crate::store) log: &'static Log,
+    /// The tables that the log is kept in.
     pub(in crate::store) store: &'static Store,
 }
 

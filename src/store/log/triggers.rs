@@ -140,12 +140,20 @@ pub fn guard(args: &Args) -> Result<()> {
     }
 }
 
+/// Whether the caller is the owner of a table, or has his rights.
+///
+/// # Safety
+/// Called in a transaction.
 #[cfg(feature = "pg15")]
 pub(in crate::store) unsafe fn owns(table: pg_sys::Oid) -> bool {
     // SAFETY: a lookup in the system caches.
     unsafe { pg_sys::pg_class_ownercheck(table, pg_sys::GetUserId()) }
 }
 
+/// Whether the caller is the owner of a table, or has his rights.
+///
+/// # Safety
+/// Called in a transaction.
 #[cfg(not(feature = "pg15"))]
 pub(in crate::store) unsafe fn owns(table: pg_sys::Oid) -> bool {
     // SAFETY: a lookup in the system caches.

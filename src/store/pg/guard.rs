@@ -38,6 +38,7 @@ pub(in crate::store) struct Witness {
 }
 
 impl Witness {
+    /// One that has seen nothing yet.
     pub(in crate::store) fn new() -> Self {
         Self {
             seen: ptr::null_mut(),

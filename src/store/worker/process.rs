@@ -130,6 +130,10 @@ pub fn process() -> Result<Option<i32>> {
     Ok(worker_slot::existing()?.and_then(WorkerSlot::running))
 }
 
+/// Lets the process be told to end, and to read its configuration again.
+///
+/// # Safety
+/// Called once, by a background worker that has not unblocked signals yet.
 pub(in crate::store) unsafe fn handle_signals() {
     // SAFETY: the handlers are PostgreSQL's own; they set flags and wake the process.
     unsafe {
