@@ -1,5 +1,5 @@
-//! What a refused append tells of the events that stand against it: the newest ones whole, as long as there is
-//! room, the others without data and metadata.
+//! The conflicts that an append reports, as JSON: the newest events whole, as long as there is room, older ones without
+//! data and metadata.
 
 use crate::dcb::error::Result;
 use crate::dcb::limits;
@@ -10,13 +10,15 @@ use crate::store::row::event_json;
 pub struct ConflictReport {
     /// From the newest to the oldest.
     events: Vec<String>,
-    /// Bytes that whole events may still take, and then those without their contents.
-    left: [usize; 2],
+    /// How many bytes whole events may still take.
+    whole_left: usize,
+    /// How many bytes events without data and metadata may still take.
+    truncated_left: usize,
     is_truncated: bool,
 }
 
 impl ConflictReport {
-    /// Nothing yet. In an error there is less room than in an answer: it goes into the server's log as well.
+    /// An empty report. An error has less room than an answer, because errors are also written to the server's log.
     pub fn new(in_error: bool) -> Self {
         let bytes = if in_error {
             limits::CONFLICTS_BYTES_OF_ERROR
@@ -25,7 +27,8 @@ impl ConflictReport {
         };
         Self {
             events: Vec::new(),
-            left: [bytes; 2],
+            whole_left: bytes,
+            truncated_left: bytes,
             is_truncated: false,
         }
     }
@@ -35,33 +38,33 @@ impl ConflictReport {
     /// # Errors
     /// Those of damaged rows.
     pub fn add(&mut self, row: &Event) -> Result<()> {
-        // What is too large is not even read.
-        if !self.is_truncated && row.bytes() <= self.left[0] {
+        // The contents of a large event are not even read.
+        if !self.is_truncated && row.bytes() <= self.whole_left {
             let event = event_json::event_json(row)?;
-            if self.takes(0, &event) {
+            if takes(&mut self.whole_left, &event) {
                 self.events.push(event);
                 return Ok(());
             }
         }
         self.is_truncated = true;
         let event = event_json::truncated_json(row)?;
-        // The newest one is told, however many tags it has. The last that is told says that this is not all.
-        if self.events.is_empty() || self.takes(1, &event) {
+        // The newest event is always reported, however large its tags are.
+        if self.events.is_empty() || takes(&mut self.truncated_left, &event) {
             self.events.push(event);
         }
         Ok(())
     }
 
-    fn takes(&mut self, of: usize, event: &str) -> bool {
-        let left = self.left[of].checked_sub(event.len());
-        // What comes after one that does not fit is older, and left out as well.
-        self.left[of] = left.unwrap_or(0);
-        left.is_some()
-    }
-
-    /// A JSON array, in position order.
+    /// The events as a JSON array, in position order.
     pub fn into_json(mut self) -> String {
         self.events.reverse();
         format!("[{}]", self.events.join(", "))
     }
+}
+
+/// Whether an event fits into what is left. If it does not, older ones are left out as well.
+fn takes(left: &mut usize, event: &str) -> bool {
+    let rest = left.checked_sub(event.len());
+    *left = rest.unwrap_or(0);
+    rest.is_some()
 }

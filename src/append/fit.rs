@@ -1,5 +1,4 @@
-//! What an event must be to be stored, whoever appends it: not too large, of a version that is known, and as its type's
-//! schema has it.
+//! Whether events fit: they must not be too large, their versions must be known, and their types' schemas must accept them.
 
 use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::dcb::query::JsonString;
@@ -7,8 +6,8 @@ use crate::store::pg::settings;
 use crate::store::row::event::NewEvent;
 use crate::{event_type, upcast};
 
-/// Refuses events that are larger than `en57.max_event_size`, whose version cannot be told, or that do not fit their
-/// types; the latter only where `types` says so.
+/// Refuses events that are larger than `en57.max_event_size`, whose version is unknown, or, if `types` says so, that do not
+/// fit their types.
 ///
 /// # Errors
 /// 54000, 22023, N5704.
@@ -27,7 +26,7 @@ pub fn demand<'e>(
     }
 }
 
-/// Refuses an event that is larger than `en57.max_event_size`, the n-th one.
+/// Refuses the n-th event, from 1, if it is larger than `en57.max_event_size`.
 ///
 /// # Errors
 /// 54000.
@@ -47,7 +46,7 @@ pub fn demand_size(event: &NewEvent, n: usize) -> Result<()> {
         ))
 }
 
-/// Refuses events of which [`newest`] could not tell the version.
+/// Refuses events whose version [`newest`] could not find.
 ///
 /// # Errors
 /// 22023.
@@ -64,12 +63,12 @@ pub fn demand_versions<'e>(events: impl Iterator<Item = &'e NewEvent<'e>>) -> Re
         .hint("Name the version, or append events of the type that they become."))
 }
 
-/// The version of an event whose client names none, since he knows the newest one alone: the newest that is registered,
-/// or that upcasters lead to; 1 where nothing is known of the type; [`NewEvent::UNTOLD`] where upcasters take it, and
-/// nothing says what it is by now.
+/// The version of an event whose client names none, because he only knows the newest one. It is the newest version that
+/// is registered, or that upcasters lead to. It is 1 if nothing is known of the type, and [`NewEvent::UNTOLD`] if
+/// upcasters take the type, but none leads to it, and it is not registered.
 ///
 /// # Errors
-/// Those of looking at the definitions.
+/// 55000 if a table of definitions is missing.
 pub fn newest(name: &str) -> Result<i32> {
     let (upcasters, types) = (upcast::known()?, event_type::known()?);
     if upcasters.is_empty() && types.is_empty() {

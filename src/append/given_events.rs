@@ -1,4 +1,4 @@
-//! Events that somebody gives instead of a log: as an import takes them, hence also as a read has shown them.
+//! Given events: a caller gives them in place of a log. They have the form that imports take, and that reads return.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::store::row::event::{Column, NewEvent};
 use super::import::{self, Recorded};
 use super::{fit, parse};
 
-/// An event as if it was stored.
+/// An event as if it were stored.
 pub struct GivenEvent<'a> {
     /// What was appended.
     pub event: NewEvent<'a>,
@@ -22,11 +22,11 @@ pub struct GivenEvent<'a> {
     stream_version: Option<i64>,
 }
 
-/// Reads an event or an array of them, in the order of their positions. Those that have none, or no version in their
-/// stream, have the one that follows.
+/// Reads an event or an array of them, in the order of their positions. An event without a position, or without a version
+/// in its stream, gets the next one.
 ///
 /// # Errors
-/// As [`import::from_json`]; 22023 where positions or versions do not grow.
+/// As [`import::from_json`]; 22023 if positions or versions do not grow.
 pub fn events(document: Jsonb<'_>) -> Result<Vec<GivenEvent<'_>>> {
     let recorded = if document.is_object() {
         vec![import::recorded(document, 0)?]
@@ -68,7 +68,7 @@ pub fn events(document: Jsonb<'_>) -> Result<Vec<GivenEvent<'_>>> {
     Ok(events)
 }
 
-/// What was given if it is greater than the one before, or one more than that.
+/// The given number, which must be greater than the one before; without one, the next number.
 fn next(given: Option<i64>, before: i64, i: usize, key: &str) -> Result<i64> {
     let next = given.unwrap_or(before.saturating_add(1));
     if next > before {
@@ -79,7 +79,7 @@ fn next(given: Option<i64>, before: i64, i: usize, key: &str) -> Result<i64> {
 }
 
 impl GivenEvent<'_> {
-    /// The columns that it has in a partition.
+    /// The columns that it would have in a partition.
     pub fn columns(&self, partition: &str) -> Unread {
         let mut columns = self.event.columns(partition);
         let mut set = |column: Column, value: i64| {

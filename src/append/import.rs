@@ -1,13 +1,12 @@
-//! Importing: events that happened elsewhere, with their ids, times, versions and, where they fit, their
-//! positions. Nothing is checked against a condition; nobody appends meanwhile.
+//! Importing: events that were recorded elsewhere, with their ids, times and versions, and with their positions if the
+//! caller wants that. It has no condition, and nobody appends meanwhile.
 
 use std::collections::HashMap;
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{self, Error, Result};
 use crate::invariant::Rules;
 use crate::projection;
 use crate::read::{PAGE_BYTES, stream};
-use crate::store::Datum;
 use crate::store::lock::plan::Plan;
 use crate::store::log::catalog;
 use crate::store::log::insert::{Assigned, Batch};
@@ -19,6 +18,8 @@ use crate::store::pg::{clock, composite, fmgr};
 use crate::store::row::event::{self, EVENT_COLUMNS, NewEvent};
 use crate::store::row::table::Opened;
 use crate::store::session::{definitions, transaction};
+use crate::store::{Datum, Oid};
+use crate::upcast;
 
 use super::{fit, parse};
 
@@ -26,7 +27,7 @@ use super::{fit, parse};
 pub struct Recorded<'a> {
     /// What an append takes.
     pub event: NewEvent<'a>,
-    /// Its position there.
+    /// Its position in the source.
     pub position: Option<i64>,
     /// When it was recorded, in PostgreSQL's microseconds.
     pub recorded_at_us: Option<i64>,
@@ -36,9 +37,9 @@ pub struct Recorded<'a> {
 
 /// What is to be imported.
 pub struct Import<'a> {
-    /// In the order in which they are to stand.
+    /// In the order of their positions.
     pub events: Vec<Recorded<'a>>,
-    /// The partition's name, where it is not the session's.
+    /// The partition's name, if it is not the session's.
     pub partition: Option<&'a str>,
     /// Whether the events keep their positions.
     pub keep_positions: bool,
@@ -49,7 +50,7 @@ pub struct Import<'a> {
 /// Imports the events; returns how many.
 ///
 /// # Errors
-/// As an append; 22023 where a position or a stream's version does not follow.
+/// As an append; 22023 if a position or a stream's version does not follow the one before it.
 pub fn import(import: &Import) -> Result<i64> {
     catalog::demand_writable("en57_import()")?;
     let events = &import.events;
@@ -57,25 +58,25 @@ pub fn import(import: &Import) -> Result<i64> {
         return Ok(0);
     }
     let store = catalog::store()?;
-    let place = store.partition(import.partition, Access::Append)?;
+    let partition = store.partition(import.partition, Access::Append)?;
     let counter = Counter::of(store)?;
-    let table = place.open_to_append(events.iter().any(|e| e.event.stream.is_some()))?;
+    let table = partition.open_to_append(events.iter().any(|e| e.event.stream.is_some()))?;
     let keys: Vec<Vec<i64>> = events.iter().map(|e| e.event.keys()).collect();
-    // It may write under any key and to any stream: it is alone.
+    // It may write any key and any stream, so it locks all of them.
     let mut plan = Plan::default();
     plan.check_all();
-    plan.acquire(place.oid)?;
+    plan.acquire(partition.oid)?;
     definitions::accept_changes();
     demand_each(events, &|some| {
         fit::demand(some.iter().map(|e| &e.event), import.check_types)
     })?;
     let new = |n: usize| &events[n].event;
-    let rules = Rules::new(&place.name, events.len(), &new)?;
+    let rules = Rules::new(&partition.name, events.len(), &new, &*upcast::known()?)?;
 
     let versions = versions(&table, events)?;
-    let (positions, stable) = positions(&counter, place.oid, import)?;
+    let (positions, stable) = positions(&counter, partition.oid, import)?;
     let now_us = clock::now_us();
-    let place_of = |i: usize| {
+    let assigned = |i: usize| {
         let event = &events[i];
         Assigned {
             position: positions[i],
@@ -83,12 +84,12 @@ pub fn import(import: &Import) -> Result<i64> {
             stream: event.event.stream.zip(versions[i]),
         }
     };
-    let recorded = |i: usize| (&events[i].event, place_of(i).recorded_at_us);
+    let recorded = |i: usize| (&events[i].event, assigned(i).recorded_at_us);
     let batch = Batch {
-        partition: &place,
+        partition: &partition,
         table: &table,
         stable,
-        assigned: &place_of,
+        assigned: &assigned,
         ids: &event::ids((0..events.len()).map(recorded)),
     };
     rules.check(&batch)?;
@@ -99,10 +100,10 @@ pub fn import(import: &Import) -> Result<i64> {
         .iter()
         .zip(&positions)
         .flat_map(|(keys, p)| keys.iter().map(move |k| (*k, *p)));
-    transaction::wrote(place.oid, written, last);
-    // Nobody appends: there is nothing between the first and the last that is not of this import.
+    transaction::wrote(partition.oid, written, last);
+    // Nobody else appends: all events from the first to the last are of this import.
     let first = positions.first().copied().unwrap_or_default();
-    projection::catch_up(&place.name, first - 1, last)?;
+    projection::catch_up(&partition.name, first - 1, last)?;
     Ok(events.len() as i64)
 }
 
@@ -111,25 +112,25 @@ fn demand_each(events: &[Recorded], check: &dyn Fn(&[Recorded]) -> Result<()>) -
     check(events).map_err(|error| {
         let mut each = events.iter();
         let failing = each.find(|e| check(std::slice::from_ref(*e)).is_err());
-        named(error, failing.and_then(|e| e.position))
+        with_position(error, failing.and_then(|e| e.position))
     })
 }
 
-/// An error with the position that the event has in the source: of millions the number within a batch tells
-/// little.
-fn named(error: Error, position: Option<i64>) -> Error {
+/// Adds the position that the event has in the source: the event's number within a batch tells little where millions are
+/// imported.
+fn with_position(error: Error, position: Option<i64>) -> Error {
     let Some(position) = position else {
         return error;
     };
-    let place = format!("Its position in the source is {position}.");
+    let sentence = format!("Its position in the source is {position}.");
     let detail = match &error.detail {
-        Some(detail) => format!("{detail} {place}"),
-        None => place,
+        Some(detail) => format!("{detail} {sentence}"),
+        None => sentence,
     };
     error.detail(detail)
 }
 
-/// The version of each event in its stream: given or not, one more than that of the event before it.
+/// The version of each event in its stream: one more than that of the event before it. An event may name it or not.
 fn versions(table: &Opened, events: &[Recorded]) -> Result<Vec<Option<i64>>> {
     let mut heads: HashMap<&str, i64> = HashMap::new();
     let mut versions = Vec::with_capacity(events.len());
@@ -152,7 +153,7 @@ fn versions(table: &Opened, events: &[Recorded]) -> Result<Vec<Option<i64>>> {
                 format!("stream_version {given} of stream \"{name}\" does not follow {head}"),
             )
             .hint("Versions count from 1 without gaps; leave them out to have them counted anew.");
-            return Err(named(error, event.position));
+            return Err(with_position(error, event.position));
         }
         *head = next;
         versions.push(Some(next));
@@ -160,12 +161,9 @@ fn versions(table: &Opened, events: &[Recorded]) -> Result<Vec<Option<i64>>> {
     Ok(versions)
 }
 
-/// The events' positions: their own, beyond all that the log has given, or new ones.
-fn positions(
-    counter: &Counter,
-    partition: crate::store::Oid,
-    import: &Import,
-) -> Result<(Vec<i64>, i64)> {
+/// The positions of the events, and the partition's frontier. They are the events' own positions, beyond all that the log
+/// has allotted, or new ones.
+fn positions(counter: &Counter, partition: Oid, import: &Import) -> Result<(Vec<i64>, i64)> {
     let n = import.events.len() as i64;
     if !import.keep_positions {
         let (first, stable) = counter.allot(partition, n)?;
@@ -191,16 +189,13 @@ fn positions(
     Ok((positions, stable))
 }
 
-/// Reads events from JSON: those of an append, with what en57_event has besides.
+/// Reads events from JSON. Beside the keys that an append takes, an event may have the other columns of en57_event.
 ///
 /// # Errors
 /// As [`parse::events`].
 pub fn from_json(document: Jsonb) -> Result<Vec<Recorded>> {
     if !document.is_array() {
-        return Err(Error::new(
-            SqlState::InvalidParameter,
-            "events must be a JSON array of objects",
-        ));
+        return Err(error::invalid("events must be a JSON array of objects"));
     }
     let mut events = Vec::with_capacity(document.count());
     for (i, element) in document.elements().enumerate() {
@@ -218,7 +213,7 @@ pub fn from_json(document: Jsonb) -> Result<Vec<Recorded>> {
     Ok(events)
 }
 
-/// Reads one event, with `i` before it.
+/// Reads one event; `i` others come before it in the document.
 ///
 /// # Errors
 /// As [`from_json`].
@@ -235,7 +230,7 @@ pub fn recorded(object: Jsonb<'_>, i: usize) -> Result<Recorded<'_>> {
                     &format!("event {}: \"recorded_at\": ", i + 1),
                 )?);
             }
-            // Where the events came from; where they go is an argument.
+            // The partition that the events came from. The one that they go to is an argument.
             ("partition", Value::String(_)) => {}
             ("recorded_at" | "partition", value) => {
                 return Err(invalid(
@@ -259,11 +254,11 @@ pub fn recorded(object: Jsonb<'_>, i: usize) -> Result<Recorded<'_>> {
     })
 }
 
-/// Imports events from an array of `en57_event`, some at a time where they are large; NULL stands for what en57
-/// fills in. Returns how many.
+/// Imports events from an array of `en57_event`. en57 fills in what is NULL. Large events are imported in several
+/// batches. Returns how many.
 ///
 /// # Errors
-/// 22004 where an element or its type is NULL, otherwise as [`import`].
+/// 22004 if an element or its type is NULL, otherwise as [`import`].
 pub fn import_rows(
     array: Datum,
     partition: Option<&str>,
@@ -290,7 +285,7 @@ pub fn import_rows(
     }
 }
 
-/// The next events, of which the first has `n` before it: so many as may be in memory together, at least one.
+/// Reads the next events: as many as may be in memory at once, at least one. `n` others come before them.
 fn from_rows<'a>(composites: &[Datum], n: usize) -> Result<Vec<Recorded<'a>>> {
     let (mut events, mut bytes) = (Vec::new(), 0);
     for (i, composite) in (n..).zip(composites) {
@@ -301,7 +296,7 @@ fn from_rows<'a>(composites: &[Datum], n: usize) -> Result<Vec<Recorded<'a>>> {
             .map(|d| fmgr::bytes_of(*d))
             .sum::<usize>();
         let position = columns[0].map(|d: Datum| d.value() as i64);
-        events.push(from_row(columns, i).map_err(|e| named(e, position))?);
+        events.push(from_row(columns, i).map_err(|e| with_position(e, position))?);
         if bytes >= PAGE_BYTES {
             break;
         }
@@ -359,9 +354,7 @@ fn number(value: Value, i: usize, key: &str) -> Result<i64> {
     }
 }
 
+/// The event is not as it must be; `i` others come before it.
 fn invalid(i: usize, what: String) -> Error {
-    Error::new(
-        SqlState::InvalidParameter,
-        format!("event {}: {what}", i + 1),
-    )
+    error::invalid(format!("event {}: {what}", i + 1))
 }

@@ -1,13 +1,11 @@
-//! The locks of an append and of `en57_lock`: of what they write, and of what they depend on.
+//! The locks of an append and of `en57_lock`: keys that they write, and keys that they check.
 
 use std::rc::Rc;
 
 use crate::dcb::error::Result;
 use crate::dcb::key::Namespace;
 use crate::dcb::query::{Criterion, Query};
-use crate::event_type;
-use crate::invariant::{self, Rules};
-use crate::projection::Due;
+use crate::invariant;
 use crate::store::index::scan;
 use crate::store::lock::keys;
 use crate::store::lock::plan::Plan;
@@ -20,85 +18,65 @@ use crate::store::row::table::Opened;
 use crate::store::session::{definitions, transaction};
 use crate::upcast::{self, Definitions, Sought};
 
+use super::AppendRequest;
+use super::demands::Demands;
+use super::steps::Prepared;
 use super::streams::Streams;
-use super::{AppendRequest, fit};
 
-/// What definitions say of an append, as of when they were looked at.
-pub(super) struct Looked<'a> {
-    pub upcasters: Rc<Definitions>,
-    pub due: Due<'a>,
-    pub rules: Rules<'a>,
-    /// Whether the events fit their types.
-    pub fit: Result<()>,
-}
-
-impl Looked<'_> {
-    /// Looks again at what has changed, now that locks are held. Returns whether upcasters have.
-    fn again(&mut self, request: &AppendRequest, plan: &mut Plan) -> Result<bool> {
-        definitions::accept_changes();
-        let renamed = !Rc::ptr_eq(&self.upcasters, &upcast::known()?);
-        if renamed {
-            self.upcasters = upcast::known()?;
-        }
-        self.due.look_again(plan, renamed)?;
-        self.rules.look_again(plan, renamed)?;
-        if event_type::has_changed() {
-            self.fit = fit::demand(request.events.iter(), true);
-        }
-        Ok(renamed)
-    }
-}
-
-/// Takes the locks that make the condition exact, those of invariants and of documents; returns the condition as it is to be
-/// looked for. What definitions say is looked at before, again when the root's lock is held, from when on only
-/// functions can change, and again when all locks are.
+/// Takes the locks that make the condition exact, and those that definitions demand. Returns the condition by the names
+/// that events are stored under.
+///
+/// Definitions were looked at before. They are looked at again when the root lock is held, because only functions can
+/// change from then on, and once more when all locks are held.
 pub(super) fn lock<'a>(
-    place: &Partition,
-    table: &Opened,
     request: &AppendRequest<'a>,
+    prepared: &Prepared,
     streams: &Streams,
-    keys: &[Vec<i64>],
-    looked: &mut Looked,
+    demands: &mut Demands,
 ) -> Result<Vec<Sought<&'a Query>>> {
+    let (partition, table) = (&*prepared.partition, &prepared.table);
     let mut plan = Plan::default();
-    keys.iter().flatten().for_each(|key| plan.write(*key));
+    for key in prepared.keys.iter().flatten() {
+        plan.write(*key);
+    }
     for name in streams.names() {
-        // Alone, whatever is expected: versions have no gaps.
+        // Checked as well, whatever version is expected: otherwise two appends could give the same version.
         plan.check(event::effective(Namespace::Stream, name.as_bytes()));
     }
-    let mut fail_if = seek(request)?;
-    plan_checks(&mut plan, place, table, &fail_if)?;
+    let mut fail_if = in_stored_names(request.fail_if, &demands.upcasters);
+    plan_condition(&mut plan, partition, table, &fail_if)?;
     if let Some(id) = request.events.iter().find_map(|e| e.id) {
         plan.sole(event::effective(Namespace::Id, &id));
     }
-    looked.due.plan(&mut plan);
-    looked.rules.plan(&mut plan);
-    plan.acquire_with(place.oid, |plan| {
-        if looked.again(request, plan)? {
-            fail_if = seek(request)?;
-            plan_checks(plan, place, table, &fail_if)?;
+    demands.plan(&mut plan);
+    plan.acquire_with(partition.oid, |plan| {
+        if demands.look_again(request, plan)? {
+            fail_if = in_stored_names(request.fail_if, &demands.upcasters);
+            plan_condition(plan, partition, table, &fail_if)?;
         }
         Ok(())
     })?;
     Ok(fail_if)
 }
 
-/// The condition by the names that events have by now.
-fn seek<'a>(request: &AppendRequest<'a>) -> Result<Vec<Sought<&'a Query>>> {
-    let definitions = upcast::known()?;
-    let queries = request.fail_if.iter();
-    Ok(queries.map(|q| Sought::by(q, &definitions)).collect())
+/// A condition by the names that events are stored under.
+fn in_stored_names<'a>(
+    fail_if: &'a [Query],
+    upcasters: &Rc<Definitions>,
+) -> Vec<Sought<&'a Query>> {
+    let queries = fail_if.iter();
+    queries.map(|q| Sought::by(q, upcasters)).collect()
 }
 
-/// Adds what a condition checks to the locks of an append.
-fn plan_checks(
+/// Adds the keys that a condition checks to the locks of an append.
+fn plan_condition(
     plan: &mut Plan,
-    place: &Partition,
+    partition: &Partition,
     table: &Opened,
     fail_if: &[Sought<&Query>],
 ) -> Result<()> {
     for criterion in fail_if.iter().flat_map(|q| q.stored().criteria()) {
-        match keys_to_lock(place, table, criterion)? {
+        match keys_to_lock(partition, table, criterion)? {
             Some(keys) => keys.into_iter().for_each(|key| plan.check(key)),
             None => plan.check_all(),
         }
@@ -106,15 +84,15 @@ fn plan_checks(
     Ok(())
 }
 
-/// The keys whose locks keep out every event of a criterion, since each stands under one of them: the stream's; that of
-/// a tag, or of the tags of which one suffices, whichever are the rarest; otherwise those of its types. `None`: any
-/// event could be one, as where a prefix of streams, which is no key, is all that it says.
+/// The keys whose locks keep out every event of a criterion, because each is stored under one of them: the stream's
+/// key; the rarest tag's key, or those of `any_tags` if these are rarer; otherwise the keys of its types. `None`: any
+/// event could match. That is so if it only names a prefix of streams, which has no key.
 ///
-/// The stream's key because an append to it excludes others there anyway: who locks a stream, and then
-/// appends to it, has what it needs. What the transaction has locked already serves as well: other keys
-/// could be out of order, or a stronger lock of what is held.
+/// The stream's key comes first, because appends to a stream exclude each other under it anyway: whoever locks a stream
+/// and then appends to it has the lock that he needs. Next come keys that the transaction has locked already: other keys
+/// could be out of the lock order, or need a stronger mode of a lock that it holds.
 fn keys_to_lock(
-    place: &Partition,
+    partition: &Partition,
     table: &Opened,
     criterion: &Criterion,
 ) -> Result<Option<Vec<i64>>> {
@@ -122,11 +100,10 @@ fn keys_to_lock(
         let key = event::effective(Namespace::Stream, stream.as_bytes());
         return Ok(Some(vec![key]));
     }
-    let mut groups: Vec<Vec<i64>> = scan::required_keys(criterion)
-        .into_iter()
-        .map(|key| vec![key])
-        .collect();
-    let (any, types) = (scan::any_tag_keys(criterion), scan::type_keys(criterion));
+    let required = scan::required_keys(criterion).into_iter();
+    let mut groups: Vec<Vec<i64>> = required.map(|key| vec![key]).collect();
+    let any = scan::any_tag_keys(criterion);
+    let types = scan::type_keys(criterion);
     let is_alone = groups.is_empty() && types.is_empty();
     if !any.is_empty() && (is_alone || !are_many(&any)) {
         groups.push(any);
@@ -134,31 +111,31 @@ fn keys_to_lock(
     if groups.is_empty() {
         return Ok(Some(types).filter(|keys| !keys.is_empty()));
     }
-    let is_held = |group: &Vec<i64>| {
+    let is_locked = |group: &Vec<i64>| {
         let mut keys = group.iter();
-        keys.all(|key| keys::is_checked(place.oid, *key))
+        keys.all(|key| keys::is_checked(partition.oid, *key))
     };
     if groups.len() > 1
-        && let Some(held) = groups.iter().position(is_held)
+        && let Some(locked) = groups.iter().position(is_locked)
     {
-        return Ok(Some(groups.swap_remove(held)));
+        return Ok(Some(groups.swap_remove(locked)));
     }
     rarest(table, groups, criterion.after.unwrap_or(0) + 1).map(Some)
 }
 
-/// Whether keys are so many that they cannot be locked one by one: they would keep everybody out.
+/// Whether keys are too many to be locked one by one. Then the root lock stands for them, which keeps out everybody.
 fn are_many(keys: &[i64]) -> bool {
     keys.len() > settings::max_key_locks()
 }
 
-/// The group of keys under which the fewest events stand, from a position on.
+/// The group of keys that has the fewest events, from a position on.
 fn rarest(table: &Opened, groups: Vec<Vec<i64>>, from: i64) -> Result<Vec<i64>> {
     if let [_] = groups.as_slice() {
         return Ok(groups.into_iter().flatten().collect());
     }
     let mut rarest = (usize::MAX, Vec::new());
     for group in groups {
-        // None at all: it cannot get rarer.
+        // None can have fewer than no event.
         if rarest.0 == 0 {
             break;
         }
@@ -173,48 +150,59 @@ fn rarest(table: &Opened, groups: Vec<Vec<i64>>, from: i64) -> Result<Vec<i64>> 
     Ok(rarest.1)
 }
 
-/// Takes a query's locks until the end of the transaction and returns the position as of which nothing
-/// that matches is missing.
+/// Takes a query's locks until the end of the transaction. Returns the position up to which no matching event is
+/// missing.
 ///
 /// # Errors
 /// 42501, 42704.
 pub fn lock_query(query: &Query, partition: Option<&str>) -> Result<i64> {
     catalog::demand_writable("en57_lock()")?;
     let store = catalog::store()?;
-    let place = store.partition(partition, Access::Lock)?;
+    let partition = store.partition(partition, Access::Lock)?;
     let counter = Counter::of(store)?;
-    let table = place.open_to_read();
-    let mut sought = Sought::by(query.clone(), &upcast::known()?);
+    let table = partition.open_to_read();
+    let mut upcasters = upcast::known()?;
+    let mut sought = Sought::by(query.clone(), &upcasters);
     let mut plan = Plan::default();
-    plan_query(&mut plan, &place, &table, &sought)?;
-    plan.acquire_with(place.oid, |plan| {
+    plan_query(&mut plan, &partition, &table, &sought)?;
+    plan.acquire_with(partition.oid, |plan| {
         definitions::accept_changes();
-        let renamed = upcast::has_changed();
+        let now = upcast::known()?;
+        let renamed = !Rc::ptr_eq(&upcasters, &now);
         if renamed {
-            sought = Sought::by(query.clone(), &upcast::known()?);
+            sought = Sought::by(query.clone(), &now);
+            upcasters = now;
         }
         if renamed || invariant::has_changed() {
-            plan_query(plan, &place, &table, &sought)?;
+            plan_query(plan, &partition, &table, &sought)?;
         }
         Ok(())
     })?;
-    // What was locked is read as of now, also where the transaction's reads repeat.
+    // The holder reads what is there now, even in a REPEATABLE READ transaction.
     transaction::renew_moment();
-    Ok(crate::read::frontier::current(&counter, &place, &sought))
+    Ok(crate::read::frontier::current(
+        &counter, &partition, &sought,
+    ))
 }
 
-/// Adds what a query locks for reading, deciding and appending.
+/// Adds the locks of a transaction that reads a query, decides, and then appends.
 ///
-/// Who reads events of several tags may write events of them all. So the others are locked as written, also those of
-/// which one suffices unless these are many, when nobody locks the query by them: which tag is the rarest changes, and two
-/// who lock the same query by different ones must queue here, or they would wait for each other when they append. A key that an invariant will check is locked so from the start.
-fn plan_query(plan: &mut Plan, place: &Partition, table: &Opened, sought: &Sought) -> Result<()> {
+/// It may write events of all tags of the query. So all its tags are locked as written, not only those whose locks keep
+/// others out: which tag is the rarest changes, and two transactions that lock the same query by different tags must
+/// queue here, or they would wait for each other when they append. Only `any_tags` that are many are left out, because
+/// nobody locks the query by them. A key that an invariant will check is locked as checked from the start.
+fn plan_query(
+    plan: &mut Plan,
+    partition: &Partition,
+    table: &Opened,
+    sought: &Sought,
+) -> Result<()> {
     for criterion in sought.stored().criteria() {
-        let Some(keys) = keys_to_lock(place, table, criterion)? else {
+        let Some(keys) = keys_to_lock(partition, table, criterion)? else {
             plan.check_all();
             continue;
         };
-        let checked = invariant::keys_checked(&place.name, criterion)?;
+        let checked = invariant::keys_checked(&partition.name, criterion)?;
         for key in keys.into_iter().chain(checked) {
             plan.check_and_write(key);
         }

@@ -1,18 +1,24 @@
-//! From the JSON that a client sends to events, with errors that name the event and the key.
+//! Parsing: JSON, or the columns of a row, becomes events. Errors name the event and the key.
 
 use std::collections::HashSet;
 
 use crate::dcb::error::{Error, Result, SqlState, invalid, nearest};
 use crate::dcb::limits;
-use crate::read::stream::{self, Expected};
+use crate::dcb::partition::shown;
+use crate::read::stream;
 use crate::store::Datum;
 use crate::store::pg::array::TextArray;
 use crate::store::pg::json::{self, Jsonb, Value};
 use crate::store::pg::{clock, fmgr, settings};
 use crate::store::row::event::{NewEvent, meta_text};
 
+use super::fields::{
+    checked_tags, checked_type, expected_version, id, meta, not_a_string, schema_version, tags,
+    text, too_long, too_much,
+};
 use super::fit::newest;
 
+/// The keys of an event in the JSON of an append.
 const KEYS: [&str; 12] = [
     "type",
     "data",
@@ -31,8 +37,7 @@ const KEYS: [&str; 12] = [
 /// Reads an event or an array of them.
 ///
 /// # Errors
-/// 22023 for whatever an event must not be, 22P02 for a text that is no uuid, 54000 for what is too
-/// long or too much.
+/// 22023 if a value is not allowed, 22P02 if an id is no uuid, 54000 if something is too long or if there is too much of it.
 pub fn events(document: Jsonb) -> Result<Vec<NewEvent>> {
     let ambient = ambient_meta()?;
     if document.is_object() {
@@ -71,7 +76,7 @@ pub fn events(document: Jsonb) -> Result<Vec<NewEvent>> {
     Ok(events)
 }
 
-/// One that is to be appended.
+/// Reads the n-th event of an append. Only appends take an expected version.
 fn to_append(object: Jsonb<'_>, n: usize, ambient: Option<Datum>) -> Result<NewEvent<'_>> {
     let mut expected = None;
     let mut event = event(object, n, ambient, &mut |key, value| {
@@ -86,7 +91,7 @@ fn to_append(object: Jsonb<'_>, n: usize, ambient: Option<Datum>) -> Result<NewE
     Ok(event)
 }
 
-/// An id may stand in a batch once.
+/// Refuses events of which two have the same id.
 ///
 /// # Errors
 /// 22023.
@@ -101,8 +106,8 @@ pub fn refuse_repeated_ids<'e>(events: impl Iterator<Item = &'e NewEvent<'e>>) -
     Ok(())
 }
 
-/// Reads the n-th event, with `ambient` metadata below its own; `other` is asked whether it takes a key that
-/// an append does not know.
+/// Reads the n-th event, from 1. Keys of its metadata come before those of `ambient`. `other` gets each key that is not
+/// read here, and returns whether it knows the key.
 ///
 /// # Errors
 /// As [`events`].
@@ -112,21 +117,9 @@ pub fn event<'a>(
     ambient: Option<Datum>,
     other: &mut dyn FnMut(&str, Value<'a>) -> Result<bool>,
 ) -> Result<NewEvent<'a>> {
-    let mut event = NewEvent {
-        id: None,
-        event_type: "",
-        tags: Vec::new(),
-        data: None,
-        meta: None,
-        schema_version: 1,
-        occurred_at_us: None,
-        correlation_id: None,
-        causation_id: None,
-        stream: None,
-        expected_version: None,
-    };
-    let mut said = None;
-    // In PostgreSQL's order of keys: by length.
+    let mut event = new_event("");
+    let mut version = None;
+    // In the order of jsonb, which sorts keys by length.
     let mut named: Vec<(&str, &str)> = Vec::new();
     for pair in object.pairs() {
         let (key, value) = pair?;
@@ -140,11 +133,11 @@ pub fn event<'a>(
             ("stream", value) => return Err(not_a_string(value, n, key)),
             ("meta", value) => event.meta = Some(meta(value, n)?),
             ("id", value) => event.id = Some(id(value, n)?),
-            ("schema_version", value) => said = Some(schema_version(value, n)?),
+            ("schema_version", value) => version = Some(schema_version(value, n)?),
             ("occurred_at", value) => {
-                let place = format!("event {n}: \"occurred_at\": ");
+                let path = format!("event {n}: \"occurred_at\": ");
                 let text = text(value, n, key, limits::TEXT_BYTES)?;
-                event.occurred_at_us = Some(clock::parse_us(text, &place)?);
+                event.occurred_at_us = Some(clock::parse_us(text, &path)?);
             }
             ("correlation_id" | "causation_id" | "trace_id", value) => {
                 named.push((key, text(value, n, key, limits::TEXT_BYTES)?));
@@ -159,16 +152,17 @@ pub fn event<'a>(
     if event.event_type.is_empty() {
         return Err(invalid(format!("event {n}: key \"type\" is missing")));
     }
-    event.schema_version = said.map_or_else(|| newest(event.event_type), Ok)?;
-    finish_meta(&mut event, &named, ambient, n)?;
+    event.schema_version = version.map_or_else(|| newest(event.event_type), Ok)?;
+    merge_meta(&mut event, &named, ambient, n)?;
     Ok(event)
 }
 
-/// Merges the metadata: the session's below the event's own, the event's named ids above both.
+/// Merges the metadata. Keys of `ambient` come last, those of the event's own `meta` before them, and the ids that are keys
+/// of the event itself (`named`) first.
 ///
 /// # Errors
-/// 22023 where a named id and the same key in `meta` differ.
-fn finish_meta(
+/// 22023 if a named id and the same key in `meta` differ.
+fn merge_meta(
     event: &mut NewEvent,
     named: &[(&str, &str)],
     ambient: Option<Datum>,
@@ -211,10 +205,10 @@ fn finish_meta(
     Ok(())
 }
 
-/// `en57.meta` as a jsonb object.
+/// The setting `en57.meta` as a jsonb object.
 ///
 /// # Errors
-/// 22023 where it is none.
+/// 22023 if it is no object.
 pub fn ambient_meta() -> Result<Option<Datum>> {
     let Some(source) = settings::meta() else {
         return Ok(None);
@@ -227,115 +221,10 @@ pub fn ambient_meta() -> Result<Option<Datum>> {
     Ok(Some(datum))
 }
 
-fn text<'a>(value: Value<'a>, n: usize, key: &str, max_bytes: usize) -> Result<&'a str> {
-    match value {
-        Value::String("") => Err(invalid(format!(
-            "event {n}: \"{key}\" must not be an empty string"
-        ))),
-        Value::String(s) if s.len() > max_bytes => Err(too_long(n, key, max_bytes)),
-        Value::String(s) => Ok(s),
-        other => Err(not_a_string(other, n, key)),
-    }
-}
-
-fn not_a_string(value: Value, n: usize, key: &str) -> Error {
-    invalid(format!(
-        "event {n}: \"{key}\" must be a string, not {}",
-        value.kind()
-    ))
-}
-
-/// An expected version, which an append takes and no import.
+/// The n-th event, from 1, of these columns of a row: id, type, data, meta, tags. It has no other key.
 ///
 /// # Errors
-/// 22023 for what is no version.
-fn expected_version(value: Value, n: usize) -> Result<i64> {
-    let Value::Number(_) = value else {
-        return Err(invalid(format!(
-            "event {n}: \"expected_version\" must be a number, not {}",
-            value.kind()
-        )));
-    };
-    let version = value.as_i64().ok_or_else(|| {
-        invalid(format!(
-            "event {n}: \"expected_version\" must be an integer"
-        ))
-    })?;
-    Expected::new(Some(version)).map_err(|e| Error {
-        message: format!("event {n}: {}", e.message),
-        ..e
-    })?;
-    Ok(version)
-}
-
-fn tags(value: Value<'_>, n: usize) -> Result<Vec<&str>> {
-    let Value::Container(array) = value else {
-        return Err(invalid(format!(
-            "event {n}: \"tags\" must be an array of strings, not {}",
-            value.kind()
-        )));
-    };
-    if !array.is_array() {
-        return Err(invalid(format!(
-            "event {n}: \"tags\" must be an array of strings, not an object"
-        )));
-    }
-    let mut tags = Vec::with_capacity(array.count());
-    for (i, element) in array.elements().enumerate() {
-        match element? {
-            Value::String(tag) => tags.push(tag),
-            other => {
-                return Err(invalid(format!(
-                    "event {n}: \"tags\", element {}: must be a string, not {}",
-                    i + 1,
-                    other.kind()
-                )));
-            }
-        }
-    }
-    checked_tags(tags, n)
-}
-
-/// Tags in canonical order, without duplicates.
-///
-/// # Errors
-/// 22023 for an empty one, 54000 where one is too long or there are too many.
-fn checked_tags(mut tags: Vec<&str>, n: usize) -> Result<Vec<&str>> {
-    for (i, tag) in tags.iter().enumerate() {
-        let place = format_args!("event {n}: \"tags\", element {}", i + 1);
-        if tag.is_empty() {
-            return Err(invalid(format!("{place}: must not be an empty string")));
-        }
-        if tag.len() > limits::TEXT_BYTES {
-            return Err(too_much(format!(
-                "{place}: longer than {} bytes",
-                limits::TEXT_BYTES
-            )));
-        }
-    }
-    tags.sort_unstable();
-    tags.dedup();
-    if tags.len() > limits::TAGS_PER_EVENT {
-        return Err(too_much(format!(
-            "event {n}: has more than {} tags",
-            limits::TAGS_PER_EVENT
-        )));
-    }
-    Ok(tags)
-}
-
-/// A type as the column takes it.
-///
-/// # Errors
-/// 22023 where it is empty, 54000 where it is too long.
-fn checked_type(event_type: &str, n: usize) -> Result<&str> {
-    text(Value::String(event_type), n, "type", limits::TYPE_BYTES)
-}
-
-/// The n-th event from the columns of a row: id, type, data, meta, tags; the rest is as if left out.
-///
-/// # Errors
-/// 22004 where the type is NULL, otherwise as [`events`].
+/// 22004 if the type is NULL, otherwise as [`events`].
 pub fn from_columns<'a>(
     [id, event_type, data, meta, tags]: [Option<Datum>; 5],
     n: usize,
@@ -352,75 +241,38 @@ pub fn from_columns<'a>(
             "event {n}: meta must be a JSON object or NULL"
         )));
     }
-    let place = format!("event {n}: tags ");
-    let tags = tags.map_or(Ok(Vec::new()), |d| {
-        TextArray::from_datum(d, &place)?.texts()
-    })?;
+    let path = format!("event {n}: tags ");
+    let tags = tags.map_or(Ok(Vec::new()), |d| TextArray::from_datum(d, &path)?.texts())?;
     let mut event = NewEvent {
         id: id.map(fmgr::uuid),
-        event_type: checked_type(event_type, n)?,
         tags: checked_tags(tags, n)?,
         data: data.map(|d| Value::Container(Jsonb::from_datum(d))),
         meta,
+        ..new_event(checked_type(event_type, n)?)
+    };
+    merge_meta(&mut event, &[], ambient, n)?;
+    Ok(event)
+}
+
+/// An event that has nothing but a type.
+fn new_event(event_type: &str) -> NewEvent<'_> {
+    NewEvent {
+        id: None,
+        event_type,
+        tags: Vec::new(),
+        data: None,
+        meta: None,
         schema_version: 1,
         occurred_at_us: None,
         correlation_id: None,
         causation_id: None,
         stream: None,
         expected_version: None,
-    };
-    finish_meta(&mut event, &[], ambient, n)?;
-    Ok(event)
-}
-
-fn meta(value: Value, n: usize) -> Result<Datum> {
-    match value {
-        Value::Container(object) if object.is_object() => Ok(value.to_datum()),
-        other => Err(invalid(format!(
-            "event {n}: \"meta\" must be an object, not {}",
-            other.kind()
-        ))),
-    }
-}
-
-fn id(value: Value, n: usize) -> Result<[u8; 16]> {
-    let not_one = |shown: &str| {
-        let shown: String = shown.chars().take(64).collect();
-        Error::new(
-            SqlState::InvalidText,
-            format!("event {n}: \"id\" is not a uuid: \"{shown}\""),
-        )
-    };
-    match value {
-        Value::String(s) => uuid::Uuid::parse_str(s)
-            .map(uuid::Uuid::into_bytes)
-            .map_err(|_| not_one(s)),
-        other => Err(invalid(format!(
-            "event {n}: \"id\" must be a string, not {}",
-            other.kind()
-        ))),
-    }
-}
-
-fn schema_version(value: Value, n: usize) -> Result<i32> {
-    let Value::Number(_) = value else {
-        return Err(invalid(format!(
-            "event {n}: \"schema_version\" must be a number, not {}",
-            value.kind()
-        )));
-    };
-    match value.as_i64().and_then(|v| i32::try_from(v).ok()) {
-        Some(version) if version >= 1 => Ok(version),
-        _ => Err(invalid(format!(
-            "event {n}: \"schema_version\" must be an integer from 1 to {}",
-            i32::MAX
-        ))),
     }
 }
 
 fn unknown_key(key: &str, n: usize) -> Error {
-    let shown: String = key.chars().take(64).collect();
-    let error = invalid(format!("event {n}: unknown key \"{shown}\""));
+    let error = invalid(format!("event {n}: unknown key \"{}\"", shown(key)));
     if key == "expected_version" {
         return error
             .hint("It is for appends only; \"stream_version\" says which version an event has.");
@@ -429,14 +281,4 @@ fn unknown_key(key: &str, n: usize) -> Error {
         Some(near) => error.hint(format!("Did you mean \"{near}\"?")),
         None => error.hint(format!("Known keys are {}.", KEYS.join(", "))),
     }
-}
-
-fn too_long(n: usize, key: &str, max_bytes: usize) -> Error {
-    too_much(format!(
-        "event {n}: \"{key}\" is longer than {max_bytes} bytes"
-    ))
-}
-
-fn too_much(message: String) -> Error {
-    Error::new(SqlState::LimitExceeded, message)
 }

@@ -1,4 +1,4 @@
-//! Refusals as answers: all that schemas and invariants have against the events of an append, and nothing is stored.
+//! Refusals as answers: everything that schemas and invariants find wrong with the events of an append. Nothing is stored.
 
 use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::dcb::refusal::{AT_MOST, Refusal};
@@ -6,21 +6,20 @@ use crate::event_type;
 use crate::invariant::Rules;
 use crate::store::log::insert::Batch;
 use crate::store::pg::subtransaction::{Failure, Then, in_subtransaction_then};
-use crate::store::row::event::NewEvent;
 
-use super::Outcome;
+use super::{AppendRequest, Outcome};
 
-/// What is to become of what a schema or an invariant refuses.
+/// What to do if a schema or an invariant refuses events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnRefusal {
-    /// It is an error.
+    /// Raise an error.
     Raise,
-    /// It is an answer.
+    /// Return an answer that tells everything that is wrong.
     Return,
 }
 
 impl OnRefusal {
-    /// What a caller says.
+    /// The argument `on_refusal`.
     ///
     /// # Errors
     /// 22023 for anything else.
@@ -33,31 +32,27 @@ impl OnRefusal {
     }
 }
 
-/// What a refusal by a schema is answered with, where it is to be: then all is told that schemas have against the events.
+/// The answer to events that do not fit their types. `refusal` is the first thing that is wrong with them.
 ///
 /// # Errors
-/// The refusal itself otherwise.
-pub(super) fn misfits(
-    refusal: Error,
-    events: &[NewEvent],
-    on_refusal: OnRefusal,
-) -> Result<Outcome> {
-    if on_refusal == OnRefusal::Raise || refusal.state != SqlState::DoesNotFit {
-        return Err(refusal);
+/// The refusal itself, if the caller wants errors, or if it is none by a type.
+pub(super) fn by_types(refusal: &Error, request: &AppendRequest) -> Result<Outcome> {
+    if request.on_refusal == OnRefusal::Raise || refusal.state != SqlState::DoesNotFit {
+        return Err(refusal.clone());
     }
-    match event_type::misfits(events.iter())? {
-        // What was wrong with them is so no longer: somebody has changed their type.
-        found if found.is_empty() => Err(refusal),
+    match event_type::misfits(request.events.iter())? {
+        // They fit by now: somebody has changed the type meanwhile.
+        found if found.is_empty() => Err(refusal.clone()),
         found => Ok(Outcome::Refused(found)),
     }
 }
 
-/// All that invariants have against the events. States are kept only where that is nothing: they hold events that are not
-/// stored otherwise.
+/// Everything that invariants find wrong with the events. If that is nothing, the invariants' states are stored.
+/// Otherwise they are not: they would be about events that are not stored.
 ///
 /// # Errors
-/// Those of invariants' functions, by unwinding; 42883 where one is gone.
-pub(super) fn objections(rules: &Rules, batch: &Batch) -> Result<Vec<Refusal>> {
+/// Those of invariants' functions, by unwinding; 42883 if a function is gone.
+pub(super) fn by_invariants(rules: &Rules, batch: &Batch) -> Result<Vec<Refusal>> {
     if rules.is_empty() {
         return Ok(Vec::new());
     }
@@ -73,10 +68,10 @@ pub(super) fn objections(rules: &Rules, batch: &Batch) -> Result<Vec<Refusal>> {
     outcome.or_else(Failure::raise)
 }
 
-/// Adds all that invariants have against the events, up to what is told.
+/// Adds everything that invariants find wrong with the events, at most [`AT_MOST`] refusals.
 ///
 /// # Errors
-/// As [`objections`].
+/// As [`by_invariants`].
 pub(super) fn collect(
     rules: &Rules,
     batch: &Batch,

@@ -1,4 +1,4 @@
-//! What would be refused of events if they were appended now. Nothing is stored, locked, or kept.
+//! Validating: what would be refused if events were appended now. Nothing is stored, and no lock is left.
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::refusal::Refusal;
@@ -14,12 +14,13 @@ use crate::store::pg::clock;
 use crate::store::pg::json::Jsonb;
 use crate::store::pg::subtransaction::{Then, in_subtransaction_then};
 use crate::store::row::event::{self, NewEvent};
+use crate::upcast;
 
 use super::streams::{Streams, send_to};
 use super::{fit, parse, refusals};
 
-/// All that is wrong with events by what they are, by their types, and by invariants, as an append of them all would find it
-/// now. Conditions and versions are not looked at.
+/// Everything that an append would now find wrong with the events: with themselves, by their types, and by invariants.
+/// Conditions and versions are not checked.
 ///
 /// # Errors
 /// 42501, 42704 as an append; those of invariants' functions, by unwinding.
@@ -31,12 +32,12 @@ pub fn validate(
     function::refuse_within_answer("en57_validate()")?;
     let store = catalog::store()?;
     store.partition(partition, Access::Append)?;
-    // What was begun is undone, whatever it was: a value that could not be read, a lock on the table.
-    let outcome = in_subtransaction_then(|| Ok((look(document, target, partition)?, Then::Undo)))?;
+    // A value that cannot be read is undone, and so is the lock on the table.
+    let outcome = in_subtransaction_then(|| Ok((check(document, target, partition)?, Then::Undo)))?;
     match outcome {
         Ok(found) => Ok(found),
         Err(failure) => match failure.into_own() {
-            // What is no event at all.
+            // It cannot even be read as events.
             Ok(error) if REFUSED.contains(&error.state) => Ok(vec![as_refusal(error)]),
             Ok(error) => Err(error),
             Err(failure) => failure.raise(),
@@ -44,7 +45,7 @@ pub fn validate(
     }
 }
 
-/// How an append refuses what is no event.
+/// How an append refuses what cannot be read as events.
 const REFUSED: [SqlState; 4] = [
     SqlState::InvalidParameter,
     SqlState::InvalidText,
@@ -52,7 +53,7 @@ const REFUSED: [SqlState; 4] = [
     SqlState::NullNotAllowed,
 ];
 
-fn look(document: Jsonb, target: Option<Target>, partition: Option<&str>) -> Result<Vec<Refusal>> {
+fn check(document: Jsonb, target: Option<Target>, partition: Option<&str>) -> Result<Vec<Refusal>> {
     let mut events = parse::events(document)?;
     send_to(&mut events, target)?;
     let mut streams = Streams::of(&events)?;
@@ -67,26 +68,26 @@ fn look(document: Jsonb, target: Option<Target>, partition: Option<&str>) -> Res
     }
     found.extend(event_type::misfits(events.iter())?);
     if !found.is_empty() {
-        // What is no event of its type is not for invariants' functions to see.
+        // Invariants' functions may rely on the schemas of types.
         return Ok(found);
     }
     let store = catalog::store()?;
-    let place = store.partition(partition, Access::Append)?;
-    let table = place.open_to_append(!streams.is_empty())?;
-    streams.look(&table)?;
+    let partition = store.partition(partition, Access::Append)?;
+    let table = partition.open_to_append(!streams.is_empty())?;
+    streams.look_up(&table)?;
     let first = Counter::of(store)?.next();
     let recorded_at_us = clock::now_us();
     let new = |n: usize| &events[n];
-    let rules = Rules::new(&place.name, events.len(), &new)?;
+    let rules = Rules::new(&partition.name, events.len(), &new, &*upcast::known()?)?;
     let ids = event::ids(events.iter().map(|e: &NewEvent| (e, recorded_at_us)));
     let batch = Batch {
-        partition: &place,
+        partition: &partition,
         table: &table,
         stable: first - 1,
         assigned: &|i| Assigned {
             position: first + i as i64,
             recorded_at_us,
-            stream: streams.place(i),
+            stream: streams.of_event(i),
         },
         ids: &ids,
     };
@@ -94,7 +95,7 @@ fn look(document: Jsonb, target: Option<Target>, partition: Option<&str>) -> Res
     Ok(found)
 }
 
-/// An error that names its event, as an append tells it.
+/// The refusal that says what an append's error says. The error's message may name the event.
 fn as_refusal(error: Error) -> Refusal {
     let named = error.message.strip_prefix("event ").and_then(|rest| {
         let (number, problem) = rest.split_once(": ")?;

@@ -18,7 +18,7 @@ use crate::store::pg::rights;
 use crate::store::pg::scratch::Scratch;
 use crate::store::row::event::NewEvent;
 use crate::store::state::invariant_states::{KeptState, States};
-use crate::upcast;
+use crate::upcast::Definitions;
 
 use super::definition::{self, Invariant};
 use super::fold::{Effort, Evaluation, Refused, key_missing};
@@ -63,7 +63,7 @@ pub fn keys_checked(partition: &str, criterion: &Criterion) -> Result<Vec<i64>> 
 }
 
 impl<'a> Rules<'a> {
-    /// What there is to do for `count` events.
+    /// What there is to do for `count` events, by the names that these upcasters give them.
     ///
     /// # Errors
     /// 55000 where the table is missing.
@@ -71,6 +71,7 @@ impl<'a> Rules<'a> {
         partition: &'a str,
         count: usize,
         event: &'a dyn Fn(usize) -> &'a NewEvent<'a>,
+        upcasters: &Definitions,
     ) -> Result<Self> {
         let mut rules = Self {
             partition,
@@ -78,17 +79,13 @@ impl<'a> Rules<'a> {
             event,
             touched: Vec::new(),
         };
-        rules.look()?;
+        rules.look(upcasters)?;
         Ok(rules)
     }
 
-    fn look(&mut self) -> Result<()> {
+    fn look(&mut self, upcasters: &Definitions) -> Result<()> {
         self.touched.clear();
         let enabled = definition::enabled()?;
-        if enabled.is_empty() {
-            return Ok(());
-        }
-        let upcasters = upcast::known()?;
         for invariant in enabled.iter() {
             if invariant.partition == self.partition {
                 let touched = self.touching(invariant, upcasters.chains());
@@ -137,9 +134,14 @@ impl<'a> Rules<'a> {
     ///
     /// # Errors
     /// 55000 where the table is missing.
-    pub fn look_again(&mut self, plan: &mut Plan, upcasters_changed: bool) -> Result<()> {
+    pub fn look_again(
+        &mut self,
+        plan: &mut Plan,
+        upcasters: &Definitions,
+        upcasters_changed: bool,
+    ) -> Result<()> {
         if upcasters_changed || definition::has_changed() {
-            self.look()?;
+            self.look(upcasters)?;
             self.plan(plan);
         }
         Ok(())

@@ -15,7 +15,7 @@ use crate::store::pg::composite::RowType;
 use crate::store::pg::rights;
 use crate::store::row::event::{self, NewEvent};
 use crate::store::session::definitions::{self, Cache, Table};
-use crate::upcast::{self, Upcasters};
+use crate::upcast::{Definitions, Upcasters};
 
 use super::definition::{KIND, Projection, Work, running_inline};
 use super::document::{IdSource, asked_ids};
@@ -63,25 +63,29 @@ struct Job {
 }
 
 impl<'a> Due<'a> {
-    /// What there is to do for events that are about to be appended.
+    /// What there is to do for events that are about to be appended, by the names that these upcasters give them.
     ///
     /// # Errors
     /// Those of key functions.
-    pub fn new(partition: &'a str, events: &'a [NewEvent<'a>]) -> Result<Self> {
+    pub fn new(
+        partition: &'a str,
+        events: &'a [NewEvent<'a>],
+        upcasters: &Rc<Definitions>,
+    ) -> Result<Self> {
         let mut due = Self {
             partition,
             events,
             jobs: Vec::new(),
         };
-        due.look()?;
+        due.look(upcasters)?;
         Ok(due)
     }
 
-    fn look(&mut self) -> Result<()> {
+    fn look(&mut self, upcasters: &Rc<Definitions>) -> Result<()> {
         self.jobs.clear();
         for projection in definitions()?.iter() {
             if projection.partition == self.partition {
-                let matched = self.matched(projection)?;
+                let matched = self.matched(projection, upcasters)?;
                 self.jobs.extend(matched);
             }
         }
@@ -103,18 +107,26 @@ impl<'a> Due<'a> {
     ///
     /// # Errors
     /// Those of key functions.
-    pub fn look_again(&mut self, plan: &mut Plan, upcasters_changed: bool) -> Result<()> {
+    pub fn look_again(
+        &mut self,
+        plan: &mut Plan,
+        upcasters: &Rc<Definitions>,
+        upcasters_changed: bool,
+    ) -> Result<()> {
         if upcasters_changed || RUNNING.with(Cache::has_changed) {
-            self.look()?;
+            self.look(upcasters)?;
             self.plan(plan);
         }
         Ok(())
     }
 
-    fn matched(&self, projection: &Rc<Projection>) -> Result<Option<Matched>> {
+    fn matched(
+        &self,
+        projection: &Rc<Projection>,
+        upcasters: &Rc<Definitions>,
+    ) -> Result<Option<Matched>> {
         let candidates = self.events.iter().enumerate();
-        let definitions = upcast::known()?;
-        let chains = definitions.chains();
+        let chains = upcasters.chains();
         let candidate = |event: &'a NewEvent<'a>| {
             let name = chains.name_of(event.event_type, event.schema_version);
             event.candidate(name)
@@ -129,7 +141,7 @@ impl<'a> Due<'a> {
         let mut ids = BTreeMap::new();
         if let Work::Documents(documents) = &projection.work {
             match &documents.key {
-                IdSource::Function(_) => ids = self.asked(projection, numbers)?,
+                IdSource::Function(_) => ids = self.asked(projection, numbers, upcasters)?,
                 key => {
                     for n in numbers {
                         let tags = self.events[n].tags.iter().copied();
@@ -152,6 +164,7 @@ impl<'a> Due<'a> {
         &self,
         projection: &Projection,
         numbers: impl Iterator<Item = usize>,
+        upcasters: &Rc<Definitions>,
     ) -> Result<BTreeMap<i64, Vec<String>>> {
         let Work::Documents(documents) = &projection.work else {
             return Ok(BTreeMap::new());
@@ -161,8 +174,7 @@ impl<'a> Due<'a> {
         };
         let function = key.function(KIND, &projection.name)?.prepare();
         let event_type = RowType::of(projection.event_type()?);
-        let definitions = upcast::known()?;
-        let upcasters = Upcasters::new(&definitions);
+        let upcasters = Upcasters::new(upcasters);
         let at = projection.error_context("key");
         at.tell(|| {
             rights::for_functions(&projection.path, &projection.partition, || {

@@ -24,11 +24,6 @@ pub fn known() -> Result<Rc<Definitions>> {
     KNOWN.with(|known| known.get(|rows| Definitions::load(&rows)))
 }
 
-/// Whether upcasters may have changed since they were looked at last.
-pub fn has_changed() -> bool {
-    KNOWN.with(Cache::has_changed)
-}
-
 /// All upcasters, in the order of types and versions.
 pub struct Definitions {
     chains: Chains,

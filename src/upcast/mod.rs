@@ -10,7 +10,7 @@ mod definitions;
 mod register;
 mod run;
 
-pub use definitions::{Definitions, has_changed, known};
+pub use definitions::{Definitions, known};
 pub use register::{NewUpcaster, drop, register};
 pub use run::Upcasters;
 
