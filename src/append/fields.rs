@@ -1,9 +1,8 @@
 //! The parts of an event in a JSON document, one by one. Each function reads one of them, of the n-th event, from 1; its
 //! errors name the event and the key.
 
-use crate::dcb::error::{Error, Result, SqlState, invalid};
+use crate::dcb::error::{Error, Result, SqlState, invalid, shown};
 use crate::dcb::limits;
-use crate::dcb::partition::shown;
 use crate::read::stream::Expected;
 use crate::store::Datum;
 use crate::store::pg::json::Value;

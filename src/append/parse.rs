@@ -2,9 +2,8 @@
 
 use std::collections::HashSet;
 
-use crate::dcb::error::{Error, Result, SqlState, invalid, nearest};
+use crate::dcb::error::{Error, Result, SqlState, invalid, nearest, shown};
 use crate::dcb::limits;
-use crate::dcb::partition::shown;
 use crate::read::stream;
 use crate::store::Datum;
 use crate::store::pg::array::TextArray;
