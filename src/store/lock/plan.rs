@@ -1,5 +1,5 @@
-//! The plan of a transaction's key locks, and how it is carried out: what is taken one by one, and what the root's lock
-//! stands for. See the matrix in docs/architecture/locks.md.
+//! The plan of a transaction's key locks, and how it is carried out: which keys are locked one by one, under an intention
+//! lock of the root, and which the root's lock stands for by escalation. See the matrix in docs/architecture/locks.md.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,7 +41,7 @@ impl Use {
         }
     }
 
-    /// Both.
+    /// What a key is locked for that is locked for both.
     fn and(self, other: Self) -> Self {
         if self == other {
             self
@@ -65,11 +65,14 @@ pub struct Plan {
     has_grown: bool,
 }
 
-/// Which keys the root's lock stands for.
+/// Lock escalation: which keys the root's lock stands for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum StandsFor {
+enum Escalation {
+    /// The root has an intention lock, and each key a lock of its own.
     None,
+    /// Those that are written only.
     Written,
+    /// All.
     All,
 }
 
@@ -131,9 +134,9 @@ impl Plan {
         self.acquire_with(partition, |_| Ok(()))
     }
 
-    /// Takes the locks as [`Self::acquire`] does. `late` may add keys when the root's lock is held, and again when all locks are: who was waited
-    /// for has ended by then, and what it has changed can be seen. When it is through, it has seen all that was
-    /// changed before the last lock was had.
+    /// Takes the locks as [`Self::acquire`] does. `late` may add keys when the root's lock is held, and again when all
+    /// locks are: who was waited for has ended by then, and what it has changed can be seen. When it is through, it has
+    /// seen all that was changed before the last lock was had.
     ///
     /// # Errors
     /// Those of `late`, and of [`Self::acquire`].
@@ -151,11 +154,11 @@ impl Plan {
         self.has_grown = true;
         while std::mem::take(&mut self.has_grown) {
             pgrx::check_for_interrupts!();
-            let root = self.lock_root(&taker)?;
+            let escalation = self.lock_root(&taker)?;
             taker.holds_some = true;
             late(&mut self)?;
             if !self.has_grown {
-                self.lock_keys(&taker, root)?;
+                self.lock_keys(&taker, escalation)?;
                 late(&mut self)?;
             }
         }
@@ -166,31 +169,33 @@ impl Plan {
     ///
     /// Who holds it already must not wait for a stronger mode of it: two who do, each after `en57_lock` or to decide,
     /// would wait for each other. He takes the keys instead, as far as the lock table can do it.
-    fn lock_root(&self, taker: &Taker) -> Result<StandsFor> {
+    fn lock_root(&self, taker: &Taker) -> Result<Escalation> {
         let tag = root_tag(taker.partition);
         let taken = transaction::key_locks();
-        let (mode, stands) = self.root_mode(taker, settings::max_key_locks().saturating_sub(taken));
-        let may_do_without = stands != StandsFor::None && !self.checks_all && taker.holds_root();
+        let (mode, escalation) =
+            self.escalation(taker, settings::max_key_locks().saturating_sub(taken));
+        let may_do_without =
+            escalation != Escalation::None && !self.checks_all && taker.holds_root();
         if may_do_without && !taker.take(tag, mode, &ROOT_WRITES, false)? {
-            let (mode, stands) = self.root_mode(taker, most_key_locks().saturating_sub(taken));
+            let (mode, escalation) = self.escalation(taker, most_key_locks().saturating_sub(taken));
             taker.take(tag, mode, &ROOT_WRITES, true)?;
-            return Ok(stands);
+            return Ok(escalation);
         }
         taker.take(tag, mode, &ROOT_WRITES, true)?;
-        Ok(stands)
+        Ok(escalation)
     }
 
     /// Locks those keys that the root's lock does not stand for.
-    fn lock_keys(&self, taker: &Taker, root: StandsFor) -> Result<()> {
+    fn lock_keys(&self, taker: &Taker, escalation: Escalation) -> Result<()> {
         let keys = self.keys.iter().map(|(key, of)| (*key, *of));
-        let keys = keys.filter(|(_, of)| match root {
-            StandsFor::None => true,
-            StandsFor::Written => *of != Use::Written,
-            StandsFor::All => false,
+        let keys = keys.filter(|(_, of)| match escalation {
+            Escalation::None => true,
+            Escalation::Written => *of != Use::Written,
+            Escalation::All => false,
         });
         // Those that no query locks come last. So who waits for them has all keys, and who locks a key before he
         // appends, by `en57_lock` or to decide, waits for nobody who waits for him.
-        let owned = self.owned.iter().filter(|_| root != StandsFor::All);
+        let owned = self.owned.iter().filter(|_| escalation != Escalation::All);
         let owned = owned.map(|key| (*key, Use::CheckedAndWritten));
         let sole = self.sole.map(|key| (key, Use::Sole));
         for (key, of) in keys.chain(sole).chain(owned) {
@@ -200,8 +205,8 @@ impl Plan {
         Ok(())
     }
 
-    /// The mode of the root's lock where so many keys may be locked one by one, beside those that are.
-    fn root_mode(&self, taker: &Taker, room: usize) -> (u32, StandsFor) {
+    /// The mode of the root's lock, and what it stands for, where so many keys may be locked one by one beside those that are.
+    fn escalation(&self, taker: &Taker, room: usize) -> (u32, Escalation) {
         let mut missing = [0, 0];
         let owned = self.owned.iter().map(|key| (key, &Use::CheckedAndWritten));
         for (key, of) in self.keys.iter().chain(owned) {
@@ -212,11 +217,11 @@ impl Plan {
         let all_fit = written + checked <= room;
         let checks_root = self.checks_all || (!all_fit && checked > room);
         match (self.conditional, all_fit) {
-            _ if checks_root => (pg_sys::ExclusiveLock, StandsFor::All),
-            (false, true) => (pg_sys::RowShareLock, StandsFor::None),
-            (true, true) => (pg_sys::RowExclusiveLock, StandsFor::None),
-            (false, false) => (pg_sys::ShareLock, StandsFor::Written),
-            (true, false) => (pg_sys::ShareRowExclusiveLock, StandsFor::Written),
+            _ if checks_root => (pg_sys::ExclusiveLock, Escalation::All),
+            (false, true) => (pg_sys::RowShareLock, Escalation::None),
+            (true, true) => (pg_sys::RowExclusiveLock, Escalation::None),
+            (false, false) => (pg_sys::ShareLock, Escalation::Written),
+            (true, false) => (pg_sys::ShareRowExclusiveLock, Escalation::Written),
         }
     }
 }
