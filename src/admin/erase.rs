@@ -202,6 +202,40 @@ fn try_upcasters(query: &Query, partition: &Partition, first: i64, last: i64) ->
     })
 }
 
+/// Where errors of projections are kept: table, column, the column of their position, and whether they are of one of the
+/// projections $2.
+const ERRORS_OF_PROJECTIONS: [(&str, &str, &str, &str); 4] = [
+    (
+        "projections",
+        "last_error",
+        "failed_position",
+        "name = ANY ($2)",
+    ),
+    (
+        "projection_dead_letters",
+        "error",
+        "position",
+        "projection = ANY ($2)",
+    ),
+    (
+        "rebuilds",
+        "last_error",
+        "failed_position",
+        "projection = ANY ($2)",
+    ),
+    (
+        "rebuild_dead_letters",
+        "error",
+        "position",
+        "rebuild IN (SELECT number FROM en57.rebuilds WHERE projection = ANY ($2))",
+    ),
+];
+/// Where errors of subscriptions are kept: table, column, and the column of their position.
+const ERRORS_OF_SUBSCRIPTIONS: [(&str, &str, &str); 2] = [
+    ("subscription_shards", "last_error", "failed_position"),
+    ("dead_letters", "error", "position"),
+];
+
 /// Errors can quote what they were about: the event, and where a function has made something of the events before
 /// it, those as well. So of the projections whose events they are, all errors from the first erased event on are
 /// forgotten, and those of no event in particular; of subscriptions, those of the events themselves.
@@ -211,9 +245,6 @@ fn forget_errors(
     touched: &[String],
     left_in: &mut BTreeSet<String>,
 ) -> Result<()> {
-    const ERROR: &str = "'{\"message\": \"erased\"}'";
-    const REBUILD: &str =
-        "rebuild IN (SELECT number FROM en57.rebuilds WHERE projection = ANY ($2))";
     let first = erased.first().copied().unwrap_or_default();
     let mut forget = |table: &str, set: String, which: String, parameters: &[_]| -> Result<()> {
         let sql = format!("UPDATE en57.{table} SET {set} WHERE {which} RETURNING 1");
@@ -227,40 +258,18 @@ fn forget_errors(
         (Type::Bigint, Some(Datum::from(first))),
         (Type::Texts, Some(array::make(&names))),
     ];
-    for (table, column, position, whose) in [
-        (
-            "projections",
-            "last_error",
-            "failed_position",
-            "name = ANY ($2)",
-        ),
-        (
-            "projection_dead_letters",
-            "error",
-            "position",
-            "projection = ANY ($2)",
-        ),
-        (
-            "rebuilds",
-            "last_error",
-            "failed_position",
-            "projection = ANY ($2)",
-        ),
-        ("rebuild_dead_letters", "error", "position", REBUILD),
-    ] {
+    for (table, column, position, whose) in ERRORS_OF_PROJECTIONS {
         let which = format!(
             "({position} >= $1 OR {position} IS NULL) AND {column} IS NOT NULL AND {whose}"
         );
-        forget(table, format!("{column} = {ERROR}"), which, &since)?;
+        let set = format!("{column} = '{{\"message\": \"erased\"}}'");
+        forget(table, set, which, &since)?;
     }
     let themselves = [
         (Type::Bigints, Some(array::make_bigints(erased))),
         text(partition),
     ];
-    for (table, column, position) in [
-        ("subscription_shards", "last_error", "failed_position"),
-        ("dead_letters", "error", "position"),
-    ] {
+    for (table, column, position) in ERRORS_OF_SUBSCRIPTIONS {
         let which = format!(
             "{position} = ANY ($1) AND {column} IS NOT NULL
              AND subscription IN (SELECT id FROM en57.subscriptions WHERE partition = ANY (ARRAY[$2, '*']))"

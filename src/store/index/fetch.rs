@@ -156,6 +156,44 @@ enum Found {
     Moved { tid: u64, by: pg_sys::TransactionId },
 }
 
+/// What a line pointer of a page says.
+enum Line {
+    /// The page has no such one.
+    None,
+    /// It is free.
+    Unused,
+    /// Its row is gone.
+    Dead,
+    /// The row begins at another one.
+    Redirect(u16),
+    /// It leads to a tuple.
+    Tuple,
+}
+
+/// Looks at a line pointer, and lets `tuple` be what it leads to, if it leads to one.
+///
+/// # Safety
+/// The page is pinned and locked as long as the tuple is used.
+unsafe fn line_at(page: pg_sys::Page, offset: u16, tuple: &mut pg_sys::HeapTupleData) -> Line {
+    // SAFETY: the caller's contract; line pointers are read within the page's bounds.
+    unsafe {
+        if offset < 1 || offset > pg_sys::PageGetMaxOffsetNumber(page) {
+            return Line::None;
+        }
+        let pointer = pg_sys::PageGetItemId(page, offset);
+        match (*pointer).lp_flags() {
+            pg_sys::LP_NORMAL => {
+                tuple.t_data = pg_sys::PageGetItem(page, pointer).cast();
+                tuple.t_len = (*pointer).lp_len();
+                Line::Tuple
+            }
+            pg_sys::LP_REDIRECT => Line::Redirect((*pointer).lp_off() as u16),
+            pg_sys::LP_UNUSED => Line::Unused,
+            _ => Line::Dead,
+        }
+    }
+}
+
 /// Goes from version to version on a locked page, as `heap_hot_search_buffer` does, and lets `tuple` be the one
 /// that counts.
 unsafe fn version_on_page(
@@ -173,24 +211,16 @@ unsafe fn version_on_page(
     unsafe {
         let page = pg_sys::BufferGetPage(buffer);
         loop {
-            if offset < 1 || offset > pg_sys::PageGetMaxOffsetNumber(page) {
-                let none = if is_first { Spot::Beyond } else { Spot::Unseen };
-                return Found::Here(none);
-            }
-            let pointer = pg_sys::PageGetItemId(page, offset);
-            match (*pointer).lp_flags() {
-                pg_sys::LP_NORMAL => {}
-                pg_sys::LP_REDIRECT if is_first && !is_redirected => {
-                    is_redirected = true;
-                    offset = (*pointer).lp_off() as u16;
+            match line_at(page, offset, tuple) {
+                Line::Tuple => tuple.t_self = item_pointer(block, offset),
+                Line::Redirect(to) if is_first && !is_redirected => {
+                    (offset, is_redirected) = (to, true);
                     continue;
                 }
-                pg_sys::LP_UNUSED if is_first => return Found::Here(Spot::Unused),
+                Line::None if is_first => return Found::Here(Spot::Beyond),
+                Line::Unused if is_first => return Found::Here(Spot::Unused),
                 _ => return Found::Here(Spot::Unseen),
             }
-            tuple.t_data = pg_sys::PageGetItem(page, pointer).cast();
-            tuple.t_len = (*pointer).lp_len();
-            tuple.t_self = item_pointer(block, offset);
             let header = &*tuple.t_data;
             let is_link = u32::from(header.t_infomask2) & pg_sys::HEAP_ONLY_TUPLE != 0;
             // No index has an entry for a version that is found by way of an older one alone.

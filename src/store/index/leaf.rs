@@ -172,68 +172,92 @@ unsafe fn insert(index: Relation, tree: Tree, entries: &[New]) -> usize {
     let Some(first) = entries.first() else {
         return 0;
     };
-    // SAFETY: the caller's contract; the leaf comes locked exclusively and is released here.
+    // SAFETY: the caller's contract; the leaf comes pinned and locked exclusively, and is released here.
     unsafe {
-        let found = if tree == Tree::Keys {
-            None
-        } else {
-            guess(index, tree, first.at)
-        };
-        let found = found.unwrap_or_else(|| descend(index, tree, first.at, Lock::Exclusive));
-        let Descent::Leaf {
-            block,
-            buffer,
-            high,
-            ..
-        } = found
-        else {
+        let Some((buffer, high)) = leaf_of(index, tree, first.at) else {
             return 0;
         };
-        if high.is_none() && tree != Tree::Keys {
-            remember(index, block);
-        }
         let page = View::of(buffer);
         let place = page.place_of(tree, first.at, 0);
-        let is_there = tree != Tree::Keys
-            && [place, place - 1].iter().any(|n| {
-                let neighbour = page.nth(tree, *n);
-                neighbour.is_some_and(|e| value(e) == value(first.at))
-            });
-        let mut count = 0;
-        if !page.is_half_split() && !page.is_damaged() && !is_there {
-            let most = if tree == Tree::Keys || page.is_end(place) {
-                page.room_for(bytes_of_tuple(tree))
-            } else {
-                page.room_for(bytes_of_tuple(tree)).min(1)
-            };
-            let mut last = None;
-            count = entries
-                .iter()
-                .take(most)
-                .take_while(|e| {
-                    // One that equals the one before it in a unique index is nbtree's, too.
-                    let follows = last.is_none_or(|l: Entry| match tree {
-                        Tree::Keys => l < e.at,
-                        _ => value(l) < value(e.at),
-                    });
-                    last = Some(e.at);
-                    follows && high.is_none_or(|h| e.at < h)
-                })
-                .count();
-        }
-        if count > 0 {
-            write(
-                index,
-                tree,
-                buffer,
-                &page,
-                place,
-                entries.get_unchecked(..count),
-            );
+        let fitting = fitting(&page, tree, place, high, entries);
+        if !fitting.is_empty() {
+            write(index, tree, buffer, &page, place, fitting);
         }
         raw::UnlockReleaseBuffer(buffer);
-        count
+        fitting.len()
     }
+}
+
+/// The leaf to which an entry goes, pinned and locked exclusively, with its high key; `None` where it is for nbtree to make
+/// or to report one. Indexes that grow at their end alone are asked for their last leaf first.
+///
+/// # Safety
+/// As [`insert`].
+unsafe fn leaf_of(index: Relation, tree: Tree, entry: Entry) -> Option<(Buffer, Option<Entry>)> {
+    let grows_at_end = tree != Tree::Keys;
+    // SAFETY: the caller's contract.
+    let found = unsafe {
+        let guessed = if grows_at_end {
+            guess(index, tree, entry)
+        } else {
+            None
+        };
+        guessed.unwrap_or_else(|| descend(index, tree, entry, Lock::Exclusive))
+    };
+    let Descent::Leaf {
+        block,
+        buffer,
+        high,
+        ..
+    } = found
+    else {
+        return None;
+    };
+    if high.is_none() && grows_at_end {
+        // SAFETY: the caller's contract.
+        unsafe { remember(index, block) };
+    }
+    Some((buffer, high))
+}
+
+/// Those first entries that may be put on a leaf, the first one at `place`: they fit on it, belong on it, and have no equal
+/// in a unique index. Behind entries that are there already, as many as fit; between them, one.
+fn fitting<'e>(
+    page: &View,
+    tree: Tree,
+    place: usize,
+    high: Option<Entry>,
+    entries: &'e [New],
+) -> &'e [New] {
+    let Some((first, _)) = entries.split_first() else {
+        return &[];
+    };
+    let has_equal = tree != Tree::Keys
+        && [place, place - 1].iter().any(|n| {
+            let neighbour = page.nth(tree, *n);
+            neighbour.is_some_and(|e| value(e) == value(first.at))
+        });
+    if page.is_half_split() || page.is_damaged() || has_equal {
+        return &[];
+    }
+    let room = page.room_for(bytes_of_tuple(tree));
+    let most = match tree == Tree::Keys || page.is_end(place) {
+        true => room,
+        false => room.min(1),
+    };
+    let mut last = None;
+    let belongs = |entry: &&New| {
+        // One that equals the one before it in a unique index is nbtree's, too.
+        let follows = last.is_none_or(|l: Entry| match tree {
+            Tree::Keys => l < entry.at,
+            _ => value(l) < value(entry.at),
+        });
+        last = Some(entry.at);
+        follows && high.is_none_or(|h| entry.at < h)
+    };
+    let count = entries.iter().take(most).take_while(belongs).count();
+    // Not by index: nothing here may panic.
+    entries.get(..count).unwrap_or_default()
 }
 
 /// What an entry stands for, wherever its row is: what a unique index holds once.

@@ -230,6 +230,48 @@ struct State<S> {
     descriptor: TupleDesc,
 }
 
+/// The first call of a query's: makes the state.
+///
+/// # Safety
+/// As [`one_by_one`] does it.
+unsafe fn begin_rows<S: Source + 'static>(
+    fcinfo: pg_sys::FunctionCallInfo,
+    info: *mut pg_sys::ReturnSetInfo,
+    start: impl FnOnce() -> Result<S>,
+) -> Result<()> {
+    // SAFETY: the FuncCallContext protocol. The state is a Box whose drop is a callback of the memory that PostgreSQL keeps for
+    // the function; it holds no resource of PostgreSQL's.
+    unsafe {
+        let context = pg_sys::init_MultiFuncCall(fcinfo);
+        let memory = (*context).multi_call_memory_ctx;
+        let before = pg_sys::MemoryContextSwitchTo(memory);
+        let descriptor = pg_sys::BlessTupleDesc(pg_sys::CreateTupleDescCopy((*info).expectedDesc));
+        let scratch = pg_sys::AllocSetContextCreateInternal(
+            memory,
+            c"en57 rows".as_ptr(),
+            pg_sys::ALLOCSET_DEFAULT_MINSIZE as usize,
+            pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
+            pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
+        );
+        let callback: *mut pg_sys::MemoryContextCallback =
+            pg_sys::palloc0(size_of::<pg_sys::MemoryContextCallback>()).cast();
+        pg_sys::MemoryContextSwitchTo(before);
+        let state = Box::into_raw(Box::new(State {
+            source: start()?,
+            rows: Vec::new(),
+            next: 0,
+            more: true,
+            scratch,
+            descriptor,
+        }));
+        (*callback).func = Some(forget::<S>);
+        (*callback).arg = state.cast();
+        pg_sys::MemoryContextRegisterResetCallback(memory, callback);
+        (*context).user_fctx = state.cast();
+        Ok(())
+    }
+}
+
 fn one_by_one<S: Source + 'static, const N: usize>(
     fcinfo: pg_sys::FunctionCallInfo,
     info: *mut pg_sys::ReturnSetInfo,
@@ -237,38 +279,10 @@ fn one_by_one<S: Source + 'static, const N: usize>(
     start: impl FnOnce() -> Result<S>,
 ) -> Result<Option<Datum>> {
     // SAFETY: the FuncCallContext protocol: made at the first call, kept by PostgreSQL in the function's
-    // own memory, deleted with the query or at the end. The state is a Box whose drop is a callback of
-    // that memory; it holds no resource of PostgreSQL's.
+    // own memory, deleted with the query or at the end.
     unsafe {
         if (*(*fcinfo).flinfo).fn_extra.is_null() {
-            let context = pg_sys::init_MultiFuncCall(fcinfo);
-            let memory = (*context).multi_call_memory_ctx;
-            let before = pg_sys::MemoryContextSwitchTo(memory);
-            let descriptor =
-                pg_sys::BlessTupleDesc(pg_sys::CreateTupleDescCopy((*info).expectedDesc));
-            let scratch = pg_sys::AllocSetContextCreateInternal(
-                memory,
-                c"en57 rows".as_ptr(),
-                pg_sys::ALLOCSET_DEFAULT_MINSIZE as usize,
-                pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
-                pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
-            );
-            let callback: *mut pg_sys::MemoryContextCallback =
-                pg_sys::palloc0(size_of::<pg_sys::MemoryContextCallback>()).cast();
-            pg_sys::MemoryContextSwitchTo(before);
-            let state = State {
-                source: start()?,
-                rows: Vec::new(),
-                next: 0,
-                more: true,
-                scratch,
-                descriptor,
-            };
-            let state = Box::into_raw(Box::new(state));
-            (*callback).func = Some(forget::<S>);
-            (*callback).arg = state.cast();
-            pg_sys::MemoryContextRegisterResetCallback(memory, callback);
-            (*context).user_fctx = state.cast();
+            begin_rows(fcinfo, info, start)?;
         }
         let context = pg_sys::per_MultiFuncCall(fcinfo);
         let state = &mut *(*context).user_fctx.cast::<State<S>>();
