@@ -66,7 +66,7 @@ impl<'p> Events<'p> {
         Self::among(projection, projection.query.clone(), after, upto)
     }
 
-    /// The same of a query that finds some of them.
+    /// The events of a range that match another query, which is part of the projection's.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -93,8 +93,8 @@ impl<'p> Events<'p> {
             Work::Documents(documents) => Some(&documents.key),
             Work::Handler(_) => None,
         };
-        let way = self.reading.way();
-        let door = way.door();
+        let read_by = self.reading.way();
+        let door = read_by.door();
         self.more = self.reading.fill_rows(at_most, &mut |row| {
             let ids = match key {
                 Some(IdSource::Function(_)) => known(row.position()),
@@ -112,8 +112,8 @@ impl<'p> Events<'p> {
         Ok(items)
     }
 
-    /// How these events become what functions are called with: by the definitions by which they were found.
-    pub fn way(&self) -> Rc<ReadBy> {
+    /// The upcasters by which these events were found, and by which they are read.
+    pub fn read_by(&self) -> Rc<ReadBy> {
         self.reading.way()
     }
 }
@@ -144,9 +144,9 @@ impl Projection {
     ///
     /// # Errors
     /// 42883 where a function is gone; the functions' own, by unwinding.
-    pub fn handle(&self, items: &[Item], way: &ReadBy) -> Result<()> {
+    pub fn handle(&self, items: &[Item], read_by: &ReadBy) -> Result<()> {
         let mut ready = Vec::with_capacity(items.len());
-        self.read(items, way, &mut ready)?;
+        self.read(items, read_by, &mut ready)?;
         self.handle_ready(&ready)
     }
 
@@ -157,10 +157,10 @@ impl Projection {
     pub fn read<'i>(
         &self,
         items: &'i [Item],
-        way: &ReadBy,
+        read_by: &ReadBy,
         ready: &mut Vec<Ready<'i>>,
     ) -> Result<()> {
-        let (door, event_type) = (way.door(), RowType::of(self.event_type()?));
+        let (door, event_type) = (read_by.door(), RowType::of(self.event_type()?));
         for item in items {
             let event = item.event.read(&event_type, &door)?;
             ready.push(Ready { item, event });
@@ -211,13 +211,13 @@ impl Projection {
     /// As [`Self::handle`].
     pub fn handle_range(&self, after: i64, upto: i64, known: KnownIds) -> Result<()> {
         let mut events = Events::new(self, after, upto)?;
-        let way = events.way();
+        let read_by = events.read_by();
         let scratch = Scratch::new();
         loop {
             let done = scratch.run(|| {
                 let items = events.next(self.at_once(), known)?;
                 if !items.is_empty() {
-                    self.handle(&items, &way)?;
+                    self.handle(&items, &read_by)?;
                 }
                 Ok(items.is_empty())
             })?;

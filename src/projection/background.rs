@@ -1,13 +1,13 @@
-//! What the worker does with async projections: it looks which of them have something to do, and gives each a
-//! run_batch, which is a batch in a transaction of its own.
+//! The worker's part of async projections: a survey finds those that have events to handle, and each of them handles one
+//! batch in a transaction of its own.
 
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
 use crate::read::{self, frontier};
 use crate::store::log::partition::Access;
+use crate::store::pg::rights;
 use crate::store::pg::spi::{self, Type, text};
 use crate::store::pg::subtransaction::Failure;
-use crate::store::pg::{fmgr, rights};
 use crate::store::session::definitions::as_extension_owner;
 use crate::store::session::transaction;
 use crate::store::{Datum, Oid};
@@ -15,6 +15,7 @@ use crate::upcast::{self, Sought};
 
 use super::definition::{self, Projection};
 use super::run::{Deferral, Progress, error_json};
+use super::status::Status;
 
 /// A running async projection, as it was at a survey.
 pub struct Standing {
@@ -26,7 +27,7 @@ pub struct Standing {
     pub position: i64,
     /// Which events it takes.
     query: Query,
-    /// As whom it runs.
+    /// The role as which it runs.
     pub role: Option<Oid>,
     /// What there is to do.
     pub todo: ToDo,
@@ -42,8 +43,8 @@ pub enum ToDo {
     NoneUpTo(i64),
 }
 
-/// The running async projections. `looked` says from where on each is to be looked at, by its number and its
-/// position; `None`: not at all.
+/// The running async projections. `looked` gets the number and the position of each and returns the position after which
+/// to look for events, or `None` if the survey is to leave the projection out.
 ///
 /// # Errors
 /// 55000 where tables are missing; those of reading.
@@ -51,7 +52,7 @@ pub fn survey(mut looked: impl FnMut(i64, i64) -> Option<i64>) -> Result<Vec<Sta
     let standing = |projection: Projection| {
         let todo = match looked(projection.number, projection.position) {
             None => ToDo::Unknown,
-            // What goes wrong is for its run_batch to tell.
+            // If something is wrong, the batch meets the same error and reports it.
             Some(after) => look(&projection, after).unwrap_or(ToDo::Due),
         };
         Standing {
@@ -80,18 +81,18 @@ fn look(projection: &Projection, after: i64) -> Result<ToDo> {
     })
 }
 
-/// The frontier of its query. Unlike a session's, it does not wait for what the worker's own handlers have
-/// appended: the worker must not be stopped by transactions that do not end.
+/// The frontier of a projection's query. It does not wait for transactions in flight: one that does not end must not stop
+/// the worker.
 fn head(projection: &Projection) -> Result<i64> {
     let sought = Sought::by(projection.query.clone(), &upcast::known()?);
     frontier::settled(&sought, Some(&projection.partition), Access::Own)
 }
 
-/// What has come of a run_batch.
+/// The outcome of a batch.
 pub enum BatchOutcome {
-    /// Somebody else runs it.
+    /// Another session has locked the projection, or it was dropped.
     Taken,
-    /// It is not any more what it was at the survey.
+    /// The projection was changed after the survey.
     Changed,
     /// It has come up to this position.
     At(i64),
@@ -105,14 +106,14 @@ pub enum BatchOutcome {
 /// 55000 where tables are missing, 42704 where the partition is gone; the functions' own where they are none
 /// of an event's making.
 pub fn run_batch(standing: &Standing) -> Result<BatchOutcome> {
-    let Some(projection) = definition::free(&standing.name)? else {
+    let Some(projection) = definition::locked_nowait(standing.number)? else {
         return Ok(BatchOutcome::Taken);
     };
-    let is_running = !projection.is_inline && projection.status == "running";
-    if !is_running || projection.number != standing.number || projection.role() != standing.role {
+    let is_running = !projection.is_inline && projection.status == Status::Running;
+    if !is_running || projection.role() != standing.role {
         return Ok(BatchOutcome::Changed);
     }
-    // What triggers find that wait for the end of a batch, or of the transaction.
+    // For deferred triggers, which run at the end of the batch or of the transaction.
     rights::set_local(c"search_path", &projection.path);
     let head = head(&projection)?;
     let mut progress = Progress::new(&projection, Deferral::Ended);
@@ -124,8 +125,8 @@ pub fn run_batch(standing: &Standing) -> Result<BatchOutcome> {
     })
 }
 
-/// Moves projections up over events that are not theirs: nothing of theirs is between their position at the
-/// survey and the one that is given. What a crash takes back of it is done again; so nobody waits for the disk.
+/// Moves the positions of projections up over events that are not theirs. No event of theirs is between their position at
+/// the survey and the new one. The commit does not wait for the disk: if a crash loses a move, it is made again.
 ///
 /// # Errors
 /// 55000 where the table is missing.
@@ -133,18 +134,18 @@ pub fn move_up(moves: &[(&Standing, i64)]) -> Result<()> {
     rights::set_local(c"synchronous_commit", c"off");
     as_extension_owner(|| {
         for (standing, upto) in moves {
-            let name = fmgr::make_varlena(standing.name.as_bytes());
             spi::run(
                 "UPDATE en57.projections SET position = $4, updated_at = clock_timestamp()
                   WHERE name = (SELECT p.name FROM en57.projections p
-                                 WHERE p.name = $1 AND p.number = $2 AND p.position = $3 AND p.status = 'running'
+                                 WHERE p.name = $1 AND p.number = $2 AND p.position = $3 AND p.status = $6
                                    AND p.query::text = $5 FOR UPDATE SKIP LOCKED)",
                 &[
-                    (Type::Text, Some(name)),
+                    text(&standing.name),
                     (Type::Bigint, Some(Datum::from(standing.number))),
                     (Type::Bigint, Some(Datum::from(standing.position))),
                     (Type::Bigint, Some(Datum::from(*upto))),
                     text(&standing.query.to_string()),
+                    Status::Running.parameter(),
                 ],
             )?;
         }
@@ -154,7 +155,8 @@ pub fn move_up(moves: &[(&Standing, i64)]) -> Result<()> {
     Ok(())
 }
 
-/// Notes what keeps a projection from going on, and that it has failed if it is not to be tried again.
+/// Stores the error that keeps a projection from going on. With `fails`, the projection is not tried again: its status
+/// becomes failed.
 ///
 /// # Errors
 /// 55000 where the table is missing.
@@ -165,16 +167,13 @@ pub fn note_trouble(
     fails: bool,
 ) -> Result<()> {
     let error = error_json(failure, Some(attempts))?;
-    let name = (
-        Type::Text,
-        Some(fmgr::make_varlena(standing.name.as_bytes())),
-    );
+    let name = text(&standing.name);
     let number = (Type::Bigint, Some(Datum::from(standing.number)));
     as_extension_owner(|| {
         let free = spi::run(
-            "SELECT 1 FROM en57.projections WHERE name = $1 AND number = $2 AND status = 'running'
+            "SELECT 1 FROM en57.projections WHERE name = $1 AND number = $2 AND status = $3
                 FOR UPDATE SKIP LOCKED",
-            &[name, number],
+            &[name, number, Status::Running.parameter()],
         )?;
         if free.is_empty() {
             return Ok(());
@@ -184,10 +183,10 @@ pub fn note_trouble(
             &[name, (Type::Jsonb, Some(error))],
         )?;
         if fails {
-            // A change of the status is told to every backend.
+            // A statement of its own, since a change of the status makes every backend load its definitions again.
             spi::run(
-                "UPDATE en57.projections SET status = 'failed' WHERE name = $1",
-                &[name],
+                "UPDATE en57.projections SET status = $2 WHERE name = $1",
+                &[name, Status::Failed.parameter()],
             )?;
             transaction::wake_at_commit();
         }

@@ -1,4 +1,4 @@
-//! Making projections.
+//! Creating projections.
 
 use crate::dcb::error::{Error, Result, SqlState, invalid, null, required};
 use crate::dcb::query::Query;
@@ -7,9 +7,9 @@ use crate::definition::name::{self, IfTaken};
 use crate::fold::evolve;
 use crate::store::call::function::Function;
 use crate::store::log::catalog;
-use crate::store::log::partition::Access;
-use crate::store::pg::spi::{self, Type};
-use crate::store::pg::{composite, fmgr, names, rights};
+use crate::store::log::partition::{Access, exclude_appends};
+use crate::store::pg::spi::{self, Type, text};
+use crate::store::pg::{composite, json, names, rights};
 use crate::store::session::definitions::as_extension_owner;
 use crate::store::session::transaction;
 use crate::store::{Datum, Oid};
@@ -18,14 +18,15 @@ use super::definition::{self, KIND};
 use super::document::IdSource;
 use super::from_history;
 use super::start::Start;
+use super::status::{MODES, ON_ERROR, Status, word};
 
-/// How many events are handled together, where nobody says otherwise.
+/// The default of `batch_size`.
 const BATCH_SIZE: i32 = 500;
-/// Why its creator must own a projection's functions.
+/// The DETAIL of errors about functions that the creator of a projection does not own.
 pub const BECAUSE: &str = "A projection runs its functions with the rights of their owner.";
 const BATCH_SIZES: std::ops::RangeInclusive<i32> = 1..=10_000;
 
-/// What is to be made, as the caller said it.
+/// The arguments of en57_create_projection() or en57_create_document_projection().
 pub struct NewProjection<'a> {
     /// Its name.
     pub name: Option<&'a str>,
@@ -43,7 +44,7 @@ pub struct NewProjection<'a> {
     pub partition: Option<&'a str>,
     /// `beginning`, `end` or a position.
     pub start: Option<&'a str>,
-    /// What is done where there is one of the name.
+    /// What happens if there is a projection of this name.
     pub if_taken: IfTaken,
     /// The row type en57_event.
     pub event_type: Oid,
@@ -53,9 +54,9 @@ pub struct NewProjection<'a> {
 pub enum NewWork<'a> {
     /// A function is called.
     Handler {
-        /// As it is written: by name, or with the types of its arguments.
+        /// A name, or a name with argument types.
         handler: Option<&'a str>,
-        /// The function that takes away what it has written.
+        /// The function that deletes what it has written.
         truncate: Option<&'a str>,
     },
     /// Documents.
@@ -66,7 +67,7 @@ pub enum NewWork<'a> {
         key_function: Option<&'a str>,
         /// The function that folds.
         evolve: Option<&'a str>,
-        /// What the first event meets.
+        /// The document before its first event.
         initial: Option<Datum>,
     },
 }
@@ -79,16 +80,26 @@ pub struct Checked<'a> {
     pub skips: bool,
     pub batch_size: i32,
     pub has_documents: bool,
-    pub function: String,
-    pub truncate: Option<String>,
-    pub key: Option<&'a str>,
-    pub key_function: Option<String>,
-    pub initial: Option<Datum>,
+    pub work: CheckedWork<'a>,
     pub if_taken: IfTaken,
     start: Start,
 }
 
-/// Makes a projection, or makes what is asked for of one that is there.
+/// The functions of a request, which the caller may use, by their full names.
+pub struct CheckedWork<'a> {
+    /// The handler, or the function that folds documents.
+    pub function: String,
+    /// The function that deletes what the handler has written.
+    pub truncate: Option<String>,
+    /// Which documents an event belongs to: `stream` or `tag:PREFIX`.
+    pub key: Option<&'a str>,
+    /// The function that says so, in place of `key`.
+    pub key_function: Option<String>,
+    /// The document before its first event.
+    pub initial: Option<Datum>,
+}
+
+/// Creates a projection, or gives one that exists the requested definition.
 ///
 /// # Errors
 /// 42501 without the rights; 42710 where the name is taken; 22004 and 22023 for what does not fit;
@@ -96,12 +107,12 @@ pub struct Checked<'a> {
 pub fn create(request: &NewProjection) -> Result<()> {
     catalog::demand_writable("en57_create_projection()")?;
     let checked = check(request)?;
-    let place = crate::store::log::catalog::partition_to_administer(request.partition)?;
-    Access::Read.demand(place.oid)?;
+    let partition = catalog::partition_to_administer(request.partition)?;
+    Access::Read.demand(partition.oid)?;
     name::reserve(KIND, checked.name);
     let old = definition::find(checked.name, false)?;
     if let Some(old) = &old
-        && !checked.changes(old, &place)?
+        && !checked.changes(old, &partition)?
     {
         return Ok(());
     }
@@ -111,18 +122,18 @@ pub fn create(request: &NewProjection) -> Result<()> {
             NewWork::Handler { .. } => None,
         };
         let start = checked.start;
-        let position = start.position(checked.is_inline, &checked.query, &place.name)?;
-        insert(&checked, &place.name, table, position)
+        let position = start.position(checked.is_inline, &checked.query, &partition.name)?;
+        insert(&checked, &partition.name, table, position)
     };
     if old.is_none()
-        && checked.can_go_ahead()
-        && from_history::bring_up(checked.name, &place, make)?
+        && checked.handles_beside_appends()
+        && from_history::bring_up(checked.name, &partition, make)?
     {
         return Ok(());
     }
     if checked.is_inline || old.is_some() {
-        // Who has appended before has ended, and who appends after waits until this transaction has.
-        crate::store::log::partition::exclude_appends(&place)?;
+        // Waits for the appends in flight. Later ones wait for this transaction.
+        exclude_appends(&partition)?;
     }
     if old.is_some()
         && let Some(old) = definition::find(checked.name, true)?
@@ -137,22 +148,23 @@ pub fn create(request: &NewProjection) -> Result<()> {
 }
 
 impl Checked<'_> {
-    /// Whether stored events may be handled while appends go on. Not by a handler: what it has written is locked, and an
-    /// append that is to end first may wait for it. Nor where it begins with what comes, or does not see what others
-    /// commit.
-    fn can_go_ahead(&self) -> bool {
+    /// Whether the stored events may be handled while appends go on. Not by a handler: an append may wait for the rows that
+    /// it has written, while this transaction waits for that append. Not if the projection begins with future events. And
+    /// not if the transaction's snapshot hides what others commit.
+    fn handles_beside_appends(&self) -> bool {
         self.is_inline && self.has_documents && self.start != Start::End && !transaction::repeats()
     }
 }
 
+/// Checks a request: its arguments first, then its functions.
 fn check<'a>(request: &NewProjection<'a>) -> Result<Checked<'a>> {
     let name = name::name(request.name, "a projection's")?;
     let query = request
         .query
         .clone()
         .ok_or_else(|| null("query").hint("Write {} for every event."))?;
-    let is_inline = choice(request.mode, "mode", ["inline", "async"])?;
-    let skips = !choice(request.on_error, "on_error", ["stop", "skip"])?;
+    let is_inline = choice(request.mode, "mode", MODES)?;
+    let skips = !choice(request.on_error, "on_error", ON_ERROR)?;
     demand_stop(is_inline, skips)?;
     let batch_size = request.batch_size.unwrap_or(BATCH_SIZE);
     if !BATCH_SIZES.contains(&batch_size) {
@@ -162,59 +174,70 @@ fn check<'a>(request: &NewProjection<'a>) -> Result<Checked<'a>> {
             BATCH_SIZES.end()
         )));
     }
-    let event = request.event_type;
-    let mut checked = Checked {
+    let start = Start::parse(required(request.start, "start")?)?;
+    Ok(Checked {
         name,
         query,
         is_inline,
         skips,
         batch_size,
-        start: Start::parse(required(request.start, "start")?)?,
+        start,
         has_documents: matches!(request.work, NewWork::Documents { .. }),
-        function: String::new(),
-        truncate: None,
-        key: None,
-        key_function: None,
-        initial: None,
+        work: request.work.check(request.event_type)?,
         if_taken: request.if_taken,
-    };
-    match request.work {
-        NewWork::Handler { handler, truncate } => {
-            let fits = |f: &Function| {
-                f.arguments == [event] || f.arguments == [composite::array_type(event)]
-            };
-            let form = Form {
-                role: "handler",
-                text: "(en57_event) or (en57_event[]) returning void",
-            };
-            let function = function(required(handler, form.role)?, &form, |f| {
-                fits(f) && f.result == composite::VOID
-            })?;
-            checked.function = function.name();
-            checked.truncate = truncate.map(check_truncate).transpose()?;
-        }
-        NewWork::Documents {
-            key,
-            key_function,
-            evolve,
-            initial,
-        } => {
-            let function = evolve::check(required(evolve, "evolve")?, event, initial.is_some())?;
-            function.demand_definable(BECAUSE)?;
-            checked.function = function.name();
-            checked.initial = initial;
-            match key_function {
-                Some(key_function) => {
-                    checked.key_function = Some(check_key_function(key_function, event)?.name());
-                }
-                None => {
-                    let key = required(key, "key")?;
-                    (checked.key, checked.key_function) = check_key(key, event)?;
-                }
+    })
+}
+
+impl<'a> NewWork<'a> {
+    /// Checks the functions, and that the caller may let a projection run them.
+    fn check(&self, event: Oid) -> Result<CheckedWork<'a>> {
+        match *self {
+            Self::Handler { handler, truncate } => check_handler(handler, truncate, event),
+            Self::Documents {
+                key,
+                key_function,
+                evolve,
+                initial,
+            } => {
+                let evolve = required(evolve, "evolve")?;
+                let function = evolve::check(evolve, event, initial.is_some())?;
+                function.demand_definable(BECAUSE)?;
+                let (key, key_function) = match key_function {
+                    Some(function) => (None, Some(check_key_function(function, event)?.name())),
+                    None => check_key(required(key, "key")?, event)?,
+                };
+                Ok(CheckedWork {
+                    function: function.name(),
+                    truncate: None,
+                    key,
+                    key_function,
+                    initial,
+                })
             }
         }
     }
-    Ok(checked)
+}
+
+fn check_handler<'a>(
+    handler: Option<&str>,
+    truncate: Option<&str>,
+    event: Oid,
+) -> Result<CheckedWork<'a>> {
+    let form = Form {
+        role: "handler",
+        text: "(en57_event) or (en57_event[]) returning void",
+    };
+    let function = function(required(handler, form.role)?, &form, |f| {
+        let takes_events = f.arguments == [event] || f.arguments == [composite::array_type(event)];
+        takes_events && f.result == composite::VOID
+    })?;
+    Ok(CheckedWork {
+        function: function.name(),
+        truncate: truncate.map(check_truncate).transpose()?,
+        key: None,
+        key_function: None,
+        initial: None,
+    })
 }
 
 fn check_truncate(said: &str) -> Result<String> {
@@ -228,14 +251,14 @@ fn check_truncate(said: &str) -> Result<String> {
     Ok(function.name())
 }
 
-/// What says which documents an event belongs to: `stream` or `tag:PREFIX`, or else the name of a function.
+/// Checks the argument `key`: `stream`, `tag:PREFIX` or the name of a function. Returns the key or the function.
 ///
 /// # Errors
 /// 22023; those of [`check_key_function`].
 pub fn check_key(said: &str, event: Oid) -> Result<(Option<&str>, Option<String>)> {
     match IdSource::parse(said) {
         Ok(_) => Ok((Some(said), None)),
-        // It was meant for a tag.
+        // An empty text and a text with a colon are attempts at a tag, not names of functions.
         Err(error) if said.is_empty() || said.contains(':') => Err(error),
         Err(_) => {
             let or = "A key that is no function is 'stream' or 'tag:PREFIX'.";
@@ -248,7 +271,7 @@ pub fn check_key(said: &str, event: Oid) -> Result<(Option<&str>, Option<String>
     }
 }
 
-/// A function that may say which documents an event belongs to.
+/// Finds a function that can say which documents an event belongs to, and that the caller may use.
 ///
 /// # Errors
 /// Those of [`Form::find`], 42501.
@@ -262,7 +285,7 @@ pub fn check_key_function(said: &str, event: Oid) -> Result<Function> {
     })
 }
 
-/// A function of the form that is wanted, and that the caller may have run with its owner's rights.
+/// Finds a function of a form, and makes sure that the caller may let a projection run it.
 fn function(said: &str, form: &Form, fits: impl Fn(&Function) -> bool) -> Result<Function> {
     let function = form.find(said, fits)?;
     function.demand_definable(BECAUSE)?;
@@ -288,7 +311,7 @@ fn create_table(name: &str) -> Result<Oid> {
              updated_at pg_catalog.timestamptz NOT NULL
          )"
     ))?;
-    // Statistics would keep what en57_erase() takes away.
+    // Statistics would keep what en57_erase() erases.
     spi::command(&format!(
         "ALTER TABLE {table} ALTER COLUMN doc SET STATISTICS 0"
     ))?;
@@ -301,29 +324,35 @@ fn create_table(name: &str) -> Result<Oid> {
 }
 
 fn insert(checked: &Checked, partition: &str, table: Option<Oid>, position: i64) -> Result<()> {
-    let text = |t: &str| Some(fmgr::make_varlena(t.as_bytes()));
+    let optional = |t: Option<&str>| t.map_or((Type::Text, None), text);
     let path = rights::path_of_caller();
-    let query = crate::store::pg::json::parse(&checked.query.to_string(), "")?;
-    let choose = |yes: bool, a, b| text(if yes { a } else { b });
+    let query = json::parse(&checked.query.to_string(), "")?;
+    let work = &checked.work;
+    // An inline projection runs after it has handled the stored events.
+    let status = if checked.is_inline {
+        Status::Paused
+    } else {
+        Status::Running
+    };
     let parameters = [
-        (Type::Text, text(checked.name)),
-        (Type::Text, choose(checked.is_inline, "inline", "async")),
-        (Type::Text, text(partition)),
+        text(checked.name),
+        text(word(checked.is_inline, MODES)),
+        text(partition),
         (Type::Jsonb, Some(query)),
-        (Type::Text, text(&checked.function)),
-        (Type::Text, checked.key.and_then(text)),
-        (Type::Text, checked.key_function.as_deref().and_then(text)),
-        (Type::Jsonb, checked.initial),
+        text(&work.function),
+        optional(work.key),
+        optional(work.key_function.as_deref()),
+        (Type::Jsonb, work.initial),
         (Type::Oid, table.map(Datum::from)),
-        (Type::Text, choose(checked.skips, "skip", "stop")),
+        text(word(!checked.skips, ON_ERROR)),
         (
             Type::Bigint,
             Some(Datum::from(i64::from(checked.batch_size))),
         ),
-        (Type::Text, text(&path.to_string_lossy())),
-        (Type::Text, choose(checked.is_inline, "paused", "running")),
+        text(&path.to_string_lossy()),
+        status.parameter(),
         (Type::Bigint, Some(Datum::from(position))),
-        (Type::Text, checked.truncate.as_deref().and_then(text)),
+        optional(work.truncate.as_deref()),
     ];
     as_extension_owner(|| {
         spi::run(
@@ -337,7 +366,7 @@ fn insert(checked: &Checked, partition: &str, table: Option<Oid>, position: i64)
     })
 }
 
-/// Makes sure that an inline projection puts no events aside.
+/// Makes sure that an inline projection has no dead letters.
 ///
 /// # Errors
 /// 22023.
@@ -349,7 +378,7 @@ pub fn demand_stop(is_inline: bool, skips: bool) -> Result<()> {
     Ok(())
 }
 
-/// Whether the first of two words was said, which is the default for the caller's functions.
+/// Whether an argument is the first of its two words.
 ///
 /// # Errors
 /// 22004, 22023.

@@ -1,9 +1,9 @@
-//! What a projection is, as `en57.projections` keeps it.
+//! Projections as the rows of `en57.projections` define them, with their functions looked up.
 
 use std::ffi::CString;
 
 use crate::dcb::codec;
-use crate::dcb::error::{Error, Result, SqlState, missing};
+use crate::dcb::error::{Result, missing, required};
 use crate::dcb::query::Query;
 use crate::definition::function::Named;
 use crate::store::lock::manager::{Queue, queue_for};
@@ -13,6 +13,7 @@ use crate::store::session::definitions::as_extension_owner;
 use crate::store::{Datum, Oid};
 
 use super::document::{Documents, IdSource};
+use super::status::{MODES, ON_ERROR, Status, word};
 
 /// A projection, with its functions looked up.
 pub struct Projection {
@@ -34,15 +35,15 @@ pub struct Projection {
     pub batch_size: usize,
     /// Where its functions find bare names.
     pub path: CString,
-    /// `running`, `paused` or `failed`.
-    pub status: String,
+    /// Whether it handles events.
+    pub status: Status,
     /// All events up to here are handled, if the projection is not inline and running.
     pub position: i64,
     /// The event that could not be handled.
     pub failed_position: Option<i64>,
 }
 
-/// What errors call it.
+/// The word for projections in messages.
 pub const KIND: &str = "projection";
 
 /// What is done with events.
@@ -59,42 +60,36 @@ const COLUMNS: &str = "name, number, mode, partition, query, handler, key, key_f
 
 /// The inline projections that are running, of the table's rows, in the order of their creation.
 ///
-/// Exact for those of a partition whose root the caller has locked; what changes of others is told by an
-/// invalidation before an append there comes to ask.
+/// For a partition whose root the caller has locked, the answer is exact: whoever changes such a projection locks that
+/// root as well, and the invalidation of his change arrives before the next append there looks.
 ///
 /// # Errors
 /// Those of damaged rows.
 pub fn running_inline(rows: &[Values]) -> Result<Vec<Projection>> {
-    let mut loaded = as_extension_owner(|| {
-        let all: Result<Vec<_>> = rows.iter().map(Projection::from_row).collect();
-        all
-    })?;
-    loaded.retain(|p| p.is_inline && p.status == "running");
-    loaded.sort_by_key(|p| p.number);
-    Ok(loaded)
+    let all: Result<Vec<Projection>> =
+        as_extension_owner(|| rows.iter().map(Projection::from_row).collect());
+    let mut running = all?;
+    running.retain(Projection::runs_inline);
+    running.sort_by_key(|p| p.number);
+    Ok(running)
 }
 
-/// A projection by name, kept from others until the end of the transaction if `lock` says so.
+/// A projection by name. With `lock`, it is locked until the end of the transaction.
 ///
 /// # Errors
 /// 42704 where there is none, 22004 where the name is NULL.
 pub fn by_name(name: Option<&str>, lock: bool) -> Result<Projection> {
-    let Some(name) = name else {
-        return Err(Error::new(
-            SqlState::NullNotAllowed,
-            "the projection's name must not be NULL",
-        ));
-    };
-    find(name, lock)?.ok_or_else(|| missing("projection", name))
+    let name = required(name, "the projection's name")?;
+    find(name, lock)?.ok_or_else(|| missing(KIND, name))
 }
 
-/// The same; `None` where there is none.
+/// A projection by name, `None` where there is none. With `lock`, it is locked until the end of the transaction.
 ///
 /// # Errors
 /// 55000 where the table is missing.
 pub fn find(name: &str, lock: bool) -> Result<Option<Projection>> {
-    if lock {
-        take_turn_of(name, true)?;
+    if lock && let Some(number) = number_of(name)? {
+        queue_for(Queue::Projection, number, true);
     }
     let lock = if lock { "FOR UPDATE" } else { "" };
     let found = load(
@@ -104,30 +99,48 @@ pub fn find(name: &str, lock: bool) -> Result<Option<Projection>> {
     Ok(found.into_iter().next())
 }
 
-/// A projection by name, kept from others until the end of the transaction; `None` where there is none, or
-/// somebody else keeps it.
+/// Locks a projection that was found without a lock until the end of the transaction. Its row is read again, since
+/// others may have changed it before the lock was there.
+///
+/// # Errors
+/// 42704 where it was dropped meanwhile, even if there is another one of its name.
+pub fn locked(found: &Projection) -> Result<Projection> {
+    queue_for(Queue::Projection, found.number, true);
+    let locked = load(
+        &format!("SELECT {COLUMNS} FROM en57.projections WHERE number = $1 FOR UPDATE"),
+        &[number(found.number)],
+    )?;
+    let locked = locked.into_iter().next();
+    locked.ok_or_else(|| missing(KIND, &found.name))
+}
+
+/// Locks the projection of a number until the end of the transaction. `None` where it was dropped, or another
+/// transaction has locked it.
 ///
 /// # Errors
 /// 55000 where the table is missing.
-pub fn free(name: &str) -> Result<Option<Projection>> {
-    if !take_turn_of(name, false)? {
+pub fn locked_nowait(projection: i64) -> Result<Option<Projection>> {
+    if !queue_for(Queue::Projection, projection, false) {
         return Ok(None);
     }
     let found = load(
-        &format!("SELECT {COLUMNS} FROM en57.projections WHERE name = $1 FOR UPDATE SKIP LOCKED"),
-        &[text(name)],
+        &format!("SELECT {COLUMNS} FROM en57.projections WHERE number = $1 FOR UPDATE SKIP LOCKED"),
+        &[number(projection)],
     )?;
     Ok(found.into_iter().next())
 }
 
-/// Waits, if it may, until others are done who have asked for the projection before.
-fn take_turn_of(name: &str, wait: bool) -> Result<bool> {
+fn number_of(name: &str) -> Result<Option<i64>> {
     let found = as_extension_owner(|| {
         let sql = "SELECT number FROM en57.projections WHERE name = $1";
         spi::run(sql, &[text(name)])
     })?;
     let number = found.first().and_then(|row| row[0]);
-    Ok(number.is_none_or(|n| queue_for(Queue::Projection, n.value() as i64, wait)))
+    Ok(number.map(|n| n.value() as i64))
+}
+
+fn number(value: i64) -> (Type, Option<Datum>) {
+    (Type::Bigint, Some(Datum::from(value)))
 }
 
 /// The async projections that are running, in the order of their creation.
@@ -137,9 +150,9 @@ fn take_turn_of(name: &str, wait: bool) -> Result<bool> {
 pub fn running_async() -> Result<Vec<Projection>> {
     load(
         &format!(
-            "SELECT {COLUMNS} FROM en57.projections WHERE mode = 'async' AND status = 'running' ORDER BY number"
+            "SELECT {COLUMNS} FROM en57.projections WHERE mode = $1 AND status = $2 ORDER BY number"
         ),
-        &[],
+        &[text(word(false, MODES)), Status::Running.parameter()],
     )
 }
 
@@ -186,15 +199,20 @@ impl Projection {
             number: number(1).unwrap_or_default(),
             partition: required(3)?,
             query: row[4].map_or(Ok(Query::everything()), |d| codec::decode(fmgr::varlena(d)))?,
-            is_inline: required(2)? == "inline",
+            is_inline: required(2)? == word(true, MODES),
             work,
-            skips: required(10)? == "skip",
+            skips: required(10)? == word(false, ON_ERROR),
             batch_size: row[11].map_or(1, |d| d.value() as i32 as usize),
             path: guard::text(&required(12)?),
-            status: required(13)?,
+            status: Status::parse(&required(13)?)?,
             position: number(14).unwrap_or_default(),
             failed_position: number(15),
         })
+    }
+
+    /// Whether it handles events in the append's transaction. Then its stored position is out of date.
+    pub fn runs_inline(&self) -> bool {
+        self.is_inline && self.status == Status::Running
     }
 
     /// Its functions, all of which see events.

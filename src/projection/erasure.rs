@@ -1,8 +1,8 @@
-//! Events are erased: the documents that have seen them are folded anew, from their first event on, and what
-//! rebuilds have made of them is made again.
+//! Erasing: the documents that have seen erased events are folded again from their first event on, and rebuilds that have
+//! seen them begin anew.
 //!
-//! Nobody appends to the partition, and the rows of its document projections are locked: so nobody changes or
-//! rebuilds documents meanwhile, and those that run later find the erased events as they are.
+//! Appends to the partition are excluded, and the rows of its document projections are locked. So nobody changes or
+//! rebuilds documents meanwhile, and projections that run later see the erased events without their data.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -12,6 +12,7 @@ use crate::dcb::error::Result;
 use crate::dcb::query::Query;
 use crate::definition::erasure::cannot_do_without;
 use crate::fold::evolve::Folding;
+use crate::store::call::function::{Callable, ErrorContext};
 use crate::store::pg::scratch::Scratch;
 use crate::store::pg::spi::{self, text};
 use crate::store::pg::subtransaction::in_subtransaction;
@@ -22,7 +23,7 @@ use crate::store::{Datum, Oid};
 use crate::upcast::{self, Definitions, Sought};
 
 use super::apply::{Events, Ready};
-use super::definition::{KIND, Projection, Work, by_name};
+use super::definition::{KIND, Projection, Work, by_name, locked};
 use super::document::{DocumentState, Documents, IdSource, Table, missing_table};
 use super::rebuild;
 use super::reset::Beginning;
@@ -32,19 +33,19 @@ const DOCUMENTS_AT_ONCE: usize = 64;
 /// Events that are read together.
 const EVENTS_AT_ONCE: usize = 500;
 
-/// What has become of projections.
+/// What an erasure has changed in projections.
 pub struct Renewed {
-    /// How many documents were folded anew.
+    /// How many documents were folded again.
     pub documents: i64,
-    /// The tables in which there are old versions of documents.
+    /// The tables that contain old versions of documents until they are vacuumed.
     pub tables: BTreeSet<String>,
     /// The projections whose handlers have been called with erased events.
     pub handlers: Vec<String>,
-    /// All that take any of the events, be they handled or not.
+    /// All projections with an erased event among theirs, handled or not.
     pub touched: Vec<String>,
 }
 
-/// The projections of a partition, with what of them has seen the events that are being erased.
+/// The projections of a partition, each with the documents that have seen the events that are being erased.
 pub struct Renewals(Vec<Renewal>);
 
 struct Renewal {
@@ -52,20 +53,20 @@ struct Renewal {
     sought: Sought,
     /// The events that it has handled: after the first of these, up to the second.
     handled: (i64, i64),
-    /// The events that a rebuild takes in place of its own.
+    /// The events of its rebuild, where that has another query.
     rebuilt: Option<Sought>,
-    /// Whether the rebuild takes any of the events that its projection does not.
+    /// Whether an erased event is one of the rebuild's.
     is_rebuild_touched: bool,
-    /// Whether any of the events is one of its own, be it handled or not.
+    /// Whether an erased event is one of the projection's, handled or not.
     is_touched: bool,
-    /// Whether any of them was handled.
+    /// Whether it has handled an erased event.
     has_handled: bool,
-    /// The documents that have seen any.
+    /// The documents that have seen an erased event.
     ids: BTreeSet<String>,
 }
 
 impl Renewals {
-    /// Those of a partition to which nobody appends.
+    /// Locks the document projections of a partition. The caller has excluded appends to it.
     ///
     /// # Errors
     /// 55000 where the table is missing.
@@ -75,14 +76,14 @@ impl Renewals {
         for name in super::manage::names_of(partition)? {
             let mut projection = by_name(Some(&name), false)?;
             if matches!(projection.work, Work::Documents(_)) {
-                projection = by_name(Some(&name), true)?;
+                projection = locked(&projection)?;
             }
             renewals.push(Renewal::of(projection, &definitions)?);
         }
         Ok(Self(renewals))
     }
 
-    /// Takes note of an event that is going to be erased.
+    /// Notes which projections and documents an event belongs to that is going to be erased.
     ///
     /// # Errors
     /// Those of damaged rows.
@@ -109,8 +110,8 @@ impl Renewals {
         Ok(())
     }
 
-    /// Asks key functions which documents the events belong to, while they still say so. Where they belong
-    /// without data is asked again when they are erased.
+    /// Asks key functions which documents the events belong to, before their data is erased. After that, [`Self::renew`]
+    /// asks again: without their data, events can belong to other documents.
     ///
     /// # Errors
     /// Those of the functions.
@@ -122,7 +123,7 @@ impl Renewals {
         Ok(())
     }
 
-    /// Folds the documents anew, now that the events at these positions are erased.
+    /// Folds the documents again, now that the events at these positions are erased.
     ///
     /// # Errors
     /// 55000 where a function cannot do without what was erased.
@@ -136,56 +137,17 @@ impl Renewals {
             touched: Vec::new(),
         };
         for renewal in &mut self.0 {
-            let name = renewal.projection.name.clone();
-            if !renewal.is_touched {
-                if renewal.is_rebuild_touched && rebuild::erased(&name, first)? {
-                    renewed.tables.insert("en57.rebuild_documents".into());
-                }
-                continue;
-            }
-            renewed.touched.push(name.clone());
-            let Some(table) = renewal.table() else {
-                if renewal.has_handled {
-                    renewed.handlers.push(name);
-                }
-                continue;
-            };
-            if rebuild::erased(&name, first)? {
-                renewed.tables.insert("en57.rebuild_documents".into());
-            }
-            if !renewal.has_handled {
-                continue;
-            }
-            let at = Cell::new(0);
-            let count = in_subtransaction(|| {
-                renewal.ask(&erased)?;
-                renewal.renew(&at)
-            })?
-            .or_else(|failure| {
-                let at = match at.get() {
-                    0 => String::new(),
-                    position => format!(" (event at position {position})"),
-                };
-                let what = "cannot be made without what was to be erased";
-                cannot_do_without(
-                    format!("documents of projection \"{name}\" {what}{at}"),
-                    failure,
-                )
-            })?;
-            renewed.documents += count;
-            if count > 0 {
-                renewed.tables.extend(names::qualified_name(table));
-            }
+            renewal.renew(first, &erased, &mut renewed)?;
         }
         Ok(renewed)
     }
 }
 
-/// The documents of a projection that handles after all what it has put aside. It is kept from others.
+/// The documents of a projection that handles its dead letters after all.
 pub struct Refolding(Renewal);
 
 impl Refolding {
-    /// That of a projection of documents.
+    /// Locks a document projection.
     ///
     /// # Errors
     /// 42704; 55000 where the table is missing.
@@ -197,7 +159,7 @@ impl Refolding {
         }))
     }
 
-    /// Folds the documents that an event belongs to, with it in its place. It must not be put aside any more.
+    /// Folds the documents of an event again, with this event in position order. It must not be a dead letter any more.
     ///
     /// # Errors
     /// Those of the functions, by unwinding; 55000 where the table of documents is missing.
@@ -208,23 +170,16 @@ impl Refolding {
         let ids = items.into_iter().filter_map(|item| item.ids).flatten();
         renewal.ids = ids.collect();
         renewal.ask(&HashSet::from([position]))?;
-        renewal.renew(&Cell::new(0)).map(drop)
+        renewal.refold(&Cell::new(0)).map(drop)
     }
-}
-
-/// A document in the making.
-struct Making<'f> {
-    folding: Folding<'f>,
-    version: i64,
-    /// Its last event's position, and when it was recorded.
-    last: (i64, i64),
 }
 
 impl Renewal {
     fn of(projection: Projection, definitions: &Rc<Definitions>) -> Result<Self> {
-        let upto = match projection.is_inline && projection.status == "running" {
-            true => super::manage::last_position()?,
-            false => projection.position,
+        let upto = if projection.runs_inline() {
+            super::manage::last_position()?
+        } else {
+            projection.position
         };
         let rebuilt = rebuild::query_of(&projection.name)?;
         Ok(Self {
@@ -247,7 +202,56 @@ impl Renewal {
         }
     }
 
-    /// The documents that a key function names for some of the events.
+    /// Folds the documents again and restarts the rebuild, as far as they have seen any of the erased events.
+    fn renew(&mut self, first: i64, erased: &HashSet<i64>, renewed: &mut Renewed) -> Result<()> {
+        let name = self.projection.name.clone();
+        if !self.is_touched {
+            if self.is_rebuild_touched {
+                restart_rebuild(&name, first, renewed)?;
+            }
+            return Ok(());
+        }
+        renewed.touched.push(name.clone());
+        let Some(table) = self.table() else {
+            if self.has_handled {
+                renewed.handlers.push(name);
+            }
+            return Ok(());
+        };
+        restart_rebuild(&name, first, renewed)?;
+        if !self.has_handled {
+            return Ok(());
+        }
+        let count = self.refold_erased(erased)?;
+        renewed.documents += count;
+        if count > 0 {
+            renewed.tables.extend(names::qualified_name(table));
+        }
+        Ok(())
+    }
+
+    /// Folds the documents again that have seen any of the erased events; returns how many.
+    fn refold_erased(&mut self, erased: &HashSet<i64>) -> Result<i64> {
+        let current = Cell::new(0);
+        let outcome = in_subtransaction(|| {
+            self.ask(erased)?;
+            self.refold(&current)
+        })?;
+        outcome.or_else(|failure| {
+            let at = match current.get() {
+                0 => String::new(),
+                position => format!(" (event at position {position})"),
+            };
+            let name = &self.projection.name;
+            let what = "cannot be made without what was to be erased";
+            cannot_do_without(
+                format!("documents of projection \"{name}\" {what}{at}"),
+                failure,
+            )
+        })
+    }
+
+    /// Adds the documents that a key function names for some of the events.
     fn ask(&mut self, chosen: &HashSet<i64>) -> Result<()> {
         let Work::Documents(documents) = &self.projection.work else {
             return Ok(());
@@ -256,12 +260,15 @@ impl Renewal {
             return Ok(());
         }
         let (after, upto) = self.handled;
-        let range = (
-            after.max(chosen.iter().min().map_or(after, |p| p - 1)),
-            upto.min(chosen.iter().max().copied().unwrap_or(upto)),
-        );
         let mut named = BTreeSet::new();
-        self.each(documents, None, range, &Cell::new(0), &mut |items| {
+        let pass = Pass {
+            projection: &self.projection,
+            query: self.projection.query.clone(),
+            after: after.max(chosen.iter().min().map_or(after, |p| p - 1)),
+            upto: upto.min(chosen.iter().max().copied().unwrap_or(upto)),
+            current: &Cell::new(0),
+        };
+        pass.each(&mut |items| {
             items.retain(|i| chosen.contains(&i.position));
             named.extend(documents.by_id(&self.projection, items)?.into_keys());
             Ok(())
@@ -270,8 +277,8 @@ impl Renewal {
         Ok(())
     }
 
-    /// Folds the documents anew; returns how many.
-    fn renew(&self, at: &Cell<i64>) -> Result<i64> {
+    /// Folds the documents again; returns how many. `current` is set to the position of the event that is being handled.
+    fn refold(&self, current: &Cell<i64>) -> Result<i64> {
         let Work::Documents(documents) = &self.projection.work else {
             return Ok(0);
         };
@@ -280,111 +287,147 @@ impl Renewal {
         let ids: Vec<&str> = self.ids.iter().map(String::as_str).collect();
         let at_once = match documents.key {
             IdSource::Plain(_) => DOCUMENTS_AT_ONCE,
-            // Its events are found by reading all.
+            // Their events are found by reading all events of the projection, so that happens once.
             IdSource::Function(_) => ids.len().max(1),
         };
         let memory = Scratch::new();
         for ids in ids.chunks(at_once) {
-            memory.run(|| self.renew_some(documents, &table, ids, at))?;
+            memory.run(|| self.refold_some(documents, &table, ids, current))?;
             memory.reset();
         }
         Ok(ids.len() as i64)
     }
 
-    fn renew_some(
+    fn refold_some(
         &self,
         documents: &Documents,
         table: &Table,
         ids: &[&str],
-        at: &Cell<i64>,
+        current: &Cell<i64>,
     ) -> Result<()> {
         let projection = &self.projection;
         let evolve = documents.evolve.function(KIND, &projection.name)?.prepare();
         let initial = documents.initial.as_deref().map(fmgr::make_varlena);
-        let mut making: BTreeMap<&str, Making> = BTreeMap::new();
-        for id in ids {
-            let (folding, version, last) = (Folding::new(&evolve, initial), 0, (0, 0));
-            making.insert(
-                id,
-                Making {
-                    folding,
-                    version,
-                    last,
-                },
-            );
-        }
-        let told = projection.error_context("evolve function");
-        self.each(documents, Some(ids), self.handled, at, &mut |items| {
-            let by_id = documents.by_id(projection, items)?;
-            told.tell(|| {
-                for (id, items) in by_id {
-                    let Some(document) = making.get_mut(id.as_str()) else {
-                        continue;
-                    };
-                    for item in items {
-                        told.at(item.position, item.position);
-                        at.set(item.position);
-                        let goes_on = document.folding.add(item.event);
-                        document.version = if goes_on { document.version + 1 } else { 0 };
-                        document.last = (item.position, item.recorded_at_us);
+        let refolded = ids.iter().map(|id| (*id, Refolded::new(&evolve, initial)));
+        let mut refolded: BTreeMap<&str, Refolded> = refolded.collect();
+        let context = projection.error_context("evolve function");
+        if let Some(query) = self.query_of(documents, ids) {
+            let pass = Pass {
+                projection,
+                query,
+                after: self.handled.0,
+                upto: self.handled.1,
+                current,
+            };
+            pass.each(&mut |items| {
+                for (id, items) in documents.by_id(projection, items)? {
+                    if let Some(document) = refolded.get_mut(id.as_str()) {
+                        context.tell(|| document.add(&items, &context, current));
                     }
                 }
-            });
-            Ok(())
-        })?;
-        at.set(0);
-        for (id, document) in making {
-            let (place, _) = table.load(id)?;
-            let state = DocumentState {
-                doc: document.folding.state(),
-                version: document.version,
-            };
-            table.store(id, place, &state, document.last)?;
+                Ok(())
+            })?;
         }
-        Ok(())
+        current.set(0);
+        let mut refolded = refolded.into_iter();
+        refolded.try_for_each(|(id, document)| document.store(id, table))
     }
 
-    /// Hands the events of some documents, or all, to `sink`, as they are read by now, but for those that were put
-    /// aside.
-    fn each(
-        &self,
-        documents: &Documents,
-        ids: Option<&[&str]>,
-        (after, upto): (i64, i64),
-        at: &Cell<i64>,
-        sink: &mut dyn FnMut(&mut Vec<Ready>) -> Result<()>,
-    ) -> Result<()> {
-        let projection = &self.projection;
-        let aside = put_aside(&projection.name)?;
-        let query = match (&documents.key, ids) {
-            (IdSource::Plain(key), Some(ids)) => {
-                let of_one = ids
-                    .iter()
-                    .filter_map(|id| key.events_of(id, &projection.query));
-                match of_one.reduce(Query::union) {
-                    Some(query) => query,
-                    None => return Ok(()),
-                }
+    /// The query that finds all events of these documents; `None` where no event can belong to them.
+    fn query_of(&self, documents: &Documents, ids: &[&str]) -> Option<Query> {
+        let query = &self.projection.query;
+        match &documents.key {
+            IdSource::Function(_) => Some(query.clone()),
+            IdSource::Plain(key) => {
+                let of_each = ids.iter().filter_map(|id| key.events_of(id, query));
+                of_each.reduce(Query::union)
             }
-            _ => projection.query.clone(),
+        }
+    }
+}
+
+/// Lets the rebuild of a projection begin anew if it has seen the first of the erased events.
+fn restart_rebuild(projection: &str, first: i64, renewed: &mut Renewed) -> Result<()> {
+    if rebuild::erased(projection, first)? {
+        renewed.tables.insert("en57.rebuild_documents".into());
+    }
+    Ok(())
+}
+
+/// A document that is folded again from its first event on.
+struct Refolded<'f> {
+    folding: Folding<'f>,
+    /// How many events are in it; 0: there is no document.
+    version: i64,
+    /// The position of its last event, and when that was recorded.
+    last: (i64, i64),
+}
+
+impl<'f> Refolded<'f> {
+    fn new(evolve: &'f Callable<'f>, initial: Option<Datum>) -> Self {
+        Self {
+            folding: Folding::new(evolve, initial),
+            version: 0,
+            last: (0, 0),
+        }
+    }
+
+    fn add(&mut self, items: &[&Ready], context: &ErrorContext, current: &Cell<i64>) {
+        for item in items {
+            context.at(item.position, item.position);
+            current.set(item.position);
+            let is_there = self.folding.add(item.event);
+            self.version = if is_there { self.version + 1 } else { 0 };
+            self.last = (item.position, item.recorded_at_us);
+        }
+    }
+
+    fn store(self, id: &str, table: &Table) -> Result<()> {
+        let (found, _) = table.load(id)?;
+        let state = DocumentState {
+            doc: self.folding.state(),
+            version: self.version,
         };
-        let mut events = Events::among(projection, query, after, upto)?;
-        let way = events.way();
+        table.store(id, found, &state, self.last)
+    }
+}
+
+/// Stored events of a projection that are read again, without its dead letters.
+struct Pass<'p> {
+    projection: &'p Projection,
+    /// Which of its events.
+    query: Query,
+    /// Those after this position,
+    after: i64,
+    /// up to this one.
+    upto: i64,
+    /// The position of the event that is being handled, for error messages.
+    current: &'p Cell<i64>,
+}
+
+impl Pass<'_> {
+    /// Hands the events to `sink`, some at a time, as today's upcasters make them.
+    fn each(&self, sink: &mut dyn FnMut(&mut Vec<Ready>) -> Result<()>) -> Result<()> {
+        let projection = self.projection;
+        let dead = dead_letters(&projection.name)?;
+        let mut events = Events::among(projection, self.query.clone(), self.after, self.upto)?;
+        let read_by = events.read_by();
         let scratch = Scratch::new();
         rights::for_functions(&projection.path, &projection.partition, || {
             loop {
-                let done = scratch.run(|| {
+                let is_done = scratch.run(|| {
                     let mut items = events.next(EVENTS_AT_ONCE, &|_| None)?;
-                    let is_last = items.is_empty();
-                    items.retain(|item| !aside.contains(&item.position));
-                    at.set(items.first().map_or(0, |item| item.position));
+                    let is_done = items.is_empty();
+                    items.retain(|item| !dead.contains(&item.position));
+                    self.current
+                        .set(items.first().map_or(0, |item| item.position));
                     let mut ready = Vec::with_capacity(items.len());
-                    projection.read(&items, &way, &mut ready)?;
+                    projection.read(&items, &read_by, &mut ready)?;
                     sink(&mut ready)?;
-                    Ok(is_last)
+                    Ok(is_done)
                 })?;
                 scratch.reset();
-                if done {
+                if is_done {
                     return Ok(());
                 }
             }
@@ -392,8 +435,8 @@ impl Renewal {
     }
 }
 
-/// The events that a projection has put aside.
-fn put_aside(projection: &str) -> Result<HashSet<i64>> {
+/// The positions of a projection's dead letters.
+fn dead_letters(projection: &str) -> Result<HashSet<i64>> {
     let sql = "SELECT position FROM en57.projection_dead_letters WHERE projection = $1";
     let rows = as_extension_owner(|| spi::run(sql, &[text(projection)]))?;
     let position = |row: &spi::Values| row[0].map(|d: Datum| d.value() as i64);

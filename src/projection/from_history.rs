@@ -1,8 +1,8 @@
-//! Documents of a new inline projection are made of what is stored while appends go on. These are kept out for the last
-//! events alone.
+//! A new inline projection makes documents of the stored events while appends go on. Appends are excluded only for the
+//! last events.
 //!
-//! What others do meanwhile can make documents wrong that are made already: they erase events, or replace a function or
-//! an upcaster. It shows when appends are kept out, and then all of it is undone, and done again with them kept out.
+//! Meanwhile others can make these documents wrong: they erase events, or replace a function or an upcaster. This is
+//! checked after appends are excluded. If it has happened, everything is undone and done again without appends.
 
 use crate::dcb::error::Result;
 use crate::definition::erasure;
@@ -14,13 +14,18 @@ use crate::upcast::{self, Sought};
 use super::definition::{Projection, Work, by_name};
 use super::manage::{activate, set};
 use super::rebuild;
+use super::status::Status;
 
-/// Makes a projection by `make`, paused and where it is to begin, and brings it up to date. Returns `false`, with nothing
-/// made, where documents could be wrong.
+/// Calls `make`, which makes a paused projection at its start position, and brings it up to date. Returns `false`, with
+/// everything undone, if documents could be wrong.
 ///
 /// # Errors
 /// Those of `make` and of the functions.
-pub fn bring_up(name: &str, place: &Partition, make: impl FnOnce() -> Result<()>) -> Result<bool> {
+pub fn bring_up(
+    name: &str,
+    partition: &Partition,
+    make: impl FnOnce() -> Result<()>,
+) -> Result<bool> {
     let outcome = in_subtransaction_then(|| {
         make()?;
         let projection = by_name(Some(name), true)?;
@@ -29,8 +34,8 @@ pub fn bring_up(name: &str, place: &Partition, make: impl FnOnce() -> Result<()>
         let take = |after, upto| projection.handle_range(after, upto, &|_| None);
         let position =
             catch_up::take_most(&sought, &projection.partition, projection.position, take)?;
-        set(name, "paused", position)?;
-        exclude_appends(place)?;
+        set(name, Status::Paused, position)?;
+        exclude_appends(partition)?;
         if Basis::of(&projection)? != before {
             return Ok((false, Then::Undo));
         }
@@ -40,10 +45,10 @@ pub fn bring_up(name: &str, place: &Partition, make: impl FnOnce() -> Result<()>
     outcome.or_else(Failure::raise)
 }
 
-/// What documents depend on beside the events that come.
+/// What documents depend on beside the events that are appended.
 #[derive(PartialEq)]
 struct Basis {
-    /// Functions and upcasters.
+    /// A hash of functions and upcasters.
     functions: Option<String>,
     /// How many erasures there were in the partition.
     erasures: usize,

@@ -18,6 +18,7 @@ mod replay;
 mod reset;
 mod run;
 mod start;
+mod status;
 mod wait;
 
 pub use background::{BatchOutcome, Standing, ToDo, move_up, note_trouble, run_batch, survey};

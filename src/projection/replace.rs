@@ -1,4 +1,4 @@
-//! Making another one of a projection that is there.
+//! Replacing the definition of a projection that exists.
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::definition::name::{self, Taken};
@@ -12,9 +12,10 @@ use super::create::Checked;
 use super::definition::{KIND, Projection, Work, by_name};
 use super::document::{Documents, IdSource, missing_table};
 use super::reset::{Beginning, begin_at};
+use super::status::{MODES, ON_ERROR, Status, word};
 use super::{manage, rebuild};
 
-/// What of a definition says what is made of the events.
+/// The parts of a definition that decide what is made of the events. If one of them changes, it is made anew.
 const MAKING: [&str; 6] = [
     "query",
     "handler",
@@ -25,12 +26,12 @@ const MAKING: [&str; 6] = [
 ];
 
 impl Checked<'_> {
-    /// Whether the one that is there is to be made another one.
+    /// Whether the projection that exists is to get the requested definition.
     ///
     /// # Errors
-    /// 42710 where it is not to be, or cannot.
-    pub fn changes(&self, old: &Projection, place: &Partition) -> Result<bool> {
-        let is_elsewhere = old.partition != place.name;
+    /// 42710 if the request does not allow that, or it is not possible.
+    pub fn changes(&self, old: &Projection, partition: &Partition) -> Result<bool> {
+        let is_elsewhere = old.partition != partition.name;
         let is_other_kind = self.has_documents != matches!(old.work, Work::Documents(_));
         let differs_in = match (is_elsewhere, is_other_kind) {
             (true, _) => vec!["partition"],
@@ -62,10 +63,10 @@ impl Checked<'_> {
         Ok(changes)
     }
 
-    /// The arguments that would make another one of an old one of the same kind and partition. Where it begins is
-    /// no part of what it is.
+    /// The arguments in which the request differs from a projection of the same kind and partition. The start is no part
+    /// of the definition.
     fn differences(&self, old: &Projection) -> Result<Vec<&'static str>> {
-        let initial = self.initial.map(fmgr::varlena);
+        let initial = self.work.initial.map(fmgr::varlena);
         let (function, key, old_initial) = match &old.work {
             Work::Handler(handler) => (&handler.name, true, None),
             Work::Documents(d) => (&d.evolve.name, self.has_key_of(d), d.initial.as_deref()),
@@ -78,7 +79,7 @@ impl Checked<'_> {
                 } else {
                     "handler"
                 },
-                self.function == *function,
+                self.work.function == *function,
             ),
             ("key", key),
             ("initial", initial == old_initial),
@@ -88,22 +89,23 @@ impl Checked<'_> {
             ("batch_size", self.batch_size as usize == old.batch_size),
             (
                 "truncate",
-                self.truncate == Beginning::of(&old.name)?.truncate,
+                self.work.truncate == Beginning::of(&old.name)?.truncate,
             ),
         ]))
     }
 
     fn has_key_of(&self, old: &Documents) -> bool {
         match &old.key {
-            IdSource::Plain(key) => self.key == Some(key.to_string().as_str()),
-            IdSource::Function(key) => self.key_function.as_ref() == Some(&key.name),
+            IdSource::Plain(key) => self.work.key == Some(key.to_string().as_str()),
+            IdSource::Function(key) => self.work.key_function.as_ref() == Some(&key.name),
         }
     }
 
-    /// Makes it what is asked for. It is kept from others, and nobody appends to its partition.
+    /// Gives a projection the requested definition. The caller has locked it and excluded appends to its partition.
     ///
-    /// What is made of the events is made anew where that can be taken away which was made before: documents, and what
-    /// the truncate function of a handler empties. Otherwise what was handled stays handled.
+    /// If the definition changes what is made of the events, that is deleted and made anew: documents, or what the
+    /// truncate function of a handler deletes. A handler without such a function keeps its position, and handles only
+    /// later events by the new definition.
     ///
     /// # Errors
     /// 42501 where the table of documents is somebody else's; those of the functions.
@@ -121,38 +123,38 @@ impl Checked<'_> {
         if makes_others || differs.contains(&"mode") {
             rebuild::drop_of(&old.name)?;
         }
-        let position = match old.is_inline && old.status == "running" {
-            true => manage::last_position()?,
-            false => old.position,
+        let position = if old.runs_inline() {
+            manage::last_position()?
+        } else {
+            old.position
         };
         self.store(&old, position)?;
-        if makes_others && (self.has_documents || self.truncate.is_some()) {
+        if makes_others && (self.has_documents || self.work.truncate.is_some()) {
             let start = Beginning::of(&old.name)?.start;
             return begin_at(&by_name(Some(&old.name), true)?, start);
         }
-        if self.is_inline && !old.is_inline && old.status == "running" {
-            manage::set(&old.name, "paused", position)?;
+        if self.is_inline && !old.is_inline && old.status == Status::Running {
+            manage::set(&old.name, Status::Paused, position)?;
             return manage::activate(&old.name);
         }
         Ok(())
     }
 
     fn store(&self, old: &Projection, position: i64) -> Result<()> {
-        let choose = |yes: bool, a, b| text(if yes { a } else { b });
         let optional = |t: Option<&str>| t.map_or((Type::Text, None), text);
         let parameters = [
             text(&old.name),
-            choose(self.is_inline, "inline", "async"),
+            text(word(self.is_inline, MODES)),
             (Type::Jsonb, Some(json::parse(&self.query.to_string(), "")?)),
-            text(&self.function),
-            optional(self.key),
-            optional(self.key_function.as_deref()),
-            (Type::Jsonb, self.initial),
-            choose(self.skips, "skip", "stop"),
+            text(&self.work.function),
+            optional(self.work.key),
+            optional(self.work.key_function.as_deref()),
+            (Type::Jsonb, self.work.initial),
+            text(word(!self.skips, ON_ERROR)),
             (Type::Bigint, Some(Datum::from(i64::from(self.batch_size)))),
             text(&rights::path_of_caller().to_string_lossy()),
             (Type::Bigint, Some(Datum::from(position))),
-            optional(self.truncate.as_deref()),
+            optional(self.work.truncate.as_deref()),
         ];
         let sql = "UPDATE en57.projections SET mode = $2, query = $3, handler = $4, key = $5, key_function = $6, initial = $7,
                  on_error = $8, batch_size = $9, search_path = $10, position = $11, truncate_function = $12,

@@ -1,7 +1,7 @@
-//! Dead letters: events that were put aside are handled after all.
+//! Replaying dead letters: events that have failed are handled after all.
 //!
-//! A handler is called with the event. Documents are folded anew from their first event on, so that it stands in its
-//! place among the others. Each event is a subtransaction: where it fails again, it stays put aside.
+//! A handler is called with the event. Documents are folded again from their first event on, so that the event comes in
+//! position order. Each event has a subtransaction: if it fails again, it stays a dead letter.
 
 use crate::dcb::error::Result;
 use crate::store::Datum;
@@ -17,7 +17,7 @@ use super::run::error_json;
 /// Dead letters whose positions are read together.
 const LETTERS_AT_ONCE: i64 = 1000;
 
-/// Lets a projection handle what it has put aside, or the event at a position; returns how many it has handled.
+/// Lets a projection handle all its dead letters, or the one at a position; returns how many it has handled.
 ///
 /// # Errors
 /// 42501, 42704; those of the functions where they are none of the event's making.
@@ -56,7 +56,7 @@ pub fn replay(name: Option<&str>, position: Option<i64>) -> Result<i64> {
     Ok(handled)
 }
 
-/// The first positions of a range at which events were put aside.
+/// The positions of the first dead letters of a range.
 fn letters(projection: &str, after: i64, upto: i64) -> Result<Vec<i64>> {
     let number = |n: i64| (Type::Bigint, Some(Datum::from(n)));
     let rows = as_extension_owner(|| {
@@ -88,7 +88,7 @@ fn forget(projection: &str, position: i64) -> Result<()> {
     })
 }
 
-/// It has failed again.
+/// Stores that a dead letter has failed again.
 fn note(projection: &Projection, position: i64, failure: &Failure) -> Result<()> {
     let error = error_json(failure, None)?;
     as_extension_owner(|| {

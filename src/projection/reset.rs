@@ -1,18 +1,20 @@
-//! Beginning anew: what a projection has made goes, and it handles its events again.
+//! Reset: what a projection has made is deleted, and it handles its events again.
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::definition::function::Named;
 use crate::store::Datum;
+use crate::store::call::function::ErrorContext;
 use crate::store::pg::spi::{self, Type, text};
 use crate::store::pg::{fmgr, names, rights};
 use crate::store::session::definitions::as_extension_owner;
 
 use super::definition::{KIND, Projection, Work};
 use super::document::missing_table;
-use super::rebuild;
 use super::start::Start;
+use super::status::Status;
+use super::{manage, rebuild};
 
-/// What is kept of a projection that only those need who let it begin anew.
+/// The columns of a projection that only a reset needs.
 pub struct Beginning {
     /// It takes events after this position.
     pub start: i64,
@@ -21,7 +23,7 @@ pub struct Beginning {
 }
 
 impl Beginning {
-    /// That of a projection.
+    /// Reads them from the row of a projection.
     ///
     /// # Errors
     /// 55000 where the table is missing.
@@ -44,7 +46,7 @@ impl Beginning {
 /// 42501, 42704; 22023 for a start that cannot be; 0A000 for a handler without a truncate function; those of
 /// the functions.
 pub fn reset(name: Option<&str>, start: Option<&str>) -> Result<()> {
-    let projection = super::manage::to_administer(name, "en57_reset_projection()")?;
+    let projection = manage::to_administer(name, "en57_reset_projection()")?;
     let start = match start.map(Start::parse).transpose()? {
         None => Beginning::of(&projection.name)?.start,
         Some(start) => start.position(
@@ -56,7 +58,8 @@ pub fn reset(name: Option<&str>, start: Option<&str>) -> Result<()> {
     begin_at(&projection, start)
 }
 
-/// The same of one that is kept from others; where it is inline, nobody appends to its partition.
+/// Lets a projection begin anew after a position. The caller has locked it and, if it is inline, has excluded appends to
+/// its partition.
 ///
 /// # Errors
 /// As [`reset`].
@@ -74,17 +77,17 @@ pub fn begin_at(projection: &Projection, start: i64) -> Result<()> {
     }
     forget(projection, start)?;
     rebuild::restarted(&projection.name, start)?;
-    match (projection.status.as_str(), projection.is_inline) {
-        ("paused", _) => super::manage::set(&projection.name, "paused", start),
-        (_, false) => super::manage::set(&projection.name, "running", start),
-        (_, true) => {
-            super::manage::set(&projection.name, "paused", start)?;
-            super::manage::activate(&projection.name)
+    match projection.status.after_restart() {
+        Status::Running if projection.is_inline => {
+            manage::set(&projection.name, Status::Paused, start)?;
+            manage::activate(&projection.name)
         }
+        status => manage::set(&projection.name, status, start),
     }
 }
 
-/// Takes away what a projection has made; `false`, and nothing is done, where it is not known what that is.
+/// Deletes what a projection has made: its documents, or what its truncate function deletes. Returns `false` and does
+/// nothing for a handler without such a function.
 ///
 /// # Errors
 /// 55000 where the table of documents is gone, 42883 where the function is; its own.
@@ -97,7 +100,7 @@ pub fn empty(projection: &Projection) -> Result<bool> {
     let table = names::qualified_name(documents.table).ok_or_else(missing)?;
     rights::as_role_restricted(owner, || {
         rights::with_path(rights::SAFE_PATH, || {
-            // Also those that the transaction's own snapshot does not show.
+            // By the newest snapshot, so also documents that the transaction's own snapshot does not show.
             spi::run(&format!("DELETE FROM {table}"), &[])
         })
     })?;
@@ -108,13 +111,13 @@ fn call_truncate(projection: &Projection) -> Result<bool> {
     let Some(function) = Beginning::of(&projection.name)?.truncate else {
         return Ok(false);
     };
-    let at = crate::store::call::function::ErrorContext::new(&format!(
+    let context = ErrorContext::new(&format!(
         "truncate function {function} of projection \"{}\"",
         projection.name
     ));
     let named = Named::new(function);
     let callable = named.function(KIND, &projection.name)?.prepare_handler();
-    at.tell(|| {
+    context.tell(|| {
         rights::for_functions(&projection.path, &projection.partition, || {
             callable.call([]);
         });
@@ -122,7 +125,7 @@ fn call_truncate(projection: &Projection) -> Result<bool> {
     Ok(true)
 }
 
-/// Forgets what was put aside, and where it began before.
+/// Deletes the dead letters of a projection and stores where it begins now.
 ///
 /// # Errors
 /// 55000 where a table is missing.

@@ -1,6 +1,6 @@
 //! Waiting until a projection has handled what is in the log.
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::read;
 use crate::store::log::catalog;
 use crate::store::log::partition::Access;
@@ -8,6 +8,7 @@ use crate::store::pg::xmin::XminRelease;
 use crate::store::session::sleep;
 
 use super::definition::by_name;
+use super::status::Status;
 
 /// Sleeps until a projection has handled all events up to a position, or the time is over; returns whether
 /// it has.
@@ -23,10 +24,7 @@ pub fn wait(
     let projection = by_name(name, false)?;
     catalog::store()?.partition(Some(&projection.partition), Access::Watch)?;
     if upto.is_some_and(|p| p < 0) {
-        return Err(Error::new(
-            SqlState::InvalidParameter,
-            "position must not be negative",
-        ));
+        return Err(invalid("position must not be negative"));
     }
     let upto = match upto {
         Some(position) => position,
@@ -34,10 +32,10 @@ pub fn wait(
     };
     sleep::wait_until(Some(timeout_ms), leave, || {
         let projection = by_name(name, false)?;
-        if projection.position >= upto || (projection.is_inline && projection.status == "running") {
+        if projection.position >= upto || projection.runs_inline() {
             return Ok(true);
         }
-        if projection.status == "failed" {
+        if projection.status == Status::Failed {
             let at = projection.failed_position;
             let at = at.map_or(String::new(), |p| format!(" at position {p}"));
             return Err(Error::new(

@@ -17,7 +17,7 @@ sql_function!(en57_rebuild, |args: &Args| -> Result<Option<Datum>> {
         initial: args.datum(2),
         key: args.text(3)?,
         key_function: args.text(4)?,
-        way: SwapMethod::parse(args.text(5)?)?,
+        method: SwapMethod::parse(args.text(5)?)?,
         query: args.query(6)?,
         mode: args.text(7)?,
         event_type: composite::event_type(args)?,

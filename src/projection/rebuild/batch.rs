@@ -1,4 +1,4 @@
-//! A batch of a rebuild: documents in memory while events are folded into them, each loaded and stored once.
+//! A batch of a rebuild: events are folded into documents in memory. Each document is loaded and stored once.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -18,14 +18,15 @@ use super::super::run::error_json;
 use super::document_store::{Document, DocumentStore};
 use super::state::RebuildState;
 
-/// Events of one batch, and its time: what a crash can cost, and how long others wait who want the rebuild's row.
+/// The most events and the longest time of one batch. A crash loses at most one batch, and others wait no longer for the
+/// rebuild's row.
 pub const EVENTS: usize = 100_000;
 const TIME: Duration = Duration::from_secs(1);
-/// Events whose documents are looked for together.
+/// Events whose documents are loaded together.
 const EVENTS_AT_ONCE: usize = 1000;
-/// Memory that documents may take before they are stored.
+/// Bytes of documents in memory at which a batch ends.
 const BYTES: usize = 64 << 20;
-/// Documents that are loaded together while none has been seen, and of a size that is no trouble.
+/// Documents that are loaded together before their size is known.
 const LOADED_AT_FIRST: usize = 32;
 
 /// Why a batch stopped at an event.
@@ -38,13 +39,13 @@ pub struct Stopped {
 
 /// What a batch has done.
 pub struct Done {
-    /// How many events it has folded, or put aside.
+    /// How many events it has folded, or made dead letters.
     pub events: i64,
-    /// All events up to here are done.
+    /// All events up to this position are done.
     pub position: i64,
-    /// Why it went no further; `None`: all events are done, or enough for one batch.
+    /// The event at which it has stopped; `None`: all events are done, or enough for one batch.
     pub stopped: Option<Stopped>,
-    /// The documents that it has to do with; `None`: not all are known, since an event was put aside.
+    /// The documents of its events; `None`: not all are known, because an event has become a dead letter.
     pub ids: Option<Vec<String>>,
 }
 
@@ -54,12 +55,12 @@ pub struct Batch<'a> {
     deadline: Instant,
     /// Where its documents are in memory.
     memory: &'a Scratch,
-    /// Where they are kept.
-    shelf: DocumentStore<'a>,
+    /// Where they are loaded from, and stored.
+    store: DocumentStore<'a>,
     state: &'a RebuildState,
     projection: &'a Projection,
     documents: &'a Documents,
-    /// What the first event of a document meets; shared by all.
+    /// A document before its first event; one value for all documents.
     initial: Option<Datum>,
     known: HashMap<String, Document>,
     bytes: usize,
@@ -81,8 +82,8 @@ pub fn fold(
 ) -> Result<Done> {
     let memory = Scratch::new();
     memory.run(|| {
-        let shelf = DocumentStore::table(state);
-        let mut batch = Batch::new(&memory, shelf, state, projection, documents);
+        let store = DocumentStore::table(state);
+        let mut batch = Batch::new(&memory, store, state, projection, documents);
         let done = batch.run(upto)?;
         batch.store()?;
         Ok(done)
@@ -90,10 +91,10 @@ pub fn fold(
 }
 
 impl<'a> Batch<'a> {
-    /// One that has done nothing yet. It is to be made, run and stored with `memory` as the current context.
+    /// A new batch. The caller makes, runs and stores it while `memory` is the current memory context.
     pub fn new(
         memory: &'a Scratch,
-        shelf: DocumentStore<'a>,
+        store: DocumentStore<'a>,
         state: &'a RebuildState,
         projection: &'a Projection,
         documents: &'a Documents,
@@ -101,7 +102,7 @@ impl<'a> Batch<'a> {
         Self {
             deadline: Instant::now() + TIME,
             memory,
-            shelf,
+            store,
             state,
             projection,
             documents,
@@ -125,7 +126,7 @@ impl<'a> Batch<'a> {
             ids: None,
         };
         let mut events = Events::new(self.projection, self.state.position, upto)?;
-        let way = events.way();
+        let read_by = events.read_by();
         let scratch = Scratch::new();
         while (done.events as usize) < EVENTS && (done.events == 0 || !self.is_over()) {
             let next = EVENTS_AT_ONCE.min(EVENTS - done.events as usize);
@@ -134,11 +135,11 @@ impl<'a> Batch<'a> {
                 done.position = done.position.max(upto);
                 break;
             };
-            let (count, stopped) = self.take(&items, &way)?;
+            let (count, stopped) = self.take(&items, &read_by)?;
             done.stopped = stopped;
             done.events += count as i64;
             if count < items.len() {
-                // All before the next event, since those between do not match.
+                // The events between the last one and the next one do not match, so they are done as well.
                 done.position = items[count].position - 1;
                 break;
             }
@@ -149,19 +150,20 @@ impl<'a> Batch<'a> {
         Ok(done)
     }
 
-    /// Folds events, as many as there is time for; those that fail are put aside where that is wanted. Returns how
-    /// many are done, and why the next one is not, if it failed.
-    fn take(&mut self, items: &[Item], way: &ReadBy) -> Result<(usize, Option<Stopped>)> {
-        // What upcasters make; documents stay in the memory around.
+    /// Folds events, as many as there is time for. Events that fail become dead letters if the projection skips them.
+    /// Returns how many are done, and the failure of the next one, if there is one.
+    fn take(&mut self, items: &[Item], read_by: &ReadBy) -> Result<(usize, Option<Stopped>)> {
+        // For what upcasters return. Documents are in the outer memory context.
         let work = Scratch::new();
         let mut done = 0;
         // One at least, however long it takes.
         while done < items.len() && (done == 0 || !self.is_over()) {
             let mut left = Vec::with_capacity(items.len() - done);
             let projection = self.projection;
-            let unread =
-                in_subtransaction(|| work.run(|| projection.read(&items[done..], way, &mut left)))?
-                    .err();
+            let unread = in_subtransaction(|| {
+                work.run(|| projection.read(&items[done..], read_by, &mut left))
+            })?
+            .err();
             let mut ids = Vec::with_capacity(left.len());
             let no_id = in_subtransaction(|| self.tell_ids(&left, &mut ids))?.err();
             let ready = self.load(&ids)?;
@@ -190,12 +192,12 @@ impl<'a> Batch<'a> {
         Ok((done, None))
     }
 
-    /// Whether a batch has had its time, or has as many documents as it may.
+    /// Whether the batch has no time left, or has as many documents in memory as it may have.
     fn is_over(&self) -> bool {
         self.bytes >= BYTES || Instant::now() >= self.deadline
     }
 
-    /// The documents of each event, up to one that fails.
+    /// Adds the documents of each event to `ids`, up to an event that fails.
     fn tell_ids(&self, items: &[Ready], ids: &mut Vec<Vec<String>>) -> Result<()> {
         let name = &self.projection.name;
         let IdSource::Function(key) = &self.documents.key else {
@@ -203,13 +205,13 @@ impl<'a> Batch<'a> {
             return Ok(());
         };
         let key = key.function(KIND, name)?;
-        let at = self.projection.error_context("key");
+        let context = self.projection.error_context("key");
         let scratch = Scratch::new();
-        at.tell(|| {
+        context.tell(|| {
             rights::for_functions(&self.projection.path, &self.projection.partition, || {
                 key.prepare().often(|key| {
                     for item in items {
-                        at.at(item.position, item.position);
+                        context.at(item.position, item.position);
                         ids.push(scratch.run(|| {
                             let answer = key.invoke([Some(item.event)]);
                             ids_told(key, answer, name)
@@ -222,12 +224,12 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// Makes the documents of events known: of all, or of as many as there is room for, of the first one in any case.
-    /// Returns of how many.
+    /// Loads the documents of events: of all events, or of as many as there is room for, but of one at least. Returns of how
+    /// many events.
     fn load(&mut self, ids: &[Vec<String>]) -> Result<usize> {
         let mut ready = 0;
         while ready < ids.len() && (ready == 0 || !self.is_over()) {
-            // Documents of one table are of like sizes, as a rule.
+            // Documents of one table usually have similar sizes.
             let at_once = match self.largest {
                 Some(bytes) => (BYTES / 4 / bytes.max(1)).max(1),
                 None => LOADED_AT_FIRST,
@@ -246,7 +248,7 @@ impl<'a> Batch<'a> {
                 ready += 1;
             }
             let (known, bytes, largest) = (&mut self.known, &mut self.bytes, &mut self.largest);
-            self.shelf.get(&missing, |id, doc, version, position| {
+            self.store.get(&missing, |id, doc, version, position| {
                 if let Some(document) = known.get_mut(id) {
                     document.bytes = fmgr::varlena(doc).len();
                     document.doc = Some(doc);
@@ -261,16 +263,16 @@ impl<'a> Batch<'a> {
         Ok(ready)
     }
 
-    /// Folds events whose documents are known, up to one that fails, or the end of the time; that one is in none of
-    /// its documents.
+    /// Folds events whose documents are loaded, up to one that fails, or to the end of the time. An event that fails has
+    /// changed none of its documents.
     fn evolve(&mut self, items: &[Ready], ids: &[Vec<String>], folded: &mut usize) -> Result<()> {
         let evolve = self
             .documents
             .evolve
             .function(KIND, &self.projection.name)?;
-        let at = self.projection.error_context("evolve function");
+        let context = self.projection.error_context("evolve function");
         let scratch = Scratch::new();
-        at.tell(|| {
+        context.tell(|| {
             rights::for_functions(&self.projection.path, &self.projection.partition, || {
                 evolve.prepare().often(|evolve| {
                     for (item, ids) in items.iter().zip(ids) {
@@ -278,7 +280,7 @@ impl<'a> Batch<'a> {
                         if *folded > 0 && self.is_over() {
                             break;
                         }
-                        at.at(item.position, item.position);
+                        context.at(item.position, item.position);
                         scratch.run(|| self.evolve_one(item, ids, evolve));
                         scratch.reset();
                         *folded += 1;
@@ -289,7 +291,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// All documents of the event change, or none does.
+    /// Folds an event into its documents. All of them change, or none does.
     fn evolve_one(&mut self, item: &Ready, ids: &[String], evolve: &Callable) {
         let doc_of = |id| self.known.get(id).and_then(|d: &Document| d.doc);
         let evolved: Vec<_> = ids
@@ -311,7 +313,7 @@ impl<'a> Batch<'a> {
                     document.bytes = fmgr::varlena(copy).len();
                     document.version += 1;
                 }
-                // Deleted: what follows begins anew.
+                // The document is deleted. The next event meets the initial document.
                 None => {
                     document.doc = self.initial;
                     document.bytes = 0;
@@ -331,6 +333,6 @@ impl<'a> Batch<'a> {
     /// PostgreSQL's own, by unwinding.
     pub fn store(&self) -> Result<()> {
         let changed: Vec<_> = self.known.iter().filter(|(_, d)| d.is_changed).collect();
-        self.shelf.put(&changed)
+        self.store.put(&changed)
     }
 }

@@ -1,4 +1,4 @@
-//! Beginning a rebuild, or joining one.
+//! Beginning a rebuild, or joining one that exists.
 
 use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::dcb::query::Query;
@@ -9,19 +9,20 @@ use crate::store::pg::{fmgr, rights};
 use crate::store::{Datum, Oid};
 
 use super::super::create::{BECAUSE, check_key, check_key_function, choice, demand_stop};
-use super::super::definition::{KIND, Projection, by_name};
+use super::super::definition::{KIND, Projection, by_name, locked};
 use super::super::document::{IdSource, missing_table};
+use super::super::status::{MODES, Phase};
 use super::documents;
 use super::state::{Definition, RebuildState};
 use super::swap::SwapMethod;
 
-/// What is to be rebuilt, and what is to be different then.
+/// The arguments of en57_rebuild().
 pub struct RebuildRequest<'a> {
     /// The projection.
     pub name: Option<&'a str>,
     /// Another function that folds.
     pub evolve: Option<&'a str>,
-    /// What the first event of a document is to meet.
+    /// Another document before its first event.
     pub initial: Option<Datum>,
     /// Another key: `stream` or `tag:PREFIX`.
     pub key: Option<&'a str>,
@@ -31,8 +32,8 @@ pub struct RebuildRequest<'a> {
     pub query: Option<Query>,
     /// `inline` or `async`.
     pub mode: Option<&'a str>,
-    /// How the live documents are to become the new ones.
-    pub way: SwapMethod,
+    /// How the live table is to be given the new documents.
+    pub method: SwapMethod,
     /// The row type en57_event.
     pub event_type: Oid,
 }
@@ -46,10 +47,10 @@ pub struct Run {
 }
 
 impl Run {
-    /// The rebuild is not there any more.
+    /// Finds out why the rebuild does not exist any more.
     ///
     /// # Errors
-    /// 55000 where that is not because it was finished.
+    /// 55000, unless another session has finished it.
     pub fn ended(&self) -> Result<()> {
         let is_there = by_name(Some(&self.name), false).is_ok_and(|p| p.number == self.projection);
         if is_there && RebuildState::of(&self.name, false)?.is_none() {
@@ -72,17 +73,17 @@ impl Run {
 pub fn begin(request: &RebuildRequest) -> Result<Run> {
     catalog::demand_writable("en57_rebuild()")?;
     let found = by_name(request.name, false)?;
-    let place = crate::store::log::catalog::partition_to_administer(Some(&found.partition))?;
-    // Not while somebody drops it.
-    let projection = by_name(request.name, true)?;
+    let partition = catalog::partition_to_administer(Some(&found.partition))?;
+    // Locked, so that nobody drops it before the rebuild is stored.
+    let projection = locked(&found)?;
     let owner = rights::owner_of(documents(&projection)?.table);
     let owner = owner.ok_or_else(|| missing_table(&projection.name))?;
     let wanted = request.applied_to(&projection)?;
     if request.changes() {
-        Access::Read.demand(place.oid)?;
+        Access::Read.demand(partition.oid)?;
         request.demand_creation(&projection, owner)?;
     }
-    request.way.demand_open(&projection)?;
+    request.method.demand_open(&projection)?;
     let run = |number| Run {
         number,
         name: projection.name.clone(),
@@ -91,7 +92,7 @@ pub fn begin(request: &RebuildRequest) -> Result<Run> {
     let Some(state) = RebuildState::of(&projection.name, true)? else {
         return RebuildState::begin(&projection.name, &wanted).map(run);
     };
-    if state.phase == "cancelled" {
+    if state.phase == Phase::Cancelled {
         state.remove()?;
         return RebuildState::begin(&projection.name, &wanted).map(run);
     }
@@ -102,14 +103,14 @@ pub fn begin(request: &RebuildRequest) -> Result<Run> {
         )
         .hint("Leave the other arguments out to go on with that one, or end it with en57_cancel_rebuild()."));
     }
-    if state.phase == "failed" {
+    if state.phase == Phase::Failed {
         state.try_again()?;
     }
     Ok(run(state.number))
 }
 
 impl RebuildRequest<'_> {
-    /// Whether the projection is to be another one.
+    /// Whether the projection is to get another definition.
     fn changes(&self) -> bool {
         self.evolve.is_some()
             || self.initial.is_some()
@@ -119,8 +120,8 @@ impl RebuildRequest<'_> {
             || self.mode.is_some()
     }
 
-    /// Makes sure that the caller could create the projection as it is to be, with its table: what stays runs with
-    /// another search path, and the table is written with its owner's rights.
+    /// Makes sure that the caller could create the new projection with its table. This includes functions that do not
+    /// change: they will run with another search path, and what they return is written with the rights of the table's owner.
     fn demand_creation(&self, projection: &Projection, owner: Oid) -> Result<()> {
         let documents = documents(projection)?;
         documents.demand_rights_of(owner)?;
@@ -171,7 +172,7 @@ impl RebuildRequest<'_> {
         }
         definition.query = self.query.clone().filter(|q| *q != projection.query);
         if let Some(mode) = self.mode {
-            let is_inline = choice(Some(mode), "mode", ["inline", "async"])?;
+            let is_inline = choice(Some(mode), "mode", MODES)?;
             definition.is_inline = Some(is_inline).filter(|i| *i != projection.is_inline);
             demand_stop(is_inline, projection.skips)?;
         }

@@ -1,4 +1,4 @@
-//! Where the documents of a rebuild are kept between batches: in a table, until it comes to new files.
+//! The store of a rebuild's documents between batches: a table, or the new files of the live table during their exchange.
 
 use std::cell::RefCell;
 
@@ -12,7 +12,7 @@ use super::files::Files;
 use super::planner::BY_INDEX;
 use super::state::RebuildState;
 
-/// Documents that are stored by one statement, and bytes of them: an array must stay below 1 GB.
+/// Documents that one statement stores at most, and their bytes: an array must stay below 1 GB.
 const STORED_AT_ONCE: usize = 2000;
 const BYTES_AT_ONCE: usize = 16 << 20;
 
@@ -46,13 +46,13 @@ impl Document {
 /// A document with its id.
 pub type Named<'d> = (&'d String, &'d Document);
 
-/// Where documents are kept.
+/// A store of documents.
 pub enum DocumentStore<'a> {
     /// In `en57.rebuild_documents`.
     Table {
         /// The rebuild.
         rebuild: i64,
-        /// Nothing is there yet.
+        /// Whether it contains no documents yet.
         is_empty: bool,
     },
     /// In the files that the live table will have.
@@ -60,7 +60,7 @@ pub enum DocumentStore<'a> {
 }
 
 impl DocumentStore<'_> {
-    /// The table, for a rebuild that has come so far.
+    /// The table, for a rebuild in this state.
     pub fn table(state: &RebuildState) -> Self {
         Self::Table {
             rebuild: state.number,
@@ -68,8 +68,8 @@ impl DocumentStore<'_> {
         }
     }
 
-    /// Hands those documents of these ids that are there to `found`, in the current memory context: id, document,
-    /// version, position.
+    /// Calls `found` for each of these ids that has a document: id, document, version, position. The values are in the
+    /// current memory context.
     ///
     /// # Errors
     /// PostgreSQL's own, by unwinding.
@@ -97,7 +97,7 @@ impl DocumentStore<'_> {
         Ok(())
     }
 
-    /// Keeps documents that have changed.
+    /// Stores documents that have changed.
     ///
     /// # Errors
     /// PostgreSQL's own, by unwinding.
@@ -110,13 +110,14 @@ impl DocumentStore<'_> {
 }
 
 fn put_in_table(rebuild: i64, changed: &[Named]) -> Result<()> {
-    let (there, gone): (Vec<Named>, Vec<Named>) = changed.iter().partition(|(_, d)| d.version > 0);
+    let (existing, gone): (Vec<Named>, Vec<Named>) =
+        changed.iter().partition(|(_, d)| d.version > 0);
     let gone: Vec<&str> = gone
         .iter()
         .filter(|(_, d)| d.is_stored)
         .map(|(id, _)| id.as_str())
         .collect();
-    let (mut old, mut new): (Vec<_>, Vec<_>) = there.into_iter().partition(|(_, d)| d.is_stored);
+    let (mut old, mut new): (Vec<_>, Vec<_>) = existing.into_iter().partition(|(_, d)| d.is_stored);
     // Neighbours in the index are stored together.
     for (documents, sql) in [(&mut old, UPDATE), (&mut new, INSERT)] {
         documents.sort_unstable_by_key(|(id, _)| *id);
@@ -140,7 +141,8 @@ fn put_in_table(rebuild: i64, changed: &[Named]) -> Result<()> {
     run(DELETE, &[number, (Type::Texts, Some(array::make(&gone)))]).map(drop)
 }
 
-/// The subquery is planned by itself, so each id is looked for in the index. A join could read all documents.
+/// `OFFSET 0` keeps the planner from making a join of the subquery: so each id is looked up in the index. A join could
+/// read all documents.
 const LOAD: &str = "
     SELECT s.id, d.doc, d.version, d.position
       FROM unnest($2) AS s (id), LATERAL (

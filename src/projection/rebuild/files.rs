@@ -1,9 +1,12 @@
-//! Giving the live table new files, in which the rebuilt documents are: what it costs others does not grow with the
-//! number of documents. All in one transaction: nobody is kept out while the files are written, their indexes built, and
-//! the events folded that come meanwhile; then appends are kept out for the last ones, and everybody for the exchange.
+//! Swapping by files: the live table is given new files that contain the rebuilt documents.
 //!
-//! **Invariant:** the files are written in one subtransaction, and where anything in it fails after that, all of it
-//! is undone: see [`crate::store::document::new_files`]. So what may fail while it waits for locks writes nothing there.
+//! How long others wait does not depend on the number of documents. One transaction does it all. Nobody waits while it
+//! writes the files, builds their indexes and folds the events that come meanwhile. Then it excludes appends for the last
+//! events, and readers for the exchange.
+//!
+//! **Invariant:** one subtransaction writes the files. If anything in it fails, all of it is undone: see
+//! [`crate::store::document::new_files`]. So an inner subtransaction, which may fail while it waits for locks, does not
+//! write to the files.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
@@ -21,6 +24,7 @@ use crate::store::{Datum, Oid};
 
 use super::super::definition::Projection;
 use super::super::document::missing_table;
+use super::super::status::Phase;
 use super::batch::{Batch, Done};
 use super::document_store::{DocumentStore, Named};
 use super::rows::Rows;
@@ -28,28 +32,28 @@ use super::state::RebuildState;
 use super::swap::{become_live, lock, upto, with_patience};
 use super::{NEAR, PAUSES_MS, documents};
 
-/// How long readers may have to wait behind one who reads for long, before they are let go on.
+/// How long an attempt to lock the table against readers waits. New readers wait behind it meanwhile.
 const READERS_MS: i64 = 100;
-/// How often that may happen before rows are written instead.
+/// After so many such attempts the swap is done row by row.
 const ATTEMPTS: u32 = 5;
-/// How often it looks between attempts whether it is still wanted.
+/// How often it checks between attempts whether somebody has cancelled the rebuild or waits for the table.
 const LOOKS_MS: u64 = 200;
 
-/// What became of it.
+/// The outcome of an exchange of files.
 pub enum Outcome {
     /// The live table has the new files.
     Exchanged,
-    /// Nothing: the rebuild, or the table, is not what it was.
+    /// Nothing was done: somebody has changed the rebuild or the table.
     Changed,
-    /// Nothing: too many events came, or one could not be folded.
+    /// Nothing was done: too many events came, or one could not be folded.
     TooMuch,
-    /// Nothing: somebody wants to change or drop the table, who must not wait for long: he may keep appends waiting.
+    /// Nothing was done: somebody waits to change or drop the table, and appends may wait behind him.
     Wanted,
-    /// Nothing: somebody has used the table all the time.
+    /// Nothing was done: in all attempts somebody was using the table.
     InUse,
 }
 
-/// How it is to be done.
+/// An exchange of files.
 pub struct Exchange<'a> {
     /// The rebuild.
     pub state: &'a RebuildState,
@@ -57,13 +61,13 @@ pub struct Exchange<'a> {
     pub new: &'a Projection,
     /// The table of its documents.
     pub table: Oid,
-    /// How long to wait for appends; `None`: as long as it takes, for readers, too.
+    /// How long to wait for appends. `None`: as long as it takes, also for readers.
     pub patience_ms: Option<i64>,
-    /// Goes on trying while the table is in use.
+    /// Whether it tries again as long as the table is in use.
     pub insists: bool,
 }
 
-/// What became of an in_subtransaction to lock all.
+/// The outcome of an attempt to lock all.
 enum Locked {
     /// All is locked and folded.
     All(Box<Last>),
@@ -81,10 +85,10 @@ struct Last {
 }
 
 impl Exchange<'_> {
-    /// Does it, or nothing.
+    /// Exchanges the files, or does nothing.
     ///
     /// # Errors
-    /// None but the end of the transaction: what went wrong is the inner result.
+    /// The outer result is an error only if the transaction cannot go on. All other errors are in the inner result.
     pub fn exchange(&self) -> Result<std::result::Result<Outcome, Failure>> {
         let mut nothing = None;
         let tried = in_subtransaction(|| match self.run()? {
@@ -122,7 +126,7 @@ impl Exchange<'_> {
                     since,
                 } = *last;
                 let events = done.events - self.state.events;
-                state.advance(done.position, events, "swapping", since)?;
+                state.advance(done.position, events, Phase::Swapping, since)?;
                 become_live(&state, self.new)?;
                 files.into_inner().indexed.exchange()?;
                 Ok(Outcome::Exchanged)
@@ -153,7 +157,7 @@ impl Exchange<'_> {
         Ok(obstruction)
     }
 
-    /// What stands against going on: somebody has cancelled the rebuild, or begun it anew, or waits for the table.
+    /// A reason to stop: somebody has cancelled the rebuild, or begun it anew, or waits for the table.
     fn obstruction(&self) -> Result<Option<Outcome>> {
         let now = RebuildState::numbered(self.state.number, false)?;
         if !now.is_some_and(|now| now.is_where(self.state)) {
@@ -162,7 +166,7 @@ impl Exchange<'_> {
         Ok(is_awaited(self.table).then_some(Outcome::Wanted))
     }
 
-    /// Folds what comes meanwhile until all is locked.
+    /// Folds new events until all is locked.
     fn lock_in_time(&self, files: &RefCell<Files>) -> Result<Locked> {
         let mut state = self.state.clone();
         let (mut pause_ms, mut attempts) = (*PAUSES_MS.start(), 0);
@@ -190,7 +194,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// Folds what has come meanwhile, until little is left.
+    /// Folds the events that have come meanwhile, until few are left.
     fn catch_up(
         &self,
         files: &RefCell<Files>,
@@ -226,13 +230,13 @@ impl Exchange<'_> {
         files: &'b RefCell<Files>,
         state: &'b RebuildState,
     ) -> Result<Batch<'b>> {
-        let shelf = DocumentStore::Files(files);
+        let store = DocumentStore::Files(files);
         let documents = documents(self.new)?;
-        Ok(Batch::new(memory, shelf, state, self.new, documents))
+        Ok(Batch::new(memory, store, state, self.new, documents))
     }
 
-    /// Keeps appends out, folds what is left, keeps everybody out, and writes it. `Err`: somebody was in the way, who
-    /// uses the table itself or not.
+    /// Excludes appends, folds the last events, locks the table against readers, and writes the documents. The inner `Err`
+    /// says that a lock was not available, and whether it was that of the table itself.
     fn last_events(
         &self,
         files: &RefCell<Files>,
@@ -249,13 +253,15 @@ impl Exchange<'_> {
                     Ok(Ok(Locked::All(last)))
                 }
                 Ok(not) => Ok(Ok(not)),
-                Err(failure) if failure.state == "55P03" => Ok(Err(is_in_use.get())),
+                Err(failure) if failure.state == SqlState::LockNotAvailable.code() => {
+                    Ok(Err(is_in_use.get()))
+                }
                 Err(failure) => failure.raise(),
             }
         })
     }
 
-    /// Locks all, folding in memory what is left: nothing is written, so it can be undone alone.
+    /// Locks all and folds the last events in memory. It writes nothing, so its subtransaction can be undone alone.
     fn lock_all(&self, batch: &mut Batch, is_in_use: &Cell<bool>) -> Result<Locked> {
         let (projection, state) = with_patience(self.patience_ms, || lock(self.state))?;
         let Some(state) = state.filter(|s| s.is_where(self.state)) else {
@@ -288,21 +294,21 @@ pub struct Files {
 }
 
 impl Files {
-    /// Hands those documents of these ids that are there to `found`: id, document, version, position.
+    /// Calls `found` for each of these ids that has a document: id, document, version, position.
     ///
     /// # Errors
     /// PostgreSQL's own, by unwinding.
     pub fn get(&self, ids: &[&str], mut found: impl FnMut(&str, Datum, i64, i64)) -> Result<()> {
         for id in ids {
             if let Some(stored) = self.indexed.find(id)? {
-                // Where a document's last event was is not asked of one that is not changed.
+                // The position is used only of documents that change, and these get a new one.
                 found(id, stored.doc, stored.version, 0);
             }
         }
         Ok(())
     }
 
-    /// Keeps documents that have changed.
+    /// Writes the documents that have changed.
     ///
     /// # Errors
     /// PostgreSQL's own, by unwinding: 23505.
@@ -310,7 +316,7 @@ impl Files {
         let scratch = Scratch::new();
         let owner = self.owner;
         as_owner(owner, || {
-            // First what goes: values of unique indexes may move from one document to another.
+            // Old versions are removed first: a value in a unique index may move from one document to another.
             for (id, _) in changed.iter().filter(|(_, d)| d.is_stored) {
                 scratch.run(|| self.indexed.remove(id))?;
                 scratch.reset();
@@ -334,7 +340,7 @@ impl Files {
     }
 }
 
-/// Runs what functions of indexes are called by.
+/// Runs with the rights of the table's owner and a safe search path, since functions of indexes are called.
 fn as_owner<T>(owner: Oid, body: impl FnOnce() -> T) -> T {
     rights::as_role_restricted(owner, || rights::with_path(rights::SAFE_PATH, body))
 }

@@ -1,8 +1,9 @@
-//! Rebuilding: the documents of a projection are made anew beside the live ones, batch by batch, each in a
-//! transaction that stores how far it has come. At the end the live table is given what differs, in one
-//! transaction that keeps appends out.
+//! Rebuilding: new documents of a projection are made beside the live ones.
 //!
-//! **Invariant:** locks come in this order: the partition's table, its root, the projection's row, the rebuild's
+//! Each batch is a transaction that stores documents and how far the rebuild has come. At the end one transaction excludes
+//! appends and swaps: it gives the new documents to the live table.
+//!
+//! **Invariant:** locks are taken in this order: the partition's table, its root, the projection's row, the rebuild's
 //! row, documents. A batch takes neither the root nor the projection's row.
 //!
 #![cfg_attr(doc, doc = include_str!("../../../docs/architecture/rebuilds.md"))]
@@ -37,17 +38,18 @@ use crate::upcast::{self, Sought};
 use super::definition::{Projection, Work, by_name};
 use super::document::Documents;
 use super::run::error_json;
+use super::status::Phase;
 use batch::{Done, Stopped};
 use state::{Definition, RebuildState};
 
-/// A batch that is done so soon leaves so little for the swap.
+/// After a batch that takes less time than this, few events are left, and the rebuild swaps.
 const NEAR: Duration = Duration::from_millis(250);
-/// How long a swap keeps appends waiting behind a transaction that does not end, before it lets them go on.
+/// How long a swap waits for a transaction in flight, while appends wait behind the swap. Then it gives up for a while.
 const PATIENCE_MS: i64 = 500;
-/// Pauses between two attempts to swap.
+/// The first and the longest pause between two attempts to swap.
 const PAUSES_MS: std::ops::RangeInclusive<u64> = 500..=10_000;
 
-/// What a step of a rebuild has come to.
+/// The outcome of a step of a rebuild.
 enum Step {
     /// There is more to do, in another transaction if possible.
     More,
@@ -56,9 +58,9 @@ enum Step {
     /// The live documents are the new ones. When that is committed, [`forget_documents`] is to be called with
     /// this number.
     Swapped(i64),
-    /// There is nothing to do: somebody else has ended it.
+    /// There is nothing to do: another session has ended it.
     Ended,
-    /// It cannot go on, which is stored.
+    /// It cannot go on. This is stored in its row.
     Failed(Box<Stop>),
 }
 
@@ -68,20 +70,20 @@ struct Stop {
     failure: Failure,
 }
 
-/// Rebuilds a projection: begins, or goes on where it was interrupted, or helps whoever does it already.
+/// Rebuilds a projection. Begins a rebuild, or goes on with one that was interrupted or on which another session works.
 ///
 /// # Errors
 /// 42501, 42704, 22004, 22023; 0A000 for a projection with a handler; 55000 where it fails or is cancelled.
 pub fn rebuild(request: &RebuildRequest, call: &Call) -> Result<()> {
     let run = begin::begin(request)?;
     let mut pause_ms = *PAUSES_MS.start();
-    let mut way = request.way;
+    let mut method = request.method;
     loop {
         call.commit()?;
         let Some(state) = RebuildState::numbered(run.number, false)? else {
             return run.ended();
         };
-        match advance(&state, &mut way, call.commits())? {
+        match advance(&state, &mut method, call.commits())? {
             Step::More => {}
             Step::Ended => return run.ended(),
             Step::Swapped(number) => {
@@ -102,7 +104,7 @@ pub fn rebuild(request: &RebuildRequest, call: &Call) -> Result<()> {
     }
 }
 
-/// Gives up the rebuild of a projection; returns whether there was one.
+/// Cancels the rebuild of a projection; returns whether there was one.
 ///
 /// # Errors
 /// 42501, 42704.
@@ -111,12 +113,12 @@ pub fn cancel(name: Option<&str>) -> Result<bool> {
     let projection = by_name(name, false)?;
     crate::store::log::catalog::partition_to_administer(Some(&projection.partition))?;
     match RebuildState::of(&projection.name, true)? {
-        Some(state) if state.phase != "cancelled" => state.cancel().map(|()| true),
+        Some(state) if state.phase != Phase::Cancelled => state.cancel().map(|()| true),
         _ => Ok(false),
     }
 }
 
-/// What stands for the functions of a projection, and for the upcasters by which they get events.
+/// A hash of the functions of a projection, and of the upcasters that make the events for them.
 ///
 /// # Errors
 /// 55000 where the tables are missing.
@@ -124,7 +126,7 @@ pub fn functions_of(projection: &Projection, documents: &Documents) -> Result<Op
     Definition::of(projection, documents).functions()
 }
 
-/// The projection is dropped: its rebuild goes, too.
+/// Deletes the rebuild of a projection, if there is one.
 ///
 /// # Errors
 /// 55000 where the table is missing.
@@ -137,9 +139,9 @@ pub fn drop_of(projection: &str) -> Result<()> {
 }
 
 /// One batch, or the swap.
-fn advance(seen: &RebuildState, way: &mut SwapMethod, may_wait_later: bool) -> Result<Step> {
-    if seen.phase == "swapping" {
-        return swap::swap(seen, way, may_wait_later.then_some(PATIENCE_MS));
+fn advance(seen: &RebuildState, method: &mut SwapMethod, may_wait_later: bool) -> Result<Step> {
+    if seen.phase == Phase::Swapping {
+        return swap::swap(seen, method, may_wait_later.then_some(PATIENCE_MS));
     }
     let since = Instant::now();
     let projection = by_name(Some(&seen.projection), false)?;
@@ -155,34 +157,41 @@ fn advance(seen: &RebuildState, way: &mut SwapMethod, may_wait_later: bool) -> R
     let head = settled(&projection, None)?;
     let done = batch::fold(&state, &projection, documents(&projection)?, head)?;
     let is_near = done.position >= head && since.elapsed() < NEAR;
-    let phase = if is_near { "swapping" } else { "building" };
+    let phase = if is_near {
+        Phase::Swapping
+    } else {
+        Phase::Building
+    };
     state.note(done, phase, since)
 }
 
 impl RebuildState {
+    /// Makes sure that the rebuild is to go on.
+    ///
     /// # Errors
     /// 55000 where it was cancelled, or has failed.
     fn demand_wanted(&self) -> Result<()> {
-        let end = match self.phase.as_str() {
-            "cancelled" => "was cancelled",
-            "failed" => "has failed",
-            _ => return Ok(()),
+        let end = match self.phase {
+            Phase::Cancelled => "was cancelled",
+            Phase::Failed => "has failed",
+            Phase::Building | Phase::Swapping => return Ok(()),
         };
         let message = format!("rebuild of projection \"{}\" {end}", self.projection);
         Err(Error::new(SqlState::NotInPrerequisiteState, message)
             .detail("The live documents are as they were."))
     }
 
-    /// There is more to fold before the swap, or a batch is to see whether all is still as it was.
+    /// Goes back from the swap to building: there are too many events left, or the next batch is to check functions and
+    /// upcasters.
     fn fold_more(&self) -> Result<Step> {
         if let Some(mut state) = Self::numbered(self.number, true)?.filter(|s| s.is_where(self)) {
-            state.advance(state.position, 0, "building", Instant::now())?;
+            state.advance(state.position, 0, Phase::Building, Instant::now())?;
         }
         Ok(Step::More)
     }
 
     /// Stores what a batch has done.
-    fn note(&mut self, done: Done, phase: &str, since: Instant) -> Result<Step> {
+    fn note(&mut self, done: Done, phase: Phase, since: Instant) -> Result<Step> {
         self.advance(done.position, done.events, phase, since)?;
         match done.stopped {
             None => Ok(Step::More),
@@ -228,12 +237,11 @@ fn documents(projection: &Projection) -> Result<&Documents> {
     }
 }
 
-/// The position as of which nothing is missing that the projection handles, or would by another query, without
-/// waiting.
+/// The frontier of a projection's query, or of another query, in its partition. Does not wait.
 fn settled(projection: &Projection, other: Option<&Query>) -> Result<i64> {
     let store = catalog::store()?;
-    let places = Partitions::find(store, Some(&projection.partition), Access::Own)?;
+    let partitions = Partitions::find(store, Some(&projection.partition), Access::Own)?;
     let query = other.unwrap_or(&projection.query).clone();
     let sought = Sought::by(query, &upcast::known()?);
-    Ok(places.current_frontier(&Counter::of(store)?, &sought))
+    Ok(partitions.current_frontier(&Counter::of(store)?, &sought))
 }

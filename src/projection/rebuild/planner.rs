@@ -1,16 +1,16 @@
-//! How statements that join a page of documents with a table are planned.
+//! Planner settings for statements that join a page of documents with a table.
 //!
-//! The planner cannot know how large such a page is, and what it knows of a table that has just been filled is
-//! out of date. A wrong guess reads the whole table for each page.
+//! The planner does not know how large such a page is, and its statistics of a table that has just been filled are out of
+//! date. With a wrong guess it would read the whole table for each page.
 
 use std::ffi::CStr;
 
 use crate::store::pg::rights;
 
-/// What is switched off meanwhile.
+/// Settings for one statement.
 pub struct PlannerSettings(&'static [(&'static CStr, &'static CStr)]);
 
-/// For each document of the page a look into the index.
+/// Looks each document of the page up in the index.
 pub const BY_INDEX: PlannerSettings = PlannerSettings(&[
     (c"enable_seqscan", c"off"),
     (c"enable_bitmapscan", c"off"),
@@ -19,7 +19,7 @@ pub const BY_INDEX: PlannerSettings = PlannerSettings(&[
     (c"jit", c"off"),
 ]);
 
-/// A range of the table's index, compared with the page as a whole.
+/// Reads a range of the table's index and compares it with the whole page.
 pub const BY_HASH: PlannerSettings = PlannerSettings(&[
     (c"enable_seqscan", c"off"),
     (c"enable_nestloop", c"off"),
@@ -28,7 +28,7 @@ pub const BY_HASH: PlannerSettings = PlannerSettings(&[
 ]);
 
 impl PlannerSettings {
-    /// Runs with it.
+    /// Runs with these settings.
     pub fn plan<T>(&self, body: impl FnOnce() -> T) -> T {
         rights::with_settings(self.0, body)
     }

@@ -1,5 +1,6 @@
-//! Writing what differs into the live table, row by row: readers see all of it or nothing, each by its own snapshot,
-//! and wait for nothing.
+//! Swapping row by row: the documents that differ are written into the live table.
+//!
+//! Readers do not wait. By its snapshot, each of them sees all changes or none.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -15,7 +16,7 @@ use super::documents;
 use super::planner::{BY_HASH, BY_INDEX, PlannerSettings};
 use super::state::{RebuildState, run};
 
-/// Documents that are compared together, and bytes of them: an array must stay below 1 GB.
+/// Documents that are compared together at most, and their bytes: an array must stay below 1 GB.
 const DOCUMENTS_AT_ONCE: usize = 2000;
 const BYTES_AT_ONCE: i64 = 16 << 20;
 
@@ -25,13 +26,13 @@ const PAGE: &str = "
       FROM (SELECT *, sum(bytes) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS so_far
               FROM en57.rebuild_documents WHERE rebuild = $1 AND id > $2 ORDER BY id LIMIT $3) page
      WHERE so_far - bytes < $4";
-/// The same as rows.
+/// Some rebuilt documents after an id, as rows.
 const ROWS: &str = "
     SELECT id, doc, version, position, updated_at
       FROM (SELECT *, sum(bytes) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS so_far
               FROM en57.rebuild_documents WHERE rebuild = $1 AND id > $2 ORDER BY id LIMIT $3) page
      WHERE so_far - bytes < $4 ORDER BY id";
-/// A page of these ids alone.
+/// The rebuilt documents with these ids, as arrays of their columns, and the last id.
 const PAGE_OF: &str = "
     SELECT array_agg(id), array_agg(doc), array_agg(version), array_agg(position), array_agg(updated_at), max(id)
       FROM (SELECT d.*, sum(d.bytes) OVER (ORDER BY d.id ROWS UNBOUNDED PRECEDING) AS so_far
@@ -39,7 +40,7 @@ const PAGE_OF: &str = "
                    SELECT * FROM en57.rebuild_documents WHERE rebuild = $1 AND id = s.id OFFSET 0) d) page
      WHERE so_far - bytes < $3";
 /// Which of these ids have a rebuilt document.
-const THERE: &str = "
+const REBUILT: &str = "
     SELECT s.id FROM unnest($2) AS s (id), LATERAL (
            SELECT FROM en57.rebuild_documents WHERE rebuild = $1 AND id = s.id OFFSET 0) d";
 
@@ -53,6 +54,8 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// The rebuilt documents of a rebuild, and the table of the projection.
+    ///
     /// # Errors
     /// 55000 where the table is gone.
     pub fn of(state: &RebuildState, projection: &Projection) -> Result<Self> {
@@ -67,7 +70,7 @@ impl Rows {
         })
     }
 
-    /// The ids of the documents that differ; `None`: there are more than so many.
+    /// The ids of the documents that differ; `None` if there are more than `at_most`.
     ///
     /// # Errors
     /// PostgreSQL's own, by unwinding.
@@ -80,7 +83,7 @@ impl Rows {
         Ok(is_all.then_some(ids))
     }
 
-    /// Makes the live table equal to the rebuilt documents, bit by bit the same. What is equal is left alone.
+    /// Makes the live table equal to the rebuilt documents. Documents that are equal, bit by bit, are not written.
     ///
     /// # Errors
     /// PostgreSQL's own, by unwinding.
@@ -89,7 +92,7 @@ impl Rows {
             .map(drop)
     }
 
-    /// The same, of the documents with these ids alone.
+    /// Makes the live documents with these ids equal to the rebuilt ones.
     ///
     /// # Errors
     /// PostgreSQL's own, by unwinding.
@@ -106,10 +109,14 @@ impl Rows {
     fn give_some(&self, mut ids: &[&str]) -> Result<()> {
         let number = (Type::Bigint, Some(Datum::from(self.rebuild)));
         let texts = |ids: &[&str]| (Type::Texts, Some(array::make(ids)));
-        let rows = BY_INDEX.plan(|| run(THERE, &[number, texts(ids)]))?;
-        let there = rows.iter().map(|row| row[0].map_or(Ok(""), fmgr::text));
-        let there: HashSet<&str> = there.collect::<Result<_>>()?;
-        let gone: Vec<&str> = ids.iter().copied().filter(|i| !there.contains(i)).collect();
+        let rows = BY_INDEX.plan(|| run(REBUILT, &[number, texts(ids)]))?;
+        let rebuilt = rows.iter().map(|row| row[0].map_or(Ok(""), fmgr::text));
+        let rebuilt: HashSet<&str> = rebuilt.collect::<Result<_>>()?;
+        let gone: Vec<&str> = ids
+            .iter()
+            .copied()
+            .filter(|i| !rebuilt.contains(i))
+            .collect();
         self.live.remove(&gone)?;
         while !ids.is_empty() {
             pgrx::check_for_interrupts!();
@@ -125,8 +132,8 @@ impl Rows {
         Ok(())
     }
 
-    /// Hands pages of rebuilt documents to `give`, each with the id after which it begins and the last one in it, or
-    /// none, until it says enough. Returns whether that were all.
+    /// Calls `give` for each page of rebuilt documents until it returns `false`. It gets the page, the id after which the
+    /// page begins, and the last id in it; `None`: the page is empty. Returns whether these were all pages.
     fn each_page(
         &self,
         mut give: impl FnMut(&Values, &str, Option<&str>) -> Result<bool>,
@@ -138,8 +145,8 @@ impl Rows {
         })
     }
 
-    /// Hands rows of rebuilt documents to `give`, in the order of their ids, until it says enough: id, document,
-    /// version, position, time. Returns whether that were all.
+    /// Calls `give` with rows of rebuilt documents in the order of their ids, until it returns `false`: id, document,
+    /// version, position, time. Returns whether these were all rows.
     ///
     /// # Errors
     /// Those of `give`.
@@ -150,7 +157,8 @@ impl Rows {
         })
     }
 
-    /// Hands what a statement finds after each last id to `give`, which says whether to go on, and the last id.
+    /// Runs a statement for page after page, and calls `give` with its rows and the id after which the page begins. `give`
+    /// returns whether to go on, and the last id of the page.
     fn pages(
         &self,
         sql: &str,
@@ -184,7 +192,7 @@ fn no_page() -> Error {
     Error::new(SqlState::Internal, "an aggregate has no row")
 }
 
-/// The table of the documents, used with its owner's rights.
+/// The live table of the documents, used with its owner's rights.
 struct Live {
     name: String,
     owner: Oid,
@@ -193,17 +201,19 @@ struct Live {
 impl Live {
     fn run(
         &self,
-        way: &PlannerSettings,
+        planner: &PlannerSettings,
         sql: &str,
         parameters: &[(Type, Option<Datum>)],
     ) -> Result<Vec<Values>> {
         rights::as_role_restricted(self.owner, || {
-            rights::with_path(rights::SAFE_PATH, || way.plan(|| spi::run(sql, parameters)))
+            rights::with_path(rights::SAFE_PATH, || {
+                planner.plan(|| spi::run(sql, parameters))
+            })
         })
     }
 
-    /// Gives the table the documents of a page, which are all that there are after one id and up to another;
-    /// where there are none, no more are to follow.
+    /// Makes the live documents of a range equal to a page: the page has all documents after one id and up to another.
+    /// `last` is `None` for an empty page, which ends the table.
     fn give(&self, page: &Values, after: &str, last: Option<&str>) -> Result<()> {
         let delete = format!("DELETE FROM {} d WHERE {}", self.name, missing(after, last));
         self.run(&BY_HASH, &delete, &bounds(page, after, last))?;
@@ -213,18 +223,18 @@ impl Live {
         self.put(page)
     }
 
-    /// Gives the table the documents of a page.
+    /// Updates and inserts the documents of a page.
     fn put(&self, page: &Values) -> Result<()> {
         let Self { name, .. } = self;
         let columns = columns(page);
-        // The subquery is planned by itself, so each id is looked for in the index.
+        // OFFSET 0 keeps the planner from making a join of the subquery: so each id is looked up in the index.
         let update = format!(
             "UPDATE {name} d SET doc = s.doc, version = s.version, position = s.position, updated_at = s.updated_at
-               FROM (SELECT s.*, l.place FROM {GIVEN}, LATERAL (
-                         SELECT ctid AS place, doc, version, position, updated_at FROM {name} WHERE id = s.id OFFSET 0) l
+               FROM (SELECT s.*, l.tid FROM {GIVEN}, LATERAL (
+                         SELECT ctid AS tid, doc, version, position, updated_at FROM {name} WHERE id = s.id OFFSET 0) l
                       WHERE record_image_ne(ROW(l.doc, l.version, l.position, l.updated_at),
                                 ROW(s.doc, s.version, s.position, s.updated_at)) OFFSET 0) s
-              WHERE d.ctid = s.place"
+              WHERE d.ctid = s.tid"
         );
         self.run(&BY_INDEX, &update, &columns)?;
         let insert = format!(
@@ -243,7 +253,7 @@ impl Live {
         self.run(&BY_INDEX, &delete, &[ids]).map(drop)
     }
 
-    /// The ids of which the table's documents differ from those of a page; as in [`Self::give`].
+    /// Adds the ids of the live documents that differ from a page, with the same arguments as [`Self::give`].
     fn differing(
         &self,
         page: &Values,
@@ -269,7 +279,7 @@ impl Live {
     }
 }
 
-/// What tells a live document of a page's range that is not among the page's, with the parameters of [`bounds`].
+/// The condition for live documents in the range of a page that are not in the page, with the parameters of [`bounds`].
 fn missing(after: &str, last: Option<&str>) -> String {
     let from = if after.is_empty() {
         ""

@@ -1,4 +1,4 @@
-//! How far a rebuild is, as `en57.rebuilds` keeps it.
+//! Rebuilds as the rows of `en57.rebuilds` keep them: what is made, and how far it has come.
 
 use std::time::Instant;
 
@@ -15,6 +15,7 @@ use crate::upcast;
 
 use super::super::definition::{Projection, Work};
 use super::super::document::{Documents, IdSource};
+use super::super::status::{MODES, Phase, word};
 
 /// A rebuild.
 #[derive(Clone)]
@@ -25,11 +26,11 @@ pub struct RebuildState {
     pub projection: String,
     /// What the projection will be.
     pub definition: Definition,
-    /// What stands for its functions, and for the upcasters.
+    /// A hash of its functions and the upcasters.
     functions: Option<String>,
-    /// `building`, `swapping`, `failed` or `cancelled`.
-    pub phase: String,
-    /// Where the projection began.
+    /// What it does.
+    pub phase: Phase,
+    /// The position after which the projection begins.
     pub start_position: i64,
     /// All events up to here are in the documents.
     pub position: i64,
@@ -58,7 +59,8 @@ const COLUMNS: &str =
     "number, projection, handler, key, key_function, initial, search_path, functions,
     phase, start_position, position, events, started_at, query, mode";
 
-/// Is NULL where there is none of the name; without schema and types nothing is found by a bare name.
+/// A hash of two functions. A part is empty where there is no such function: `to_regprocedure` finds nothing by a name
+/// without a schema and argument types.
 const FUNCTIONS: &str = "SELECT md5(concat(pg_get_functiondef(to_regprocedure($1)),
     pg_get_functiondef(to_regprocedure($2))))";
 
@@ -120,9 +122,7 @@ impl Definition {
     fn parameters(&self) -> Result<[(Type, Option<Datum>); 7]> {
         let query = self.query.as_ref();
         let query = query.map(|q| json::parse(&q.to_string(), "")).transpose()?;
-        let mode = self
-            .is_inline
-            .map(|inline| if inline { "inline" } else { "async" });
+        let mode = self.is_inline.map(|is_inline| word(is_inline, MODES));
         Ok([
             text(&self.handler),
             optional(self.key.as_deref()),
@@ -134,7 +134,7 @@ impl Definition {
         ])
     }
 
-    /// Whether it is the same but for the search path.
+    /// Whether another definition equals it, apart from the search path.
     pub fn is_as(&self, other: &Self) -> bool {
         let made = |d: &Self| (d.query.clone(), d.is_inline);
         made(self) == made(other)
@@ -155,12 +155,13 @@ impl Definition {
             && (is_plain || self.path == other.path)
     }
 
-    /// Makes it the projection's.
+    /// Stores it as the definition of a projection.
     pub fn store(&self, projection: &str) -> Result<()> {
         let mut parameters = self.parameters()?.to_vec();
         parameters.push(text(projection));
         if self.query.is_some() {
-            // By its own: what is NULL has no type of en57's here.
+            // A statement of its own: in coalesce() the parameter, a jsonb, would need a cast to en57_query, whose schema is
+            // not known here.
             let sql = "UPDATE en57.projections SET query = $1 WHERE name = $2";
             run(sql, &[parameters[5], parameters[7]])?;
         }
@@ -173,13 +174,13 @@ impl Definition {
         .map(drop)
     }
 
-    /// What stands for its functions, and for the upcasters by which they get events.
+    /// A hash of its functions, and of the upcasters that make the events for them.
     ///
     /// # Errors
     /// 55000 where the tables are missing.
     pub fn functions(&self) -> Result<Option<String>> {
         let names = [text(&self.handler), optional(self.key_function.as_deref())];
-        // Sessions that quote otherwise would each begin it anew.
+        // Otherwise a session with another quote_all_identifiers would find another hash, and begin the rebuild anew.
         let rows = names::quoted_as_needed(|| run(FUNCTIONS, &names))?;
         let hash = rows.first().and_then(|row| row[0]);
         definitions::accept_changes();
@@ -187,13 +188,13 @@ impl Definition {
             0 => String::new(),
             generation => format!(" {generation}"),
         };
-        let told = |d| fmgr::text(d).map(|hash| format!("{hash}{upcasters}"));
-        hash.map(told).transpose()
+        let hash = hash.map(fmgr::text).transpose()?;
+        Ok(hash.map(|hash| format!("{hash}{upcasters}")))
     }
 }
 
 impl RebuildState {
-    /// The rebuild of a projection; `lock`: kept from others until the end of the transaction.
+    /// The rebuild of a projection. With `lock`, it is locked until the end of the transaction.
     pub fn of(projection: &str, lock: bool) -> Result<Option<Self>> {
         Self::load("projection = $1", text(projection), lock)
     }
@@ -233,10 +234,10 @@ impl RebuildState {
                 query: row[13]
                     .map(|d| codec::decode(fmgr::varlena(d)))
                     .transpose()?,
-                is_inline: text(14)?.map(|mode| mode == "inline"),
+                is_inline: text(14)?.map(|mode| mode == word(true, MODES)),
             },
             functions: text(7)?,
-            phase: required(8)?,
+            phase: Phase::parse(&required(8)?)?,
             start_position: number(9),
             position: number(10),
             events: number(11),
@@ -244,14 +245,15 @@ impl RebuildState {
         })
     }
 
-    /// Whether it is where another one was: nobody has gone on with it, begun it anew, or ended it.
+    /// Whether nothing has happened to a rebuild since it was in another state: nobody has gone on with it, begun it anew,
+    /// or ended it.
     pub fn is_where(&self, other: &Self) -> bool {
-        let place = |s: &Self| (s.number, s.position, s.events, s.started_at_us);
-        self.phase == other.phase && place(self) == place(other)
+        let progress = |s: &Self| (s.number, s.phase, s.position, s.events, s.started_at_us);
+        progress(self) == progress(other)
     }
 
-    /// Begins a rebuild of a projection that has none. What rebuilds have left behind that were
-    /// interrupted at their very end goes.
+    /// Begins a rebuild of a projection that has none. Deletes what rebuilds have left behind that were interrupted after
+    /// their swap.
     pub fn begin(projection: &str, definition: &Definition) -> Result<i64> {
         for table in ["rebuild_documents", "rebuild_dead_letters"] {
             run(
@@ -277,7 +279,7 @@ impl RebuildState {
             .map_or(0, |d| d.value() as i64))
     }
 
-    /// Whether a function, or any upcaster, is not what it was when the rebuild began.
+    /// Whether a function, or any upcaster, was replaced since the rebuild began.
     pub fn is_outdated(&self) -> Result<bool> {
         Ok(self.definition.functions()? != self.functions)
     }
@@ -302,12 +304,12 @@ impl RebuildState {
         &mut self,
         position: i64,
         events: i64,
-        phase: &str,
+        phase: Phase,
         since: Instant,
     ) -> Result<()> {
         self.position = position;
         self.events += events;
-        phase.clone_into(&mut self.phase);
+        self.phase = phase;
         let work_us = i64::try_from(since.elapsed().as_micros()).unwrap_or(i64::MAX);
         run(
             "UPDATE en57.rebuilds SET position = $2, events = events + $3, phase = $4,
@@ -317,7 +319,7 @@ impl RebuildState {
                 number(self.number),
                 number(position),
                 number(events),
-                text(phase),
+                phase.parameter(),
                 number(work_us),
             ],
         )
@@ -327,8 +329,8 @@ impl RebuildState {
     /// Goes on after a failure.
     pub fn try_again(&self) -> Result<()> {
         run(
-            "UPDATE en57.rebuilds SET phase = 'building', failed_position = NULL, last_error = NULL WHERE number = $1",
-            &[number(self.number)],
+            "UPDATE en57.rebuilds SET phase = $2, failed_position = NULL, last_error = NULL WHERE number = $1",
+            &[number(self.number), Phase::Building.parameter()],
         )
         .map(drop)
     }
@@ -336,27 +338,28 @@ impl RebuildState {
     /// Stores why the rebuild does not go on.
     pub fn fail(&self, position: Option<i64>, error: Datum) -> Result<()> {
         run(
-            "UPDATE en57.rebuilds SET phase = 'failed', failed_position = $2, last_error = $3,
+            "UPDATE en57.rebuilds SET phase = $4, failed_position = $2, last_error = $3,
                  updated_at = clock_timestamp() WHERE number = $1",
             &[
                 number(self.number),
                 (Type::Bigint, position.map(Datum::from)),
                 (Type::Jsonb, Some(error)),
+                Phase::Failed.parameter(),
             ],
         )
         .map(drop)
     }
 
-    /// Ends it, for whoever is working on it as well.
+    /// Ends it, also for the sessions that work on it: they read the phase before each batch.
     pub fn cancel(&self) -> Result<()> {
         run(
-            "UPDATE en57.rebuilds SET phase = 'cancelled', updated_at = clock_timestamp() WHERE number = $1",
-            &[number(self.number)],
+            "UPDATE en57.rebuilds SET phase = $2, updated_at = clock_timestamp() WHERE number = $1",
+            &[number(self.number), Phase::Cancelled.parameter()],
         )?;
         forget_documents(self.number)
     }
 
-    /// Takes it off the list; its documents are left to [`forget_documents`].
+    /// Deletes its row. [`forget_documents`] deletes its documents.
     pub fn remove(&self) -> Result<()> {
         run(
             "DELETE FROM en57.rebuilds WHERE number = $1",
@@ -365,7 +368,7 @@ impl RebuildState {
         .map(drop)
     }
 
-    /// Puts an event aside.
+    /// Makes an event a dead letter of the rebuild.
     pub fn put_aside(&self, position: i64, error: Datum) -> Result<()> {
         run(
             "INSERT INTO en57.rebuild_dead_letters (rebuild, position, error) VALUES ($1, $2, $3)",
@@ -378,7 +381,7 @@ impl RebuildState {
         .map(drop)
     }
 
-    /// Whether the live projection has put the event aside.
+    /// Whether an event is a dead letter of the live projection.
     pub fn was_put_aside(&self, position: i64) -> Result<bool> {
         let rows = run(
             "SELECT 1 FROM en57.projection_dead_letters WHERE projection = $1 AND position = $2",
@@ -387,7 +390,7 @@ impl RebuildState {
         Ok(!rows.is_empty())
     }
 
-    /// The projection's dead letters are those of the rebuild.
+    /// Replaces the projection's dead letters with those of the rebuild.
     pub fn hand_over_dead_letters(&self) -> Result<()> {
         run(
             "DELETE FROM en57.projection_dead_letters WHERE projection = $1",
@@ -402,7 +405,7 @@ impl RebuildState {
     }
 }
 
-/// Removes what a rebuild has made.
+/// Deletes the documents and dead letters that a rebuild has made.
 pub fn forget_documents(n: i64) -> Result<()> {
     for table in ["rebuild_documents", "rebuild_dead_letters"] {
         run(
@@ -413,32 +416,36 @@ pub fn forget_documents(n: i64) -> Result<()> {
     Ok(())
 }
 
-/// Events of a projection are erased, of which this position is the first: a rebuild that has seen it begins
-/// anew. Returns whether it did.
+/// Lets the rebuild of a projection begin anew if it has seen any erased event; `first` is the position of the first one.
+/// Returns whether it has seen any.
 pub fn erased(projection: &str, first: i64) -> Result<bool> {
     let Some(mut state) = RebuildState::of(projection, true)?
-        .filter(|s| s.phase != "cancelled" && s.position >= first)
+        .filter(|s| s.phase != Phase::Cancelled && s.position >= first)
     else {
         return Ok(false);
     };
-    if state.phase == "swapping" {
+    if state.phase == Phase::Swapping {
         run(
-            "UPDATE en57.rebuilds SET phase = 'building' WHERE number = $1",
-            &[number(state.number)],
+            "UPDATE en57.rebuilds SET phase = $2 WHERE number = $1",
+            &[number(state.number), Phase::Building.parameter()],
         )?;
     }
     state.begin_anew()?;
     Ok(true)
 }
 
-/// A projection begins anew after a position: its rebuild does, too.
+/// Lets the rebuild of a projection begin anew after a position, as the projection does.
 pub fn restarted(projection: &str, start: i64) -> Result<()> {
-    if let Some(mut state) = RebuildState::of(projection, true)?.filter(|s| s.phase != "cancelled")
-    {
+    let rebuild = RebuildState::of(projection, true)?;
+    if let Some(mut state) = rebuild.filter(|s| s.phase != Phase::Cancelled) {
         run(
-            "UPDATE en57.rebuilds SET start_position = $2, phase = 'building', failed_position = NULL,
+            "UPDATE en57.rebuilds SET start_position = $2, phase = $3, failed_position = NULL,
                  last_error = NULL WHERE number = $1",
-            &[number(state.number), number(start)],
+            &[
+                number(state.number),
+                number(start),
+                Phase::Building.parameter(),
+            ],
         )?;
         state.start_position = start;
         state.begin_anew()?;
@@ -446,7 +453,7 @@ pub fn restarted(projection: &str, start: i64) -> Result<()> {
     Ok(())
 }
 
-/// The events of which the rebuild of a projection makes documents, where these are not those of the projection.
+/// The query of a projection's rebuild, where it is not that of the projection.
 pub fn query_of(projection: &str) -> Result<Option<Query>> {
     Ok(RebuildState::of(projection, false)?.and_then(|state| state.definition.query))
 }

@@ -1,5 +1,7 @@
-//! The swap: the last events are folded, and the live table gets the rebuilt documents, in one transaction. Where much
-//! differs it is given new files ([`super::files`]), otherwise what differs is written row by row ([`super::rows`]).
+//! The swap: one transaction folds the last events and gives the rebuilt documents to the live table.
+//!
+//! If many documents differ, the table is given new files ([`super::files`]). Otherwise the documents that differ are
+//! written row by row ([`super::rows`]).
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -7,24 +9,27 @@ use std::time::Instant;
 use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::store::document::exchange;
 use crate::store::lock::manager::{Queue, queue_for};
+use crate::store::log::catalog;
 use crate::store::pg::subtransaction::in_subtransaction;
 use crate::store::pg::{guard, rights};
 use crate::store::session::transaction;
 
 use super::super::definition::{Projection, by_name};
 use super::super::document::missing_table;
+use super::super::manage;
+use super::super::status::{Phase, Status};
 use super::files::{Exchange, Outcome};
 use super::rows::Rows;
 use super::state::{Definition, RebuildState};
 use super::{Step, batch, documents};
 
-/// As many documents that differ are written row by row without hesitation: some tenths of a second.
+/// Up to this many documents that differ are written row by row. It takes some tenths of a second.
 const FEW: usize = 10_000;
 
 /// How the live table is to be given the documents.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum SwapMethod {
-    /// As the size of the difference and the table make it best.
+    /// The better one for this table and this number of documents that differ.
     Best,
     /// Row by row.
     Rows,
@@ -33,6 +38,8 @@ pub enum SwapMethod {
 }
 
 impl SwapMethod {
+    /// Reads the argument `swap`.
+    ///
     /// # Errors
     /// 22023.
     pub fn parse(text: Option<&str>) -> Result<Self> {
@@ -44,7 +51,7 @@ impl SwapMethod {
         }
     }
 
-    /// Refuses where it cannot be gone.
+    /// Makes sure that this method is possible for the table of a projection.
     ///
     /// # Errors
     /// 55000.
@@ -71,60 +78,65 @@ fn obstacle(projection: &Projection) -> Result<Option<&'static str>> {
     Ok(exchange::obstacle(table, owner))
 }
 
-/// Swaps, if nobody is in the way for longer than `patience_ms`; `None`: waits. The way becomes another one where it
-/// turns out to lead nowhere.
-pub fn swap(seen: &RebuildState, way: &mut SwapMethod, patience_ms: Option<i64>) -> Result<Step> {
+/// Swaps. Gives up with [`Step::Blocked`] if a lock takes longer than `patience_ms`; `None`: waits as long as it takes.
+/// Changes the method if new files turn out not to be possible.
+pub fn swap(
+    seen: &RebuildState,
+    method: &mut SwapMethod,
+    patience_ms: Option<i64>,
+) -> Result<Step> {
     if !queue_for(Queue::Swap, seen.number, patience_ms.is_none()) {
         return Ok(Step::Blocked);
     }
     let Some(state) = RebuildState::numbered(seen.number, false)? else {
         return Ok(Step::Ended);
     };
-    if state.phase != "swapping" {
+    if state.phase != Phase::Swapping {
         return Ok(Step::More);
     }
     let projection = by_name(Some(&state.projection), false)?;
-    crate::store::log::catalog::partition_to_administer(Some(&projection.partition))?;
-    let outlook = SwapPlan::of(state, projection)?;
-    if outlook.leads_to_files(*way, patience_ms)? {
+    catalog::partition_to_administer(Some(&projection.partition))?;
+    let plan = SwapPlan::of(state, projection)?;
+    if plan.uses_files(*method, patience_ms)? {
         let exchange = Exchange {
-            state: &outlook.state,
-            new: &outlook.new,
-            table: documents(&outlook.new)?.table,
+            state: &plan.state,
+            new: &plan.new,
+            table: documents(&plan.new)?.table,
             patience_ms,
-            insists: *way == SwapMethod::Files,
+            insists: *method == SwapMethod::Files,
         };
         match exchange.exchange()? {
             Ok(Outcome::Exchanged) => return Ok(Step::Swapped(seen.number)),
-            // A batch begins anew where a function was replaced.
-            Ok(Outcome::Changed | Outcome::TooMuch) => return outlook.state.fold_more(),
+            // If a function was replaced, the next batch begins anew.
+            Ok(Outcome::Changed | Outcome::TooMuch) => return plan.state.fold_more(),
             Ok(Outcome::Wanted) => return Ok(Step::Blocked),
-            Ok(Outcome::InUse) => *way = SwapMethod::Rows,
+            Ok(Outcome::InUse) => *method = SwapMethod::Rows,
             Err(failure) if failure.is_transient() => return failure.raise(),
-            Err(failure) if *way == SwapMethod::Files => return outlook.state.stop(None, failure),
-            // Written row by row it succeeds, or tells the error better.
-            Err(_) => *way = SwapMethod::Rows,
+            Err(failure) if *method == SwapMethod::Files => return plan.state.stop(None, failure),
+            // Row by row the swap may succeed, or fails with a better message.
+            Err(_) => *method = SwapMethod::Rows,
         }
     }
-    by_rows(&outlook, patience_ms)
+    by_rows(&plan, patience_ms)
 }
 
-/// What is known before anybody is kept out.
+/// What is found out before appends are excluded.
 struct SwapPlan {
     state: RebuildState,
     /// The projection as it will be.
     new: Projection,
     /// Whether appends wait for the swap.
     keeps_appends_out: bool,
-    status: String,
+    /// The status and position of the projection.
+    status: Status,
     position: i64,
-    /// The documents that differ, if they are few, and nobody changes others without the rebuild's knowing.
+    /// The documents that differ, if they are few, and if the live ones change only by events that the rebuild folds, too.
     differing: Option<BTreeSet<String>>,
 }
 
 impl SwapPlan {
     fn of(state: RebuildState, projection: Projection) -> Result<Self> {
-        let (status, position) = (projection.status.clone(), projection.position);
+        let (status, position) = (projection.status, projection.position);
         let is_inline = projection.is_inline;
         let will_be_inline = state.definition.is_inline.unwrap_or(is_inline);
         // An event belongs to the same documents before and after.
@@ -133,7 +145,7 @@ impl SwapPlan {
             state.definition.has_key_of(&old)
         };
         let new = state.definition.applied_to(projection)?;
-        let mut outlook = Self {
+        let mut plan = Self {
             state,
             new,
             keeps_appends_out: is_inline || will_be_inline,
@@ -141,18 +153,18 @@ impl SwapPlan {
             position,
             differing: None,
         };
-        if is_inline && outlook.status == "running" {
-            let rows = Rows::of(&outlook.state, &outlook.new)?;
-            // What fails here fails again where it is handled.
+        if is_inline && status == Status::Running {
+            let rows = Rows::of(&plan.state, &plan.new)?;
+            // If this fails, it fails again where the rows are written, and is reported there.
             let ids = in_subtransaction(|| rows.differing(FEW))?.unwrap_or_default();
-            outlook.differing = ids.filter(|_| is_same_key);
+            plan.differing = ids.filter(|_| is_same_key);
         }
-        Ok(outlook)
+        Ok(plan)
     }
 
-    fn leads_to_files(&self, way: SwapMethod, patience_ms: Option<i64>) -> Result<bool> {
-        way.demand_open(&self.new)?;
-        Ok(match way {
+    fn uses_files(&self, method: SwapMethod, patience_ms: Option<i64>) -> Result<bool> {
+        method.demand_open(&self.new)?;
+        Ok(match method {
             SwapMethod::Rows => false,
             SwapMethod::Files => true,
             SwapMethod::Best => {
@@ -165,23 +177,17 @@ impl SwapPlan {
         })
     }
 
-    /// Whether what is known is still so.
+    /// Whether neither the projection nor the rebuild has changed since.
     fn holds(&self, projection: &Projection, state: &RebuildState) -> bool {
         self.state.is_where(state)
-            && (self.status.as_str(), self.position)
-                == (projection.status.as_str(), projection.position)
+            && (self.status, self.position) == (projection.status, projection.position)
     }
 }
 
-fn by_rows(outlook: &SwapPlan, patience_ms: Option<i64>) -> Result<Step> {
-    let locked = match patience_ms {
-        None => Ok(lock(&outlook.state)?),
-        Some(_) => in_subtransaction(|| with_patience(patience_ms, || lock(&outlook.state)))?,
-    };
-    let (projection, state) = match locked {
-        Ok(locked) => locked,
-        Err(failure) if failure.state == "55P03" => return Ok(Step::Blocked),
-        Err(failure) => return failure.raise(),
+/// Swaps row by row.
+fn by_rows(plan: &SwapPlan, patience_ms: Option<i64>) -> Result<Step> {
+    let Some((projection, state)) = lock_in_time(&plan.state, patience_ms)? else {
+        return Ok(Step::Blocked);
     };
     let Some(mut state) = state else {
         return Ok(Step::Ended);
@@ -192,33 +198,54 @@ fn by_rows(outlook: &SwapPlan, patience_ms: Option<i64>) -> Result<Step> {
     }
     let since = Instant::now();
     let upto = upto(&projection, &state)?;
-    let known = outlook.differing.as_ref();
-    let known = known.filter(|_| outlook.holds(&projection, &state));
+    let differing = plan.differing.as_ref();
+    let differing = differing.filter(|_| plan.holds(&projection, &state));
     let new = state.definition.applied_to(projection)?;
     let done = batch::fold(&state, &new, documents(&new)?, upto)?;
     if done.stopped.is_some() || done.position < upto {
-        // Too much for a moment in which nobody appends.
-        return state.note(done, "building", since);
+        // Too many events to fold them while appends wait.
+        return state.note(done, Phase::Building, since);
     }
     if state.is_outdated()? {
-        // The last events were folded, or read, by another function than those before.
+        // A function or upcaster was replaced since the documents were begun.
         state.begin_anew()?;
-        state.advance(state.position, 0, "building", since)?;
+        state.advance(state.position, 0, Phase::Building, since)?;
         return Ok(Step::More);
     }
-    let ids = known.zip(done.ids.as_ref()).map(|(known, folded)| {
-        let mut ids = known.clone();
-        ids.extend(folded.iter().cloned());
-        ids
-    });
-    state.note(done, "swapping", since)?;
+    let ids = differing.zip(done.ids.as_ref());
+    let ids = ids.map(|(differing, folded)| differing.iter().chain(folded).cloned().collect());
+    state.note(done, Phase::Swapping, since)?;
+    give_rows(&state, &new, ids)
+}
+
+/// Locks all that a swap needs; `None` where that takes longer than `patience_ms`.
+fn lock_in_time(
+    seen: &RebuildState,
+    patience_ms: Option<i64>,
+) -> Result<Option<(Projection, Option<RebuildState>)>> {
+    if patience_ms.is_none() {
+        return lock(seen).map(Some);
+    }
+    match in_subtransaction(|| with_patience(patience_ms, || lock(seen)))? {
+        Ok(locked) => Ok(Some(locked)),
+        Err(failure) if failure.state == SqlState::LockNotAvailable.code() => Ok(None),
+        Err(failure) => failure.raise(),
+    }
+}
+
+/// Gives the documents with these ids, or all, to the live table, and ends the rebuild.
+fn give_rows(
+    state: &RebuildState,
+    new: &Projection,
+    ids: Option<BTreeSet<String>>,
+) -> Result<Step> {
     let given = in_subtransaction(|| {
-        let rows = Rows::of(&state, &new)?;
+        let rows = Rows::of(state, new)?;
         match &ids {
             Some(ids) => rows.give(ids)?,
             None => rows.give_all()?,
         }
-        become_live(&state, &new)
+        become_live(state, new)
     })?;
     match given {
         Ok(()) => Ok(Step::Swapped(state.number)),
@@ -227,32 +254,31 @@ fn by_rows(outlook: &SwapPlan, patience_ms: Option<i64>) -> Result<Step> {
     }
 }
 
-/// Keeps appends out where they would change documents, and others from projection and rebuild.
+/// Excludes appends if they would change documents, and locks the projection and the rebuild.
 pub fn lock(seen: &RebuildState) -> Result<(Projection, Option<RebuildState>)> {
     let will_be_inline = seen.definition.is_inline == Some(true);
     let name = Some(seen.projection.as_str());
-    let projection =
-        super::super::manage::kept_from_others(name, "en57_rebuild()", will_be_inline)?;
+    let projection = manage::lock_to_administer(name, "en57_rebuild()", will_be_inline)?;
     Ok((projection, RebuildState::numbered(seen.number, true)?))
 }
 
-/// Up to where events are to be folded, now that all is locked.
+/// The position up to which events are to be folded, when all is locked.
 pub fn upto(projection: &Projection, state: &RebuildState) -> Result<i64> {
     let Definition {
         query, is_inline, ..
     } = &state.definition;
     if projection.is_inline || *is_inline == Some(true) {
-        return super::super::manage::last_position();
+        return manage::last_position();
     }
     let settled = super::settled(projection, query.as_ref())?;
-    // Where others are its events, it has not come anywhere yet.
+    // The projection's position says nothing about the events of another query.
     Ok(match query {
         Some(_) => settled,
         None => settled.max(projection.position),
     })
 }
 
-/// Waits for no lock longer than that; it may be less where the session says so.
+/// Runs with this `lock_timeout`, unless the session has a shorter one.
 pub fn with_patience<T>(ms: Option<i64>, body: impl FnOnce() -> T) -> T {
     match (ms, crate::store::pg::settings::lock_timeout_ms()) {
         (None, _) => body(),
@@ -263,16 +289,12 @@ pub fn with_patience<T>(ms: Option<i64>, body: impl FnOnce() -> T) -> T {
     }
 }
 
-/// The projection is what the rebuild has made of it, and the rebuild is done.
+/// Gives the projection the definition and the position of the rebuild, and ends the rebuild.
 pub fn become_live(state: &RebuildState, projection: &Projection) -> Result<()> {
     state.definition.store(&projection.name)?;
     state.hand_over_dead_letters()?;
-    let status = if projection.status == "paused" {
-        "paused"
-    } else {
-        "running"
-    };
-    super::super::manage::set(&projection.name, status, state.position)?;
+    let status = projection.status.after_restart();
+    manage::set(&projection.name, status, state.position)?;
     state.remove()?;
     transaction::wake_at_commit();
     Ok(())
