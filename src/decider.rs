@@ -1,11 +1,14 @@
 //! Deciders: lock, read, fold, decide and append in one call.
 //!
-//! What the decision reads is locked before it is read, as checked and written, until the transaction ends: who
-//! could change it has ended and is seen, or waits. So nothing has to be tried again, and no condition need be
-//! checked: the locks imply it.
+//! A command locks what its decision reads before it reads it, as checked and written, until the transaction ends.
+//! Whoever could change it has ended, so its events are seen, or waits. So no command has to be retried, and the append
+//! needs no condition.
 //!
-//! What is locked is what the decider's query function says, so query, fold and decision must be of one make. A
-//! command may wait for its locks, and the decider be replaced meanwhile: then it begins again.
+//! The decider's query function says what is locked and read. So query, fold and decision must come from one version of
+//! the decider. If it was replaced while a command waited for its locks, the command begins again. It must never append
+//! what another version has decided.
+//!
+//! It uses `append`, `fold`, `read`, and `trial` for given events.
 //!
 //! See docs/architecture/folds.md.
 
@@ -14,7 +17,7 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 use crate::append::{self, AppendRequest, Conflicts, OnRefusal, Outcome, fit, parse};
-use crate::dcb::error::{Error, Result, SqlState, required};
+use crate::dcb::error::{Error, Result, SqlState, invalid, required};
 use crate::dcb::query::Query;
 use crate::dcb::{codec, schema};
 use crate::fold::definition::{self, Decider, Definition};
@@ -29,29 +32,29 @@ use crate::store::pg::{fmgr, rights, stack};
 use crate::store::row::event::NewEvent;
 use crate::trial::{self, Trial};
 
-/// How many faults of a command are told.
-const FAULTS: usize = 10;
+/// How many faults of a command an error lists.
+const FAULTS_LISTED: usize = 10;
 
 /// What became of a command.
 pub enum Decided {
-    /// Its events were appended, now or when it was sent before.
+    /// Its events were appended, now or when the command was sent before.
     Stored(Outcome),
-    /// There was nothing to append, as of this position.
+    /// There was nothing to append. The decision was made as of this position.
     Nothing(i64),
 }
 
 /// Where a decision's events go.
 #[derive(Clone, Copy)]
 pub struct Destination<'a> {
-    /// The partition's name, where it is not the session's.
+    /// The partition's name, if it is not the session's.
     pub partition: Option<&'a str>,
-    /// The stream of those that name none.
+    /// The stream of the events that name none.
     pub target: Option<Target<'a>>,
-    /// What is to become of what schemas or invariants refuse.
+    /// What to do if schemas or invariants refuse the events.
     pub on_refusal: OnRefusal,
 }
 
-/// A command, with who decides on it.
+/// A command, and the decider that decides on it.
 struct Case {
     definition: Rc<Definition>,
     command: Datum,
@@ -59,48 +62,48 @@ struct Case {
     query: Query,
 }
 
-/// Decides on a command and appends the events. With an id, a command that was sent before is answered as the
-/// first time.
+/// Decides on a command and appends the events. A command with an id that was sent before is answered as the first
+/// time.
 ///
 /// # Errors
-/// 42501, 42704; N5704 where the command does not fit its schema; those of the functions, unchanged; those of
+/// 42501, 42704; N5704 if the command does not fit its schema; those of the functions, unchanged; those of
 /// appending.
 pub fn decide(
     name: Option<&str>,
     command: Option<Datum>,
-    place: Destination,
+    destination: Destination,
     id: Option<[u8; 16]>,
     conflicts: &mut Conflicts,
 ) -> Result<Decided> {
     catalog::demand_writable("en57_decide()")?;
-    let partition = catalog::effective_name(place.partition)?;
+    let partition = catalog::effective_name(destination.partition)?;
     loop {
         pgrx::check_for_interrupts!();
         let definition = callable(name)?;
         let command = required(command, "command")?;
-        // Whatever a command must be, or is decided on, by now.
+        // Before anything is checked: the answer does not depend on the present decider.
         if let Some(outcome) = sent_before(id, &partition)? {
             return Ok(Decided::Stored(outcome));
         }
         let case = match Case::new(definition, command, partition.clone()) {
-            Err(error) if place.on_refusal == OnRefusal::Return => {
+            Err(error) if destination.on_refusal == OnRefusal::Return => {
                 return Ok(Decided::Stored(Outcome::Refused(error.into_refusals()?)));
             }
             case => case?,
         };
-        // Who was waited for may have replaced the decider, or somebody else meanwhile.
-        if let Some(decided) = case.decide(id, place, conflicts)? {
+        // `None`: the decider was replaced meanwhile, perhaps by the transaction that this one has waited for.
+        if let Some(decided) = case.decide(id, destination, conflicts)? {
             return Ok(decided);
         }
     }
 }
 
-/// The id of the n-th event of a command.
+/// The id of the n-th event of a command, from 1.
 fn id_of(command: [u8; 16], n: usize) -> [u8; 16] {
     Uuid::new_v5(&Uuid::from_bytes(command), n.to_string().as_bytes()).into_bytes()
 }
 
-/// What became of a command with this id before, if it has stored anything.
+/// The outcome of a command with this id, if it has stored events.
 fn sent_before(id: Option<[u8; 16]>, partition: &str) -> Result<Option<Outcome>> {
     match id {
         Some(id) => append::stored_as(Some(partition), |n| id_of(id, n)),
@@ -108,10 +111,10 @@ fn sent_before(id: Option<[u8; 16]>, partition: &str) -> Result<Option<Outcome>>
     }
 }
 
-/// The events that would be appended if those given were all that there are: an array. Nothing is stored.
+/// The events that would be appended if the given ones were all that is stored, as an array. Nothing is stored.
 ///
 /// # Errors
-/// As [`decide`]; 22023 where a given event is none.
+/// As [`decide`]; 22023 if a given event is not valid.
 pub fn try_on(name: Option<&str>, given: Option<Datum>, command: Option<Datum>) -> Result<Datum> {
     let partition = catalog::effective_name(None)?;
     let trial = Trial::of(given, &partition)?;
@@ -130,7 +133,7 @@ pub fn try_on(name: Option<&str>, given: Option<Datum>, command: Option<Datum>) 
     json::parse(&format!("[{}]", json::text(document)?), "")
 }
 
-/// A decider that the caller may have decide.
+/// A decider whose function the caller may execute.
 fn callable(name: Option<&str>) -> Result<Rc<Definition>> {
     let definition = definition::by_name(name, "decider")?;
     let Some(decider) = &definition.decider else {
@@ -155,18 +158,17 @@ impl Case {
         })
     }
 
-    /// Decides and appends; `None`, and nothing is stored, where the decider is another one by now. The locks stay.
+    /// Decides and appends. If the decider has been replaced, nothing is stored, and the answer is `None`. The locks
+    /// stay.
     fn decide(
         &self,
         id: Option<[u8; 16]>,
-        Destination {
-            target, on_refusal, ..
-        }: Destination,
+        destination: Destination,
         conflicts: &mut Conflicts,
     ) -> Result<Option<Decided>> {
         let partition = self.partition.as_str();
-        // The stream as well: known by now, it is locked in order.
-        let locked = match target {
+        // The stream is locked together with the query, so that all locks are taken in order.
+        let locked = match destination.target {
             Some(target) => self.query.clone().union(stream::query_of(target.name)),
             None => self.query.clone(),
         };
@@ -184,28 +186,51 @@ impl Case {
         let Some(document) = self.decided(state)? else {
             return Ok(self.is_current()?.then_some(Decided::Nothing(position)));
         };
+        let events = self.events(document, destination.target, id)?;
+        self.append(&events, id, destination.on_refusal, conflicts)
+    }
+
+    /// The events of a decision, with their streams, and with ids if the command has one.
+    fn events<'a>(
+        &self,
+        document: Datum,
+        target: Option<Target<'a>>,
+        id: Option<[u8; 16]>,
+    ) -> Result<Vec<NewEvent<'a>>> {
         let mut events = self.parsed(document)?;
         append::send_to(&mut events, target)?;
-        if let Some(id) = id {
-            for (n, event) in (1..).zip(&mut events) {
-                if event.id.replace(id_of(id, n)).is_some() {
-                    return Err(Error::new(
-                        SqlState::InvalidParameter,
-                        format!("event {n}: must not have an id"),
-                    )
+        let Some(id) = id else {
+            return Ok(events);
+        };
+        for (n, event) in (1..).zip(&mut events) {
+            if event.id.replace(id_of(id, n)).is_some() {
+                return Err(invalid(format!("event {n}: must not have an id"))
                     .detail("The command has one, from which those of its events are made."));
-                }
             }
         }
+        Ok(events)
+    }
+
+    /// Appends the events of the decision. If the decider has been replaced, nothing is stored, and the answer is
+    /// `None`.
+    fn append(
+        &self,
+        events: &[NewEvent],
+        id: Option<[u8; 16]>,
+        on_refusal: OnRefusal,
+        conflicts: &mut Conflicts,
+    ) -> Result<Option<Decided>> {
+        let partition = self.partition.as_str();
         let request = AppendRequest {
-            events: &events,
+            events,
             fail_if: &[],
             partition: Some(partition),
             may_repeat: true,
             on_refusal,
         };
         let outcome = match append::append_while(&request, conflicts, &|| self.is_current()) {
-            // One with this id that depends on other events was faster: the locks let both decide.
+            // The same command was sent twice, and its two decisions read different events. So their locks let both
+            // decide, and the other one was faster.
             Err(error) if error.state == SqlState::UniqueViolation => {
                 Some(sent_before(id, partition)?.ok_or(error)?)
             }
@@ -214,13 +239,13 @@ impl Case {
         Ok(outcome.map(Decided::Stored))
     }
 
-    /// Whether the decider, and its functions, are still those that the query came from.
+    /// Whether the decider and its functions are still those that the query came from.
     fn is_current(&self) -> Result<bool> {
         let now = definition::by_name(Some(&self.definition.name), "decider")?;
         Ok(Rc::ptr_eq(&now, &self.definition) || now.is_of_one_make_with(&self.definition))
     }
 
-    /// The state of the query's events, whose keys are locked; all up to `settled` are settled.
+    /// The state of the query's events. Their keys are locked, and no event up to `settled` is missing.
     fn state(&self, settled: i64) -> Result<Option<Datum>> {
         let evolve = self.definition.function(&self.definition.evolve)?;
         let mut may_resume = true;
@@ -245,7 +270,7 @@ impl Case {
         }
     }
 
-    /// What the decision is: a document; `None`: nothing is to be appended.
+    /// The events that the decider's function returns, as a document; `None`: it appends nothing.
     fn decided(&self, state: Option<Datum>) -> Result<Option<Datum>> {
         let definition = &self.definition;
         let Some(decider) = &definition.decider else {
@@ -265,7 +290,7 @@ impl Case {
         Ok(answer.filter(|d| !is_empty(d)))
     }
 
-    /// The events that a decision names.
+    /// The events that a decision's document names.
     fn parsed<'a>(&self, document: Datum) -> Result<Vec<NewEvent<'a>>> {
         parse::events(Jsonb::from_datum(document)).map_err(|error| match error.detail {
             None => error.detail(format!(
@@ -281,14 +306,14 @@ fn check_command(definition: &Definition, decider: &Decider, command: Datum) -> 
     let Some(schema) = decider.schema()? else {
         return Ok(());
     };
-    let faults = schema.faults(fmgr::varlena(command), FAULTS, stack::look);
+    let faults = schema.faults(fmgr::varlena(command), FAULTS_LISTED, stack::look);
     if faults.is_empty() {
         return Ok(());
     }
     let faults: Vec<_> = faults.into_iter().map(|f| ("command", f)).collect();
     let told = schema::told(&faults);
     let source = format!("command of decider \"{}\"", definition.name);
-    // A path is one into the command.
+    // Refusals have paths into the command.
     let faults = faults.into_iter().map(|(_, f)| ("", f)).collect();
     Err(Error::new(
         SqlState::DoesNotFit,

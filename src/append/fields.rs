@@ -1,5 +1,5 @@
-//! The parts of an event in a JSON document, one by one. Each function reads one of them, of the n-th event, from 1; its
-//! errors name the event and the key.
+//! The parts of an event in a JSON document, one by one. Each function reads one of them, of the n-th event, from 1;
+//! its errors name the event and the key.
 
 use crate::dcb::error::{Error, Result, SqlState, invalid, shown};
 use crate::dcb::limits;

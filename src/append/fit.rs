@@ -1,4 +1,5 @@
-//! Whether events fit: they must not be too large, their versions must be known, and their types' schemas must accept them.
+//! Whether events fit: they must not be too large, their versions must be known, and their types' schemas must accept
+//! them.
 
 use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::dcb::query::JsonString;
@@ -6,8 +7,8 @@ use crate::store::pg::settings;
 use crate::store::row::event::NewEvent;
 use crate::{event_type, upcast};
 
-/// Refuses events that are larger than `en57.max_event_size`, whose version is unknown, or, if `types` says so, that do not
-/// fit their types.
+/// Refuses events that are larger than `en57.max_event_size`, whose version is unknown, or, if `types` says so, that do
+/// not fit their types.
 ///
 /// # Errors
 /// 54000, 22023, N5704.

@@ -22,8 +22,8 @@ pub struct GivenEvent<'a> {
     stream_version: Option<i64>,
 }
 
-/// Reads an event or an array of them, in the order of their positions. An event without a position, or without a version
-/// in its stream, gets the next one.
+/// Reads an event or an array of them, in the order of their positions. An event without a position, or without a
+/// version in its stream, gets the next one.
 ///
 /// # Errors
 /// As [`import::from_json`]; 22023 if positions or versions do not grow.

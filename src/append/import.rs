@@ -116,8 +116,8 @@ fn demand_each(events: &[Recorded], check: &dyn Fn(&[Recorded]) -> Result<()>) -
     })
 }
 
-/// Adds the position that the event has in the source: the event's number within a batch tells little where millions are
-/// imported.
+/// Adds the position that the event has in the source: the event's number within a batch tells little where millions
+/// are imported.
 fn with_position(error: Error, position: Option<i64>) -> Error {
     let Some(position) = position else {
         return error;
@@ -161,8 +161,8 @@ fn versions(table: &Opened, events: &[Recorded]) -> Result<Vec<Option<i64>>> {
     Ok(versions)
 }
 
-/// The positions of the events, and the partition's frontier. They are the events' own positions, beyond all that the log
-/// has allotted, or new ones.
+/// The positions of the events, and the partition's frontier. They are the events' own positions, beyond all that the
+/// log has allotted, or new ones.
 fn positions(counter: &Counter, partition: Oid, import: &Import) -> Result<(Vec<i64>, i64)> {
     let n = import.events.len() as i64;
     if !import.keep_positions {

@@ -89,8 +89,8 @@ fn plan_condition(
 /// event could match. That is so if it only names a prefix of streams, which has no key.
 ///
 /// The stream's key comes first, because appends to a stream exclude each other under it anyway: whoever locks a stream
-/// and then appends to it has the lock that he needs. Next come keys that the transaction has locked already: other keys
-/// could be out of the lock order, or need a stronger mode of a lock that it holds.
+/// and then appends to it has the lock that he needs. Next come keys that the transaction has locked already: other
+/// keys could be out of the lock order, or need a stronger mode of a lock that it holds.
 fn keys_to_lock(
     partition: &Partition,
     table: &Opened,

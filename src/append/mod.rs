@@ -1,8 +1,8 @@
 //! Appending: events get into a partition, all of a call or none.
 //!
-//! `steps` has the steps of an append in their order: prepare, lock, refuse, store. Nothing here touches pages, indexes or
-//! lock tables: `store` does. Functions of users run in `upcast`, `invariant` and `projection` only. It uses these rooms,
-//! `event_type`, and `read` for streams and frontiers.
+//! `steps` has the steps of an append in their order: prepare, lock, refuse, store. Nothing here touches pages, indexes
+//! or lock tables: `store` does. Functions of users run in `upcast`, `invariant` and `projection` only. It uses these
+//! rooms, `event_type`, and `read` for streams and frontiers.
 //!
 #![cfg_attr(doc, doc = include_str!("../../docs/architecture/append.md"))]
 

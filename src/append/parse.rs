@@ -36,7 +36,8 @@ const KEYS: [&str; 12] = [
 /// Reads an event or an array of them.
 ///
 /// # Errors
-/// 22023 if a value is not allowed, 22P02 if an id is no uuid, 54000 if something is too long or if there is too much of it.
+/// 22023 if a value is not allowed, 22P02 if an id is no uuid, 54000 if something is too long or if there is too much
+/// of it.
 pub fn events(document: Jsonb) -> Result<Vec<NewEvent>> {
     let ambient = ambient_meta()?;
     if document.is_object() {
@@ -156,8 +157,8 @@ pub fn event<'a>(
     Ok(event)
 }
 
-/// Merges the metadata. Keys of `ambient` come last, those of the event's own `meta` before them, and the ids that are keys
-/// of the event itself (`named`) first.
+/// Merges the metadata. Keys of `ambient` come last, those of the event's own `meta` before them, and the ids that are
+/// keys of the event itself (`named`) first.
 ///
 /// # Errors
 /// 22023 if a named id and the same key in `meta` differ.

@@ -1,4 +1,5 @@
-//! Refusals as answers: everything that schemas and invariants find wrong with the events of an append. Nothing is stored.
+//! Refusals as answers: everything that schemas and invariants find wrong with the events of an append. Nothing is
+//! stored.
 
 use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::dcb::refusal::{AT_MOST, Refusal};

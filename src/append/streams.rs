@@ -87,8 +87,8 @@ impl<'a> Streams<'a> {
         self.all.iter().map(|s| s.target.name)
     }
 
-    /// Looks up the versions of all streams; their keys are locked. Returns the first stream that is not at its expected
-    /// version.
+    /// Looks up the versions of all streams; their keys are locked. Returns the first stream that is not at its
+    /// expected version.
     ///
     /// # Errors
     /// XX001 if the index is damaged.

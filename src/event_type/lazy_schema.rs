@@ -1,4 +1,4 @@
-//! A schema as definitions keep it.
+//! A schema that is compiled when it is first needed.
 
 use std::cell::OnceCell;
 
@@ -9,14 +9,14 @@ use crate::store::Datum;
 use crate::store::pg::guard::{self, Severity};
 use crate::store::pg::{fmgr, json, settings, stack};
 
-/// How many misspelt words are told.
-const MISSPELT_TOLD: usize = 5;
+/// How many misspelt keywords are reported.
+const MISSPELT_LISTED: usize = 5;
 
 /// A schema, compiled when it is first needed.
 pub struct LazySchema {
     source: Vec<u8>,
     argument: &'static str,
-    /// Without checks of formats, and with them.
+    /// Without checks of formats, and with these checks.
     compiled: [OnceCell<Schema>; 2],
 }
 
@@ -35,10 +35,10 @@ impl LazySchema {
         &self.source
     }
 
-    /// The schema, as `en57.check_formats` has it by now.
+    /// The compiled schema. The setting `en57.check_formats` says whether it checks formats.
     ///
     /// # Errors
-    /// 22023 where it is none; those of the setting.
+    /// 22023 if it is no schema; those of the setting.
     pub fn schema(&self) -> Result<&Schema> {
         let formats = settings::check_formats()?;
         let compiled = &self.compiled[usize::from(formats)];
@@ -50,19 +50,19 @@ impl LazySchema {
     }
 }
 
-/// Refuses what is no schema, before it is stored. Tells of words that are nearly keywords.
+/// Refuses a document that is no schema, before it is stored. A NOTICE reports words that are nearly keywords.
 ///
 /// # Errors
 /// Those of [`Schema::compile`]; 53200.
 pub fn demand(schema: Datum, argument: &str) -> Result<()> {
     compile(schema, argument, true)?;
-    for found in Schema::misspelt(json::text(schema)?, MISSPELT_TOLD) {
-        let place = match found.pointer.as_str() {
+    for found in Schema::misspelt(json::text(schema)?, MISSPELT_LISTED) {
+        let at = match found.pointer.as_str() {
             "" => String::new(),
             pointer => format!(" at {pointer}"),
         };
         let message = format!(
-            "{argument} has the unknown keyword {}{place}",
+            "{argument} has the unknown keyword {}{at}",
             JsonString(&found.word)
         );
         let hint = format!("Did you mean {}?", JsonString(found.meant));
@@ -72,7 +72,7 @@ pub fn demand(schema: Datum, argument: &str) -> Result<()> {
     Ok(())
 }
 
-/// On a stack of its own, since nothing looks at the stack on the way.
+/// Compiles on a stack of its own, because the compiler does not check the depth of the stack.
 fn compile(schema: Datum, argument: &str, formats: bool) -> Result<Schema> {
     let text = json::text(schema)?;
     let compiled = || Schema::compile(text, argument, formats);

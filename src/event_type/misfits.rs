@@ -1,4 +1,5 @@
-//! Which stored events would not fit: what somebody wants to know before a schema is changed.
+//! Misfits: stored events that would be refused if they were appended now. A user looks for them before he changes a
+//! schema.
 
 use std::rc::Rc;
 
@@ -17,17 +18,17 @@ use crate::upcast::Upcast;
 use super::registry::{Registered, Registry};
 use super::{LazySchema, checked, known, missing, no_data_of_all};
 
-/// What is to be checked.
+/// Which events are checked, and against what.
 pub struct Wanted<'a> {
     /// The type, as it is stored.
     pub name: Option<&'a str>,
-    /// The version; none: all.
+    /// The version; `None`: all.
     pub version: Option<i32>,
-    /// A schema of data, and one of meta, in place of the registered ones.
+    /// A schema of data, and one of meta. They replace the registered ones.
     pub schemas: [Option<Datum>; 2],
     /// The partition's name.
     pub partition: Option<&'a str>,
-    /// How many misfits are told.
+    /// How many misfits are returned.
     pub max_count: i64,
 }
 
@@ -39,19 +40,19 @@ pub struct Misfit {
     pub partition: String,
     /// Its version.
     pub version: i32,
-    /// All that is wrong with it.
+    /// Everything that is wrong with it.
     pub faults: String,
 }
 
-/// Hands stored events to `sink` that would be refused if they were appended now.
+/// Hands the stored events to `sink` that would be refused if they were appended now.
 ///
 /// # Errors
-/// 22004, 22023; 42704 where a type is not registered and no schema given; those of reading.
+/// 22004, 22023; 42704 if the type is not registered and no schema is given; those of reading.
 pub fn check_stored(wanted: &Wanted, mut sink: impl FnMut(Misfit) -> Result<()>) -> Result<()> {
     let (name, _) = checked(wanted.name, wanted.version)?;
     let known = known()?;
     let given = given(wanted)?;
-    let rules = Rules::new(name, &known, given.as_ref())?;
+    let schemas = Schemas::new(name, &known, given.as_ref())?;
     let query = (name != ALL_TYPES).then(|| {
         Query::new(vec![Criterion {
             types: vec![name.to_owned()],
@@ -70,7 +71,7 @@ pub fn check_stored(wanted: &Wanted, mut sink: impl FnMut(Misfit) -> Result<()>)
         if left == 0 || version.is_some_and(|v| v != row.schema_version()) {
             return Ok(());
         }
-        let faults = rules.faults(row)?;
+        let faults = schemas.faults(row)?;
         if faults.is_empty() {
             return Ok(());
         }
@@ -96,24 +97,24 @@ pub fn check_stored(wanted: &Wanted, mut sink: impl FnMut(Misfit) -> Result<()>)
     Ok(())
 }
 
-/// The schemas that are given, compiled: one that is none is told though no event is stored.
+/// The given schemas. They are compiled at once, so that an error in one is found even if no event is stored.
 fn given(wanted: &Wanted) -> Result<Option<Registered>> {
-    let kept = |n: usize, argument| {
+    let schema = |n: usize, argument| {
         let Some(schema) = wanted.schemas[n] else {
             return Ok(None);
         };
-        let kept = LazySchema::new(schema, argument);
-        kept.schema()?;
-        Ok(Some(Rc::new(kept)))
+        let lazy = LazySchema::new(schema, argument);
+        lazy.schema()?;
+        Ok(Some(Rc::new(lazy)))
     };
-    let data = kept(0, "json_schema")?;
-    let meta = kept(1, "meta_schema")?;
+    let data = schema(0, "json_schema")?;
+    let meta = schema(1, "meta_schema")?;
     let any = data.is_some() || meta.is_some();
     Ok(any.then_some(Registered { data, meta }))
 }
 
-/// What stored events are held against.
-enum Rules<'a> {
+/// The schemas that stored events are checked against.
+enum Schemas<'a> {
     /// A type's registered versions.
     Registered(&'a Registry, &'a str),
     /// Schemas that are given for a type.
@@ -122,7 +123,7 @@ enum Rules<'a> {
     All(&'a Registered),
 }
 
-impl<'a> Rules<'a> {
+impl<'a> Schemas<'a> {
     fn new(name: &'a str, known: &'a Registry, given: Option<&'a Registered>) -> Result<Self> {
         if name == ALL_TYPES {
             let all = given.unwrap_or_else(|| known.of_all());

@@ -1,4 +1,7 @@
-//! Event types: which are registered, and whether new events fit the JSON Schemas of their types.
+//! Event types: which are registered, and whether events fit the JSON Schemas of their types.
+//!
+//! Only new events are refused: what is stored stays readable, whatever its type demands by now. It uses `read` to
+//! check stored events, and `dcb::schema` for JSON Schema.
 //!
 #![cfg_attr(doc, doc = include_str!("../../docs/architecture/event-types.md"))]
 
@@ -23,10 +26,10 @@ use crate::store::pg::spi::{self, Type, text};
 use crate::store::row::event::NewEvent;
 use crate::store::session::definitions::as_extension_owner;
 
-/// Whether new events fit their types, as they are registered by now.
+/// Checks new events against their types.
 ///
 /// # Errors
-/// N5704 for the first event that does not, with all that is wrong with it.
+/// N5704 for the first event that does not fit, with everything that is wrong with it.
 pub fn check<'a>(events: impl Iterator<Item = &'a NewEvent<'a>>) -> Result<()> {
     let (known, strict) = (known()?, settings::strict_types()?);
     if known.is_empty() && !strict {
@@ -38,7 +41,7 @@ pub fn check<'a>(events: impl Iterator<Item = &'a NewEvent<'a>>) -> Result<()> {
     Ok(())
 }
 
-/// All that is wrong with new events, by their types as they are registered by now: not more than is told.
+/// Everything that is wrong with new events by their types, at most [`AT_MOST`] refusals.
 ///
 /// # Errors
 /// Those of schemas that cannot be used.
@@ -57,7 +60,7 @@ pub fn misfits<'a>(events: impl Iterator<Item = &'a NewEvent<'a>>) -> Result<Vec
     Ok(found)
 }
 
-/// A type and a version as `en57.event_types` takes them.
+/// A type and a version, if `en57.event_types` may have them.
 fn checked(name: Option<&str>, version: Option<i32>) -> Result<(&str, i32)> {
     let Some(name) = name else {
         return Err(Error::new(
@@ -84,10 +87,10 @@ fn checked(name: Option<&str>, version: Option<i32>) -> Result<(&str, i32)> {
     }
 }
 
-/// Registers a version of a type, or changes its schemas, those of data and meta.
+/// Registers a version of a type, or changes its two schemas.
 ///
 /// # Errors
-/// 22004, 22023, 54000 for what cannot be registered.
+/// 22004, 22023, 54000 if an argument is not allowed.
 pub fn register(
     name: Option<&str>,
     version: Option<i32>,
@@ -148,10 +151,10 @@ pub fn register(
     })
 }
 
-/// Takes a version of a type out of the register, or all its versions; returns how many.
+/// Unregisters a version of a type, or all its versions. Returns how many.
 ///
 /// # Errors
-/// 22004, 22023; 42704 where there is none.
+/// 22004, 22023; 42704 if there is none.
 pub fn unregister(name: Option<&str>, version: Option<i32>) -> Result<i64> {
     catalog::demand_writable("en57_unregister_type()")?;
     let (name, _) = checked(name, version)?;
@@ -173,7 +176,7 @@ fn no_data_of_all() -> Error {
         .hint("For all types there is a schema of meta, the fourth argument.")
 }
 
-/// A type, or this version of it, is not registered.
+/// The error where a type, or this version of it, is not registered.
 fn missing(name: &str, known: &Registry) -> Error {
     let message = match known.versions(name).as_str() {
         "" => format!("type {} does not exist", JsonString(name)),

@@ -1,5 +1,5 @@
-//! The registered types, as a backend remembers them. Schemas are compiled when they are first needed, and
-//! again only when they have changed.
+//! The registered types, in the definition cache of the backend. A schema is compiled when it is first needed, and
+//! again only when it has changed.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -20,16 +20,16 @@ use crate::store::session::definitions::{Cache, Table};
 
 use super::lazy_schema::LazySchema;
 
-/// How many faults of an event are told.
-pub const FAULTS_TOLD: usize = 20;
+/// How many faults of an event an error lists.
+pub const FAULTS_LISTED: usize = 20;
 
 thread_local! {
     static KNOWN: Cache<Registry> = const { Cache::new(Table::EventTypes) };
-    /// The schemas of the last register, by their jsonb without its length word.
+    /// The schemas that were loaded last, by their jsonb without its length word.
     static SCHEMAS: RefCell<HashMap<Vec<u8>, Rc<LazySchema>>> = RefCell::default();
 }
 
-/// The registered types, as of what has been accepted of others' changes.
+/// The registered types, with the changes of others that this backend has accepted.
 ///
 /// # Errors
 /// 55000 where the table is missing.
@@ -45,7 +45,7 @@ pub fn forms() -> Result<Vec<Form>> {
     Ok(known()?.forms())
 }
 
-/// Whether types may have been registered since they were looked at last.
+/// Whether types may have changed since [`known`] was called last.
 pub fn has_changed() -> bool {
     KNOWN.with(Cache::has_changed)
 }
@@ -53,11 +53,11 @@ pub fn has_changed() -> bool {
 /// All registered types.
 pub struct Registry {
     types: HashMap<String, BTreeMap<i32, Registered>>,
-    /// What holds for all.
+    /// What events of all types must fit.
     all: Registered,
 }
 
-/// What events of one version of a type must fit.
+/// The schemas that events of one version of a type must fit.
 #[derive(Default)]
 pub struct Registered {
     pub data: Option<Rc<LazySchema>>,
@@ -65,8 +65,8 @@ pub struct Registered {
 }
 
 impl Registered {
-    /// What is wrong with data and meta. Without data, null is checked; without meta, an empty object.
-    /// `of_all` is the schema of meta that holds for all types.
+    /// What is wrong with data and meta. Missing data is checked as null, missing meta as an empty object. `of_all` is
+    /// the schema of meta for all types.
     pub fn faults(
         &self,
         of_all: &Option<Rc<LazySchema>>,
@@ -81,7 +81,7 @@ impl Registered {
         ];
         for (schema, part, document) in asked {
             if let Some(schema) = schema {
-                let room = FAULTS_TOLD - faults.len();
+                let room = FAULTS_LISTED - faults.len();
                 let found = schema.schema()?.faults(document, room, stack::look);
                 faults.extend(found.into_iter().map(|fault| (part, fault)));
             }
@@ -94,11 +94,11 @@ impl Registry {
     /// From the table's rows: type, schema_version, data_schema, meta_schema.
     fn load(rows: &[Values]) -> Result<Self> {
         let mut before = SCHEMAS.take();
-        let mut kept = HashMap::new();
-        let mut keep = |column: Option<Datum>, argument| {
+        let mut schemas = HashMap::new();
+        let mut share = |column: Option<Datum>, argument| {
             let schema = LazySchema::new(column?, argument);
             let source = schema.source().to_vec();
-            let entry = kept.entry(source);
+            let entry = schemas.entry(source);
             Some(Rc::clone(entry.or_insert_with_key(|source| {
                 before.remove(source).unwrap_or_else(|| Rc::new(schema))
             })))
@@ -111,8 +111,8 @@ impl Registry {
             let name = row[0].map_or(Ok(""), fmgr::text)?;
             let version = row[1].map_or(0, |d| d.value() as i32);
             let registered = Registered {
-                data: keep(row[2], "json_schema"),
-                meta: keep(row[3], "meta_schema"),
+                data: share(row[2], "json_schema"),
+                meta: share(row[3], "meta_schema"),
             };
             if name == ALL_TYPES {
                 loaded.all = registered;
@@ -121,7 +121,7 @@ impl Registry {
                 versions.insert(version, registered);
             }
         }
-        SCHEMAS.replace(kept);
+        SCHEMAS.replace(schemas);
         Ok(loaded)
     }
 
@@ -150,7 +150,7 @@ impl Registry {
         versions.keys().next_back().copied()
     }
 
-    /// The registered versions of a type, as a list; empty where there is none.
+    /// The registered versions of a type, as a list; empty if there is none.
     pub fn versions(&self, name: &str) -> String {
         let versions = self.types.get(name).into_iter().flat_map(BTreeMap::keys);
         let versions: Vec<String> = versions.map(i32::to_string).collect();
@@ -162,7 +162,7 @@ impl Registry {
         self.types.get(name)?.get(&version)
     }
 
-    /// Whether the n-th new event fits.
+    /// Checks the n-th new event, from 1.
     ///
     /// # Errors
     /// N5704.
@@ -208,7 +208,7 @@ impl Registry {
         )))
     }
 
-    /// What is wrong with data and meta, what holds for all types included.
+    /// What is wrong with data and meta, by the version's schemas and by the schema for all types.
     pub fn faults(
         &self,
         registered: &Registered,
@@ -218,7 +218,7 @@ impl Registry {
         registered.faults(&self.all.meta, data, meta)
     }
 
-    /// What holds for all.
+    /// The schemas for all types.
     pub fn of_all(&self) -> &Registered {
         &self.all
     }
@@ -242,7 +242,7 @@ impl Registry {
     }
 }
 
-/// The same with the one thing that is wrong with an event as a whole.
+/// Adds a refusal to an error: the one thing that is wrong with an event as a whole.
 fn refused(error: Error, n: usize, name: &str, version: i32, problem: &str) -> Error {
     error.refusals(vec![Refusal {
         event: Some(n - 1),
@@ -252,7 +252,7 @@ fn refused(error: Error, n: usize, name: &str, version: i32, problem: &str) -> E
     }])
 }
 
-/// Faults of a document as what is wrong with an event, or a command. `source` says whose schema it is.
+/// Makes refusals of the faults of an event, or of a command. `source` says whose schema it is.
 pub fn refusals(
     event: Option<usize>,
     source: &str,

@@ -1,4 +1,4 @@
-//! Trying a fold, or the fold of a decider, on given events: the state that they lead to.
+//! Trying a fold, or the fold of a decider, on given events: which state they lead to.
 
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
@@ -11,10 +11,10 @@ use crate::store::pg::{fmgr, rights};
 
 use super::Trial;
 
-/// The state that a named fold makes of given events that match.
+/// The state that a named fold makes of the given events that match.
 ///
 /// # Errors
-/// As [`crate::fold::state`]; 22023 where a given event is none.
+/// As [`crate::fold::state`]; 22023 if a given event is not valid.
 pub fn try_on(
     name: Option<&str>,
     given: Option<Datum>,
@@ -28,10 +28,10 @@ pub fn try_on(
     of_given(&definition, &query, &trial)
 }
 
-/// The same of a fold or decider that the caller may use.
+/// The state that a fold, or a decider's fold, makes of the given events that match. Privileges have been checked.
 ///
 /// # Errors
-/// 42883 where its function is gone, and its own.
+/// 42883 if its function is gone; those of the function.
 pub fn of_given(definition: &Definition, query: &Query, trial: &Trial) -> Result<Option<Datum>> {
     let evolve = definition.function(&definition.evolve)?;
     let at = definition.error_context("evolve function", &definition.evolve);

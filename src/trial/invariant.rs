@@ -1,4 +1,4 @@
-//! Trying an invariant on given events: the states that they lead to, and what is wrong with them.
+//! Trying an invariant on given events: which states they lead to, and what is wrong with each.
 
 use std::collections::BTreeMap;
 
@@ -16,19 +16,19 @@ use super::Trial;
 
 /// What an invariant says of given events.
 pub struct Verdict<'v> {
-    /// Of which key; `None`: of an event that has none.
+    /// The key; `None`: the verdict is about an event that has none.
     pub key: Option<&'v str>,
-    /// The state of it.
+    /// The state of the key.
     pub state: Option<Datum>,
     /// What is wrong; `None`: nothing.
     pub fault: Option<String>,
 }
 
-/// What an invariant would say if the given events were all that there are. Where it is disabled, it says so all the
-/// same.
+/// Hands the verdicts of an invariant to `sink`, as if the given events were all that is stored. A disabled invariant
+/// is tried as well.
 ///
 /// # Errors
-/// 42501, 42704, 42883; 22023 where a given event is none; those of the functions.
+/// 42501, 42704, 42883; 22023 if a given event is not valid; those of the functions.
 pub fn try_on(
     name: Option<&str>,
     given: Option<Datum>,
@@ -36,11 +36,11 @@ pub fn try_on(
 ) -> Result<()> {
     let invariant = by_name(name, false)?;
     let trial = Trial::of(given, &invariant.partition)?;
-    let place = catalog::store()?.partition(Some(&invariant.partition), Access::Read)?;
+    let partition = catalog::store()?.partition(Some(&invariant.partition), Access::Read)?;
     for function in [&invariant.evolve, &invariant.check] {
         function.function(KIND, &invariant.name)?.demand_execute()?;
     }
-    let judge = Evaluation::new(&invariant, place.oid)?;
+    let evaluation = Evaluation::new(&invariant, partition.oid)?;
     let event_type = RowType::of(invariant.event_type()?);
     let mut states: BTreeMap<String, Folding> = BTreeMap::new();
     rights::for_functions(&invariant.path, &invariant.partition, || {
@@ -52,25 +52,27 @@ pub fn try_on(
                 sink(Verdict {
                     key: None,
                     state: None,
-                    fault: Some(judge.key_missing(&event)?.message),
+                    fault: Some(evaluation.key_missing(&event)?.message),
                 })?;
             }
             for id in ids {
-                let at = judge.evolving(&id);
+                let at = evaluation.evolving(&id);
                 at.at(given.position, given.position);
-                let folding = states.entry(id).or_insert_with(|| judge.folding());
+                let folding = states.entry(id).or_insert_with(|| evaluation.folding());
                 at.tell(|| folding.add(event));
             }
             Ok(())
         })?;
         for (id, folding) in &states {
-            let objection = judge.objection(folding.state(), id)?;
+            let objection = evaluation.objection(folding.state(), id)?;
             let refused = Refused {
                 id: Some(id),
                 event: None,
                 state: None,
             };
-            let refusal = objection.map(|o| judge.refusal(o, refused)).transpose()?;
+            let refusal = objection
+                .map(|o| evaluation.refusal(o, refused))
+                .transpose()?;
             sink(Verdict {
                 key: Some(id),
                 state: folding.state(),

@@ -1,4 +1,7 @@
-//! Trying definitions on given events, as if these were all that there are. Nothing is stored.
+//! Trying definitions on given events: as if these were all events of the log.
+//!
+//! It must store nothing, and show nothing that the caller may not read. It uses `fold`, `invariant`, `projection`, and
+//! `append` for the given events.
 
 pub mod fold;
 pub mod invariant;
@@ -16,7 +19,7 @@ use crate::store::pg::composite::RowType;
 use crate::store::pg::json::Jsonb;
 use crate::upcast::{self, Definitions, Upcasters};
 
-/// GivenEvent events, in a partition.
+/// Given events, as if they were stored in a partition.
 pub struct Trial<'a> {
     events: Vec<GivenEvent<'a>>,
     partition: &'a str,
@@ -24,8 +27,8 @@ pub struct Trial<'a> {
 }
 
 impl<'a> Trial<'a> {
-    /// Those of a document, as if they were in a partition. The functions that they are tried on run with their owners'
-    /// rights: they are not to tell of what the caller may not read.
+    /// The events of a document, as if they were stored in a partition. The caller must have the right to read it: the
+    /// functions run with the rights of their owners, and may show what is stored there.
     ///
     /// # Errors
     /// 22004, 22023; 42501 and 42704 of the partition.
@@ -44,7 +47,7 @@ impl<'a> Trial<'a> {
         self.partition
     }
 
-    /// Hands those that match to `sink`, in the order of their positions, with what functions take of them.
+    /// Hands the events that match to `sink`, in the order of their positions, each with the row that functions take.
     ///
     /// # Errors
     /// Those of upcasters and of `sink`.

@@ -1,4 +1,4 @@
-//! Trying a projection on given events: which documents it would make of them.
+//! Trying a projection on given events: which documents it makes of them.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +14,13 @@ use super::Trial;
 
 /// A document of given events.
 pub struct TriedDocument<'d> {
-    /// Which one.
+    /// Its id.
     pub id: &'d str,
-    /// What it is.
+    /// Its contents.
     pub doc: Datum,
-    /// How many events are in it.
+    /// How many events have made it.
     pub version: i64,
-    /// The last one's position.
+    /// The position of the last of them.
     pub position: i64,
 }
 
@@ -30,10 +30,11 @@ struct Making<'f> {
     position: i64,
 }
 
-/// The documents that a projection would make if the given events were all that there are.
+/// Hands the documents of a projection to `sink`, as if the given events were all that is stored.
 ///
 /// # Errors
-/// 42501, 42704, 42883; 0A000 of one that calls a handler; 22023 where a given event is none; those of the functions.
+/// 42501, 42704, 42883; 0A000 if the projection calls a handler; 22023 if a given event is not valid; those of the
+/// functions.
 pub fn try_on(
     name: Option<&str>,
     given: Option<Datum>,
@@ -90,7 +91,7 @@ pub fn try_on(
         })
     })?;
     for (id, document) in &making {
-        // Without events there is no document: evolve has returned NULL for the last one.
+        // Version 0: evolve has returned NULL for the last event, so there is no document.
         let doc = document.folding.state().filter(|_| document.version > 0);
         doc.map_or(Ok(()), |doc| {
             sink(TriedDocument {

@@ -1,4 +1,4 @@
-//! The registered upcasters, as a backend remembers them.
+//! The registered upcasters, in the definition cache of the backend.
 
 use std::cell::Cell;
 use std::ffi::CString;
@@ -16,10 +16,11 @@ thread_local! {
     static KNOWN: Cache<Definitions> = const { Cache::new(Table::Upcasters) };
 }
 
-/// The upcasters, as of what has been accepted of others' changes.
+/// The upcasters, with the changes of others that this backend has accepted. An append, or a read, calls it once and
+/// passes them on: two calls may return different ones.
 ///
 /// # Errors
-/// 55000 where the table is missing.
+/// 55000 if the table is missing.
 pub fn known() -> Result<Rc<Definitions>> {
     KNOWN.with(|known| known.get(|rows| Definitions::load(&rows)))
 }
@@ -28,19 +29,19 @@ pub fn known() -> Result<Rc<Definitions>> {
 pub struct Definitions {
     chains: Chains,
     steps: Vec<Step>,
-    /// With the count of changes as of which it was made.
+    /// The number for [`Self::generation`], and the count of changes when it was computed.
     generation: Cell<(u64, i64)>,
 }
 
 /// One upcaster.
 pub struct Step {
-    /// What it takes.
+    /// The type and version that it takes.
     pub from: Form,
-    /// What it makes.
+    /// The type and version that it makes.
     pub to: Form,
     /// Its function, with schema and argument types.
     pub name: String,
-    /// Where its function finds bare names.
+    /// Its function's search path.
     pub path: CString,
     function: Option<Function>,
 }
@@ -59,10 +60,10 @@ impl Definitions {
         })
     }
 
-    /// A number that stands for what these upcasters make of events, as of what has been accepted of others' changes;
-    /// 0 where there is none. What was made of upcast events, and is to be used again, is kept with it. It is another
-    /// one after every change of an upcaster or its function, and never comes back: a state that is half of one make
-    /// and half of another is found out by a number taken before and one taken after.
+    /// A number for these upcasters and their functions, with the changes of others that this backend has accepted; 0
+    /// if there are none. Whatever is made of upcast events and stored is stored with it. Every change of an upcaster
+    /// or of its function gives another number, and no number ever comes back. So if it is the same before and after
+    /// events were read, no function has changed in between.
     pub fn generation(&self) -> i64 {
         let changes = definitions::generation(Table::Upcasters);
         let (as_of, known) = self.generation.get();
@@ -71,13 +72,13 @@ impl Definitions {
         }
         let generation = match self.steps.as_slice() {
             [] => 0,
-            steps => key(Namespace::Document, &told(steps)),
+            steps => key(Namespace::Document, &fingerprint(steps)),
         };
         self.generation.set((changes, generation));
         generation
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
@@ -87,40 +88,40 @@ impl Definitions {
         &self.chains
     }
 
-    /// That of a type and version.
+    /// The upcaster of a type and version.
     pub fn of(&self, from: &Form) -> Option<&Step> {
         self.steps.iter().find(|step| step.from == *from)
     }
 
-    /// The n-th upcaster.
+    /// The n-th upcaster, from 0.
     pub fn step(&self, n: usize) -> &Step {
         &self.steps[n]
     }
 
-    /// All of them, as they are declared.
+    /// What all of them take and make.
     pub fn forms(&self) -> Vec<(Form, Form)> {
         let forms = self.steps.iter().map(|s| (s.from.clone(), s.to.clone()));
         forms.collect()
     }
 }
 
-/// All that makes upcasters what they are. A function's mark tells one version of it from another: it has its own
-/// after CREATE OR REPLACE and after every ALTER FUNCTION.
-fn told(steps: &[Step]) -> Vec<u8> {
-    let mut told = Vec::new();
+/// Everything that the result of upcasters depends on. A function's mark stands for its version: CREATE OR REPLACE and
+/// every ALTER FUNCTION give it a new one.
+fn fingerprint(steps: &[Step]) -> Vec<u8> {
+    let mut bytes = Vec::new();
     for step in steps {
         let texts = [&step.from.name, &step.to.name, &step.name].map(|text| text.as_bytes());
-        for bytes in texts.into_iter().chain([step.path.as_bytes()]) {
-            told.extend_from_slice(&bytes.len().to_ne_bytes());
-            told.extend_from_slice(bytes);
+        for text in texts.into_iter().chain([step.path.as_bytes()]) {
+            bytes.extend_from_slice(&text.len().to_ne_bytes());
+            bytes.extend_from_slice(text);
         }
         let function = step.function.as_ref();
         let mark = function.and_then(|f| Function::of(f.oid)).map(|f| f.mark);
-        told.extend_from_slice(&step.from.version.to_ne_bytes());
-        told.extend_from_slice(&step.to.version.to_ne_bytes());
-        told.extend_from_slice(&mark.unwrap_or_default().to_ne_bytes());
+        bytes.extend_from_slice(&step.from.version.to_ne_bytes());
+        bytes.extend_from_slice(&step.to.version.to_ne_bytes());
+        bytes.extend_from_slice(&mark.unwrap_or_default().to_ne_bytes());
     }
-    told
+    bytes
 }
 
 impl Step {
@@ -136,7 +137,7 @@ impl Step {
         })
     }
 
-    /// What errors call it.
+    /// Its name in errors.
     pub fn title(&self) -> String {
         format!("upcaster {} of {}", self.name, self.from)
     }
@@ -144,7 +145,7 @@ impl Step {
     /// Its function.
     ///
     /// # Errors
-    /// 42883 where it is gone.
+    /// 42883 if it is gone.
     pub fn function(&self) -> Result<&Function> {
         let found = self.function.as_ref();
         found.filter(|f| f.is_there()).ok_or_else(|| {

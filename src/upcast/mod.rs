@@ -1,8 +1,10 @@
-//! Upcasters: events of old types and versions are given to readers as the newest ones.
+//! Upcasters: readers get events of old types and versions as the newest ones.
 //!
-//! Which becomes which is declared (`dcb::upcast`), so what a query for a new name means for events that are
-//! stored under an old one is known without calling a function: [`Sought`] holds both forms of a query. The
-//! functions change data and meta alone, and run when an event has been found ([`Upcasters`]).
+//! A registration declares which type and version becomes which (`dcb::upcast`). So it is known without calling a
+//! function which stored events a query for a new name means: [`Sought`] has both forms of a query. The functions may
+//! change only data and meta, and run after an event was found ([`Upcasters`]). No stored row ever changes.
+//!
+//! It uses `dcb`, `definition` and `store`.
 //!
 #![cfg_attr(doc, doc = include_str!("../../docs/architecture/upcasters.md"))]
 
@@ -23,36 +25,37 @@ use crate::store::row::door::{Columns, Door};
 use crate::store::row::event::Row;
 use crate::store::session::transaction;
 
-/// What a reader wants of upcasting.
+/// Whether a reader gets events upcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upcast {
-    /// Events as they have become.
+    /// Events as upcasters make them.
     Run,
-    /// Events as they are stored, found by what they are stored as.
+    /// Events as they are stored, found by the names under which they are stored.
     No,
 }
 
-/// By which upcasters a reader gets events: from here it has the door.
+/// The upcasters by which a reader gets events; none if it wants events as they are stored, or if none concerns its
+/// query.
 pub struct ReadBy(Option<Rc<Definitions>>);
 
 impl ReadBy {
-    /// As they are stored, which somebody has asked for.
+    /// By none: the reader asked for events as they are stored.
     fn as_stored() -> Self {
         Self(None)
     }
 
-    /// By these upcasters, if they concern a query at all.
+    /// By these upcasters, if they concern the query at all.
     pub fn by(definitions: Rc<Definitions>, query: &Query) -> Self {
         let is_concerned = definitions.chains().concern(query);
         Self(is_concerned.then_some(definitions))
     }
 
-    /// The door, for as long as the current memory context.
+    /// The door through which events come to functions. It lives as long as the current memory context.
     pub fn door(&self) -> Doorway<'_> {
         Doorway(self.0.as_ref().map(Upcasters::new))
     }
 
-    /// What stands for the way, as of what has been accepted of others' changes.
+    /// A number for these upcasters: see [`Definitions::generation`]; 0 if none concerns the query.
     pub fn generation(&self) -> i64 {
         self.0.as_ref().map_or(0, |d| d.generation())
     }
@@ -62,7 +65,7 @@ impl ReadBy {
 pub struct Doorway<'w>(Option<Upcasters<'w>>);
 
 impl Doorway<'_> {
-    /// Whether any event that comes may have become another one.
+    /// Whether upcasters may change events that come through it.
     pub fn may_upcast(&self) -> bool {
         self.0.is_some()
     }
@@ -82,27 +85,27 @@ impl Door for Doorway<'_> {
     }
 }
 
-/// What a query means for stored events, and the way by which its reader gets them.
+/// A query by stored names, and the upcasters by which its reader gets the events.
 ///
 /// # Errors
-/// 55000 where the table is missing.
+/// 55000 if the table is missing.
 pub fn seek(query: Query, upcast: Upcast) -> Result<(Sought, ReadBy)> {
     if upcast == Upcast::No {
         return Ok((Sought::as_stored(query), ReadBy::as_stored()));
     }
     let definitions = for_readers()?;
-    let way = ReadBy::by(Rc::clone(&definitions), &query);
-    Ok((Sought::by(query, &definitions), way))
+    let read_by = ReadBy::by(Rc::clone(&definitions), &query);
+    Ok((Sought::by(query, &definitions), read_by))
 }
 
-/// A query as it was asked, and as the events that it means are stored. All that scans, locks or asks for
-/// frontiers takes the latter; what it finds is compared with the former. An append, which outlives nothing that it
-/// is asked, has a `&Query`.
+/// A query as it was asked, and by the names under which its events are stored. Scans, locks and frontiers go by the
+/// stored names. The events that are found are compared with the query as it was asked. An append borrows its queries
+/// (`Sought<&Query>`).
 pub struct Sought<Q = Query> {
     asked: Q,
-    /// Where it differs.
+    /// The query by stored names, if it differs.
     stored: Option<Query>,
-    /// Where any type has another name than it is stored with.
+    /// The upcasters, if they give any type of the query another name.
     names: Option<Rc<Definitions>>,
 }
 
@@ -116,17 +119,17 @@ impl Sought {
         }
     }
 
-    /// A query by the names that readers see now; in a repeating transaction, that they saw first.
+    /// A query by the names that readers see: see [`for_readers`].
     ///
     /// # Errors
-    /// 55000 where the table is missing.
+    /// 55000 if the table is missing.
     pub fn now(asked: Query) -> Result<Self> {
         Ok(Self::by(asked, &for_readers()?))
     }
 }
 
 impl<Q: Borrow<Query>> Sought<Q> {
-    /// A query by the names that these definitions give.
+    /// A query by the names that these upcasters give.
     pub fn by(asked: Q, definitions: &Rc<Definitions>) -> Self {
         let chains = definitions.chains();
         let renames = chains.renames() && chains.concern(asked.borrow());
@@ -137,7 +140,7 @@ impl<Q: Borrow<Query>> Sought<Q> {
         }
     }
 
-    /// The query that finds all that may match.
+    /// The query that finds all events that may match.
     pub fn stored(&self) -> &Query {
         self.stored.as_ref().unwrap_or(self.asked.borrow())
     }
@@ -158,10 +161,10 @@ impl<Q: Borrow<Query>> Sought<Q> {
     }
 }
 
-/// The definitions that reads go by. Where reads repeat, so do they.
+/// The definitions by which reads go. A REPEATABLE READ or SERIALIZABLE transaction keeps those of its first read.
 ///
 /// # Errors
-/// 55000 where the table is missing.
+/// 55000 if the table is missing.
 pub fn for_readers() -> Result<Rc<Definitions>> {
     Ok(transaction::kept_definitions(known()?))
 }

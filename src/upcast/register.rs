@@ -1,7 +1,7 @@
 //! Registering and dropping upcasters.
 //!
-//! What changes names changes which keys a condition locks. So nobody appends anywhere while names change: an
-//! append has either ended before, or sees the new names when it has the root's lock.
+//! A change of names changes which keys a condition locks. So nobody appends to any partition while names change: an
+//! append has either ended before, or sees the new names when it has the root lock.
 
 use crate::dcb::error::{Error, Result, SqlState, invalid, required, where_to_look};
 use crate::dcb::limits;
@@ -18,11 +18,11 @@ use crate::store::{Datum, Oid};
 
 use super::definitions::{Definitions, known};
 
-/// Tells the registered types with their versions. Asked for when nobody else can change the upcasters any more, so that
-/// both are of one moment.
+/// Returns the registered types with their versions. It is called when nobody else can change upcasters any more, so
+/// that types and upcasters are those of one moment.
 pub type Registered = fn() -> Result<Vec<Form>>;
 
-/// What is to be registered, as the caller said it.
+/// The upcaster to register, as the caller describes it.
 pub struct NewUpcaster<'a> {
     /// The type.
     pub name: Option<&'a str>,
@@ -30,22 +30,22 @@ pub struct NewUpcaster<'a> {
     pub version: Option<i32>,
     /// The function.
     pub function: Option<&'a str>,
-    /// The type that it becomes; none: the same.
+    /// The type that it becomes; `None`: the same.
     pub to_name: Option<&'a str>,
-    /// The version that it becomes; none: the next one, or 1 of another type.
+    /// The version that it becomes; `None`: the next one, or 1 of another type.
     pub to_version: Option<i32>,
-    /// What is done where there is one of the type and version.
+    /// What to do if the type and version have an upcaster.
     pub if_taken: IfTaken,
     /// The row type en57_event.
     pub event_type: Oid,
-    /// What tells the registered types.
+    /// Returns the registered types.
     pub registered: Registered,
 }
 
-/// Registers an upcaster, in place of the one that there is.
+/// Registers an upcaster, or replaces it.
 ///
 /// # Errors
-/// 22004, 22023, 54000 for what cannot be; 42501 where the function is somebody else's.
+/// 22004, 22023, 54000 if an argument is not allowed; 42501 if the function belongs to somebody else.
 pub fn register(request: &NewUpcaster) -> Result<()> {
     catalog::demand_writable("en57_register_upcaster()")?;
     let from = form("type", request.name, "from_version", request.version)?;
@@ -63,7 +63,7 @@ pub fn register(request: &NewUpcaster) -> Result<()> {
     let to = form("to_type", Some(to_name), "to_version", to_version)?;
     let function = checked(request)?;
     let path = rights::path_of_caller();
-    let before = known_alone()?;
+    let before = locked()?;
     if let Some(old) = before.of(&from) {
         let taken = Taken {
             title: &format!("upcaster of {from}"),
@@ -106,11 +106,11 @@ pub fn register(request: &NewUpcaster) -> Result<()> {
 /// Drops an upcaster.
 ///
 /// # Errors
-/// 42704 where there is none; 22023 where another one leads to it.
+/// 42704 if there is none; 22023 if another upcaster leads to it.
 pub fn drop(name: Option<&str>, version: Option<i32>, registered: Registered) -> Result<()> {
     catalog::demand_writable("en57_drop_upcaster()")?;
     let from = form("type", name, "from_version", version)?;
-    let before = known_alone()?;
+    let before = locked()?;
     let mut forms = before.forms();
     forms.retain(|(f, _)| *f != from);
     if forms.len() == before.forms().len() {
@@ -140,20 +140,21 @@ pub fn drop(name: Option<&str>, version: Option<i32>, registered: Registered) ->
 
 fn drop_rows(_: Vec<spi::Values>) {}
 
-/// The upcasters, which nobody else changes until the transaction ends.
-fn known_alone() -> Result<std::rc::Rc<Definitions>> {
+/// The upcasters. Nobody else can change them until the transaction ends.
+fn locked() -> Result<std::rc::Rc<Definitions>> {
     as_extension_owner(|| spi::command("LOCK TABLE en57.upcasters IN SHARE ROW EXCLUSIVE MODE"))?;
     known()
 }
 
-/// Makes a change, while nobody appends if it changes names. A repeating transaction sees its own.
+/// Makes a change. If it changes names, nobody appends until the transaction ends. The transaction's own reads see it,
+/// even if the transaction is REPEATABLE READ.
 fn change(before: &Definitions, after: &Chains, body: impl FnOnce() -> Result<()>) -> Result<()> {
     if after.renames_unlike(before.chains()) {
         let store = catalog::store()?;
         store.lock(Exclusion::OfAttaching);
-        let mut places = store.all()?;
-        places.sort_by_key(|(_, table)| table.to_u32());
-        for (name, _) in places {
+        let mut partitions = store.all()?;
+        partitions.sort_by_key(|(_, table)| table.to_u32());
+        for (name, _) in partitions {
             exclude_appends(&*store.partition(Some(&name), Access::Own)?)?;
         }
     }
@@ -178,8 +179,7 @@ fn form(name: &str, said: Option<&str>, version: &str, number: Option<i32>) -> R
     Ok(Form::new(said, number))
 }
 
-/// The function's name, if it is one that can upcast, and that the caller may have run with its owner's
-/// rights.
+/// The name of the function, if it can be an upcaster, and if the caller may let it run with its owner's rights.
 fn checked(request: &NewUpcaster) -> Result<String> {
     let form = function::Form {
         role: "upcaster",

@@ -1,4 +1,4 @@
-//! Calling upcasters, and seeing to it that an event stays the event that it is.
+//! Calling upcasters, and checking what they return: an event must stay the same event.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,13 +18,13 @@ use crate::store::row::event::{COLUMN_NAMES, Column, meta_text};
 
 use super::definitions::{Definitions, Step};
 
-/// Upcasters that are ready to be called, for as long as the memory context in which they were made. What they
-/// return, and leave behind, is in the one that is current when they are called.
+/// Upcasters that are ready to be called. They live as long as the memory context in which they were made. What their
+/// functions return or allocate is in the memory context of the call.
 pub struct Upcasters<'d> {
     definitions: &'d Rc<Definitions>,
     prepared: RefCell<HashMap<usize, Rc<Prepared<'d>>>>,
-    /// Where functions are prepared; `None` where there are none.
-    home: Option<Scratch>,
+    /// The memory in which functions are prepared; `None` if there are none.
+    memory: Option<Scratch>,
 }
 
 struct Prepared<'d> {
@@ -35,12 +35,12 @@ struct Prepared<'d> {
 }
 
 impl<'d> Upcasters<'d> {
-    /// None is prepared before it is needed.
+    /// Each function is prepared when it is first needed.
     pub fn new(definitions: &'d Rc<Definitions>) -> Self {
         Self {
             definitions,
             prepared: RefCell::default(),
-            home: (!definitions.is_empty()).then(Scratch::new),
+            memory: (!definitions.is_empty()).then(Scratch::new),
         }
     }
 
@@ -61,7 +61,10 @@ impl<'d> Upcasters<'d> {
         let prepare = || function.prepare();
         let prepared = Rc::new(Prepared {
             step,
-            callable: self.home.as_ref().map_or_else(prepare, |h| h.run(prepare)),
+            callable: self
+                .memory
+                .as_ref()
+                .map_or_else(prepare, |m| m.run(prepare)),
             event_type: RowType::of(function.arguments[0]),
             at: ErrorContext::new(&step.title()),
         });
@@ -77,7 +80,7 @@ impl Door for Upcasters<'_> {
     }
 
     /// # Errors
-    /// 42883 where a function is gone; 22004, 22023 where it breaks the rules; its own, by unwinding.
+    /// 42883 if a function is gone; 22004, 22023 if it changes what it must not; those of the function, by unwinding.
     fn pass(&self, columns: Columns) -> Result<Columns> {
         let name = columns[Column::Type as usize].map_or(Ok(""), fmgr::text)?;
         match self.definitions.chains().of(name, version(&columns)) {
@@ -97,26 +100,19 @@ impl Prepared<'_> {
                 self.callable.call_read_only([Some(event)])
             })
         });
-        let refused = |state, what: String| {
-            let error = Error::new(state, format!("{} {what}", self.step.title()));
-            match position {
-                0 => error,
-                _ => error.detail(format!("The event is at position {position}.")),
-            }
-        };
         let Some(answer) = answer else {
-            return Err(refused(SqlState::NullNotAllowed, "returned NULL".into())
+            return Err(self
+                .refused(SqlState::NullNotAllowed, position, "returned NULL")
                 .hint("An event can be changed when it is read, not left out."));
         };
         let mut after: Columns = composite::columns(answer)?;
         if let Some(column) = changed(&before, &after)? {
-            return Err(refused(
-                SqlState::InvalidParameter,
-                format!("must not change {column}"),
-            )
-            .hint(
-                "It may change data and meta, but not correlation_id and causation_id in meta.",
-            ));
+            let what = format!("must not change {column}");
+            return Err(self
+                .refused(SqlState::InvalidParameter, position, &what)
+                .hint(
+                    "It may change data and meta, but not correlation_id and causation_id in meta.",
+                ));
         }
         let Step { from, to, .. } = self.step;
         let name = after[Column::Type as usize].map(fmgr::text).transpose()?;
@@ -124,17 +120,25 @@ impl Prepared<'_> {
         if ![&*from.name, &*to.name].map(Some).contains(&name)
             || ![from.version, to.version].contains(&number)
         {
-            return Err(refused(
-                SqlState::InvalidParameter,
-                "returned another type or version than it is registered for".into(),
-            )
-            .hint(format!(
-                "It is registered to return {to}; it may leave both as they are."
-            )));
+            let what = "returned another type or version than it is registered for";
+            return Err(self
+                .refused(SqlState::InvalidParameter, position, what)
+                .hint(format!(
+                    "It is registered to return {to}; it may leave both as they are."
+                )));
         }
         after[Column::Type as usize] = Some(fmgr::make_varlena(to.name.as_bytes()));
         after[Column::SchemaVersion as usize] = Some(Datum::from(to.version));
         Ok(after)
+    }
+
+    /// The error of an event that the function has not treated as it must. New events have position 0.
+    fn refused(&self, state: SqlState, position: i64, what: &str) -> Error {
+        let error = Error::new(state, format!("{} {what}", self.step.title()));
+        match position {
+            0 => error,
+            _ => error.detail(format!("The event is at position {position}.")),
+        }
     }
 }
 
@@ -142,7 +146,7 @@ fn version(columns: &Columns) -> i32 {
     columns[Column::SchemaVersion as usize].map_or(0, |d| d.value() as i32)
 }
 
-/// The name of something that was changed and must not be.
+/// The name of something that was changed and must not change.
 fn changed(before: &Columns, after: &Columns) -> Result<Option<String>> {
     for column in [
         Column::Position,
@@ -180,7 +184,7 @@ fn is_same(column: Column, before: Option<Datum>, after: Option<Datum>) -> Resul
         Column::Stream | Column::Partition => fmgr::varlena(before) == fmgr::varlena(after),
         Column::Tags => {
             let texts = |d| TextArray::from_datum(d, "tags ")?.texts();
-            // One with NULLs or of several dimensions is none that en57 has made.
+            // An array with NULLs or with several dimensions is not readable, and not one that en57 has made.
             texts(after).is_ok_and(|after: Vec<&str>| texts(before).is_ok_and(|b| b == after))
         }
         _ => before.value() == after.value(),
