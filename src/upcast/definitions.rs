@@ -16,8 +16,8 @@ thread_local! {
     static KNOWN: Cache<Definitions> = const { Cache::new(Table::Upcasters) };
 }
 
-/// The upcasters, with the changes of others that this backend has accepted. An append, or a read, calls it once and
-/// passes them on: two calls may return different ones.
+/// The upcasters, with the changes of others that this backend has accepted. Two calls may return different ones, so
+/// whoever needs the same ones twice holds them and passes them on.
 ///
 /// # Errors
 /// 55000 if the table is missing.
