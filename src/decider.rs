@@ -8,7 +8,7 @@
 //! the decider. If it was replaced while a command waited for its locks, the command begins again. It must never append
 //! what another version has decided.
 //!
-//! It uses `append`, `fold`, `read`, and `trial` for given events.
+//! It uses `trial`, `append`, `fold`, `event_type`, `read`, `store` and `dcb`.
 //!
 //! See docs/architecture/folds.md.
 

@@ -1,6 +1,8 @@
 //! The background worker of a database: it runs async projections as there are events for them, and tells
 //! listeners that there is more to read.
 //!
+//! It does nothing that cannot be done by hand. It uses `projection`, `read`, `upcast`, `store` and `dcb`.
+//!
 //! It goes in rounds. A survey, in a transaction of its own, says what is due; then everything that is due has one
 //! turn, in a transaction of its own: so a slow projection keeps the others waiting for a batch, and one that fails
 //! is no other's business. When nothing is due it sleeps until something happens.

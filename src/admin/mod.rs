@@ -1,6 +1,7 @@
 //! What DBAs do and see: partitions, erasing, the check, the state of the log.
 //!
-//! No append and no read needs it.
+//! No append and no read needs it. It uses `projection`, `invariant`, `fold`, `subscription`, `read`, `upcast`,
+//! `definition`, `store` and `dcb`.
 
 pub mod check;
 pub mod erase;

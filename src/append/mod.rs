@@ -4,6 +4,9 @@
 //! or lock tables: `store` does. Functions of users run in `upcast`, `invariant` and `projection` only. It uses these
 //! rooms, `event_type`, and `read` for streams and frontiers.
 //!
+//! It allots no position before it holds all its locks, and stores all events of a call or none. It uses `projection`,
+//! `invariant`, `event_type`, `read`, `upcast`, `store` and `dcb`.
+//!
 #![cfg_attr(doc, doc = include_str!("../../docs/architecture/append.md"))]
 
 mod conflict_report;

@@ -3,6 +3,8 @@
 //! Only new events are refused: what is stored stays readable, whatever its type demands by now. It uses `read` to
 //! check stored events, and `dcb::schema` for JSON Schema.
 //!
+//! It changes no event. It uses `read`, `upcast`, `definition`, `store` and `dcb`.
+//!
 #![cfg_attr(doc, doc = include_str!("../../docs/architecture/event-types.md"))]
 
 mod lazy_schema;

@@ -1,5 +1,7 @@
 //! Folds: a state that a function makes of the events of a query, one after the other.
 //!
+//! It keeps no snapshot of what is not settled. It uses `event_type`, `read`, `definition`, `store` and `dcb`.
+//!
 #![cfg_attr(doc, doc = include_str!("../../docs/architecture/folds.md"))]
 
 pub mod definition;

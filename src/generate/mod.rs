@@ -1,7 +1,7 @@
 //! Types and (de)serialisers for the registered event types, as the text of a source file in one of five languages.
 //!
-//! This room must never use PostgreSQL, `unsafe` or global state: the same types always give the same text. It may use
-//! `dcb` alone, neither pgrx nor `store`.
+//! This room must never use PostgreSQL, `unsafe` or global state: the same types always give the same text. It uses
+//! `dcb`.
 //!
 //! A JSON Schema becomes shapes (`schema`, which takes `$ref` and `allOf` out of it by `merge`); alternatives become
 //! unions (`unite`); `build` gives out names. The result is a model, the same for all languages, which each

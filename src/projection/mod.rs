@@ -1,6 +1,9 @@
 //! Projections: functions that are called with the events that match, in the append's transaction or after
 //! it, and documents that are kept up to date.
 //!
+//! It never moves a position in another transaction than that of the work up to there. It uses `fold`, `read`, `upcast`,
+//! `definition`, `store` and `dcb`.
+//!
 #![cfg_attr(doc, doc = include_str!("../../docs/architecture/projections.md"))]
 
 mod apply;

@@ -1,5 +1,8 @@
 //! The surface: SQL functions as sql/*.sql declares them. Each takes its arguments, asks the engine
 //! and makes the result. Nothing is decided here.
+//!
+//! It is used by nobody but clients. It uses `decider`, `trial`, `append`, `admin`, `projection`, `invariant`, `fold`,
+//! `event_type`, `subscription`, `read`, `upcast`, `definition`, `generate`, `store` and `dcb`.
 
 mod admin;
 mod append;

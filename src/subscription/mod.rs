@@ -1,6 +1,8 @@
 //! Subscriptions: what of them is no SQL. Which events are settled, and which of them are a shard's.
 //! Positions, leases and dead letters are in sql/subscriptions.sql.
 //!
+//! It stores nothing. It uses `read`, `upcast`, `store` and `dcb`.
+//!
 #![cfg_attr(doc, doc = include_str!("../../docs/architecture/subscriptions.md"))]
 
 mod wait;

@@ -4,7 +4,7 @@
 //! function which stored events a query for a new name means: [`Sought`] has both forms of a query. The functions may
 //! change only data and meta, and run after an event was found ([`Upcasters`]). No stored row ever changes.
 //!
-//! It uses `dcb`, `definition` and `store`.
+//! It uses `definition`, `store` and `dcb`.
 //!
 #![cfg_attr(doc, doc = include_str!("../../docs/architecture/upcasters.md"))]
 

@@ -1,6 +1,6 @@
 //! The locks of en57 in PostgreSQL's lock manager: of keys, of what is administered, and of subscriptions.
 //!
-//! It reads no table. It uses `pg`, `memory` and `session`.
+//! It reads no table. It uses `session`, `memory`, `pg` and `dcb`.
 //!
 #![cfg_attr(doc, doc = include_str!("../../../docs/architecture/locks.md"))]
 

@@ -1,7 +1,7 @@
 //! The log: its partitions in the catalogs, positions, the access method of the key index, and rows inserted and erased.
 //!
-//! It asks nobody outside of the store what may be appended. It uses all rooms above which it stands: `pg`, `memory`,
-//! `session`, `lock`, `row` and `index`.
+//! It asks nobody outside of the store what may be appended. It uses `lock`, `index`, `session`, `call`, `memory`,
+//! `row`, `pg` and `dcb`.
 //!
 #![cfg_attr(doc, doc = include_str!("../../../docs/architecture/partitions.md"))]
 

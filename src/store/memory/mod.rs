@@ -1,6 +1,7 @@
 //! What the backends share: the log's counters, a slot for each backend, late keys, the worker's slot, statistics.
 //!
-//! It never waits for a transaction, and nothing here fails at a transaction's end. It uses `pg`.
+//! It never waits for a transaction, and nothing here fails at a transaction's end. It uses `pg`
+//! and `dcb`.
 //!
 #![cfg_attr(doc, doc = include_str!("../../../docs/architecture/positions.md"))]
 

@@ -1,6 +1,6 @@
 //! PostgreSQL as en57 calls it: errors, function calls, values, settings, rights, SPI, memory, subtransactions.
 //!
-//! It knows nothing of events. It uses `dcb` for errors and queries, and no other room of the store.
+//! It knows nothing of events. It uses `dcb`, for errors and queries.
 //!
 #![cfg_attr(doc, doc = include_str!("../../../docs/architecture/postgres.md"))]
 

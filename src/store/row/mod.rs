@@ -1,6 +1,6 @@
 //! Events as rows and values: their columns, their JSON, the open tables in which they are, and the results of functions.
 //!
-//! It finds no row by itself, and writes none. It uses `pg`.
+//! It finds no row by itself, and writes none. It uses `pg` and `dcb`.
 //!
 #![cfg_attr(doc, doc = include_str!("../../../docs/architecture/rows.md"))]
 

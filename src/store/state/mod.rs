@@ -1,6 +1,6 @@
 //! States that are kept beside the log: snapshots of folds, and the states of invariants.
 //!
-//! It folds nothing. It uses `pg`, `session` and `lock`.
+//! It folds nothing. It uses `lock`, `session`, `pg` and `dcb`.
 //!
 //! See docs/architecture/folds.md and docs/architecture/invariants.md.
 
