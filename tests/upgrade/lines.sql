@@ -113,7 +113,7 @@ BEGIN
     RETURN QUERY EXECUTE format(
         $x$SELECT concat_ws(' | ', %L, l.label, v.key, to_jsonb(v.value)::text)
              FROM %s AS r, LATERAL (SELECT %s OFFSET 0) AS l (label), LATERAL (VALUES %s, ('definition', %s)) AS v (key, value)
-            WHERE (%s) AND v.value IS NOT NULL AND l.label !~ 'pg_(toast_)?temp[_.0-9]' AND v.value !~ '^(CREATE.*)?pg_toast_[0-9]' %s$x$,
+            WHERE (%s) AND v.value IS NOT NULL AND l.label !~ 'pg_(toast_)?temp([_.0-9]|$)' AND v.value !~ '^(CREATE.*)?pg_toast_[0-9]' %s$x$,
         catalog, catalog, label, columns, coalesce(pg_temp.definition(catalog), 'NULL'), ours,
         CASE catalog WHEN 'pg_attribute'::regclass THEN $y$AND r.attnum > 0 AND NOT r.attisdropped AND l.label !~ '^pg_toast'$y$ ELSE '' END);
 END $$;
