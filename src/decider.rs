@@ -1,14 +1,14 @@
 //! Deciders: lock, read, fold, decide and append in one call.
 //!
+//! It decides on nothing that it has not locked. It uses `trial`, `append`, `fold`, `event_type`, `read`, `store` and
+//! `dcb`.
+//!
 //! A command locks what its decision reads before it reads it, as checked and written, until the transaction ends.
 //! Whoever could change it has ended, so its events are seen, or waits. So no command has to be retried, and the append
 //! needs no condition.
 //!
 //! The decider's query function says what is locked and read. So query, fold and decision must come from one version of
-//! the decider. If it was replaced while a command waited for its locks, the command begins again. It must never append
-//! what another version has decided.
-//!
-//! It uses `trial`, `append`, `fold`, `event_type`, `read`, `store` and `dcb`.
+//! the decider. If it was replaced while a command waited for its locks, the command begins again.
 //!
 //! See docs/architecture/folds.md.
 

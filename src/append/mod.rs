@@ -1,11 +1,9 @@
 //! Appending: events get into a partition, all of a call or none.
 //!
-//! `steps` has the steps of an append in their order: prepare, lock, refuse, store. Nothing here touches pages, indexes
-//! or lock tables: `store` does. Functions of users run in `upcast`, `invariant` and `projection` only. It uses these
-//! rooms, `event_type`, and `read` for streams and frontiers.
+//! It allots no position before it holds all its locks. It uses `projection`, `invariant`, `event_type`, `read`,
+//! `upcast`, `store` and `dcb`.
 //!
-//! It allots no position before it holds all its locks, and stores all events of a call or none. It uses `projection`,
-//! `invariant`, `event_type`, `read`, `upcast`, `store` and `dcb`.
+//! `steps` has the steps of an append in their order: prepare, lock, refuse, store.
 //!
 #![cfg_attr(doc, doc = include_str!("../../docs/architecture/append.md"))]
 

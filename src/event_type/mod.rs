@@ -1,9 +1,7 @@
 //! Event types: which are registered, and whether events fit the JSON Schemas of their types.
 //!
-//! Only new events are refused: what is stored stays readable, whatever its type demands by now. It uses `read` to
-//! check stored events, and `dcb::schema` for JSON Schema.
-//!
-//! It changes no event. It uses `read`, `upcast`, `definition`, `store` and `dcb`.
+//! It changes no event, and refuses new ones only: what is stored stays readable, whatever its type demands by now. It
+//! uses `read`, `upcast`, `definition`, `store` and `dcb`.
 //!
 #![cfg_attr(doc, doc = include_str!("../../docs/architecture/event-types.md"))]
 

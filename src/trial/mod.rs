@@ -1,7 +1,7 @@
 //! Trying definitions on given events: as if these were all events of the log.
 //!
-//! It must store nothing, and show nothing that the caller may not read. It uses `append`, `projection`,
-//! `invariant`, `fold`, `upcast`, `store` and `dcb`.
+//! It stores nothing, and shows nothing that the caller may not read. It uses `append`, `projection`, `invariant`,
+//! `fold`, `upcast`, `store` and `dcb`.
 
 pub mod fold;
 pub mod invariant;
