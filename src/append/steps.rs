@@ -87,7 +87,9 @@ fn run(
 
 /// What the steps of an append work with.
 pub(super) struct Prepared {
+    /// Where the events go.
     pub partition: Rc<Partition>,
+    /// Its table, open for the append.
     pub table: Opened,
     /// The keys of each event.
     pub keys: Vec<Vec<i64>>,

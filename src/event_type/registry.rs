@@ -60,7 +60,9 @@ pub struct Registry {
 /// The schemas that events of one version of a type must fit.
 #[derive(Default)]
 pub struct Registered {
+    /// The schema of data.
     pub data: Option<Rc<LazySchema>>,
+    /// The schema of metadata.
     pub meta: Option<Rc<LazySchema>>,
 }
 

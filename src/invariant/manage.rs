@@ -55,6 +55,7 @@ pub fn enable(name: Option<&str>, validate: Option<bool>) -> Result<()> {
     Ok(())
 }
 
+/// Lets appends be checked by an invariant, or not.
 pub(super) fn set_enabled(invariant: &Invariant, enabled: bool) -> Result<()> {
     let sql = if enabled {
         "UPDATE en57.invariants SET is_enabled = true WHERE name = $1 AND NOT is_enabled"
@@ -64,6 +65,7 @@ pub(super) fn set_enabled(invariant: &Invariant, enabled: bool) -> Result<()> {
     run(sql, &[text(&invariant.name)]).map(drop)
 }
 
+/// Forgets the states of an invariant.
 pub(super) fn forget_states(invariant: &Invariant) -> Result<()> {
     let number = (Type::Bigint, Some(Datum::from(invariant.number)));
     let sql = "DELETE FROM en57.invariant_states WHERE invariant = $1";

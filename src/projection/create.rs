@@ -74,13 +74,21 @@ pub enum NewWork<'a> {
 
 /// A request that has been checked.
 pub struct Checked<'a> {
+    /// The name.
     pub name: &'a str,
+    /// Which events it takes.
     pub query: Query,
+    /// Whether it runs in the append's transaction.
     pub is_inline: bool,
+    /// Whether an event that fails is put aside.
     pub skips: bool,
+    /// How many events a batch has.
     pub batch_size: i32,
+    /// Whether it keeps documents.
     pub has_documents: bool,
+    /// Its functions.
     pub work: CheckedWork<'a>,
+    /// What is done where there is one of the name.
     pub if_taken: IfTaken,
     start: Start,
 }

@@ -144,6 +144,7 @@ pub fn missing_table(projection: &str) -> Error {
 
 /// A document while events are folded into it.
 pub struct DocumentState {
+    /// The document as it is by now; `None`: there is none.
     pub doc: Option<Datum>,
     /// How many events are in it; 0: there is no document.
     pub version: i64,
@@ -280,6 +281,7 @@ impl Table {
         rights::as_role_restricted(self.owner, || spi::run(sql, parameters))
     }
 
+    /// Its name with its schema, as messages show it.
     pub fn name(&self) -> String {
         names::qualified_name(self.oid).unwrap_or_default()
     }

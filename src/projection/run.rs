@@ -72,6 +72,7 @@ pub enum Deferral {
 pub struct Progress<'p> {
     projection: &'p Projection,
     deferral: Deferral,
+    /// All events up to here are done.
     pub position: i64,
     handled: i64,
     /// The event before which it has stopped, and the error.

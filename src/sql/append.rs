@@ -150,6 +150,7 @@ impl Answer {
         }
     }
 
+    /// An answer; `found` are the conflicts as a JSON array.
     pub(super) fn new(outcome: Outcome, found: String) -> Self {
         let stored = |outcome, first, last, version, ids| Self {
             outcome,
@@ -189,6 +190,7 @@ impl Answer {
         }
     }
 
+    /// It as a row of the function's result type.
     pub(super) fn as_row(&self, args: &Args) -> Result<Option<Datum>> {
         let row_type = RowType::of_result(args)?;
         let label = composite::enum_label(composite::column_type(&row_type, 0), self.outcome);

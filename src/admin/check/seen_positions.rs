@@ -13,6 +13,7 @@ impl SeenPositions {
     /// 32 MB.
     const WORDS: usize = 4 * 1024 * 1024;
 
+    /// Those from a position on.
     pub(super) fn from(first: i64) -> Self {
         Self {
             first,

@@ -40,6 +40,7 @@ pub struct RebuildRequest<'a> {
 
 /// A rebuild that this session works on.
 pub struct Run {
+    /// The rebuild's number.
     pub number: i64,
     /// The projection's name.
     pub name: String,

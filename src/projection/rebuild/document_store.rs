@@ -18,13 +18,19 @@ const BYTES_AT_ONCE: usize = 16 << 20;
 
 /// A document in memory.
 pub struct Document {
+    /// What it is by now.
     pub doc: Option<Datum>,
     /// How many events are in it; 0: there is none.
     pub version: i64,
+    /// The position of the last one.
     pub position: i64,
+    /// When that was recorded, in PostgreSQL's microseconds.
     pub recorded_at_us: i64,
+    /// Bytes of memory that it takes.
     pub bytes: usize,
+    /// Whether there is a row of it.
     pub is_stored: bool,
+    /// Whether that row is out of date.
     pub is_changed: bool,
 }
 

@@ -43,11 +43,15 @@ pub struct RebuildState {
 /// How documents are made of events, and when: what a rebuild may change.
 #[derive(Clone)]
 pub struct Definition {
+    /// The function that folds, with its argument types.
     pub handler: String,
+    /// The key, where it is none of a function's.
     pub key: Option<String>,
+    /// The function that says the key.
     pub key_function: Option<String>,
     /// A jsonb without its length word.
     pub initial: Option<Vec<u8>>,
+    /// The search path of the functions.
     pub path: String,
     /// Which events; `None`: as before.
     pub query: Option<Query>,

@@ -8,7 +8,9 @@ use crate::store::row::table::Index;
 
 use super::{ALT_TID, HEAP_TID_ATTRIBUTE, IS_POSTING, LEAF, META, PAGE, SPECIAL_START, View};
 
+/// BTP_HALF_DEAD.
 pub(in crate::store) const HALF_DEAD: u16 = 1 << 4;
+/// BTP_DELETED.
 pub(in crate::store) const DELETED: u16 = 1 << 2;
 const NORMAL: u32 = 1;
 const DEAD: u32 = 3;
@@ -39,6 +41,7 @@ fn attributes(tree: Tree, at: Entry, count: usize) -> Vec<u8> {
     all[..count].concat()
 }
 
+/// How many attributes an entry of a tree has.
 pub(in crate::store) fn columns(tree: Tree) -> usize {
     match tree {
         Tree::Keys => 2,
@@ -102,6 +105,7 @@ pub(in crate::store) fn first_pivot(child: u32) -> Vec<u8> {
 /// An image of a page.
 #[derive(Clone)]
 pub(in crate::store) struct Image {
+    /// All of it.
     pub(in crate::store) bytes: [u8; PAGE],
 }
 
@@ -206,10 +210,12 @@ impl Image {
         self
     }
 
+    /// Two bytes as a number.
     pub(in crate::store) fn u16_at(&self, at: usize) -> u16 {
         u16::from_ne_bytes([self.bytes[at], self.bytes[at + 1]])
     }
 
+    /// Four bytes as a number.
     pub(in crate::store) fn u32_at(&self, at: usize) -> u32 {
         u32::from(self.u16_at(at)) | u32::from(self.u16_at(at + 2)) << 16
     }
@@ -285,6 +291,7 @@ impl Drop for Fenced {
 pub(in crate::store) struct Random(u64);
 
 impl Random {
+    /// Those of a seed.
     pub(in crate::store) fn new(seed: u64) -> Self {
         Self(seed)
     }

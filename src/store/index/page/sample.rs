@@ -13,8 +13,11 @@ use super::image::{Image, first_pivot, whole_pivot};
 
 /// A table `sample (key bigint, position bigint, id uuid)` with one index, both empty and open.
 pub(in crate::store) struct Sample {
+    /// The table.
     pub(in crate::store) table: Opened,
+    /// Its index.
     pub(in crate::store) index: Index,
+    /// What the index holds.
     pub(in crate::store) tree: Tree,
 }
 
@@ -63,6 +66,7 @@ impl Sample {
         }
     }
 
+    /// A reader of the index.
     pub(in crate::store) fn reader(&self) -> Reader<'_> {
         Reader {
             index: &self.index,

@@ -8,6 +8,7 @@ use super::image::{
 };
 use super::{INCOMPLETE_SPLIT, META, View};
 
+/// All kinds of index.
 pub(super) const TREES: [Tree; 3] = [Tree::Keys, Tree::Positions, Tree::Ids];
 
 /// An entry at a position, under key 0.
@@ -23,12 +24,14 @@ pub(super) fn leaf(tuples: impl IntoIterator<Item = Vec<u8>>) -> Image {
     Image::leaf().with_all(tuples)
 }
 
+/// What a page copies in ascending order.
 pub(super) fn forward(page: &View, tree: Tree, from: Entry, to: Entry) -> Vec<Entry> {
     let mut out = Vec::new();
     page.copy_forward(tree, from, to, &mut out);
     out
 }
 
+/// What a page copies in descending order.
 pub(super) fn backward(page: &View, tree: Tree, from: Entry, to: Entry) -> Vec<Entry> {
     let mut out = Vec::new();
     page.copy_backward(tree, from, to, &mut out);

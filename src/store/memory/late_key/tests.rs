@@ -34,6 +34,7 @@ tests![
 /// Another backend's transaction, made up in a slot that nobody has. It ends when this is dropped.
 pub(in crate::store) struct Other {
     shared: &'static Shared,
+    /// The number of the slot.
     pub(in crate::store) backend: usize,
     entries: Vec<usize>,
 }
@@ -50,6 +51,7 @@ impl Other {
         }
     }
 
+    /// The slot.
     pub(in crate::store) fn slot(&self) -> &'static Slot {
         &self.shared.slots()[self.backend]
     }
