@@ -28,12 +28,10 @@ part() {
 }
 
 other_major() {
-    local PG=$1 status=0
+    local PG=$1
     export PG
     if "$root/tests/harness/setup.sh"; then
-        "$root/tests/harness/suites.sh" || status=1
-        [[ -n ${TESTS:-} ]] || "$root/tests/upgrade/run.sh" || status=1
-        return "$status"
+        "$root/tests/harness/suites.sh"
     elif [[ -z ${CI:-} ]]; then
         say "PostgreSQL $PG is left out"
     else
