@@ -22,7 +22,7 @@ use crate::dcb::query::Query;
 use crate::dcb::{codec, schema};
 use crate::fold::definition::{self, Decider, Definition};
 use crate::fold::snapshot::Snapshots;
-use crate::fold::{self, Until};
+use crate::fold::{Folded, Run, Until};
 use crate::read::Reading;
 use crate::read::stream::{self, Target};
 use crate::store::Datum;
@@ -242,31 +242,31 @@ impl Case {
     /// Whether the decider and its functions are still those that the query came from.
     fn is_current(&self) -> Result<bool> {
         let now = definition::by_name(Some(&self.definition.name), "decider")?;
-        Ok(Rc::ptr_eq(&now, &self.definition) || now.is_of_one_make_with(&self.definition))
+        Ok(Rc::ptr_eq(&now, &self.definition) || now.is_same_version_as(&self.definition))
     }
 
     /// The state of the query's events. Their keys are locked, and no event up to `settled` is missing.
     fn state(&self, settled: i64) -> Result<Option<Datum>> {
         let evolve = self.definition.function(&self.definition.evolve)?;
-        let mut may_resume = true;
+        let mut uses_snapshots = true;
         loop {
             let reading =
                 Reading::of_settled(self.query.clone(), &self.partition, 0, i64::MAX - 1)?;
-            let snapshots = may_resume
+            let snapshots = uses_snapshots
                 .then(|| Snapshots::of(&self.definition, evolve, &reading, &self.query))
                 .flatten();
-            if let Some(state) = fold::resume(
-                &self.definition,
+            let run = Run {
+                definition: &self.definition,
                 evolve,
-                &self.partition,
+                partition: &self.partition,
                 reading,
                 snapshots,
                 settled,
-                &mut Until::now(),
-            )? {
+            };
+            if let Folded::State(state) = run.fold(&mut Until::now())? {
                 return Ok(state);
             }
-            may_resume = false;
+            uses_snapshots = false;
         }
     }
 

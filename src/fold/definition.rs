@@ -1,9 +1,9 @@
-//! Named folds and deciders, as `en57.folds` keeps them.
+//! Named folds and deciders as the rows of `en57.folds` define them, with their functions looked up.
 
 use std::ffi::CString;
 use std::rc::Rc;
 
-use crate::dcb::error::{self, Error, Result, SqlState};
+use crate::dcb::error::{self, Error, Result, SqlState, required};
 use crate::dcb::schema::Schema;
 use crate::event_type::LazySchema;
 use crate::store::call::function::{ErrorContext, Function};
@@ -11,21 +11,21 @@ use crate::store::pg::spi::Values;
 use crate::store::pg::{fmgr, guard};
 use crate::store::session::definitions::{self, Cache, Table};
 
-/// A fold, or a decider, with its functions looked up.
+/// A fold or a decider.
 pub struct Definition {
     /// Its name.
     pub name: String,
-    /// Another one after each redefinition: what snapshots are kept by.
+    /// Its number. Each redefinition gives it a new one, so that old snapshots are not used.
     pub number: i64,
     /// `(state, event) → state`.
     pub evolve: Named,
-    /// What the first event meets: a jsonb without its length word; `None`: NULL.
+    /// The state before the first event: a jsonb without its length word; `None`: NULL.
     pub initial: Option<Vec<u8>>,
-    /// A snapshot is taken when so many events were read beyond the last one; `None`: never.
+    /// A snapshot is taken after a read of at least so many events that the last one does not contain; `None`: never.
     pub snapshot_every: Option<i64>,
-    /// What makes a decider of it.
+    /// What a decider has beyond a fold; `None`: it is a fold.
     pub decider: Option<Decider>,
-    /// Where its functions find bare names.
+    /// The search path of its functions.
     pub path: CString,
 }
 
@@ -50,12 +50,12 @@ thread_local! {
 }
 
 impl Decider {
-    /// That schema, as it is kept: a jsonb without its length word.
+    /// The JSON Schema of its commands as it is stored: a jsonb without its length word.
     pub fn command_schema(&self) -> Option<&[u8]> {
         self.command_schema.as_ref().map(LazySchema::source)
     }
 
-    /// The JSON Schema of its commands, `None` where any will do.
+    /// The JSON Schema of its commands; `None`: any command fits.
     ///
     /// # Errors
     /// As [`LazySchema::schema`].
@@ -85,13 +85,13 @@ impl Named {
     }
 }
 
-/// A row of the table.
+/// Makes a definition of a row of the table.
 ///
 /// # Errors
 /// 22P02 where a text is not UTF-8.
 pub fn from_row(row: &Values) -> Result<Definition> {
     let text = |n: usize| row[n].map(fmgr::text).transpose();
-    let required = |n: usize| Ok(text(n)?.unwrap_or_default());
+    let or_empty = |n: usize| Ok(text(n)?.unwrap_or_default());
     let decider = match (text(5)?, text(6)?) {
         (Some(query), Some(decide)) => Some(Decider {
             query: Named::new(query),
@@ -101,13 +101,13 @@ pub fn from_row(row: &Values) -> Result<Definition> {
         _ => None,
     };
     Ok(Definition {
-        name: required(0)?.to_owned(),
+        name: or_empty(0)?.to_owned(),
         number: row[1].map_or(0, |d| d.value() as i64),
-        evolve: Named::new(required(2)?),
+        evolve: Named::new(or_empty(2)?),
         initial: row[3].map(|d| fmgr::varlena(d).to_vec()),
         snapshot_every: row[4].map(|d| i64::from(d.value() as i32)),
         decider,
-        path: guard::text(required(8)?),
+        path: guard::text(or_empty(8)?),
     })
 }
 
@@ -134,14 +134,15 @@ impl Definition {
         })
     }
 
-    /// Whether neither it nor one of its functions was replaced between when these two were looked up.
-    pub fn is_of_one_make_with(&self, other: &Self) -> bool {
-        let make = |d: &Self| {
+    /// Whether another definition is the same version: neither the definition nor one of its functions was replaced between
+    /// the times when these two were loaded.
+    pub fn is_same_version_as(&self, other: &Self) -> bool {
+        let version = |d: &Self| {
             let decider = d.decider.as_ref();
             let of_decider = decider.map(|d| [d.query.mark(), d.decide.mark()]);
             (d.number, d.evolve.mark(), of_decider)
         };
-        make(self) == make(other)
+        version(self) == version(other)
     }
 
     /// What an error's CONTEXT says of one of its functions.
@@ -164,27 +165,22 @@ impl Definition {
     }
 }
 
-/// The fold, or decider, of a name, as of now.
+/// The fold or decider of a name, by its newest committed definition.
 ///
 /// # Errors
 /// 22004 where the name is NULL, 42704 where there is none.
 pub fn by_name(name: Option<&str>, kind: &str) -> Result<Rc<Definition>> {
-    let Some(name) = name else {
-        return Err(Error::new(
-            SqlState::NullNotAllowed,
-            format!("the {kind}'s name must not be NULL"),
-        ));
-    };
+    let name = required(name, &format!("the {kind}'s name"))?;
     definitions::accept_changes();
     if let Some(known) = find(name, &KNOWN.with(|known| known.get(load))?) {
         return Ok(known);
     }
-    // One that is being redefined can be missed by a look at the rows.
+    // A look at the rows can miss one that is being redefined. So the rows are read once more.
     let fresh = Cache::new(Table::Folds);
     find(name, &fresh.get(load)?).ok_or_else(|| missing(Some(name), kind))
 }
 
-/// There is none of this name.
+/// 42704: there is no fold or decider of this name.
 pub fn missing(name: Option<&str>, kind: &str) -> Error {
     error::missing(kind, name.unwrap_or_default())
 }
@@ -193,7 +189,7 @@ fn load(rows: Vec<Values>) -> Result<Vec<Rc<Definition>>> {
     rows.iter().map(|row| from_row(row).map(Rc::new)).collect()
 }
 
-/// The newest, where one that is being redefined was met twice.
+/// The definition of a name. The newest one, if the rows contain an old and a new one because it is being redefined.
 fn find(name: &str, all: &[Rc<Definition>]) -> Option<Rc<Definition>> {
     all.iter()
         .filter(|d| d.name == name)

@@ -1,10 +1,9 @@
-//! Folding events by a function `evolve(state jsonb, event en57_event) → jsonb`: what documents, folds,
-//! deciders and invariants do alike.
+//! Folding events by a function `evolve(state jsonb, event en57_event) → jsonb`. Documents, folds, deciders and invariants
+//! use it.
 //!
-//! The first event meets the initial state. Where evolve returns NULL the state begins anew: the next event
-//! meets the initial state, and it is the result where none follows.
+//! The first call gets the initial state. If evolve returns NULL, the state begins anew: it is the initial state again.
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{Result, invalid};
 use crate::definition::function::Form;
 use crate::store::call::function::{Callable, Function};
 use crate::store::pg::composite::{self, RowType};
@@ -13,7 +12,7 @@ use crate::store::row::door::Event;
 use crate::store::row::event_tuple;
 use crate::store::{Datum, Oid};
 
-/// The function that is written so, if it can fold events of this row type.
+/// Finds a function by its text, and checks that it can fold events of this row type.
 ///
 /// # Errors
 /// Those of [`Form::find`]; 22023 where it would never be called.
@@ -26,30 +25,27 @@ pub fn check(said: &str, event_type: Oid, has_initial: bool) -> Result<Function>
         f.arguments == [composite::JSONB, event_type] && f.result == composite::JSONB
     })?;
     if function.strict && !has_initial {
-        return Err(Error::new(
-            SqlState::InvalidParameter,
-            "evolve must not be STRICT where initial is NULL",
-        )
-        .detail("It would never be called: the first event meets NULL."));
+        return Err(invalid("evolve must not be STRICT where initial is NULL")
+            .detail("It would never be called: the first event meets NULL."));
     }
     Ok(function)
 }
 
-/// A fold under way. What it needs of memory is the state, twice, and one event.
+/// A fold in progress. It needs memory for two states and one event.
 pub struct Folding<'f> {
     evolve: &'f Callable<'f>,
     event_type: RowType,
     initial: Option<Datum>,
     state: Option<Datum>,
-    /// What one call leaves behind.
+    /// The memory of one call.
     work: Scratch,
-    /// The state is in one of them, the next one goes to the other.
-    kept: [Scratch; 2],
+    /// The memory of the state, and that of the next state.
+    states: [Scratch; 2],
     current: usize,
 }
 
 impl<'f> Folding<'f> {
-    /// A fold by a function that [`check`] has found fit. `initial` lives longer than the fold.
+    /// A fold by a function that [`check`] has found. `initial` must live longer than the fold.
     pub fn new(evolve: &'f Callable<'f>, initial: Option<Datum>) -> Self {
         Self {
             evolve,
@@ -57,17 +53,17 @@ impl<'f> Folding<'f> {
             initial,
             state: initial,
             work: Scratch::new(),
-            kept: [Scratch::new(), Scratch::new()],
+            states: [Scratch::new(), Scratch::new()],
             current: 0,
         }
     }
 
-    /// Goes on from a state that events have led to before; it lives longer than the fold.
+    /// Goes on from a state that was folded before. It must live longer than the fold.
     pub fn resume(&mut self, state: Option<Datum>) {
         self.state = state;
     }
 
-    /// Folds an event in; `false` where the state begins anew.
+    /// Folds an event; returns `false` if the state begins anew.
     pub fn add(&mut self, event: Datum) -> bool {
         let result = self
             .work
@@ -75,7 +71,7 @@ impl<'f> Folding<'f> {
         self.take(result)
     }
 
-    /// Folds an event in that was read; `false` where the state begins anew.
+    /// Folds an event that was read; returns `false` if the state begins anew.
     ///
     /// # Errors
     /// 55000 where the event's type was altered; the function's own, by unwinding.
@@ -91,12 +87,12 @@ impl<'f> Folding<'f> {
         pgrx::check_for_interrupts!();
         match result {
             None => self.state = self.initial,
-            // The function has handed its argument back.
+            // The function has returned its argument.
             Some(_) if result == self.state => {}
             Some(state) => {
                 let next = 1 - self.current;
-                self.state = Some(self.kept[next].run(|| composite::copied(state)));
-                self.kept[self.current].reset();
+                self.state = Some(self.states[next].run(|| composite::copied(state)));
+                self.states[self.current].reset();
                 self.current = next;
             }
         }
@@ -104,7 +100,7 @@ impl<'f> Folding<'f> {
         result.is_some()
     }
 
-    /// The state by now; it lives as long as the fold, and until the next event.
+    /// The current state. It is valid until the next event, and not longer than the fold.
     pub fn state(&self) -> Option<Datum> {
         self.state
     }

@@ -1,4 +1,4 @@
-//! Making and dropping named folds and deciders.
+//! Creating and dropping named folds and deciders.
 
 use crate::dcb::error::{Error, Result, SqlState, invalid, required};
 use crate::definition::function::Form;
@@ -7,7 +7,7 @@ use crate::event_type;
 use crate::store::call::function::Function;
 use crate::store::log::catalog;
 use crate::store::log::partition::Access;
-use crate::store::pg::spi::{self, Type};
+use crate::store::pg::spi::{self, Type, text};
 use crate::store::pg::{composite, fmgr, rights};
 use crate::store::session::definitions::as_extension_owner;
 use crate::store::{Datum, Oid};
@@ -15,19 +15,19 @@ use crate::store::{Datum, Oid};
 use super::definition::{self, Decider, Definition};
 use super::{evolve, snapshot};
 
-/// What is to be made, as the caller said it.
+/// The arguments of en57_create_fold() or en57_create_decider().
 pub struct NewFold<'a> {
     /// Its name.
     pub name: Option<&'a str>,
     /// The function that folds.
     pub evolve: Option<&'a str>,
-    /// What the first event meets.
+    /// The state before the first event.
     pub initial: Option<Datum>,
-    /// A snapshot is taken when so many events were read beyond the last one; `None`: never.
+    /// A snapshot is taken after a read of at least so many events that the last one does not contain; `None`: never.
     pub snapshot_every: Option<i32>,
-    /// What makes a decider of it.
+    /// What a decider has beyond a fold; `None`: it is a fold.
     pub decider: Option<NewDecider<'a>>,
-    /// What is done where there is one of the name.
+    /// What happens if there is a definition of this name.
     pub if_taken: IfTaken,
     /// The row type en57_event.
     pub event_type: Oid,
@@ -45,6 +45,23 @@ pub struct NewDecider<'a> {
     pub command_schema: Option<Datum>,
 }
 
+/// The functions of a request, which fit and which the caller may use.
+struct Functions {
+    evolve: Function,
+    /// The names of a decider's query function and of its decide function.
+    of_decider: Option<[String; 2]>,
+}
+
+impl Functions {
+    fn query(&self) -> Option<&str> {
+        self.of_decider.as_ref().map(|[query, _]| query.as_str())
+    }
+
+    fn decide(&self) -> Option<&str> {
+        self.of_decider.as_ref().map(|[_, decide]| decide.as_str())
+    }
+}
+
 impl NewFold<'_> {
     fn kind(&self) -> &'static str {
         if self.decider.is_some() {
@@ -54,19 +71,69 @@ impl NewFold<'_> {
         }
     }
 
-    /// The arguments that would make another one of an old one of the same kind.
-    fn differences(
-        &self,
-        old: &Definition,
-        evolve: &Function,
-        [query, decide]: &[Option<String>; 2],
-    ) -> Vec<&'static str> {
+    /// Checks the functions, the schema of commands, and that the caller may let a definition run the functions.
+    fn functions(&self) -> Result<Functions> {
+        let because = format!(
+            "A {} runs its functions with the rights of their owner.",
+            self.kind()
+        );
+        let evolve = evolve::check(
+            required(self.evolve, "evolve")?,
+            self.event_type,
+            self.initial.is_some(),
+        )?;
+        evolve.demand_definable(&because)?;
+        let Some(decider) = &self.decider else {
+            return Ok(Functions {
+                evolve,
+                of_decider: None,
+            });
+        };
+        if let Some(schema) = decider.command_schema {
+            event_type::demand(schema, "command_schema")?;
+        }
+        let (query, decide) = decider_functions(decider, self.query_type)?;
+        query.demand_definable(&because)?;
+        decide.demand_definable(&because)?;
+        if decide.strict && self.initial.is_none() {
+            return Err(invalid("decide must not be STRICT where initial is NULL")
+                .detail("It would not be called for the first command: the state is NULL then."));
+        }
+        Ok(Functions {
+            evolve,
+            of_decider: Some([query.name(), decide.name()]),
+        })
+    }
+
+    /// Whether a definition of this name is to get the requested one. Makes sure that the caller may do that.
+    fn changes(&self, name: &str, old: &Definition, functions: &Functions) -> Result<bool> {
+        let kind = self.kind();
+        if old.decider.is_some() != self.decider.is_some() {
+            let message = format!("{} \"{name}\" exists already", old.kind());
+            return Err(Error::new(SqlState::DuplicateObject, message)
+                .detail("Folds and deciders share their names."));
+        }
+        let taken = Taken {
+            title: &format!("{kind} \"{name}\""),
+            differs_in: self.differences(old, functions),
+            is_replaceable: true,
+        };
+        let changes = self.if_taken.changes(&taken)?;
+        if changes {
+            demand_administration(old)?;
+        }
+        Ok(changes)
+    }
+
+    /// The arguments in which the request differs from a definition of the same kind.
+    fn differences(&self, old: &Definition, functions: &Functions) -> Vec<&'static str> {
         let is_initial =
             |given: Option<Datum>, stored: Option<&[u8]>| given.map(fmgr::varlena) == stored;
         let (new, of_old) = (self.decider.as_ref(), old.decider.as_ref());
         let schema = new.and_then(|d| d.command_schema);
+        let (query, decide) = (functions.query(), functions.decide());
         name::unlike(&[
-            ("evolve", evolve.name() == old.evolve.name),
+            ("evolve", functions.evolve.name() == old.evolve.name),
             ("initial", is_initial(self.initial, old.initial.as_deref())),
             (
                 "snapshot_every",
@@ -74,9 +141,9 @@ impl NewFold<'_> {
             ),
             (
                 "query_function",
-                query.as_ref() == of_old.map(|d| &d.query.name),
+                query == of_old.map(|d| d.query.name.as_str()),
             ),
-            ("decide", decide.as_ref() == of_old.map(|d| &d.decide.name)),
+            ("decide", decide == of_old.map(|d| d.decide.name.as_str())),
             (
                 "command_schema",
                 is_initial(schema, of_old.and_then(Decider::command_schema)),
@@ -86,7 +153,7 @@ impl NewFold<'_> {
     }
 }
 
-/// Makes a fold or a decider, or redefines one; then its snapshots are forgotten.
+/// Creates a fold or a decider, or redefines one and deletes its snapshots.
 ///
 /// # Errors
 /// 42501 without the rights; 42710 where the name is taken; 22004 and 22023 for what does not fit.
@@ -99,47 +166,16 @@ pub fn create(request: &NewFold) -> Result<()> {
             invalid("snapshot_every must be at least 1").hint("With NULL no snapshots are taken.")
         );
     }
-    let because = format!("A {kind} runs its functions with the rights of their owner.");
-    let evolve = evolve::check(
-        required(request.evolve, "evolve")?,
-        request.event_type,
-        request.initial.is_some(),
-    )?;
-    evolve.demand_definable(&because)?;
-    let mut of_decider = [None, None];
-    if let Some(decider) = &request.decider {
-        if let Some(schema) = decider.command_schema {
-            event_type::demand(schema, "command_schema")?;
-        }
-        let (query, decide) = decider_functions(decider, request.query_type)?;
-        query.demand_definable(&because)?;
-        decide.demand_definable(&because)?;
-        if decide.strict && request.initial.is_none() {
-            return Err(invalid("decide must not be STRICT where initial is NULL")
-                .detail("It would not be called for the first command: the state is NULL then."));
-        }
-        of_decider = [Some(query.name()), Some(decide.name())];
-    }
+    let functions = request.functions()?;
     // Folds and deciders share their names.
     name::reserve("fold", name);
     let old = lock(name)?;
-    if let Some(old) = &old {
-        if old.decider.is_some() != request.decider.is_some() {
-            let message = format!("{} \"{name}\" exists already", old.kind());
-            return Err(Error::new(SqlState::DuplicateObject, message)
-                .detail("Folds and deciders share their names."));
-        }
-        let taken = Taken {
-            title: &format!("{kind} \"{name}\""),
-            differs_in: request.differences(old, &evolve, &of_decider),
-            is_replaceable: true,
-        };
-        if !request.if_taken.changes(&taken)? {
-            return Ok(());
-        }
-        demand_administration(old)?;
+    if let Some(old) = &old
+        && !request.changes(name, old, &functions)?
+    {
+        return Ok(());
     }
-    store(request, name, &evolve, &of_decider, old.is_some())?;
+    store(request, name, &functions, old.is_some())?;
     old.map_or(Ok(()), |old| snapshot::forget_fold(old.number).map(drop))
 }
 
@@ -161,29 +197,23 @@ fn decider_functions(decider: &NewDecider, query_type: Oid) -> Result<(Function,
     Ok((query, decide))
 }
 
-/// Stores a new definition, or in place of an old one.
-fn store(
-    request: &NewFold,
-    name: &str,
-    evolve: &Function,
-    [query, decide]: &[Option<String>; 2],
-    is_known: bool,
-) -> Result<()> {
-    let text = |t: &str| Some(fmgr::make_varlena(t.as_bytes()));
+/// Inserts a definition, or updates the row of one that exists.
+fn store(request: &NewFold, name: &str, functions: &Functions, exists: bool) -> Result<()> {
+    let optional = |t: Option<&str>| t.map_or((Type::Text, None), text);
     let path = rights::path_of_caller();
     let every = request.snapshot_every.map(|n| Datum::from(i64::from(n)));
     let schema = request.decider.as_ref().and_then(|d| d.command_schema);
     let parameters = [
-        (Type::Text, text(name)),
-        (Type::Text, text(&evolve.name())),
+        text(name),
+        text(&functions.evolve.name()),
         (Type::Jsonb, request.initial),
         (Type::Bigint, every),
-        (Type::Text, query.as_deref().and_then(text)),
-        (Type::Text, decide.as_deref().and_then(text)),
+        optional(functions.query()),
+        optional(functions.decide()),
         (Type::Jsonb, schema),
-        (Type::Text, text(&path.to_string_lossy())),
+        text(&path.to_string_lossy()),
     ];
-    let sql = if is_known {
+    let sql = if exists {
         "UPDATE en57.folds SET number = nextval('en57.fold_number'), evolve = $2, initial = $3,
              snapshot_every = $4::integer, query_function = $5, decide = $6, command_schema = $7, search_path = $8,
              updated_at = clock_timestamp()
@@ -196,20 +226,19 @@ fn store(
     as_extension_owner(|| spi::run(sql, &parameters).map(drop))
 }
 
-/// The definition of a name, kept from others until the end of the transaction; `None` where there is none.
+/// Locks the definition of a name until the end of the transaction; `None` where there is none.
 fn lock(name: &str) -> Result<Option<Definition>> {
-    let name = (Type::Text, Some(fmgr::make_varlena(name.as_bytes())));
     as_extension_owner(|| {
         let rows = spi::run(
             "SELECT * FROM en57.folds WHERE name = $1 FOR UPDATE",
-            &[name],
+            &[text(name)],
         )?;
         rows.first().map(definition::from_row).transpose()
     })
 }
 
-/// Makes sure that the caller may redefine or drop it: who has the rights of its functions' owners, or those of
-/// the log's.
+/// Makes sure that the caller may redefine or drop a definition: he has the rights of all owners of its functions, or
+/// administers the whole log.
 fn demand_administration(definition: &Definition) -> Result<()> {
     let decider = definition.decider.iter();
     let mut functions = decider
@@ -234,10 +263,10 @@ fn demand_administration(definition: &Definition) -> Result<()> {
         })
 }
 
-/// The definition of a name that the caller may administer, kept from others.
+/// Locks the definition of a name, and makes sure that the caller may administer it.
 fn to_administer(name: Option<&str>, kind: &str, function: &str) -> Result<Definition> {
     catalog::demand_writable(function)?;
-    // For its errors.
+    // Raises the error for a name that is NULL or unknown.
     definition::by_name(name, kind)?;
     let found = lock(name.unwrap_or_default())?.ok_or_else(|| definition::missing(name, kind))?;
     demand_administration(&found)?;
@@ -260,7 +289,7 @@ pub fn remove(name: Option<&str>, kind: &str) -> Result<()> {
     snapshot::forget_fold(found.number).map(drop)
 }
 
-/// Forgets the snapshots of a fold or decider; returns how many there were.
+/// Deletes the snapshots of a fold or decider; returns how many there were.
 ///
 /// # Errors
 /// 42501, 42704.

@@ -1,4 +1,8 @@
-//! Folds: a state that a function makes of the events of a query, one after the other.
+//! Folds: a function makes a state of the events of a query, one after the other.
+//!
+//! The room holds the functions `evolve` that documents, folds, deciders and invariants share ([`evolve`]), the definitions
+//! of named folds and deciders, and their snapshots. It appends nothing, and it never writes a state that contains events
+//! of transactions in flight. It uses `event_type`, `read`, `definition` and the store.
 //!
 //! It keeps no snapshot of what is not settled. It uses `event_type`, `read`, `definition`, `store` and `dcb`.
 //!
@@ -27,7 +31,7 @@ use definition::Definition;
 use evolve::Folding;
 use snapshot::Snapshots;
 
-/// A state, and the position as of which no event that matches is missing in it.
+/// A state, and the position up to which it contains all events that match.
 pub struct FoldState {
     /// In the current memory context.
     pub state: Option<Datum>,
@@ -43,7 +47,7 @@ pub struct Range<'a> {
     pub query: Option<Query>,
     /// Up to this position.
     pub upto: Option<i64>,
-    /// Not later ones.
+    /// Up to these times.
     pub until: Until,
     /// The partition's name.
     pub partition: Option<&'a str>,
@@ -58,7 +62,7 @@ pub struct Until {
 }
 
 impl Until {
-    /// What was recorded by the first time, and had happened by the second one.
+    /// Events that were recorded by the first time, and had occurred by the second one.
     pub fn of(as_of_us: Option<i64>, occurred_until_us: Option<i64>) -> Self {
         Self {
             as_of_us,
@@ -76,7 +80,7 @@ impl Until {
         self.as_of_us.is_none() && self.occurred_until_us.is_none()
     }
 
-    /// Whether an event is later; it is noted.
+    /// Whether an event is later than these times. Notes the first one that is.
     fn leaves_out(&mut self, event: &Event) -> bool {
         let is_later = self.as_of_us.is_some_and(|t| event.recorded_at_us() > t)
             || (self.occurred_until_us).is_some_and(|t| event.occurred_at_us() > t);
@@ -86,8 +90,9 @@ impl Until {
         is_later
     }
 
-    /// Up to where nothing that matches is missing, of what is complete up to a position: times do not grow with
-    /// positions, so behind the first event that was left out others may be in.
+    /// The position up to which a state contains all events that match, if the events are complete up to `position`. It
+    /// ends before the first event that was left out: later events may be in the state, since times do not grow with
+    /// positions.
     fn complete_upto(&self, position: i64) -> i64 {
         position.min(self.left_out - 1)
     }
@@ -105,22 +110,22 @@ pub fn fold(range: Range, evolve: &Function, initial: Option<Datum>) -> Result<F
         ..Options::default()
     };
     let mut reading = Reading::start(range.query, options, range.partition)?;
-    let at = ErrorContext::new(&format!("evolve function {}", evolve.name()));
+    let context = ErrorContext::new(&format!("evolve function {}", evolve.name()));
     let callable = evolve.prepare_for_caller();
     let mut folding = Folding::new(&callable, initial);
     let settled = reading.frontier().min(upto);
     let mut until = range.until;
-    // As those are folded of which snapshots are kept: so both have one result.
+    // With the same settings as folds with snapshots, so that both have the same result.
     let mut read = || {
         reading.each(|row| {
             if until.leaves_out(row) {
                 return Ok(());
             }
-            at.at(row.position(), row.position());
+            context.at(row.position(), row.position());
             folding.add_read(row).map(drop)
         })
     };
-    at.tell(|| rights::in_one_form(&mut read))?;
+    context.tell(|| rights::in_one_form(&mut read))?;
     Ok(FoldState {
         state: folding.finish(),
         position: until.complete_upto(settled),
@@ -140,14 +145,14 @@ pub fn state(
 ) -> Result<FoldState> {
     let query = query.unwrap_or_else(Query::everything);
     let partition = catalog::effective_name(partition)?;
-    // Snapshots hold what was recorded up to a position, not up to a time.
-    let mut may_resume = until.is_now();
+    // A snapshot holds what was recorded up to a position, not up to a time.
+    let mut uses_snapshots = until.is_now();
     loop {
         let definition = definition::by_name(name, "fold")?;
         let evolve = definition.function(&definition.evolve)?;
         evolve.demand_execute()?;
         let reading = Reading::start(Some(query.clone()), Options::default(), Some(&partition))?;
-        let snapshots = may_resume
+        let snapshots = uses_snapshots
             .then(|| Snapshots::of(&definition, evolve, &reading, &query))
             .flatten();
         let settled = reading.frontier();
@@ -155,26 +160,26 @@ pub fn state(
             true => version_of(&query, reading.view(), &partition)?,
             false => None,
         };
-        if let Some(state) = resume(
-            &definition,
+        let run = Run {
+            definition: &definition,
             evolve,
-            &partition,
+            partition: &partition,
             reading,
             snapshots,
             settled,
-            &mut until,
-        )? {
+        };
+        if let Folded::State(state) = run.fold(&mut until)? {
             return Ok(FoldState {
                 state,
                 position: until.complete_upto(settled),
                 stream_version,
             });
         }
-        may_resume = false;
+        uses_snapshots = false;
     }
 }
 
-/// The version that a reader sees of the one stream that all criteria of a query name; `None` where there is none such.
+/// The version that a reader sees of the stream that all criteria of a query name; `None` if they do not name one stream.
 fn version_of(query: &Query, view: View, partition: &str) -> Result<Option<i64>> {
     let mut names = query.criteria().iter().map(|c| c.stream.as_deref());
     let Some(Some(name)) = names.next() else {
@@ -183,56 +188,76 @@ fn version_of(query: &Query, view: View, partition: &str) -> Result<Option<i64>>
     if !names.all(|other| other == Some(name)) {
         return Ok(None);
     }
-    let place = catalog::store()?.partition(Some(partition), Access::Read)?;
-    let table = place.open_to_read();
+    let partition = catalog::store()?.partition(Some(partition), Access::Read)?;
+    let table = partition.open_to_read();
     let mut walk = Walk::new(&table, name, view, Direction::Backward)?;
     Ok(Some(walk.next_row()?.map_or(0, |(version, _)| version)))
 }
 
-/// Folds from the newest snapshot on, and offers a new one, which holds all up to `settled`. `None` where a
-/// function was replaced meanwhile, so that the state may be half the old one's: never without snapshots.
-///
-/// # Errors
-/// Those of reading, and of the function.
-pub fn resume(
-    definition: &Definition,
-    evolve: &Function,
-    partition: &str,
-    mut reading: Reading,
-    snapshots: Option<Snapshots>,
-    settled: i64,
-    until: &mut Until,
-) -> Result<Option<Option<Datum>>> {
-    let initial = definition.initial.as_deref().map(fmgr::make_varlena);
-    let (at, callable) = (
-        definition.error_context("evolve function", &definition.evolve),
-        evolve.prepare(),
-    );
-    let mut folding = Folding::new(&callable, initial);
-    if let Some(snapshots) = &snapshots
-        && let Some(kept) = snapshots.find(settled)?
-    {
-        folding.resume(kept.state);
-        reading.begin_at(kept.position + 1);
+/// A run of a named fold or decider over the events that a reading finds.
+pub struct Run<'r> {
+    /// The fold or decider.
+    pub definition: &'r Definition,
+    /// Its evolve function.
+    pub evolve: &'r Function,
+    /// The partition's name.
+    pub partition: &'r str,
+    /// The events.
+    pub reading: Reading,
+    /// The snapshots to begin with, and to add to; `None`: it folds from the first event on.
+    pub snapshots: Option<Snapshots<'r>>,
+    /// All events of the query up to this position are settled, so a snapshot may hold them.
+    pub settled: i64,
+}
+
+/// The outcome of a [`Run`].
+pub enum Folded {
+    /// The state; the inner `None` is NULL. In the current memory context.
+    State(Option<Datum>),
+    /// Evolve or an upcaster was replaced since the snapshot was taken or while the events were folded, so the state may
+    /// be a mixture of old and new. It never happens without snapshots: run again without them.
+    Mixed,
+}
+
+impl Run<'_> {
+    /// Folds the events after the newest snapshot, and offers the state as a new one.
+    ///
+    /// # Errors
+    /// Those of reading, and of the function.
+    pub fn fold(mut self, until: &mut Until) -> Result<Folded> {
+        let definition = self.definition;
+        let initial = definition.initial.as_deref().map(fmgr::make_varlena);
+        let context = definition.error_context("evolve function", &definition.evolve);
+        let callable = self.evolve.prepare();
+        let mut folding = Folding::new(&callable, initial);
+        if let Some(snapshots) = &self.snapshots
+            && let Some(snapshot) = snapshots.find(self.settled)?
+        {
+            folding.resume(snapshot.state);
+            self.reading.begin_at(snapshot.position + 1);
+        }
+        let (mut events, mut last) = (0, 0);
+        let mut add = |row: &Event| {
+            if until.leaves_out(row) {
+                return Ok(());
+            }
+            (events, last) = (events + 1, row.position());
+            context.at(last, last);
+            folding.add_read(row).map(drop)
+        };
+        let reading = &mut self.reading;
+        context.tell(|| {
+            rights::for_functions(&definition.path, self.partition, || reading.each(&mut add))
+        })?;
+        let state = folding.finish();
+        if let Some(snapshots) = self.snapshots {
+            if !snapshots.is_unchanged(&self.reading) {
+                return Ok(Folded::Mixed);
+            }
+            if last <= self.settled {
+                snapshots.offer(self.settled, state, events)?;
+            }
+        }
+        Ok(Folded::State(state))
     }
-    let (mut events, mut last) = (0, 0);
-    let mut add = |row: &Event| {
-        if until.leaves_out(row) {
-            return Ok(());
-        }
-        (events, last) = (events + 1, row.position());
-        at.at(last, last);
-        folding.add_read(row).map(drop)
-    };
-    at.tell(|| rights::for_functions(&definition.path, partition, || reading.each(&mut add)))?;
-    let state = folding.finish();
-    if let Some(snapshots) = snapshots {
-        if !snapshots.is_of_one_make(&reading) {
-            return Ok(None);
-        }
-        if last <= settled {
-            snapshots.offer(settled, state, events)?;
-        }
-    }
-    Ok(Some(state))
 }

@@ -1,7 +1,7 @@
-//! Snapshots: states that are kept, so that the next reader need not begin at the first event.
+//! Fold snapshots: stored states, so that the next reader need not begin at the first event.
 //!
-//! A snapshot holds what is settled, up to a frontier, and nothing that a transaction in flight has appended.
-//! Writing one never fails the read that it comes from, and waits for nobody.
+//! **Invariant:** a snapshot contains only settled events, up to a frontier: none of a transaction in flight. Writing one
+//! never waits, and never makes the read fail that it comes from.
 
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
@@ -18,7 +18,7 @@ use crate::store::{Datum, Oid};
 
 use super::definition::Definition;
 
-/// The snapshots of one fold and query, in the course of one read.
+/// The snapshots of one fold and query, during one read.
 pub struct Snapshots<'d> {
     definition: &'d Definition,
     evolve: &'d Function,
@@ -28,8 +28,8 @@ pub struct Snapshots<'d> {
 }
 
 impl<'d> Snapshots<'d> {
-    /// Those of what is to be read, before its events are; `None` where the fold has none. Of a query with `after` there
-    /// are none: it is another one each time that its caller has come further.
+    /// The snapshots for a reading, which has read no event yet. `None` if the fold takes none, or the query has `after`:
+    /// such a query is usually asked only once.
     pub fn of(
         definition: &'d Definition,
         evolve: &'d Function,
@@ -40,7 +40,7 @@ impl<'d> Snapshots<'d> {
         if query.criteria().iter().any(|c| c.after.is_some()) {
             return None;
         }
-        // The reading may have waited, and functions run as what they are by now.
+        // The reading may have waited, and functions may have been replaced meanwhile.
         definitions::accept_changes();
         let made_by = (evolve.mark, reading.generation());
         let key = SnapshotKey::new(definition.number, partition, query, made_by);
@@ -53,7 +53,7 @@ impl<'d> Snapshots<'d> {
         })
     }
 
-    /// The newest one up to a position.
+    /// The newest snapshot up to a position.
     ///
     /// # Errors
     /// 55000 where the table is missing.
@@ -61,18 +61,18 @@ impl<'d> Snapshots<'d> {
         self.key.find(upto)
     }
 
-    /// Whether the function, and those that have upcast the events, are still what they were before the first event.
-    pub fn is_of_one_make(&self, reading: &Reading) -> bool {
+    /// Whether neither evolve nor an upcaster was replaced since these snapshots were looked up.
+    pub fn is_unchanged(&self, reading: &Reading) -> bool {
         definitions::accept_changes();
         let now = Function::of(self.evolve.oid).map(|f| (f.mark, reading.generation()));
         now.is_some_and(|now| self.key.is_made_by(now))
     }
 
-    /// Keeps a state that holds all up to a settled position, if so many events were read for it that it is worth
-    /// it. Not where the transaction has appended: the state may hold what is not committed.
+    /// Stores a state that contains all events up to a settled position, if enough events were read for it. Stores nothing
+    /// if the transaction has appended: the state may contain its own events, which are not committed.
     ///
     /// # Errors
-    /// Where the statement is cancelled; no other.
+    /// Only if the statement is cancelled or the session is to end.
     pub fn offer(self, position: i64, state: Option<Datum>, events: i64) -> Result<()> {
         let Some(gate) = self.gate.filter(|_| events >= self.every) else {
             return Ok(());
@@ -82,7 +82,7 @@ impl<'d> Snapshots<'d> {
         }
         match in_subtransaction(|| self.key.keep(position, state))? {
             Ok(()) => gate.stay(),
-            // Somebody wants this session to stop.
+            // Class 57: somebody has cancelled the statement, or wants the session to end.
             Err(failure) if failure.state.starts_with("57") => return failure.raise(),
             Err(failure) => {
                 let (kind, name) = (self.definition.kind(), &self.definition.name);
@@ -94,9 +94,9 @@ impl<'d> Snapshots<'d> {
     }
 }
 
-/// Forgets the snapshots of a partition that have seen an event at one of these positions: all that reach the first
-/// of them; returns how many. Until the transaction ends none is written, and none comes from a read that began
-/// before.
+/// Deletes the snapshots of a partition that contain an event at one of these positions: all that reach the first one.
+/// Returns how many. Until the transaction ends, no session writes a snapshot of the partition; nor does a read later that
+/// began before that.
 ///
 /// # Errors
 /// 55000 where the table is missing.
@@ -117,7 +117,7 @@ pub fn forget(partition: Oid, positions: &[i64]) -> Result<usize> {
     })
 }
 
-/// Forgets all snapshots of a partition.
+/// Deletes all snapshots of a partition.
 ///
 /// # Errors
 /// As [`forget`].
@@ -125,7 +125,7 @@ pub fn forget_all(partition: Oid) -> Result<usize> {
     forget(partition, &[0])
 }
 
-/// Forgets the snapshots of a fold, and those of folds that are gone; returns how many of its own.
+/// Deletes the snapshots of a fold, and those of folds that do not exist any more. Returns how many the fold had.
 ///
 /// # Errors
 /// 55000 where the table is missing.

@@ -1,4 +1,4 @@
-//! Making invariants, and making others of them.
+//! Creating invariants, and replacing their definitions.
 
 use std::ffi::CString;
 
@@ -18,10 +18,10 @@ use super::definition::{self, Invariant, KIND, by_name, run};
 use super::history::{self, Existing};
 use super::manage::forget_states;
 
-/// Why its creator must own an invariant's functions.
+/// The DETAIL of errors about functions that the creator of an invariant does not own.
 const BECAUSE: &str = "An invariant runs its functions with the rights of their owner.";
 
-/// What is to be made, as the caller said it.
+/// The arguments of en57_create_invariant().
 pub struct NewInvariant<'a> {
     /// Its name.
     pub name: Option<&'a str>,
@@ -31,23 +31,23 @@ pub struct NewInvariant<'a> {
     pub key: Option<&'a str>,
     /// The function that folds.
     pub evolve: Option<&'a str>,
-    /// The function that says what is wrong.
+    /// The function that says what is wrong with a state.
     pub check: Option<&'a str>,
-    /// What the first event meets.
+    /// The state before the first event.
     pub initial: Option<Datum>,
     /// The partition's name.
     pub partition: Option<&'a str>,
-    /// Whether it must hold of what is stored already.
+    /// Whether the stored events are checked.
     pub validate: Option<bool>,
     /// Whether an event that matches must have a key.
     pub key_required: Option<bool>,
-    /// What is done where there is one of the name.
+    /// What happens if there is an invariant of this name.
     pub if_taken: IfTaken,
     /// The row type en57_event.
     pub event_type: Oid,
 }
 
-/// Makes an invariant, or makes what is asked for of one that is there.
+/// Creates an invariant, or gives one that exists the requested definition.
 ///
 /// # Errors
 /// 42501 without the rights; 42710 where the name is taken; 22004 and 22023 for what does not fit; N5703
@@ -55,30 +55,30 @@ pub struct NewInvariant<'a> {
 pub fn create(request: &NewInvariant) -> Result<()> {
     catalog::demand_writable("en57_create_invariant()")?;
     let wanted = Wanted::of(request)?;
-    let place = partition_to_administer(request.partition)?;
-    Access::Read.demand(place.oid)?;
+    let partition = partition_to_administer(request.partition)?;
+    Access::Read.demand(partition.oid)?;
     name::reserve(KIND, wanted.name);
-    // A script that is run again keeps no appends waiting.
+    // Before appends are excluded: a script that is run again must not make them wait.
     if let Some(old) = definition::find(wanted.name, false)?
-        && !wanted.changes(&old, &place)?
+        && !wanted.changes(&old, &partition)?
     {
         return Ok(());
     }
-    // One that was made meanwhile has its name reserved.
+    // The name is reserved, so no other session creates an invariant of this name now.
     if definition::find(wanted.name, false)?.is_none() && wanted.validate && !transaction::repeats()
     {
-        return wanted.make_beside_appends(&place);
+        return wanted.make_beside_appends(&partition);
     }
-    // Who has appended before has ended, and who appends after waits until this transaction has.
-    exclude_appends(&place)?;
+    // Waits for the appends in flight. Later ones wait for this transaction.
+    exclude_appends(&partition)?;
     let old = definition::find(wanted.name, true)?;
     if let Some(old) = &old {
         forget_states(old)?;
     }
-    wanted.store(&place, old.is_some())?;
+    wanted.store(&partition, old.is_some())?;
     let stored = by_name(Some(wanted.name), true)?;
     if wanted.validate && stored.is_enabled {
-        history::demand(&stored, place.oid)?;
+        history::demand(&stored, partition.oid)?;
     }
     Ok(())
 }
@@ -130,9 +130,9 @@ impl<'a> Wanted<'a> {
         })
     }
 
-    /// Whether one that is there is to be made another one.
-    fn changes(&self, old: &Invariant, place: &Partition) -> Result<bool> {
-        let is_elsewhere = old.partition != place.name;
+    /// Whether an invariant that exists is to get the requested definition.
+    fn changes(&self, old: &Invariant, partition: &Partition) -> Result<bool> {
+        let is_elsewhere = old.partition != partition.name;
         let changes = self.if_taken.changes(&Taken {
             title: &format!("{KIND} \"{}\"", self.name),
             differs_in: self.differences(old, is_elsewhere),
@@ -144,7 +144,7 @@ impl<'a> Wanted<'a> {
         Ok(changes)
     }
 
-    /// The arguments that would make another one of an old one. One of another partition is not told of.
+    /// The arguments in which the request differs from an invariant. Of one in another partition, nothing else is told.
     fn differences(&self, old: &Invariant, is_elsewhere: bool) -> Vec<&'static str> {
         if is_elsewhere {
             return vec!["partition"];
@@ -162,24 +162,24 @@ impl<'a> Wanted<'a> {
         name::unlike(&all)
     }
 
-    /// Makes a new one. Appends are kept out when most of what is stored was looked at.
-    fn make_beside_appends(&self, place: &Partition) -> Result<()> {
-        self.store(place, false)?;
+    /// Creates an invariant. Most of the stored events are checked before appends are excluded.
+    fn make_beside_appends(&self, partition: &Partition) -> Result<()> {
+        self.store(partition, false)?;
         let stored = by_name(Some(self.name), true)?;
-        let mut existing = Existing::new(&stored, place.oid)?;
-        existing.go_ahead()?;
-        exclude_appends(place)?;
-        if existing.ends()? {
+        let mut existing = Existing::new(&stored, partition.oid)?;
+        existing.fold_beside_appends()?;
+        exclude_appends(partition)?;
+        if existing.finish()? {
             return Ok(());
         }
         forget_states(&stored)?;
-        history::demand(&stored, place.oid)
+        history::demand(&stored, partition.oid)
     }
 
-    fn store(&self, place: &Partition, is_known: bool) -> Result<()> {
+    fn store(&self, partition: &Partition, exists: bool) -> Result<()> {
         let parameters = [
             text(self.name),
-            text(&place.name),
+            text(&partition.name),
             (Type::Jsonb, Some(json::parse(&self.query.to_string(), "")?)),
             text(self.key),
             text(&self.evolve),
@@ -188,7 +188,7 @@ impl<'a> Wanted<'a> {
             text(&self.path.to_string_lossy()),
             (Type::Boolean, Some(Datum::from(self.key_required))),
         ];
-        let sql = if is_known {
+        let sql = if exists {
             "UPDATE en57.invariants SET query = $3, key = $4, evolve = $5, check_function = $6, initial = $7,
                  search_path = $8, key_required = $9 WHERE name = $1 AND partition = $2"
         } else {
@@ -200,7 +200,7 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// The names of the two functions, which fit and may be used.
+/// The names of evolve and of the check function, which fit and which the caller may use.
 fn functions_of(request: &NewInvariant) -> Result<(String, String)> {
     let evolve = required(request.evolve, "evolve")?;
     let evolve = evolve::check(evolve, request.event_type, request.initial.is_some())?;

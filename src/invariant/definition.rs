@@ -1,4 +1,4 @@
-//! What an invariant is, as `en57.invariants` keeps it.
+//! Invariants as the rows of `en57.invariants` define them, with their functions looked up.
 
 use std::ffi::CString;
 use std::rc::Rc;
@@ -10,16 +10,16 @@ use crate::definition::function::Named;
 use crate::definition::group_key::GroupKey;
 use crate::store::call::function::Function;
 use crate::store::pg::spi::{self, Type, Values, text};
-use crate::store::pg::{fmgr, guard, rights};
-use crate::store::session::definitions::{self, Cache, Table};
+use crate::store::pg::{fmgr, guard};
+use crate::store::session::definitions::{Cache, Table, as_extension_owner};
 use crate::store::state::invariant_states::MadeWith;
 use crate::store::{Datum, Oid};
 use crate::upcast::Definitions;
 
-/// What errors call it.
+/// The word for invariants in messages.
 pub const KIND: &str = "invariant";
 
-/// An invariant, with its functions looked up.
+/// An invariant.
 pub struct Invariant {
     /// Orders invariants by their creation, and tells their states apart.
     pub number: i64,
@@ -29,15 +29,15 @@ pub struct Invariant {
     pub partition: String,
     /// Which of them.
     pub query: Query,
-    /// What each state is about.
+    /// The key by which events are grouped: there is a state for each stream, or for each tag with a prefix.
     pub key: GroupKey,
     /// `(state, event) → state`.
     pub evolve: Named,
     /// `(state) → text`: what is wrong with it; NULL: nothing.
     pub check: Named,
-    /// What the first event of an id meets: a jsonb without its length word; `None`: NULL.
+    /// The state before the first event: a jsonb without its length word; `None`: NULL.
     pub initial: Option<Vec<u8>>,
-    /// Where its functions find bare names.
+    /// The search path of its functions.
     pub path: CString,
     /// Whether appends are checked.
     pub is_enabled: bool,
@@ -53,9 +53,9 @@ thread_local! {
 const COLUMNS: &str = "name, number, partition, query, key, evolve, check_function, initial,
     search_path, is_enabled, key_required";
 
-/// The enabled invariants in the order of their creation, as of what has been accepted of others' changes.
+/// The enabled invariants in the order of their creation, by the newest definitions that the session has accepted.
 ///
-/// Exact for those of a partition whose root the caller has locked.
+/// For a partition whose root the caller has locked, the answer is exact.
 ///
 /// # Errors
 /// 55000 where the table is missing.
@@ -72,21 +72,21 @@ pub fn enabled() -> Result<Rc<Vec<Rc<Invariant>>>> {
     })
 }
 
-/// Whether that may have changed.
+/// Whether an invariant may have changed since [`enabled`] was called.
 pub fn has_changed() -> bool {
     ENABLED.with(Cache::has_changed)
 }
 
-/// An invariant by name, kept from others until the end of the transaction if `lock` says so.
+/// An invariant by name. With `lock`, it is locked until the end of the transaction.
 ///
 /// # Errors
 /// 42704 where there is none, 22004 where the name is NULL.
 pub fn by_name(name: Option<&str>, lock: bool) -> Result<Invariant> {
     let name = required(name, "the invariant's name")?;
-    find(name, lock)?.ok_or_else(|| missing("invariant", name))
+    find(name, lock)?.ok_or_else(|| missing(KIND, name))
 }
 
-/// The same; `None` where there is none.
+/// An invariant by name, `None` where there is none. With `lock`, it is locked until the end of the transaction.
 ///
 /// # Errors
 /// 55000 where the table is missing.
@@ -107,7 +107,7 @@ pub fn all_of(partition: &str) -> Result<Vec<Invariant>> {
     as_extension_owner(|| rows.iter().map(Invariant::from_row).collect())
 }
 
-/// Runs a statement on en57's own tables, by the rights of their owner.
+/// Runs a statement on the tables of en57 with the rights of their owner.
 ///
 /// # Errors
 /// PostgreSQL's own, by unwinding; 55000 where the table is missing.
@@ -115,13 +115,7 @@ pub fn run(sql: &str, parameters: &[(Type, Option<Datum>)]) -> Result<Vec<Values
     as_extension_owner(|| spi::run(sql, parameters))
 }
 
-fn as_extension_owner<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
-    let owner =
-        rights::owner_of(definitions::table(c"invariants")?).unwrap_or(rights::current_role());
-    rights::as_role_restricted(owner, || rights::with_path(rights::SAFE_PATH, body))
-}
-
-/// A key, as it is written.
+/// Reads the argument `key`.
 ///
 /// # Errors
 /// 22023.
@@ -154,12 +148,12 @@ impl Invariant {
         })
     }
 
-    /// Whether an event with these ids is one that it must refuse: it matches, but is about none of its states.
+    /// Whether the invariant refuses an event that matches and has these ids: it has none, though it must have one.
     pub fn misses_key(&self, ids: &[String]) -> bool {
         self.key_required && ids.is_empty()
     }
 
-    /// The row type of the events that it takes.
+    /// The row type of events that its functions take.
     ///
     /// # Errors
     /// 42883 where the function is gone.
@@ -167,7 +161,7 @@ impl Invariant {
         Ok(self.evolve.function(KIND, &self.name)?.arguments[1])
     }
 
-    /// What its states are made with by now, of the events in a table that these upcasters read.
+    /// The versions of its function and of these upcasters, with which states are made now of the events of a table.
     ///
     /// # Errors
     /// 42883 where the function is gone.

@@ -1,5 +1,4 @@
-//! Events are erased: the states that were made of them are forgotten, and what the invariants say of those that
-//! are left is asked.
+//! Erasing: the states that were made of erased events are deleted, and the invariants are checked without these events.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -18,17 +17,17 @@ use crate::upcast::{self, Sought};
 use super::definition::{self, Invariant, run};
 use super::fold::{Evaluation, Refused};
 
-/// The invariants of a partition, with the ids that events are about which are being erased.
-pub struct Affected(Vec<One>);
+/// The invariants of a partition, each with the ids of the events that are being erased.
+pub struct Affected(Vec<AffectedInvariant>);
 
-struct One {
+struct AffectedInvariant {
     invariant: Rc<Invariant>,
     sought: Sought,
     ids: BTreeSet<String>,
 }
 
 impl Affected {
-    /// Nobody appends to the partition.
+    /// The enabled invariants of a partition. The caller has excluded appends to it.
     ///
     /// # Errors
     /// 55000 where the table is missing.
@@ -36,15 +35,15 @@ impl Affected {
         let definitions = upcast::known()?;
         let enabled = definition::enabled()?;
         let of_partition = enabled.iter().filter(|i| i.partition == partition);
-        let one = |invariant: &Rc<Invariant>| One {
+        let affected = |invariant: &Rc<Invariant>| AffectedInvariant {
             invariant: Rc::clone(invariant),
             sought: Sought::by(invariant.query.clone(), &definitions),
             ids: BTreeSet::new(),
         };
-        Ok(Self(of_partition.map(one).collect()))
+        Ok(Self(of_partition.map(affected).collect()))
     }
 
-    /// Takes note of an event that is going to be erased.
+    /// Notes the ids of an event that is going to be erased.
     ///
     /// # Errors
     /// Those of damaged rows.
@@ -57,26 +56,26 @@ impl Affected {
         Ok(())
     }
 
-    /// Forgets states that have seen any of the events, of which `first` is the first one; returns whether there
-    /// were any. Then sees that the invariants hold.
+    /// Deletes the states that were made of any of the erased events; `first` is the position of the first one. Then makes
+    /// sure that the invariants hold. Returns whether it has deleted any state.
     ///
     /// # Errors
     /// N5703 where one does not; 55000 where its functions fail.
-    pub fn renew(&self, place: &Partition, first: i64) -> Result<bool> {
-        // Those of invariants that are not enabled are of no use to anybody.
+    pub fn renew(&self, partition: &Partition, first: i64) -> Result<bool> {
+        // Invariants that are not enabled do not use their states.
         let gone = run(
             "DELETE FROM en57.invariant_states s USING en57.invariants i
               WHERE s.invariant = i.number AND i.partition = $1 AND s.position >= $2 AND NOT i.is_enabled
           RETURNING 1",
             &[
-                text(&place.name),
+                text(&partition.name),
                 (Type::Bigint, Some(Datum::from(first))),
             ],
         )?;
         let mut any = !gone.is_empty();
         for one in self.0.iter().filter(|one| !one.ids.is_empty()) {
             any |= one.forget()?;
-            in_subtransaction(|| one.demand(place.oid))?.or_else(|failure| {
+            in_subtransaction(|| one.demand(partition.oid))?.or_else(|failure| {
                 let name = &one.invariant.name;
                 if failure.state == "N5703" {
                     return failure.raise();
@@ -91,7 +90,7 @@ impl Affected {
     }
 }
 
-impl One {
+impl AffectedInvariant {
     fn forget(&self) -> Result<bool> {
         let ids: Vec<&str> = self.ids.iter().map(String::as_str).collect();
         let gone = run(
@@ -105,21 +104,21 @@ impl One {
     }
 
     fn demand(&self, table: Oid) -> Result<()> {
-        let judge = Evaluation::new(&self.invariant, table)?;
+        let evaluation = Evaluation::new(&self.invariant, table)?;
         let scratch = Scratch::new();
         rights::for_functions(&self.invariant.path, &self.invariant.partition, || {
             for id in &self.ids {
-                scratch.run(|| self.demand_of(id, &judge))?;
+                scratch.run(|| self.demand_of(id, &evaluation))?;
                 scratch.reset();
             }
             Ok(())
         })
     }
 
-    fn demand_of(&self, id: &str, judge: &Evaluation) -> Result<()> {
-        let (mut folding, at) = (judge.folding(), judge.evolving(id));
-        at.tell(|| judge.fold_stored(id, 0, &mut folding, &at))?;
-        let Some(objection) = judge.objection(folding.state(), id)? else {
+    fn demand_of(&self, id: &str, evaluation: &Evaluation) -> Result<()> {
+        let (mut folding, at) = (evaluation.folding(), evaluation.evolving(id));
+        at.tell(|| evaluation.fold_stored(id, 0, &mut folding, &at))?;
+        let Some(objection) = evaluation.objection(folding.state(), id)? else {
             return Ok(());
         };
         let refused = Refused {
@@ -127,7 +126,7 @@ impl One {
             event: None,
             state: folding.state(),
         };
-        Err(judge.refusal(objection, refused)?.hint(
+        Err(evaluation.refusal(objection, refused)?.hint(
             "Nothing was erased: the invariant would not hold without that. en57_disable_invariant() lets you erase all the same; but appends are refused, too, where it does not hold.",
         ))
     }

@@ -1,4 +1,5 @@
-//! What the events of an id make of its state, and what is wrong with it.
+//! Evaluating an invariant: the events of an id are folded into its state, and the check function says what is wrong with
+//! it.
 
 use std::rc::Rc;
 
@@ -29,7 +30,7 @@ use super::definition::{Invariant, KIND};
 /// How many stored events are read at a time. Functions are called in between, when no page is pinned.
 const EVENTS_AT_ONCE: usize = 256;
 
-/// What it took to fold.
+/// How much work a fold was.
 #[derive(Default)]
 pub struct Effort {
     /// How many events there were.
@@ -60,7 +61,7 @@ impl<'i> Evaluation<'i> {
         definitions::accept_changes();
         let upcasters = upcast::known()?;
         Ok(Self {
-            // Before any of them is called, which may go on with what it was then.
+            // Before a function is called: a call that is in progress goes on with the old version.
             made_with: invariant.made_with(table, &upcasters)?,
             table,
             invariant,
@@ -72,7 +73,20 @@ impl<'i> Evaluation<'i> {
         })
     }
 
-    /// The refusal of a state.
+    /// The same invariant with its functions and upcasters as they are now.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn anew(&self) -> Result<Self> {
+        Self::new(self.invariant, self.table)
+    }
+
+    /// The invariant.
+    pub fn invariant(&self) -> &'i Invariant {
+        self.invariant
+    }
+
+    /// The error that refuses a state.
     ///
     /// # Errors
     /// Those of damaged states.
@@ -80,25 +94,27 @@ impl<'i> Evaluation<'i> {
         refusal(objection, self.invariant, self.table, refused)
     }
 
-    /// The refusal of a stored event that has no key, though it must have one.
+    /// The error that refuses a stored event that has no key, though it must have one.
     ///
     /// # Errors
-    /// None that occur.
+    /// As [`Self::refusal`].
     pub fn key_missing(&self, event: &str) -> Result<Error> {
         key_missing(self.invariant, self.table, event, None)
     }
 
-    /// What states are made with.
+    /// The versions of the functions and upcasters with which states are made.
     pub fn made_with(&self) -> MadeWith {
         self.made_with
     }
 
-    /// Whether functions and upcasters are still what they were at the start, so that what was folded is of one make.
+    /// Whether neither a function nor an upcaster was replaced since [`Self::new`]. Otherwise a state may be a mixture of
+    /// old and new.
     ///
     /// # Errors
     /// 42883 where evolve is gone.
-    pub fn is_of_one_make(&self) -> Result<bool> {
+    pub fn is_unchanged(&self) -> Result<bool> {
         definitions::accept_changes();
+        // Not those of `self`: the question is whether they have changed.
         let upcasters = upcast::known()?;
         let now = self.invariant.made_with(self.table, &upcasters)?;
         Ok(now == self.made_with)
@@ -109,16 +125,16 @@ impl<'i> Evaluation<'i> {
         Folding::new(&self.evolve, self.initial)
     }
 
-    /// An event that is not stored yet as its functions take it, in the current memory context.
+    /// An event that is not stored yet, as a value that the functions take, in the current memory context.
     ///
     /// # Errors
-    /// As `event`; those of upcasters.
+    /// As [`Self::event`]; those of upcasters.
     pub fn new_event(&self, event: Unread) -> Result<Datum> {
         let mut columns = event.read(&Upcasters::new(&self.upcasters))?;
         self.event_type.make(&mut columns)
     }
 
-    /// An event as its functions take it, in the current memory context.
+    /// A stored event as a value that the functions take, in the current memory context.
     ///
     /// # Errors
     /// 55000 where the row type is not as the extension made it.
@@ -126,7 +142,7 @@ impl<'i> Evaluation<'i> {
         self.event_type.make(&mut event_tuple::event_columns(event))
     }
 
-    /// The stored events of a range that the invariant is about. All of them must be settled, or the transaction's own.
+    /// The stored events of a range that match. All of them must be settled, or the transaction's own.
     ///
     /// # Errors
     /// Those of reading.
@@ -134,7 +150,7 @@ impl<'i> Evaluation<'i> {
         self.stored(self.invariant.query.clone(), after, upto)
     }
 
-    /// Its query, by the names that events have for it.
+    /// The invariant's query, by the names under which events are stored.
     pub fn sought(&self) -> Sought {
         Sought::by(self.invariant.query.clone(), &self.upcasters)
     }
@@ -158,7 +174,7 @@ impl<'i> Evaluation<'i> {
         id: &str,
         after: i64,
         folding: &mut Folding,
-        at: &ErrorContext,
+        context: &ErrorContext,
     ) -> Result<Effort> {
         let (invariant, mut effort) = (self.invariant, Effort::default());
         let Some(events) = invariant.key.events_of(id, &invariant.query) else {
@@ -177,7 +193,7 @@ impl<'i> Evaluation<'i> {
             })?;
             effort.pages += stat::pages_touched() - before;
             for (position, event) in found {
-                at.at(position, position);
+                context.at(position, position);
                 folding.add(event);
                 effort.events += 1;
             }
@@ -191,8 +207,8 @@ impl<'i> Evaluation<'i> {
     /// # Errors
     /// 22P02 where the answer is no text; the function's own, by unwinding.
     pub fn objection(&self, state: Option<Datum>, id: &str) -> Result<Option<String>> {
-        let at = self.error_context("check", &self.invariant.check.name, id);
-        let answer = at.tell(|| self.check.call([state]));
+        let context = self.error_context("check", &self.invariant.check.name, id);
+        let answer = context.tell(|| self.check.call([state]));
         Ok(answer.map(fmgr::text).transpose()?.map(str::to_owned))
     }
 
@@ -220,8 +236,8 @@ pub struct Refused<'r> {
     pub state: Option<Datum>,
 }
 
-/// The refusal: what the check function says, and what it says it of. The state is told to those who may read what it
-/// was made of.
+/// The error that refuses a state: the message is what the check function says, and the details name the key. The state is
+/// told only to those who may read the events.
 pub fn refusal(
     objection: String,
     invariant: &Invariant,
@@ -243,7 +259,7 @@ pub fn refusal(
     let mut state = None;
     if refused.id.is_some() && Access::Read.is_allowed(table) {
         let member = match refused.state {
-            // An error goes into the server's log as well.
+            // A large state is left out, since errors are written to the server's log.
             Some(state) if fmgr::bytes_of(state) > limits::STATE_BYTES_OF_ERROR => {
                 "\"truncated\": true".to_owned()
             }
@@ -269,8 +285,8 @@ pub fn refusal(
         .refusals(vec![refusal]))
 }
 
-/// The refusal of an event that matches and has no key, though it must have one. `event` says which one it is, and the
-/// number is its own in an append, from 0.
+/// The error that refuses an event that matches and has no key, though it must have one. `event` names the event in the
+/// message; `number` is its number in an append, from 0.
 pub fn key_missing(
     invariant: &Invariant,
     table: Oid,

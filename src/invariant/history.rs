@@ -1,9 +1,9 @@
-//! Whether an invariant holds of what is stored already: one pass over its events, with a state for each id.
-//! States that do not fit in memory go to the table of states, and come back from there.
+//! Checking an invariant on the stored events: one pass over the events, with a state for each id. States that do not fit
+//! in memory are stored in the table of states and read again from there.
 //!
-//! A new invariant is held against most of it while appends go on (`Existing::go_ahead`), and only against the last events,
-//! and the ids that these concern, with appends kept out. Where it shows then that a function was replaced or events erased
-//! meanwhile, all of it is done again.
+//! For a new invariant most events are folded and checked while appends go on (`Existing::fold_beside_appends`). Only the
+//! last events, and the ids of these events, are checked while appends are excluded. If a function was replaced or events
+//! were erased meanwhile, all is done again.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -23,35 +23,35 @@ use super::definition::{Invariant, KIND, run};
 use super::fold::{Evaluation, Refused};
 use super::rules::EVENTS_BETWEEN;
 
-/// Bytes of states that are kept in memory.
+/// Bytes of states in memory. Beyond that, all states are moved to the table.
 const BYTES_IN_MEMORY: usize = 64 * 1024 * 1024;
-/// What an id costs beside its text and its state, about.
+/// About how many bytes an id needs beside its text and its state.
 const BYTES_OF_ONE: usize = 128;
 /// How many events are read, and states checked, at a time.
 const AT_ONCE: usize = 256;
 
-/// An invariant, with what the stored events have made of its ids so far.
+/// An invariant with the states of its ids, as far as the stored events are folded.
 pub struct Existing<'i> {
     invariant: &'i Invariant,
-    judge: Evaluation<'i>,
+    evaluation: Evaluation<'i>,
     states: States,
     made_with: MadeWith,
     known: HashMap<String, Known>,
     bytes: usize,
-    /// Whether some are in the table.
+    /// Whether states were moved to the table.
     has_spilled: bool,
     /// All events up to here are folded.
     position: i64,
-    /// What they depend on beside themselves, when they were folded ahead.
+    /// What the states depend on beside the events, as of when they were folded beside appends.
     basis: Option<Basis>,
 }
 
-/// What verdicts depend on beside events and `evolve`.
+/// What the check depends on beside the events and `evolve`.
 #[derive(PartialEq)]
 struct Basis {
     /// How many erasures there were in the partition.
     erasures: usize,
-    /// The check function, as it was.
+    /// The version of the check function.
     check: Option<i64>,
 }
 
@@ -61,12 +61,12 @@ struct Known {
     state: Option<Vec<u8>>,
     position: i64,
     events: u64,
-    /// Whether the check function has nothing against the state.
+    /// Whether the check function has found the state to be right.
     is_fine: bool,
 }
 
-/// Sees that an invariant holds of what is stored. Nobody appends to its partition, and there are no
-/// states of it.
+/// Makes sure that an invariant holds for the stored events. The caller has excluded appends to its partition and deleted
+/// its states.
 ///
 /// # Errors
 /// N5703 where it does not; its functions' own, by unwinding.
@@ -77,22 +77,22 @@ pub fn demand(invariant: &Invariant, table: Oid) -> Result<()> {
     Ok(())
 }
 
-/// `false` where a function was replaced meanwhile: then the states are those of neither.
+/// Checks the stored events once. `false` if a function was replaced meanwhile: the states may be a mixture of old and new.
 fn is_checked(invariant: &Invariant, table: Oid) -> Result<bool> {
-    Existing::new(invariant, table)?.ends()
+    Existing::new(invariant, table)?.finish()
 }
 
 impl<'i> Existing<'i> {
-    /// Nothing is folded yet.
+    /// An invariant of which no events are folded yet.
     ///
     /// # Errors
     /// 42883 where a function is gone.
     pub fn new(invariant: &'i Invariant, table: Oid) -> Result<Self> {
-        let judge = Evaluation::new(invariant, table)?;
+        let evaluation = Evaluation::new(invariant, table)?;
         Ok(Existing {
             invariant,
-            made_with: judge.made_with(),
-            judge,
+            made_with: evaluation.made_with(),
+            evaluation,
             states: States::open()?,
             known: HashMap::new(),
             bytes: 0,
@@ -102,14 +102,15 @@ impl<'i> Existing<'i> {
         })
     }
 
-    /// Folds and checks what is settled, while appends go on.
+    /// Folds and checks the settled events while appends go on. A state that does not hold is no error yet: the last events
+    /// may make it hold.
     ///
     /// # Errors
-    /// As [`demand`], but for what may come right with the events that are left.
-    pub fn go_ahead(&mut self) -> Result<()> {
+    /// Those of functions.
+    pub fn fold_beside_appends(&mut self) -> Result<()> {
         let invariant = self.invariant;
         self.basis = Some(Basis::of(invariant)?);
-        let (sought, position) = (self.judge.sought(), self.position);
+        let (sought, position) = (self.evaluation.sought(), self.position);
         let take = |_, upto| {
             rights::for_functions(&invariant.path, &invariant.partition, || {
                 self.fold_up_to(upto)?;
@@ -119,11 +120,12 @@ impl<'i> Existing<'i> {
         catch_up::take_most(&sought, &invariant.partition, position, take).map(drop)
     }
 
-    /// Folds and checks the rest: nobody appends by now. `false` where something was another one when it was folded.
+    /// Folds and checks the rest. The caller has excluded appends. `false` if a function was replaced or events were erased
+    /// meanwhile: all must be done again.
     ///
     /// # Errors
     /// As [`demand`].
-    pub fn ends(&mut self) -> Result<bool> {
+    pub fn finish(&mut self) -> Result<bool> {
         let invariant = self.invariant;
         if let Some(before) = &self.basis
             && *before != Basis::of(invariant)?
@@ -134,12 +136,12 @@ impl<'i> Existing<'i> {
             self.fold_up_to(LAST)?;
             self.check_all()
         })?;
-        self.judge.is_of_one_make()
+        self.evaluation.is_unchanged()
     }
 
     fn fold_up_to(&mut self, upto: i64) -> Result<()> {
         let Invariant { key, .. } = self.invariant;
-        let mut reading = self.judge.all_stored(self.position, upto)?;
+        let mut reading = self.evaluation.all_stored(self.position, upto)?;
         let rows = Scratch::new();
         let mut more = true;
         while more {
@@ -150,10 +152,10 @@ impl<'i> Existing<'i> {
                     let ids = key.ids_of_row(row)?;
                     if self.invariant.misses_key(&ids) {
                         let event = format!("event at position {}", row.position());
-                        return Err(self.judge.key_missing(&event)?);
+                        return Err(self.evaluation.key_missing(&event)?);
                     }
                     if !ids.is_empty() {
-                        let event = self.judge.event(row)?;
+                        let event = self.evaluation.event(row)?;
                         for id in ids {
                             found.entry(id).or_default().push((row.position(), event));
                         }
@@ -172,14 +174,15 @@ impl<'i> Existing<'i> {
         Ok(())
     }
 
-    /// Finds out which states are fine. Those in the table are looked at in the end.
+    /// Calls the check function for the states in memory and notes which are fine. States in the table are checked at the
+    /// end.
     fn note_fine(&mut self) -> Result<()> {
-        let (judge, scratch) = (&self.judge, Scratch::new());
+        let (evaluation, scratch) = (&self.evaluation, Scratch::new());
         for (id, known) in self.known.iter_mut().filter(|(_, k)| !k.is_fine) {
             pgrx::check_for_interrupts!();
             known.is_fine = scratch.run(|| {
                 let state = known.state.as_deref().map(fmgr::make_varlena);
-                Ok(judge.objection(state, id)?.is_none())
+                Ok(evaluation.objection(state, id)?.is_none())
             })?;
             scratch.reset();
         }
@@ -194,13 +197,13 @@ impl<'i> Existing<'i> {
         };
         let size = |k: &Known| k.state.as_ref().map_or(0, Vec::len);
         let before = size(&known);
-        let (mut folding, at) = (self.judge.folding(), self.judge.evolving(id));
+        let (mut folding, context) = (self.evaluation.folding(), self.evaluation.evolving(id));
         if known.events > 0 {
             folding.resume(known.state.as_deref().map(fmgr::make_varlena));
         }
-        at.tell(|| {
+        context.tell(|| {
             for &(position, event) in events {
-                at.at(position, position);
+                context.at(position, position);
                 folding.add(event);
                 known.position = position;
                 known.events += 1;
@@ -216,17 +219,17 @@ impl<'i> Existing<'i> {
         Ok(())
     }
 
-    /// The state of an id that is not in memory: from the table, or a new one.
+    /// The state of an id that is not in memory: from the table, or the initial state.
     fn fetch(&mut self, id: &str) -> Known {
-        let kept = if self.has_spilled {
+        let stored = if self.has_spilled {
             self.states.find(self.invariant.number, id)
         } else {
             None
         };
-        let known = match kept {
-            Some(kept) => Known {
-                state: kept.state.map(|s| fmgr::varlena(s).to_vec()),
-                position: kept.position,
+        let known = match stored {
+            Some(stored) => Known {
+                state: stored.state.map(|s| fmgr::varlena(s).to_vec()),
+                position: stored.position,
                 events: EVENTS_BETWEEN,
                 is_fine: false,
             },
@@ -236,7 +239,7 @@ impl<'i> Existing<'i> {
         known
     }
 
-    /// Puts the states with so many events into the table, and forgets all.
+    /// Stores the states that have at least so many events in the table, and removes all states from memory.
     fn spill(&mut self, at_least: u64) {
         let number = self.invariant.number;
         let scratch = Scratch::new();
@@ -307,7 +310,7 @@ impl<'i> Existing<'i> {
     }
 
     fn check(&self, id: &str, state: Option<Datum>) -> Result<()> {
-        let Some(objection) = self.judge.objection(state, id)? else {
+        let Some(objection) = self.evaluation.objection(state, id)? else {
             return Ok(());
         };
         let refused = Refused {
@@ -315,7 +318,7 @@ impl<'i> Existing<'i> {
             event: None,
             state,
         };
-        Err(self.judge.refusal(objection, refused)?.hint(
+        Err(self.evaluation.refusal(objection, refused)?.hint(
             "It is the stored events that break it. With validate => false, appends are checked from now on all the same.",
         ))
     }

@@ -1,4 +1,4 @@
-//! Disabling, enabling and dropping invariants, and what partitions ask of theirs.
+//! Disabling, enabling and dropping invariants, and resetting those of a partition that is emptied.
 
 use crate::dcb::error::{Result, required};
 use crate::store::log::catalog::{self, partition_to_administer};
@@ -10,14 +10,14 @@ use crate::store::{Datum, Oid};
 use super::definition::{Invariant, by_name, run};
 use super::history;
 
-/// An invariant that the caller may administer, kept from others until the end of the transaction, while
-/// nobody appends to its partition.
+/// Locks an invariant that the caller may administer until the end of the transaction, and excludes appends to its partition.
+/// Returns also the table of the partition.
 pub(super) fn to_administer(name: Option<&str>, function: &str) -> Result<(Invariant, Oid)> {
     catalog::demand_writable(function)?;
     let found = by_name(name, false)?;
-    let place = partition_to_administer(Some(&found.partition))?;
-    exclude_appends(&place)?;
-    Ok((by_name(name, true)?, place.oid))
+    let partition = partition_to_administer(Some(&found.partition))?;
+    exclude_appends(&partition)?;
+    Ok((by_name(name, true)?, partition.oid))
 }
 
 /// Drops an invariant.
@@ -31,7 +31,7 @@ pub fn remove(name: Option<&str>) -> Result<()> {
     run(sql, &[text(&invariant.name)]).map(drop)
 }
 
-/// Lets appends go unchecked until the invariant is enabled again.
+/// Disables an invariant: appends are not checked until it is enabled again.
 ///
 /// # Errors
 /// 42501, 42704.
@@ -40,7 +40,7 @@ pub fn disable(name: Option<&str>) -> Result<()> {
     set_enabled(&invariant, false)
 }
 
-/// Lets appends be checked again. What was kept of states is forgotten.
+/// Enables an invariant: appends are checked again. Its stored states are deleted.
 ///
 /// # Errors
 /// 42501, 42704; N5703 where stored events break it; those of its functions.
@@ -72,7 +72,7 @@ pub(super) fn forget_states(invariant: &Invariant) -> Result<()> {
     run(sql, &[number]).map(drop)
 }
 
-/// Forgets the states of a partition's invariants: its events are not those any more of which they were made.
+/// Deletes the states of a partition's invariants, because the events are deleted of which they were made.
 ///
 /// # Errors
 /// 55000 where the table is missing.

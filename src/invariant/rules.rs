@@ -1,9 +1,8 @@
-//! What an append has to do for invariants: lock the keys that its events touch, as if they were checked,
-//! and see that each of their states may be.
+//! Invariants during an append: it locks the keys that its events touch, and checks that each of their states holds.
 //!
-//! The locks are those of the keys under which the events are indexed: nobody else adds an event of the id
-//! before the transaction ends. So the state is that of all there are, and two appends that would break an
-//! invariant only together come one after the other.
+//! The locks are those of the keys under which the events are indexed, as for an append condition. So nobody else appends
+//! an event of the same id before the transaction ends, and the state contains all events of the id. Two appends that
+//! would break an invariant only together run one after the other.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -23,11 +22,11 @@ use crate::upcast::Definitions;
 use super::definition::{self, Invariant};
 use super::fold::{Effort, Evaluation, Refused, key_missing};
 
-/// A state is kept when so many events have come to it since the last time: then an append reads at most
-/// as many, and ids with few events cost no row.
+/// A state is stored when at least so many events have come since it was stored last. So an append reads at most as many,
+/// and ids with few events need no row.
 pub const EVENTS_BETWEEN: u64 = 16;
-/// Or when so many pages were touched to find them: where events of other types stand under the same tag, or
-/// under the same types those of other tags, few are found among many. Finding the events of a small id touches fewer.
+/// A state is also stored when so many pages were touched to find its events: among many events of the same tag only a few
+/// may have the right type, or the other way round. An id with few events touches fewer pages.
 const PAGES_BETWEEN: u64 = 128;
 
 /// What an append has to do for invariants.
@@ -38,9 +37,10 @@ pub struct Rules<'a> {
     touched: Vec<Touched>,
 }
 
-/// An invariant with the numbers of the events that are about each of its ids.
+/// An invariant that an append touches.
 struct Touched {
     invariant: Rc<Invariant>,
+    /// The numbers of the events of each id.
     events: BTreeMap<String, Vec<usize>>,
     /// The number of the first event that has no key, though the invariant asks for one.
     without_key: Option<usize>,
@@ -129,8 +129,8 @@ impl<'a> Rules<'a> {
         }
     }
 
-    /// Looks again, now that nobody can create an invariant or an upcaster until the append has ended, and
-    /// what others have done is accepted. Functions can be replaced all the same, also while an append waits for a key.
+    /// Looks again after the root is locked and changes of other sessions are accepted: nobody can create an invariant or
+    /// an upcaster now until the append ends. But functions can still be replaced, also while the append waits for a key.
     ///
     /// # Errors
     /// 55000 where the table is missing.
@@ -147,11 +147,11 @@ impl<'a> Rules<'a> {
         Ok(())
     }
 
-    /// Sees that all states may be, with the events that are about to be stored. The keys are locked, or the
-    /// whole partition is.
+    /// Makes sure that all states hold with the events that are about to be stored. The caller has locked the keys, or
+    /// the whole partition.
     ///
     /// # Errors
-    /// N5703 where one may not; 42883 where a function is gone; the functions' own, by unwinding.
+    /// N5703 where one does not; 42883 where a function is gone; the functions' own, by unwinding.
     pub fn check(&self, batch: &Batch) -> Result<()> {
         self.check_with(batch, true, &mut |refusal| Err(refusal))
     }
@@ -161,8 +161,8 @@ impl<'a> Rules<'a> {
         self.touched.is_empty()
     }
 
-    /// The same; each refusal is handed to `told`, which ends the check with an error, or has it go on. States are kept
-    /// only if `keeps` says so.
+    /// Checks all states. `told` gets each refusal; it ends the check with an error, or lets it go on. States are stored
+    /// only with `keeps`.
     ///
     /// # Errors
     /// As [`Rules::check`]; those of `told`.
@@ -175,46 +175,26 @@ impl<'a> Rules<'a> {
         if self.touched.is_empty() {
             return Ok(());
         }
-        let (states, scratch) = (States::open()?, Scratch::new());
-        for Touched {
-            invariant,
-            events,
-            without_key,
-        } in &self.touched
-        {
-            if let Some(n) = without_key {
+        let table = batch.partition.oid;
+        let check = Check {
+            batch,
+            states: States::open()?,
+            scratch: Scratch::new(),
+            keeps,
+        };
+        for touched in &self.touched {
+            let invariant = touched.invariant.as_ref();
+            if let Some(n) = touched.without_key {
                 let event = format!("event {}", n + 1);
-                told(key_missing(
-                    invariant,
-                    batch.partition.oid,
-                    &event,
-                    Some(*n),
-                )?)?;
+                told(key_missing(invariant, table, &event, Some(n))?)?;
             }
-            let mut judge = Evaluation::new(invariant, batch.partition.oid)?;
+            let mut evaluation = Evaluation::new(invariant, table)?;
             rights::for_functions(&invariant.path, &invariant.partition, || {
-                for (id, events) in events {
+                for (id, events) in &touched.events {
                     pgrx::check_for_interrupts!();
-                    loop {
-                        let one = One {
-                            invariant,
-                            judge: &judge,
-                            id,
-                            events,
-                            keeps,
-                        };
-                        let outcome = scratch.run(|| self.check_one(batch, &states, &one));
-                        scratch.reset();
-                        match outcome {
-                            Ok(true) => break,
-                            Ok(false) => {}
-                            Err(error) if error.state == SqlState::InvariantBroken => {
-                                told(error)?;
-                                break;
-                            }
-                            Err(error) => return Err(error),
-                        }
-                        judge = Evaluation::new(invariant, batch.partition.oid)?;
+                    match self.check_key(&check, &mut evaluation, &Key { id, events }) {
+                        Err(error) if error.state == SqlState::InvariantBroken => told(error)?,
+                        outcome => outcome?,
                     }
                 }
                 Ok(())
@@ -223,79 +203,93 @@ impl<'a> Rules<'a> {
         Ok(())
     }
 
-    /// `false` where a function was replaced while it ran: then the state is that of neither.
-    fn check_one(&self, batch: &Batch, states: &States, one: &One) -> Result<bool> {
-        let &One {
-            invariant,
-            judge,
-            id,
-            events,
-            keeps,
-        } = one;
-        let kept = states.find(invariant.number, id);
-        let made_with = judge.made_with();
-        let usable = kept.as_ref().filter(|k| k.made_with == made_with);
-        let (folding, effort) = self.fold(batch, usable, one)?;
-        if !judge.is_of_one_make()? {
+    /// Checks the state of a key, again and again while functions are replaced.
+    fn check_key(&self, check: &Check<'_, '_>, evaluation: &mut Evaluation, key: &Key) -> Result<()> {
+        loop {
+            let outcome = check
+                .scratch
+                .run(|| self.check_once(check, evaluation, key));
+            check.scratch.reset();
+            if outcome? {
+                return Ok(());
+            }
+            *evaluation = evaluation.anew()?;
+        }
+    }
+
+    /// Checks the state of a key. `false` if a function was replaced while it ran: the state may be a mixture of old and
+    /// new.
+    fn check_once(&self, check: &Check<'_, '_>, evaluation: &Evaluation, key: &Key) -> Result<bool> {
+        let number = evaluation.invariant().number;
+        let stored = check.states.find(number, key.id);
+        let made_with = evaluation.made_with();
+        let usable = stored.as_ref().filter(|s| s.made_with == made_with);
+        let (folding, effort) = self.fold(check.batch, usable, evaluation, key)?;
+        if !evaluation.is_unchanged()? {
             return Ok(false);
         }
-        let last = events.last().copied().unwrap_or_default();
-        if let Some(objection) = judge.objection(folding.state(), id)? {
+        let last = key.events.last().copied().unwrap_or_default();
+        if let Some(objection) = evaluation.objection(folding.state(), key.id)? {
             let refused = Refused {
-                id: Some(id),
+                id: Some(key.id),
                 event: Some(last),
                 state: folding.state(),
             };
-            return Err(judge.refusal(objection, refused)?);
+            return Err(evaluation.refusal(objection, refused)?);
         }
         let is_worth_it = effort.events >= EVENTS_BETWEEN || effort.pages >= PAGES_BETWEEN;
-        if keeps && is_worth_it {
-            let position = (batch.assigned)(last).position;
+        if check.keeps && is_worth_it {
+            let position = (check.batch.assigned)(last).position;
             let state = KeptState::new(position, folding.state(), made_with);
-            states.keep(invariant.number, id, &state, kept.as_ref());
+            check.states.keep(number, key.id, &state, stored.as_ref());
         }
         Ok(true)
     }
 
-    /// The state after the events, from one that is kept; and what it took to make it of that.
-    fn fold<'j>(
+    /// The state after the events of a key, folded from a stored state on, and how much work that was.
+    fn fold<'e>(
         &self,
         batch: &Batch,
-        kept: Option<&KeptState>,
-        one: &One<'j>,
-    ) -> Result<(Folding<'j>, Effort)> {
-        let &One {
-            judge, id, events, ..
-        } = one;
-        let mut folding = judge.folding();
-        if let Some(kept) = kept {
-            folding.resume(kept.state);
+        stored: Option<&KeptState>,
+        evaluation: &'e Evaluation,
+        key: &Key,
+    ) -> Result<(Folding<'e>, Effort)> {
+        let mut folding = evaluation.folding();
+        if let Some(stored) = stored {
+            folding.resume(stored.state);
         }
-        let after = kept.map_or(0, |k| k.position);
-        let (at, scratch) = (judge.evolving(id), Scratch::new());
-        let effort = at.tell(|| -> Result<Effort> {
-            let mut effort = judge.fold_stored(id, after, &mut folding, &at)?;
-            for &n in events {
+        let after = stored.map_or(0, |s| s.position);
+        let (context, scratch) = (evaluation.evolving(key.id), Scratch::new());
+        let effort = context.tell(|| -> Result<Effort> {
+            let mut effort = evaluation.fold_stored(key.id, after, &mut folding, &context)?;
+            for &n in key.events {
                 let position = (batch.assigned)(n).position;
-                at.at(position, position);
+                context.at(position, position);
                 let event = (self.event)(n);
-                let event = scratch.run(|| judge.new_event(batch.event_columns(n, event)))?;
+                let event = scratch.run(|| evaluation.new_event(batch.event_columns(n, event)))?;
                 folding.add(event);
                 scratch.reset();
             }
-            effort.events += events.len() as u64;
+            effort.events += key.events.len() as u64;
             Ok(effort)
         })?;
         Ok((folding, effort))
     }
 }
 
-/// One state that an append touches.
-struct One<'j> {
-    invariant: &'j Invariant,
-    judge: &'j Evaluation<'j>,
-    id: &'j str,
-    events: &'j [usize],
-    /// Whether the state may be kept.
+/// A check of the events of an append.
+struct Check<'c, 'b> {
+    batch: &'c Batch<'b>,
+    states: States,
+    /// The memory for one key.
+    scratch: Scratch,
+    /// Whether states may be stored.
     keeps: bool,
+}
+
+/// A key of an invariant that an append touches.
+struct Key<'k> {
+    id: &'k str,
+    /// The numbers of the events that have it.
+    events: &'k [usize],
 }
