@@ -1,10 +1,8 @@
 //! Folds: a function makes a state of the events of a query, one after the other.
 //!
 //! The room holds the functions `evolve` that documents, folds, deciders and invariants share ([`evolve`]), the definitions
-//! of named folds and deciders, and their snapshots. It appends nothing, and it never writes a state that contains events
-//! of transactions in flight. It uses `event_type`, `read`, `definition` and the store.
-//!
-//! It keeps no snapshot of what is not settled. It uses `event_type`, `read`, `definition`, `store` and `dcb`.
+//! of named folds and deciders, and their snapshots. It never appends an event, and it never stores a snapshot of events
+//! that are not settled. It uses `event_type`, `read`, `definition`, `store` and `dcb`.
 //!
 #![cfg_attr(doc, doc = include_str!("../../docs/architecture/folds.md"))]
 

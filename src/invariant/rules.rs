@@ -204,7 +204,12 @@ impl<'a> Rules<'a> {
     }
 
     /// Checks the state of a key, again and again while functions are replaced.
-    fn check_key(&self, check: &Check<'_, '_>, evaluation: &mut Evaluation, key: &Key) -> Result<()> {
+    fn check_key(
+        &self,
+        check: &Check<'_, '_>,
+        evaluation: &mut Evaluation,
+        key: &Key,
+    ) -> Result<()> {
         loop {
             let outcome = check
                 .scratch
@@ -219,7 +224,12 @@ impl<'a> Rules<'a> {
 
     /// Checks the state of a key. `false` if a function was replaced while it ran: the state may be a mixture of old and
     /// new.
-    fn check_once(&self, check: &Check<'_, '_>, evaluation: &Evaluation, key: &Key) -> Result<bool> {
+    fn check_once(
+        &self,
+        check: &Check<'_, '_>,
+        evaluation: &Evaluation,
+        key: &Key,
+    ) -> Result<bool> {
         let number = evaluation.invariant().number;
         let stored = check.states.find(number, key.id);
         let made_with = evaluation.made_with();
