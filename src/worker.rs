@@ -1,14 +1,14 @@
-//! The background worker of a database: it runs async projections as there are events for them, and tells
-//! listeners that there is more to read.
+//! The background worker of a database: it runs async projections when there are events for them, and notifies listeners
+//! of new events.
 //!
 //! It does nothing that cannot be done by hand. It uses `projection`, `read`, `upcast`, `store` and `dcb`.
 //!
-//! It goes in rounds. A survey, in a transaction of its own, says what is due; then everything that is due has one
-//! turn, in a transaction of its own: so a slow projection keeps the others waiting for a batch, and one that fails
-//! is no other's business. When nothing is due it sleeps until something happens.
+//! It works in rounds. A survey, in a transaction of its own, finds the projections that have events to handle. Then each of
+//! them handles one batch in a transaction of its own. So a slow projection makes the others wait for one batch, and the
+//! failure of one does not concern the others. If there is nothing to do, the worker sleeps until something happens.
 //!
-//! **Invariant:** a position and what was done up to it are committed by one transaction, which holds the
-//! projection's row. All else that the worker remembers may be lost at any time.
+//! **Invariant:** one transaction commits the effects of a projection and its new position, and holds the lock of its row.
+//! Everything else that the worker remembers may be lost at any time.
 //!
 #![cfg_attr(doc, doc = include_str!("../docs/architecture/worker.md"))]
 
@@ -36,24 +36,24 @@ use crate::upcast::Sought;
 /// The versions of the extension's tables that this library works with: its own, and the previous one. `make freeze` adds
 /// to them, and tests/upgrade tests each.
 const SCHEMAS: &[&str] = &[env!("CARGO_PKG_VERSION")];
-/// How soon it looks again for an extension that is missing, or has a version that it does not know.
+/// After this time the worker looks again for an extension that is missing, or has an unknown version.
 const ABSENCE: Duration = Duration::from_secs(60);
-/// The first pause after a failure, doubled by each in a row, and the longest.
+/// The first pause after a failure, which each further failure doubles, and the longest pause.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
-/// The same after what passes, a survey that fails included; the seventh is a second.
-const PAUSES_PASSING: (Duration, Duration) = (Duration::from_micros(15_625), PAUSES.1);
-/// From such a pause on, what passes is told: before that it is somebody's lock, or the extension is just being
-/// dropped or created.
+/// The first and the longest pause after a transient failure, or after a survey that fails. The seventh is one second.
+const PAUSES_TRANSIENT: (Duration, Duration) = (Duration::from_micros(15_625), PAUSES.1);
+/// Failures are logged if the pause is at least so long. Shorter ones come from a lock of another session, or from an
+/// extension that is just being dropped or created.
 const WORTH_TELLING: Duration = PAUSES.0;
-/// The same for a projection that somebody else runs.
+/// The first and the longest pause for a projection that another session runs.
 const PAUSES_TAKEN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
-/// After so many attempts in a row a projection has failed, where trying again promises nothing.
+/// After so many attempts in a row a projection gets the status failed, unless the failure is transient.
 const ATTEMPTS: u32 = 5;
 /// How often a position is moved up over events that are not the projection's.
 const MOVES: Duration = Duration::from_millis(100);
-/// It is moved earlier over so many: what would have to be looked at again after a restart.
+/// It is moved at once over so many positions: after a restart they would have to be looked at again.
 const MOVES_OVER: i64 = 1000;
-/// How often listeners are told at most.
+/// The shortest time between two notifications.
 const NOTIFICATIONS: Duration = Duration::from_millis(10);
 
 /// Called by PostgreSQL as the main function of the worker's process.
@@ -71,16 +71,16 @@ pub extern "C-unwind" fn en57_launcher_main(_: Datum) {
 /// What the worker remembers from round to round.
 #[derive(Default)]
 struct Worker {
-    /// Of the projections, by their numbers.
+    /// What it knows of the projections, by their numbers.
     known: HashMap<i64, Known>,
-    /// The frontier of each partition that listeners were told last.
+    /// The frontier of each partition that was last sent to listeners.
     told: HashMap<String, i64>,
     told_at: Option<Instant>,
-    /// The version of the extension's tables that was complained of.
+    /// The unknown version of the extension's tables for which it has logged a warning.
     unknown_version: Option<String>,
-    /// As of which change of the definitions it knows them.
+    /// The number of changes of definitions that it has seen.
     changes: u64,
-    /// Of surveys that have failed.
+    /// The surveys that have failed in a row.
     trouble: Trouble,
 }
 
@@ -88,20 +88,20 @@ struct Worker {
 #[derive(Default)]
 struct Known {
     position: i64,
-    /// There is nothing for it up to here.
+    /// Up to this position there are no events for it.
     looked: i64,
     moved_at: Option<Instant>,
     trouble: Trouble,
-    /// Of what passes.
-    hindrance: Trouble,
-    /// How often in a row somebody else ran it.
+    /// Transient failures in a row.
+    transient: Trouble,
+    /// How often in a row another session ran it.
     taken: Trouble,
 }
 
 impl Known {
-    /// Until when it is left alone.
+    /// Until when the worker does not run it; `None`: it may run it now.
     fn rests_until(&self) -> Option<Instant> {
-        let all = [&self.trouble, &self.hindrance, &self.taken];
+        let all = [&self.trouble, &self.transient, &self.taken];
         let resting = all.into_iter().filter(|t| t.is_resting());
         resting.filter_map(|t| t.until).max()
     }
@@ -111,12 +111,12 @@ impl Known {
 #[derive(Default)]
 struct Trouble {
     attempts: u32,
-    /// Not to be tried again before.
+    /// It is not tried again before this time.
     until: Option<Instant>,
 }
 
 impl Trouble {
-    /// One more; returns the pause.
+    /// Counts another failure; returns the pause.
     fn meet(&mut self, (first, longest): (Duration, Duration)) -> Duration {
         let pause = first.saturating_mul(1 << self.attempts.min(20));
         let pause = pause.min(longest);
@@ -132,7 +132,7 @@ impl Trouble {
 
 /// What a survey has found.
 enum Survey {
-    /// The extension is not there.
+    /// The extension is not installed.
     Absent,
     /// It has a version that this library does not know.
     Unknown(String),
@@ -144,25 +144,25 @@ enum Survey {
     },
 }
 
-/// What comes after a round.
+/// What follows a round.
 enum Next {
-    /// The next one.
+    /// The next round.
     Round,
-    /// Sleep, until then at the latest.
+    /// Sleep, at most until this time.
     Sleep(Option<Instant>),
 }
 
 impl Worker {
-    /// Never ends but with the process.
+    /// Runs rounds until the process ends.
     fn run(&mut self, process: &Process) -> Result<()> {
         loop {
             process.attend();
-            // Before the survey: what happens meanwhile keeps it from sleeping.
+            // Noted before the survey, so that it does not sleep if something happens during the round.
             let moment = process.moment();
             if let Next::Sleep(until) = self.round(process)
                 && !process.sleep(&moment, until)?
             {
-                // So much happens that is none of its business that it need not look at all of it.
+                // It was woken at once. Often that is nothing that concerns it, so it does not look at each event.
                 process.nap(1);
             }
         }
@@ -171,11 +171,11 @@ impl Worker {
     fn round(&mut self, process: &Process) -> Next {
         let changes = process.changes();
         if changes != self.changes {
-            // Perhaps somebody has removed what was in the way.
+            // Definitions have changed: perhaps the cause of a failure is removed.
             self.changes = changes;
             self.trouble = Trouble::default();
             for known in self.known.values_mut() {
-                (known.trouble.until, known.hindrance.until) = (None, None);
+                (known.trouble.until, known.transient.until) = (None, None);
             }
         }
         if self.trouble.is_resting() {
@@ -186,7 +186,7 @@ impl Worker {
             Ok(Survey::Found { standings, news }) => (standings, news),
             Ok(survey) => return self.wait_for_the_extension(survey),
             Err(failure) => {
-                let pause = self.trouble.meet(PAUSES_PASSING);
+                let pause = self.trouble.meet(PAUSES_TRANSIENT);
                 if pause >= WORTH_TELLING {
                     let message = format!("the worker of en57 tries again in {}", shown(pause));
                     log(Severity::Warning, &message, Some(&failure.in_words()), None);
@@ -201,7 +201,7 @@ impl Worker {
         for standing in &standings {
             if matches!(standing.todo, ToDo::Due) {
                 process.attend();
-                self.turn(process, standing);
+                self.run_batch(process, standing);
                 next = Next::Round;
             }
         }
@@ -220,7 +220,7 @@ impl Worker {
         let standings = projection::survey(|number, position| {
             let known = known.entry(number).or_default();
             if known.position != position {
-                // Somebody else has moved it.
+                // Another session has moved it.
                 *known = Known {
                     position,
                     looked: position,
@@ -234,7 +234,7 @@ impl Worker {
         Ok(Survey::Found { standings, news })
     }
 
-    /// Ends with nothing but a sleep: CREATE EXTENSION wakes the worker, an update may come unnoticed.
+    /// Sleeps, but not for long: CREATE EXTENSION wakes the worker, but ALTER EXTENSION UPDATE may not.
     fn wait_for_the_extension(&mut self, survey: Survey) -> Next {
         self.known.clear();
         self.told.clear();
@@ -255,8 +255,7 @@ impl Worker {
         Next::Sleep(Some(Instant::now() + ABSENCE))
     }
 
-    /// Moves positions up over events that are not the projections'. Tells when something is to be done at the
-    /// latest.
+    /// Moves positions up over events that are not the projections'. Sets in `next` when something is to be done.
     fn move_up(&mut self, process: &Process, standings: &[Standing], next: &mut Next) {
         let mut moves = Vec::new();
         for standing in standings {
@@ -269,7 +268,7 @@ impl Worker {
                 }
                 continue;
             };
-            (known.trouble, known.hindrance, known.taken) = Default::default();
+            (known.trouble, known.transient, known.taken) = Default::default();
             known.looked = known.looked.max(upto);
             if known.looked <= standing.position {
                 continue;
@@ -298,11 +297,11 @@ impl Worker {
             }
         }
         let failure = moved.err().filter(|f| !f.is_transient());
-        complain("positions were not moved up", failure);
+        warn("positions were not moved up", failure);
     }
 
-    /// One batch of one projection.
-    fn turn(&mut self, process: &Process, standing: &Standing) {
+    /// Runs one batch of one projection.
+    fn run_batch(&mut self, process: &Process, standing: &Standing) {
         let Some(known) = self.known.get_mut(&standing.number) else {
             return;
         };
@@ -321,15 +320,15 @@ impl Worker {
                 let message = format!("projection \"{name}\" has failed at position {position}");
                 log(Severity::Warning, &message, Some(&error), Some(RESUME));
             }
-            // Nothing was done: not to be asked again at once.
+            // Nothing was done, so it is not tried again at once.
             Ok(BatchOutcome::At(_) | BatchOutcome::Taken | BatchOutcome::Changed) => {
                 known.taken.meet(PAUSES_TAKEN);
             }
-            Err(failure) => trouble(process, standing, known, &failure),
+            Err(failure) => note_failure(process, standing, known, &failure),
         }
     }
 
-    /// The partitions whose frontier listeners are to be told of.
+    /// The partitions with new events for listeners, and their frontiers.
     fn news(&mut self) -> Result<Vec<(String, i64)>> {
         if settings::notify_channel().is_none() {
             self.told.clear();
@@ -343,16 +342,16 @@ impl Worker {
         self.told
             .retain(|name, _| all.iter().any(|(n, _)| n == name));
         for (name, _) in all {
-            // One that was dropped meanwhile is not there.
-            let Ok(places) = Partitions::find(store, Some(&name), Access::Own) else {
+            // It may have been dropped meanwhile.
+            let Ok(partitions) = Partitions::find(store, Some(&name), Access::Own) else {
                 continue;
             };
             let frontier =
-                places.current_frontier(&counter, &Sought::as_stored(everything.clone()));
-            // It is set back where positions begin at 1 again.
+                partitions.current_frontier(&counter, &Sought::as_stored(everything.clone()));
+            // A frontier can be lower than before: positions begin at 1 again after the log was emptied.
             let told = self.told.get(&name).filter(|t| **t <= frontier);
             let told = told.copied().unwrap_or_default();
-            // It moves with the events of other partitions, too.
+            // A frontier moves also with the events of other partitions.
             if read::is_anything_in(everything.clone(), &name, told, frontier)? {
                 news.push((name, frontier));
             } else {
@@ -362,7 +361,7 @@ impl Worker {
         Ok(news)
     }
 
-    /// Sends notifications, unless the last ones were sent only just now.
+    /// Sends notifications, but not sooner after the last ones than [`NOTIFICATIONS`].
     fn tell(&mut self, process: &Process, news: Vec<(String, i64)>) -> Next {
         let Some(channel) = settings::notify_channel().filter(|_| !news.is_empty()) else {
             return Next::Sleep(None);
@@ -390,8 +389,8 @@ impl Worker {
                 Next::Sleep(None)
             }
             Err(failure) => {
-                complain("notifications were not sent", Some(failure));
-                // The same news is found again then.
+                warn("notifications were not sent", Some(failure));
+                // The next survey finds the same news again.
                 let pause = Instant::now() + PAUSES.0;
                 self.told_at = Some(pause);
                 Next::Sleep(Some(pause + NOTIFICATIONS))
@@ -401,7 +400,7 @@ impl Worker {
 }
 
 impl Next {
-    /// There is something to be done then.
+    /// Makes the sleep end at this time, or sooner.
     fn no_later_than(&mut self, at: Instant) {
         if let Next::Sleep(until) = self {
             *until = Some(until.map_or(at, |u| u.min(at)));
@@ -411,12 +410,12 @@ impl Next {
 
 const RESUME: &str = "See last_error in en57_projections, then call en57_resume().";
 
-/// A batch that could not be handled, by no fault of one of its events: it is tried again later, or the
-/// projection has failed, where that has been tried in vain and promises nothing.
-fn trouble(process: &Process, standing: &Standing, known: &mut Known, failure: &Failure) {
+/// Notes that a batch has failed, though not because of one of its events. It is tried again later. After [`ATTEMPTS`] in
+/// vain the projection gets the status failed, unless the failure is transient.
+fn note_failure(process: &Process, standing: &Standing, known: &mut Known, failure: &Failure) {
     let name = &standing.name;
     let (trouble, pauses) = if failure.is_transient() {
-        (&mut known.hindrance, PAUSES_PASSING)
+        (&mut known.transient, PAUSES_TRANSIENT)
     } else {
         (&mut known.trouble, PAUSES)
     };
@@ -436,10 +435,10 @@ fn trouble(process: &Process, standing: &Standing, known: &mut Known, failure: &
     let noted = process.transaction(None, || {
         projection::note_trouble(standing, failure, attempts, fails)
     });
-    complain("an error was not noted", noted.err());
+    warn("an error was not noted", noted.err());
 }
 
-fn complain(of: &str, failure: Option<Box<Failure>>) {
+fn warn(of: &str, failure: Option<Box<Failure>>) {
     if let Some(failure) = failure {
         let message = format!("worker of en57: {of}");
         log(Severity::Warning, &message, Some(&failure.in_words()), None);

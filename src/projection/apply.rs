@@ -1,4 +1,4 @@
-//! Handing stored events to a projection.
+//! Applying stored events to a projection: calling its handler, or folding them into its documents.
 
 use std::ops::Deref;
 use std::rc::Rc;
@@ -17,22 +17,22 @@ use crate::upcast::ReadBy;
 use super::definition::{KIND, Projection, Work};
 use super::document::IdSource;
 
-/// Events that are folded into documents together, where they are not large.
+/// How many events are folded into documents together at least.
 const DOCUMENT_EVENTS: usize = 10_000;
 
-/// An event that is to be handled.
+/// A stored event that is to be handled.
 pub struct Item {
     /// Its position.
     pub position: i64,
     /// When it was recorded.
     pub recorded_at_us: i64,
-    /// As it is stored, in the memory context in which it was collected. An upcaster's errors are those of handling it.
+    /// The event as it is stored. It is upcast when it is handled, so an error of an upcaster is an error of handling it.
     event: EventCopy,
-    /// The documents that it belongs to; `None`: a function must be asked.
+    /// The documents that it belongs to; `None`: only the key function knows.
     pub ids: Option<Vec<String>>,
 }
 
-/// An event that is handled: one that functions can be called with.
+/// An event that is upcast: functions can be called with it.
 pub struct Ready<'i> {
     item: &'i Item,
     /// As a value, in the memory context in which it was read.
@@ -54,11 +54,11 @@ pub struct Events<'p> {
     more: bool,
 }
 
-/// What is known already of the documents that events belong to, by position.
+/// Gives the documents of an event by its position, if the key function was asked before.
 pub type KnownIds<'k> = &'k dyn Fn(i64) -> Option<Vec<String>>;
 
 impl<'p> Events<'p> {
-    /// The events of a range that match: all of them must be settled, or the transaction's own.
+    /// The events of a range that match. All of them must be settled, or the transaction's own.
     ///
     /// # Errors
     /// 42704 where the partition is gone.
@@ -79,7 +79,7 @@ impl<'p> Events<'p> {
         })
     }
 
-    /// The next ones, at most so many, in the current memory context. None: there are no more.
+    /// The next events, `at_most` so many, in the current memory context. Empty at the end.
     ///
     /// # Errors
     /// 42883 where a function is gone; those of reading.
@@ -131,8 +131,8 @@ impl Projection {
         ErrorContext::new(&format!("{role} {name} of projection \"{}\"", self.name))
     }
 
-    /// How many events are best handled together. Each document is written once for them, and its versions stay
-    /// until the transaction ends: who looks for it passes over all of them.
+    /// How many events are handled together. A document is written once for all of them. Each write leaves an old version of
+    /// the row until the transaction ends, and slows down the next look at the document: so many events are taken at once.
     pub fn at_once(&self) -> usize {
         match &self.work {
             Work::Documents(_) => self.batch_size.max(DOCUMENT_EVENTS),
@@ -150,7 +150,7 @@ impl Projection {
         self.handle_ready(&ready)
     }
 
-    /// Makes events ready to be handled, up to one that fails.
+    /// Upcasts events and adds them to `ready`, up to one that fails.
     ///
     /// # Errors
     /// Those of upcasters.
@@ -173,22 +173,22 @@ impl Projection {
             Work::Documents(documents) => {
                 return rights::for_functions(&self.path, &self.partition, || {
                     let by_id = documents.by_id(self, items)?;
-                    let at = self.error_context("evolve function");
-                    at.tell(|| documents.fold(self, by_id, &at))
+                    let context = self.error_context("evolve function");
+                    context.tell(|| documents.fold(self, by_id, &context))
                 });
             }
             Work::Handler(handler) => handler.function(KIND, &self.name)?,
         };
-        let (at, scratch) = (self.error_context("handler"), Scratch::new());
+        let (context, scratch) = (self.error_context("handler"), Scratch::new());
         let callable = handler.prepare_handler();
         let takes_arrays = callable.takes_array();
         let group = if takes_arrays { self.batch_size } else { 1 };
         let event_type = self.event_type()?;
-        at.tell(|| {
+        context.tell(|| {
             rights::for_functions(&self.path, &self.partition, || {
                 for items in items.chunks(group) {
                     pgrx::check_for_interrupts!();
-                    at.at(items[0].position, items[items.len() - 1].position);
+                    context.at(items[0].position, items[items.len() - 1].position);
                     scratch.run(|| {
                         let mut events: Vec<Datum> = items.iter().map(|i| i.event).collect();
                         let argument = if takes_arrays {
@@ -205,7 +205,7 @@ impl Projection {
         Ok(())
     }
 
-    /// Handles all stored events of a range, so many at a time as the projection says.
+    /// Handles all stored events of a range, [`Self::at_once`] at a time.
     ///
     /// # Errors
     /// As [`Self::handle`].

@@ -1,6 +1,8 @@
 //! The worker's part of async projections: a survey finds those that have events to handle, and each of them handles one
 //! batch in a transaction of its own.
 
+use std::rc::Rc;
+
 use crate::dcb::error::Result;
 use crate::dcb::query::Query;
 use crate::read::{self, frontier};
@@ -11,7 +13,7 @@ use crate::store::pg::subtransaction::Failure;
 use crate::store::session::definitions::as_extension_owner;
 use crate::store::session::transaction;
 use crate::store::{Datum, Oid};
-use crate::upcast::{self, Sought};
+use crate::upcast::{self, Definitions, Sought};
 
 use super::definition::{self, Projection};
 use super::run::{Deferral, Progress, error_json};
@@ -49,11 +51,12 @@ pub enum ToDo {
 /// # Errors
 /// 55000 where tables are missing; those of reading.
 pub fn survey(mut looked: impl FnMut(i64, i64) -> Option<i64>) -> Result<Vec<Standing>> {
+    let upcasters = upcast::known()?;
     let standing = |projection: Projection| {
         let todo = match looked(projection.number, projection.position) {
             None => ToDo::Unknown,
             // If something is wrong, the batch meets the same error and reports it.
-            Some(after) => look(&projection, after).unwrap_or(ToDo::Due),
+            Some(after) => look(&projection, after, &upcasters).unwrap_or(ToDo::Due),
         };
         Standing {
             todo,
@@ -68,8 +71,8 @@ pub fn survey(mut looked: impl FnMut(i64, i64) -> Option<i64>) -> Result<Vec<Sta
     Ok(all.into_iter().map(standing).collect())
 }
 
-fn look(projection: &Projection, after: i64) -> Result<ToDo> {
-    let head = head(projection)?;
+fn look(projection: &Projection, after: i64, upcasters: &Rc<Definitions>) -> Result<ToDo> {
+    let head = head(projection, upcasters)?;
     if head <= after {
         return Ok(ToDo::NoneUpTo(head));
     }
@@ -83,8 +86,8 @@ fn look(projection: &Projection, after: i64) -> Result<ToDo> {
 
 /// The frontier of a projection's query. It does not wait for transactions in flight: one that does not end must not stop
 /// the worker.
-fn head(projection: &Projection) -> Result<i64> {
-    let sought = Sought::by(projection.query.clone(), &upcast::known()?);
+fn head(projection: &Projection, upcasters: &Rc<Definitions>) -> Result<i64> {
+    let sought = Sought::by(projection.query.clone(), upcasters);
     frontier::settled(&sought, Some(&projection.partition), Access::Own)
 }
 
@@ -115,7 +118,7 @@ pub fn run_batch(standing: &Standing) -> Result<BatchOutcome> {
     }
     // For deferred triggers, which run at the end of the batch or of the transaction.
     rights::set_local(c"search_path", &projection.path);
-    let head = head(&projection)?;
+    let head = head(&projection, &upcast::known()?)?;
     let mut progress = Progress::new(&projection, Deferral::Ended);
     progress.go(head, projection.batch_size as i64)?;
     progress.save()?;

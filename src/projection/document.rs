@@ -1,4 +1,4 @@
-//! Documents: one row for each id that the events of a projection name, folded by a function.
+//! Documents: a function folds the events of each id into one row.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::store::{Datum, Oid};
 use super::apply::Ready;
 use super::definition::{KIND, Projection};
 
-/// What a document projection keeps.
+/// The definition of a document projection.
 pub struct Documents {
     /// The table of the documents.
     pub table: Oid,
@@ -26,20 +26,20 @@ pub struct Documents {
     pub key: IdSource,
     /// `(doc, event) → doc`.
     pub evolve: Named,
-    /// What the first event of a document meets: a jsonb without its length word; `None`: NULL.
+    /// The document before its first event: a jsonb without its length word; `None`: NULL.
     pub initial: Option<Vec<u8>>,
 }
 
 /// Which documents an event belongs to.
 pub enum IdSource {
-    /// Those of its stream, or of its tags.
+    /// The document of its stream, or those of its tags.
     Plain(group_key::GroupKey),
-    /// What a function says.
+    /// The documents that a function returns.
     Function(Named),
 }
 
 impl IdSource {
-    /// A key that is no function.
+    /// Reads a key that is not a function.
     ///
     /// # Errors
     /// 22023.
@@ -54,32 +54,32 @@ impl IdSource {
             })
     }
 
-    /// The ids of an event with this stream and these tags; `None`: a function must be asked. A tag that is the prefix
-    /// names no document: an empty id is none, as from a function.
+    /// The ids of an event with this stream and these tags; `None`: only a function knows. A tag that equals the prefix names
+    /// no document: an empty id is none, as in the answer of a function.
     pub fn ids<'t>(
         &self,
         stream: Option<&str>,
         tags: impl Iterator<Item = &'t str>,
     ) -> Option<Vec<String>> {
         match self {
-            Self::Plain(key) => Some(named(key.ids(stream, tags))),
+            Self::Plain(key) => Some(without_empty(key.ids(stream, tags))),
             Self::Function(_) => None,
         }
     }
 
-    /// The ids of a stored event, as far as no function must be asked.
+    /// The ids of a stored event; `None`: only a function knows.
     ///
     /// # Errors
     /// Those of damaged rows.
     pub fn ids_of_row(&self, row: &Row) -> Result<Option<Vec<String>>> {
         match self {
-            Self::Plain(key) => Ok(Some(named(key.ids_of_row(row)?))),
+            Self::Plain(key) => Ok(Some(without_empty(key.ids_of_row(row)?))),
             Self::Function(_) => Ok(None),
         }
     }
 }
 
-fn named(mut ids: Vec<String>) -> Vec<String> {
+fn without_empty(mut ids: Vec<String>) -> Vec<String> {
     ids.retain(|id| !id.is_empty());
     ids
 }
@@ -87,7 +87,7 @@ fn named(mut ids: Vec<String>) -> Vec<String> {
 /// Events by the documents that they belong to, in position order.
 pub type ById<'i> = BTreeMap<String, Vec<&'i Ready<'i>>>;
 
-/// Asks a key function. NULL and empty ids are none.
+/// Asks a key function for the ids of an event. NULL and empty texts are left out.
 ///
 /// # Errors
 /// 54000 for an id of more than a tag's bytes; 22023 for an array of several dimensions or with NULLs.
@@ -107,9 +107,9 @@ pub fn ids_told(
     let Some(answer) = answer else {
         return Ok(Vec::new());
     };
-    let place = format!("the key of projection \"{projection}\" ");
+    let path = format!("the key of projection \"{projection}\" ");
     let texts = if function.returns_array() {
-        TextArray::from_datum(answer, &place)?.texts()?
+        TextArray::from_datum(answer, &path)?.texts()?
     } else {
         vec![fmgr::text(answer)?]
     };
@@ -123,7 +123,7 @@ pub fn ids_told(
         .any(|id| id.len() > crate::dcb::limits::TEXT_BYTES)
     {
         let message = format!(
-            "{place}is longer than {} bytes",
+            "{path}is longer than {} bytes",
             crate::dcb::limits::TEXT_BYTES
         );
         return Err(Error::new(SqlState::LimitExceeded, message));
@@ -133,7 +133,7 @@ pub fn ids_told(
     Ok(ids)
 }
 
-/// The table of a projection's documents is gone.
+/// 55000: the table of a projection's documents does not exist.
 pub fn missing_table(projection: &str) -> Error {
     Error::new(
         SqlState::NotInPrerequisiteState,
@@ -151,7 +151,7 @@ pub struct DocumentState {
 }
 
 impl Documents {
-    /// Makes sure that the caller may say what is written into the table, whose owner this is.
+    /// Makes sure that the caller has the rights of the table's owner, with which documents are written.
     ///
     /// # Errors
     /// 42501.
@@ -171,7 +171,7 @@ impl Documents {
         )))
     }
 
-    /// Says which documents events belong to.
+    /// Groups events by the documents that they belong to.
     ///
     /// # Errors
     /// 42883 where the key function is gone; its own.
@@ -180,14 +180,14 @@ impl Documents {
             IdSource::Function(key) => Some(key.function(KIND, &projection.name)?.prepare()),
             _ => None,
         };
-        let at = projection.error_context("key");
+        let context = projection.error_context("key");
         let mut by_id = ById::new();
         for item in items {
             let ids = match (&item.ids, &asked) {
                 (Some(ids), _) => ids.clone(),
                 (None, Some(key)) => {
-                    at.at(item.position, item.position);
-                    at.tell(|| asked_ids(key, item.event, &projection.name))?
+                    context.at(item.position, item.position);
+                    context.tell(|| asked_ids(key, item.event, &projection.name))?
                 }
                 (None, None) => Vec::new(),
             };
@@ -198,12 +198,12 @@ impl Documents {
         Ok(by_id)
     }
 
-    /// Folds events into their documents, document by document in the order of their ids. The caller
-    /// keeps others from doing the same.
+    /// Folds events into their documents, document by document in the order of their ids. The caller has locked the
+    /// documents or the projection.
     ///
     /// # Errors
     /// 42883 where the function, 55000 where the table is gone; those of the function, by unwinding.
-    pub fn fold(&self, projection: &Projection, by_id: ById, at: &ErrorContext) -> Result<()> {
+    pub fn fold(&self, projection: &Projection, by_id: ById, context: &ErrorContext) -> Result<()> {
         let missing = || missing_table(&projection.name);
         let table = Table::open(self.table).ok_or_else(missing)?;
         let evolve = self.evolve.function(KIND, &projection.name)?.prepare();
@@ -211,12 +211,12 @@ impl Documents {
         for (id, items) in by_id {
             pgrx::check_for_interrupts!();
             scratch.run(|| {
-                let (place, stored) = table.load(&id)?;
-                let state = self.evolved(stored, &items, &evolve, at);
+                let (found, stored) = table.load(&id)?;
+                let state = self.evolved(stored, &items, &evolve, context);
                 let Some(last) = items.last() else {
                     return Ok(());
                 };
-                table.store(&id, place, &state, (last.position, last.recorded_at_us))
+                table.store(&id, found, &state, (last.position, last.recorded_at_us))
             })?;
             scratch.reset();
         }
@@ -228,7 +228,7 @@ impl Documents {
         stored: Option<DocumentState>,
         items: &[&Ready],
         evolve: &Callable,
-        at: &ErrorContext,
+        context: &ErrorContext,
     ) -> DocumentState {
         let initial = self.initial.as_deref().map(fmgr::make_varlena);
         let mut folding = Folding::new(evolve, initial);
@@ -238,7 +238,7 @@ impl Documents {
             version = stored.version;
         }
         for item in items {
-            at.at(item.position, item.position);
+            context.at(item.position, item.position);
             version = if folding.add(item.event) {
                 version + 1
             } else {
@@ -252,12 +252,12 @@ impl Documents {
     }
 }
 
-/// Where a document was found.
+/// How a document was found.
 pub enum Found {
     Nowhere,
-    /// By a statement.
+    /// By a statement: it is written by a statement, too.
     InTable,
-    /// In a table that needs no statements.
+    /// Without a statement, at this row.
     RowId(RowId),
 }
 
@@ -265,7 +265,7 @@ pub enum Found {
 pub struct Table {
     oid: Oid,
     owner: Oid,
-    /// Where the table is as en57 has made it.
+    /// The table as it is read and written without statements; `None` if somebody has altered it.
     plain: Option<PlainTable>,
 }
 
@@ -286,7 +286,7 @@ impl Table {
         names::qualified_name(self.oid).unwrap_or_default()
     }
 
-    /// A document, and where it is.
+    /// Loads a document.
     pub fn load(&self, id: &str) -> Result<(Found, Option<DocumentState>)> {
         if let Some(plain) = &self.plain {
             return Ok(match plain.find(id)? {
@@ -312,11 +312,12 @@ impl Table {
         })
     }
 
-    /// Stores what has become of a document; `last` is its last event's position, and when it was recorded.
+    /// Stores or deletes a document that [`Self::load`] has looked up. `last` is the position of its last event, and when
+    /// that was recorded.
     pub fn store(
         &self,
         id: &str,
-        place: Found,
+        found: Found,
         state: &DocumentState,
         last: (i64, i64),
     ) -> Result<()> {
@@ -327,7 +328,7 @@ impl Table {
             position: last.0,
             updated_at_us: last.1,
         });
-        let is_done = match (&place, &self.plain, &document) {
+        let is_done = match (&found, &self.plain, &document) {
             (Found::Nowhere, _, None) => true,
             (Found::Nowhere, Some(plain), Some(new)) => {
                 plain.insert(new);
@@ -340,11 +341,11 @@ impl Table {
         if is_done {
             return Ok(());
         }
-        self.store_by_statement(id, matches!(place, Found::Nowhere), document.as_ref())
+        self.store_by_statement(id, matches!(found, Found::Nowhere), document.as_ref())
     }
 
-    /// The executor's way. It overwrites what somebody else has done by hand, or raises 40001 where the
-    /// transaction is isolated from that.
+    /// Stores or deletes a document by a statement. It overwrites what somebody has changed by hand meanwhile, or raises
+    /// 40001 at a higher isolation level.
     fn store_by_statement(
         &self,
         id: &str,

@@ -1,8 +1,7 @@
-//! Inline projections: what runs in the transaction of an append.
+//! Inline projections: they run in the transaction of an append.
 //!
-//! Documents are locked by their ids before positions are allotted, together with the append's keys: so
-//! events come into a document in the order of their positions, and nobody reads a document while another
-//! transaction changes it.
+//! The append locks the ids of documents before positions are allotted, together with its keys. So events are folded into
+//! a document in the order of their positions, and no other transaction changes the document meanwhile.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -20,12 +19,12 @@ use crate::upcast::{Definitions, Upcasters};
 use super::definition::{KIND, Projection, Work, running_inline};
 use super::document::{IdSource, asked_ids};
 
-/// How deep appends may go that handlers make for events of appends that handlers have made.
+/// How deep appends may be nested: a handler appends events, their handlers append events, and so on.
 const DEPTH: usize = 16;
 
 thread_local! {
     static RUNNING: Cache<Vec<Rc<Projection>>> = const { Cache::new(Table::Projections) };
-    /// While projections run: what handlers have appended meanwhile.
+    /// While projections run: what is still to be handled, with the events that handlers append meanwhile.
     static QUEUE: RefCell<Option<Queue>> = const { RefCell::new(None) };
 }
 
@@ -35,27 +34,27 @@ struct Queue {
     depth: usize,
 }
 
-/// The running inline projections, as of what has been accepted of others' changes.
+/// The running inline projections, by the newest definitions that the session has accepted.
 fn definitions() -> Result<Rc<Vec<Rc<Projection>>>> {
     RUNNING.with(|running| {
         running.get(|rows| Ok(running_inline(&rows)?.into_iter().map(Rc::new).collect()))
     })
 }
 
-/// What an append has to do for inline projections.
+/// The inline projections that an append has to run.
 pub struct Due<'a> {
     partition: &'a str,
     events: &'a [NewEvent<'a>],
     jobs: Vec<Matched>,
 }
 
-/// A projection with the events that match it, by their number in the append, and the documents of each.
+/// A projection that matches events of an append, with the documents of each event, by its number in the append.
 struct Matched {
     projection: Rc<Projection>,
     ids: BTreeMap<i64, Vec<String>>,
 }
 
-/// The same, with the events stored.
+/// A projection that is to handle the events of an append, which are stored: those from the first position to the last.
 struct Job {
     matched: Matched,
     first: i64,
@@ -63,7 +62,7 @@ struct Job {
 }
 
 impl<'a> Due<'a> {
-    /// What there is to do for events that are about to be appended, by the names that these upcasters give them.
+    /// The projections that match events which are about to be appended, by the names that these upcasters give them.
     ///
     /// # Errors
     /// Those of key functions.
@@ -102,8 +101,8 @@ impl<'a> Due<'a> {
         }
     }
 
-    /// Looks again, now that nobody can create a projection until the append has ended and all changes are
-    /// accepted.
+    /// Looks again after the root is locked and changes of other sessions are accepted: nobody can create an inline
+    /// projection now until the append ends.
     ///
     /// # Errors
     /// Those of key functions.
@@ -175,8 +174,8 @@ impl<'a> Due<'a> {
         let function = key.function(KIND, &projection.name)?.prepare();
         let event_type = RowType::of(projection.event_type()?);
         let upcasters = Upcasters::new(upcasters);
-        let at = projection.error_context("key");
-        at.tell(|| {
+        let context = projection.error_context("key");
+        context.tell(|| {
             rights::for_functions(&projection.path, &projection.partition, || {
                 numbers
                     .map(|n| {
@@ -190,9 +189,8 @@ impl<'a> Due<'a> {
         })
     }
 
-    /// Runs the projections, now that the events are stored. Where this append was made by a handler, what
-    /// there is to do waits until the append that called it is through: so each projection sees its events
-    /// in the order of their positions.
+    /// Runs the projections after the events are stored. In an append that a handler makes, it only puts them into the queue
+    /// of the outer append: so each projection handles its events in the order of their positions.
     ///
     /// # Errors
     /// Those of the projections; 54000 where handlers append without end.
@@ -229,7 +227,7 @@ impl<'a> Due<'a> {
     }
 }
 
-/// Lets the inline projections of a partition handle a range of stored events. No append to it is under way.
+/// Lets the inline projections of a partition handle a range of stored events. The caller has excluded appends to it.
 ///
 /// # Errors
 /// Those of the projections.
@@ -242,7 +240,7 @@ pub fn catch_up(partition: &str, after: i64, upto: i64) -> Result<()> {
 }
 
 fn run_queue() -> Result<()> {
-    /// Forgets the queue on every way out.
+    /// Empties the queue, also after an error.
     struct Emptied;
     impl Drop for Emptied {
         fn drop(&mut self) {

@@ -1,5 +1,5 @@
-//! Projections: functions that are called with the events that match, in the append's transaction or after
-//! it, and documents that are kept up to date.
+//! Projections: a handler is called with the events that match, or a function folds them into documents. This happens in
+//! the append's transaction (inline) or after it (async).
 //!
 //! It never moves a position in another transaction than that of the work up to there. It uses `fold`, `read`, `upcast`,
 //! `definition`, `store` and `dcb`.
