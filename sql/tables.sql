@@ -68,11 +68,11 @@ ALTER TABLE en57.events ENABLE ALWAYS TRIGGER en57_guard_truncate;
 -- A dump contains a default partition, and CREATE EXTENSION has already created one
 ------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION en57.make_way() RETURNS event_trigger
-    AS 'MODULE_PATHNAME', 'en57_make_way' LANGUAGE c;
-COMMENT ON FUNCTION en57.make_way() IS 'drops the default partition, if it is empty, when a restore creates or attaches its own';
+CREATE FUNCTION en57.before_restore() RETURNS event_trigger
+    AS 'MODULE_PATHNAME', 'en57_before_restore' LANGUAGE c;
+COMMENT ON FUNCTION en57.before_restore() IS 'drops the default partition, if it is empty, when a restore creates or attaches its own';
 
-CREATE EVENT TRIGGER en57_make_way ON ddl_command_start WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE')
-    EXECUTE FUNCTION en57.make_way();
-ALTER EVENT TRIGGER en57_make_way ENABLE ALWAYS;
-COMMENT ON EVENT TRIGGER en57_make_way IS 'lets a restore replace the default partition';
+CREATE EVENT TRIGGER en57_before_restore ON ddl_command_start WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE')
+    EXECUTE FUNCTION en57.before_restore();
+ALTER EVENT TRIGGER en57_before_restore ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER en57_before_restore IS 'lets a restore replace the default partition';

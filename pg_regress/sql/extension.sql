@@ -81,7 +81,7 @@ ALTER TABLE en57.events ATTACH PARTITION en57.renamed FOR VALUES IN ('default');
 SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'en57.events'::regclass;
 ROLLBACK;
 CREATE TABLE en57.events_default (LIKE en57.events);
-SELECT en57.make_way();
+SELECT en57.before_restore();
 CREATE TABLE events_default (LIKE en57.events);
 DROP TABLE events_default;
 

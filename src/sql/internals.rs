@@ -42,7 +42,7 @@ sql_function!(en57_guard, |args: &Args| {
     Ok(Some(Datum::from(0)))
 });
 
-sql_function!(en57_make_way, |args: &Args| {
-    restore::make_room_for_restore(args)?;
+sql_function!(en57_before_restore, |args: &Args| {
+    restore::before_restore(args)?;
     Ok(Some(Datum::from(0)))
 });

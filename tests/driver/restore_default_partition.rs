@@ -1,7 +1,7 @@
 //! A dump has the default partition as it has all others, and CREATE EXTENSION has made one before: each way of
 //! restoring it must come out with the dump's.
 //!
-//! Fails without the event trigger en57_make_way ("already exists", "would overlap"), and where the table is a member
+//! Fails without the event trigger en57_before_restore ("already exists", "would overlap"), and where the table is a member
 //! of the extension (what a DBA has done to it is gone, and a dump of the schemas is without its events).
 
 use serde_json::json;

@@ -84,7 +84,7 @@ CREATE ACCESS METHOD t_keys TYPE INDEX HANDLER en57.keys_handler;
 --- pg_language: a language
 CREATE LANGUAGE t_plpgsql HANDLER en57.plpgsql_handler;
 --- pg_event_trigger: an event trigger
-CREATE EVENT TRIGGER t_event_trigger ON ddl_command_start WHEN TAG IN ('CREATE AGGREGATE') EXECUTE FUNCTION en57.make_way();
+CREATE EVENT TRIGGER t_event_trigger ON ddl_command_start WHEN TAG IN ('CREATE AGGREGATE') EXECUTE FUNCTION en57.before_restore();
 --- pg_publication: a publication
 CREATE PUBLICATION t_publication FOR TABLE en57.folds;
 --- pg_collation: a collation

@@ -26,7 +26,7 @@ use super::triggers::owns;
 ///
 /// # Errors
 /// 42710 where the table is there and has rows; 0A000 for other callers than event triggers.
-pub fn make_room_for_restore(args: &Args) -> Result<()> {
+pub fn before_restore(args: &Args) -> Result<()> {
     // SAFETY: PostgreSQL sets `context` to the event's data when it calls the function of an event trigger; the
     // statement is as the parser has made it.
     let command = unsafe {
