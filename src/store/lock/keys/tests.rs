@@ -3,11 +3,12 @@
 use pgrx::pg_sys::{self, Oid};
 
 use crate::dcb::error::Result;
+use crate::store::lock::manager::acquire;
 use crate::store::pg::in_process::tests;
 
 use super::{
     KEY_WRITES, MODES, ROOT_WRITES, covers, holds_root, is_checked, is_covered, is_held, key_tag,
-    lock, root_tag, writers_of, writers_of_anything,
+    root_tag, writers_of, writers_of_anything,
 };
 
 tests![
@@ -89,12 +90,12 @@ fn locks_that_are_held() {
     let partition = Oid::from(4_000_000_000);
     let (tag, root) = (key_tag(partition, 7), root_tag(partition));
     assert!(!holds_root(partition) && !is_covered(&tag, pg_sys::RowExclusiveLock));
-    lock(tag, pg_sys::ShareRowExclusiveLock, true);
+    acquire(&tag, pg_sys::ShareRowExclusiveLock, true);
     assert!(is_held(&tag, pg_sys::ShareRowExclusiveLock) && !is_held(&tag, pg_sys::ShareLock));
     assert!(is_covered(&tag, pg_sys::ShareLock) && is_covered(&tag, pg_sys::RowExclusiveLock));
     assert!(!is_covered(&tag, pg_sys::ExclusiveLock));
     assert!(!is_covered(&key_tag(partition, 8), pg_sys::ShareLock));
-    lock(root, pg_sys::RowShareLock, true);
+    acquire(&root, pg_sys::RowShareLock, true);
     assert!(holds_root(partition) && !holds_root(Oid::from(3_999_999_999)));
     // The transaction counts its key locks itself; those taken here it knows nothing of.
     assert!(!is_checked(partition, 7));
@@ -103,8 +104,8 @@ fn locks_that_are_held() {
 /// Who asks who writes under a key is not told of himself.
 fn own_locks_are_nobody_elses() -> Result<()> {
     let partition = Oid::from(4_000_000_001);
-    lock(key_tag(partition, 7), pg_sys::RowExclusiveLock, true);
-    lock(root_tag(partition), pg_sys::ExclusiveLock, true);
+    acquire(&key_tag(partition, 7), pg_sys::RowExclusiveLock, true);
+    acquire(&root_tag(partition), pg_sys::ExclusiveLock, true);
     assert_eq!(writers_of(partition, 7), [0; 0]);
     assert_eq!(writers_of_anything(partition), [0; 0]);
     Ok(())

@@ -99,6 +99,28 @@ impl Drop for Other {
     }
 }
 
+/// This backend's entries, given back when it is dropped.
+struct Own(&'static Shared);
+
+impl Own {
+    fn none_yet() -> Result<Self> {
+        Ok(Self(Shared::get()?))
+    }
+}
+
+impl std::ops::Deref for Own {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        self.0
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        give_back(self.0);
+    }
+}
+
 const HERE: u32 = 4_000_000_000;
 const ELSEWHERE: u32 = HERE + 1;
 
@@ -132,19 +154,18 @@ fn generation(shared: &Shared) -> u64 {
 
 /// Until the transaction has positions again, it has nothing below the next one.
 fn entries_of_keys() -> Result<()> {
-    let shared = Shared::get()?;
+    let shared = &Own::none_yet()?;
     assert!(own_list(shared).is_empty());
     come(shared, HERE, 1..=3)?;
     assert_eq!(own_list(shared).len(), 3);
     assert_eq!(bounds(shared, [1, 3, 4]), [Some(1000), Some(1000), None]);
     let other_kind = Name { kind: 98, ..key(1) };
     assert_eq!(bound_under(shared, my_backend(), other_kind, 1000), None);
-    give_back(shared);
     Ok(())
 }
 
 fn bounds_of_one_partition() -> Result<()> {
-    let shared = Shared::get()?;
+    let shared = &Own::none_yet()?;
     come(shared, HERE, [1])?;
     come(shared, ELSEWHERE, [2])?;
     set_bounds(shared, Oid::from(HERE), false, || 50);
@@ -152,25 +173,23 @@ fn bounds_of_one_partition() -> Result<()> {
     come(shared, HERE, [3])?;
     set_bounds(shared, Oid::from(HERE), false, || 60);
     assert_eq!(bounds(shared, [1, 2, 3]), [Some(50), Some(1000), Some(60)]);
-    give_back(shared);
     Ok(())
 }
 
 /// Positions have begun again: what was bounded goes along, what was not stays so.
 fn bounds_that_are_set_anew() -> Result<()> {
-    let shared = Shared::get()?;
+    let shared = &Own::none_yet()?;
     come(shared, HERE, [1])?;
     set_bounds(shared, Oid::from(HERE), false, || 50);
     come(shared, ELSEWHERE, [2])?;
     set_bounds(shared, Oid::from(HERE), true, || 5);
     assert_eq!(bounds(shared, [1, 2]), [Some(5), Some(1000)]);
-    give_back(shared);
     Ok(())
 }
 
 /// Its entry is used for the next one; readers are told that the list has changed.
 fn key_that_could_not_be_locked() -> Result<()> {
-    let shared = Shared::get()?;
+    let shared = &Own::none_yet()?;
     come(shared, HERE, [1, 2])?;
     set_bounds(shared, Oid::from(HERE), false, || 50);
     give_up(shared, key(1));
@@ -180,25 +199,23 @@ fn key_that_could_not_be_locked() -> Result<()> {
     assert_eq!(generation(shared), before + 1);
     assert_eq!(own_list(shared).len(), 2);
     assert_eq!(bounds(shared, [1, 2, 3]), [None, Some(50), Some(1000)]);
-    give_back(shared);
     Ok(())
 }
 
 /// It was rolled back and comes again: the entry is its own, so nobody needs to look again.
 fn key_that_is_known() -> Result<()> {
-    let shared = Shared::get()?;
+    let shared = &Own::none_yet()?;
     come(shared, HERE, [1])?;
     set_bounds(shared, Oid::from(HERE), false, || 50);
     let before = generation(shared);
     come(shared, HERE, [1])?;
     assert_eq!((generation(shared), own_list(shared).len()), (before, 1));
     assert_eq!(bounds(shared, [1]), [Some(1000)]);
-    give_back(shared);
     Ok(())
 }
 
 fn keys_of_a_subtransaction() -> Result<()> {
-    let shared = Shared::get()?;
+    let shared = &Own::none_yet()?;
     come(shared, HERE, [1])?;
     let start = last_serial();
     come(shared, HERE, [2, 3])?;
@@ -214,13 +231,12 @@ fn keys_of_a_subtransaction() -> Result<()> {
         bounds(shared, [1, 2, 3]),
         [Some(50), Some(1000), Some(1000)]
     );
-    give_back(shared);
     Ok(())
 }
 
 /// The transaction may come again without another entry: so it is bounded again.
 fn partition_of_a_subtransaction() -> Result<()> {
-    let shared = Shared::get()?;
+    let shared = &Own::none_yet()?;
     let (here, name) = (Oid::from(HERE), Name::of_partition(Oid::from(HERE)));
     let bound = || bound_under(shared, my_backend(), name, 1000);
     assert!(!has_come_to(here));
@@ -238,7 +254,7 @@ fn partition_of_a_subtransaction() -> Result<()> {
 }
 
 fn all_given_back() -> Result<()> {
-    let shared = Shared::get()?;
+    let shared = &Own::none_yet()?;
     come(shared, HERE, 1..=20)?;
     let me = my_backend() as u32 + 1;
     let owned = || {
@@ -257,7 +273,7 @@ fn all_given_back() -> Result<()> {
 
 /// All entries can be had, each once; then it is an error, and they can be given back.
 fn pool_that_is_used_up() -> Result<()> {
-    let shared = Shared::get()?;
+    let shared = &Own::none_yet()?;
     let free = shared
         .late_keys()
         .iter()
@@ -271,7 +287,6 @@ fn pool_that_is_used_up() -> Result<()> {
     let hint = "You might need to increase max_locks_per_transaction.".to_owned();
     assert_eq!(told, Some((SqlState::OutOfMemory, hint)));
     come(shared, HERE, [0])?;
-    give_back(shared);
     Ok(())
 }
 
