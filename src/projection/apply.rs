@@ -93,7 +93,7 @@ impl<'p> Events<'p> {
             Work::Documents(documents) => Some(&documents.key),
             Work::Handler(_) => None,
         };
-        let read_by = self.reading.way();
+        let read_by = self.reading.read_by();
         let door = read_by.door();
         self.more = self.reading.fill_rows(at_most, &mut |row| {
             let ids = match key {
@@ -114,7 +114,7 @@ impl<'p> Events<'p> {
 
     /// The upcasters by which these events were found, and by which they are read.
     pub fn read_by(&self) -> Rc<ReadBy> {
-        self.reading.way()
+        self.reading.read_by()
     }
 }
 

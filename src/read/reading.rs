@@ -94,7 +94,7 @@ impl Default for Options {
 /// A read under way. It holds nothing of PostgreSQL's between two batches.
 pub struct Reading {
     sought: Sought,
-    way: Rc<ReadBy>,
+    read_by: Rc<ReadBy>,
     options: Options,
     partitions: Partitions,
     view: View,
@@ -122,13 +122,13 @@ impl Reading {
         let store = catalog::store()?;
         let mut partitions = Partitions::find(store, partition, Access::Read)?;
         let query = query.unwrap_or_else(Query::everything);
-        let (sought, way) = upcast::seek(query, options.upcast)?;
+        let (sought, read_by) = upcast::seek(query, options.upcast)?;
         let frontier = frontier::of(store, &mut partitions, &sought)?;
         let counter = Counter::of(store)?;
         stat::count(Counted::Reads, 1);
         Ok(Self {
             sought,
-            way: Rc::new(way),
+            read_by: Rc::new(read_by),
             options,
             partitions,
             view: View::with_own(&counter, frontier),
@@ -151,10 +151,10 @@ impl Reading {
             frontier,
             own_upto: frontier,
         };
-        let (sought, way) = upcast::seek(query, options.upcast)?;
+        let (sought, read_by) = upcast::seek(query, options.upcast)?;
         Ok(Self {
             sought,
-            way: Rc::new(way),
+            read_by: Rc::new(read_by),
             options,
             partitions: Partitions::find(catalog::store()?, partition, Access::Read)?,
             view,
@@ -186,10 +186,10 @@ impl Reading {
         partition: &str,
         options: Options,
     ) -> Result<Self> {
-        let way = ReadBy::by(Rc::clone(&definitions), &query);
+        let read_by = ReadBy::by(Rc::clone(&definitions), &query);
         Ok(Self {
             sought: Sought::by(query, &definitions),
-            way: Rc::new(way),
+            read_by: Rc::new(read_by),
             options,
             partitions: Partitions::find(catalog::store()?, Some(partition), Access::Own)?,
             view: View::ALL,
@@ -197,9 +197,9 @@ impl Reading {
         })
     }
 
-    /// The way by which its events are handed out, for who keeps rows and reads them later.
-    pub fn way(&self) -> Rc<ReadBy> {
-        Rc::clone(&self.way)
+    /// By which upcasters its events are handed out, for who keeps rows and reads them later.
+    pub fn read_by(&self) -> Rc<ReadBy> {
+        Rc::clone(&self.read_by)
     }
 
     /// The position as of which nothing that matches is missing.
@@ -212,10 +212,10 @@ impl Reading {
         Some(self.partitions.key()).filter(|key| *key != Oid::INVALID)
     }
 
-    /// What stands for the way in which events are read, upcast or not, as of what has been accepted of others'
+    /// What stands for how events are read, upcast or not, as of what has been accepted of others'
     /// changes.
     pub fn generation(&self) -> i64 {
-        self.way.generation()
+        self.read_by.generation()
     }
 
     /// What this reader sees.
@@ -250,11 +250,11 @@ impl Reading {
         let partitions = Partitions::find(store, partition, Access::Read)?;
         stat::count(Counted::Reads, 1);
         let query = query.unwrap_or_else(Query::everything);
-        let (sought, way) = upcast::seek(query, options.upcast)?;
+        let (sought, read_by) = upcast::seek(query, options.upcast)?;
         let frontier = partitions.current_frontier(&Counter::of(store)?, &sought);
         Ok(Self {
             sought,
-            way: Rc::new(way),
+            read_by: Rc::new(read_by),
             options,
             partitions,
             view: View {
@@ -355,8 +355,8 @@ impl Source for Reading {
     }
 
     fn fill(&mut self, at_most: usize, sink: &mut Sink<Event>) -> Result<bool> {
-        let way = self.way();
-        let door = way.door();
+        let read_by = self.read_by();
+        let door = read_by.door();
         // Many events may be read before the caller gives memory back: a fold reads all at once.
         let work = door.may_upcast().then(Scratch::new);
         self.fill_rows(at_most, &mut |row| {
