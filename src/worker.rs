@@ -35,7 +35,7 @@ use crate::upcast::Sought;
 
 /// The versions of the extension's tables that this library works with: its own, and the previous one. `make freeze` adds
 /// to them, and tests/upgrade tests each.
-const SCHEMAS: &[&str] = &[env!("CARGO_PKG_VERSION")];
+const SCHEMAS: &[&str] = &["0.1.0", env!("CARGO_PKG_VERSION")];
 /// After this time the worker looks again for an extension that is missing, or has an unknown version.
 const ABSENCE: Duration = Duration::from_secs(60);
 /// The first pause after a failure, which each further failure doubles, and the longest pause.
