@@ -1,6 +1,6 @@
 //! Partitions: making, dropping, detaching and emptying them, and who may do what with them.
 
-use crate::dcb::error::{Error, Result, SqlState, nearest, required};
+use crate::dcb::error::{Error, Result, SqlState, invalid, nearest, required};
 use crate::dcb::partition::{DEFAULT, check_name, shown};
 use crate::dcb::query::Query;
 use crate::definition::function::Named;
@@ -291,10 +291,7 @@ fn rights(what: &str) -> Result<Rights> {
     ];
     let known = KNOWN.iter().find(|(name, _)| *name == what);
     known.map(|(_, rights)| *rights).ok_or_else(|| {
-        let error = Error::new(
-            SqlState::InvalidParameter,
-            "what must be 'reader', 'writer' or 'admin'",
-        );
+        let error = invalid("what must be 'reader', 'writer' or 'admin'");
         match nearest(what, &KNOWN.map(|(name, _)| name)) {
             Some(near) => error.hint(format!("Did you mean '{near}'?")),
             None => error,

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{Result, invalid};
 use crate::dcb::query::{Criterion, Query};
 use crate::store::Oid;
 use crate::store::index::entry::Direction;
@@ -114,10 +114,7 @@ impl Reading {
             ("max_count", options.max_count),
         ];
         if let Some((name, _)) = numbers.iter().find(|(_, value)| *value < 0) {
-            return Err(Error::new(
-                SqlState::InvalidParameter,
-                format!("{name} must not be negative"),
-            ));
+            return Err(invalid(format!("{name} must not be negative")));
         }
         let store = catalog::store()?;
         let mut partitions = Partitions::find(store, partition, Access::Read)?;

@@ -1,6 +1,6 @@
 //! Waiting for the log to move on.
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{Result, invalid};
 use crate::dcb::query::Query;
 use crate::store::log::catalog;
 use crate::store::log::partition::Access;
@@ -25,10 +25,7 @@ pub fn wait(
     leave: XminRelease,
 ) -> Result<i64> {
     if after < 0 {
-        return Err(Error::new(
-            SqlState::InvalidParameter,
-            "after must not be negative",
-        ));
+        return Err(invalid("after must not be negative"));
     }
     let store = catalog::store()?;
     let mut partitions = Partitions::find(store, partition, Access::Watch)?;

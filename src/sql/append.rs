@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use crate::append::{
     self, AppendRequest, Cause, ConflictReport, Conflicts, OnRefusal, Outcome, parse,
 };
-use crate::dcb::error::{Error, Result, SqlState, required};
+use crate::dcb::error::{Error, Result, SqlState, invalid, required};
 use crate::dcb::query::JsonString;
 use crate::dcb::refusal::{self, Refusal};
 use crate::read::stream::Target;
@@ -89,10 +89,7 @@ fn on_conflict(argument: Option<&str>) -> Result<bool> {
     match argument {
         None | Some("return") => Ok(false),
         Some("raise") => Ok(true),
-        Some(_) => Err(Error::new(
-            SqlState::InvalidParameter,
-            "on_conflict must be 'return' or 'raise'",
-        )),
+        Some(_) => Err(invalid("on_conflict must be 'return' or 'raise'")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The functions that the Ruby gem En57 calls.
 
 use crate::append::{self, AppendRequest, Conflicts, OnRefusal, Outcome, fit, parse};
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::dcb::parse as query_parse;
 use crate::dcb::query::Query;
 use crate::read::{Options, Reading};
@@ -98,7 +98,6 @@ fn condition(document: Option<Datum>) -> Result<Vec<Query>> {
     let Some(document) = document.map(Jsonb::from_datum) else {
         return Ok(Vec::new());
     };
-    let invalid = |message: &str| Error::new(SqlState::InvalidParameter, message);
     if !document.is_object() {
         return Err(invalid("append_condition must be a JSON object"));
     }

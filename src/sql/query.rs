@@ -1,6 +1,6 @@
 //! The type `en57_query`: input, output, constructor, operators, casts.
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::dcb::query::{Criterion, Query};
 use crate::dcb::{codec, limits, parse};
 use crate::sql_function;
@@ -59,13 +59,11 @@ sql_function!(en57_query_make, |args: &Args| {
         };
         let texts = TextArray::from_datum(datum, &format!("\"{key}\" "))?.texts()?;
         if texts.is_empty() {
-            return Err(Error::new(
-                SqlState::InvalidParameter,
-                format!("\"{key}\" must not be empty"),
-            )
-            .hint(format!(
-                "Leave \"{key}\" out where it is not to restrict the query."
-            )));
+            return Err(
+                invalid(format!("\"{key}\" must not be empty")).hint(format!(
+                    "Leave \"{key}\" out where it is not to restrict the query."
+                )),
+            );
         }
         let check = |(i, t): (usize, &&str)| {
             parse::checked(t, max_bytes, &format!("\"{key}\", element {}", i + 1))
@@ -75,10 +73,7 @@ sql_function!(en57_query_make, |args: &Args| {
     };
     let after = args.i64(2);
     if after.is_some_and(|a| a < 0) {
-        return Err(Error::new(
-            SqlState::InvalidParameter,
-            "after must not be negative",
-        ));
+        return Err(invalid("after must not be negative"));
     }
     let text = |n: usize, key: &str| -> Result<Option<String>> {
         let text = args.text(n)?;

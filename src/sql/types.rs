@@ -1,6 +1,6 @@
 //! Event types and upcasters; the type of functions as callers write them.
 
-use crate::dcb::error::{Error, SqlState};
+use crate::dcb::error::invalid;
 use crate::definition::name::IfTaken;
 use crate::event_type::{self, Wanted};
 use crate::store::Datum;
@@ -27,10 +27,7 @@ sql_function!(en57_unregister_type, |args: &Args| {
 sql_function!(en57_check_type, |args: &Args| {
     let max_count = args.i64(5).unwrap_or(i64::MAX);
     if max_count < 0 {
-        return Err(Error::new(
-            SqlState::InvalidParameter,
-            "max_count must not be negative",
-        ));
+        return Err(invalid("max_count must not be negative"));
     }
     let wanted = Wanted {
         name: args.text(0)?,

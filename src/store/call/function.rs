@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use pgrx::pg_sys::{self, Datum, Oid};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::store::pg::{guard, names, rights};
 
 // PostgreSQL's reporting function; pgrx leaves it out of its bindings.
@@ -84,12 +84,9 @@ impl Function {
     /// 42501; 22023 where it is temporary.
     pub fn demand_definable(&self, because: &str) -> Result<()> {
         if rights::is_temporary(self.oid) {
-            return Err(Error::new(
-                SqlState::InvalidParameter,
-                format!("function {} is temporary", self.name()),
-            )
-            .detail("It is gone when this session ends, and no other session can call it.")
-            .hint("Create it in another schema than pg_temp."));
+            return Err(invalid(format!("function {} is temporary", self.name()))
+                .detail("It is gone when this session ends, and no other session can call it.")
+                .hint("Create it in another schema than pg_temp."));
         }
         if rights::has_rights_of(self.owner) {
             return Ok(());

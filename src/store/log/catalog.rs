@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use crate::dcb::error::{self, Error, Result, SqlState};
+use crate::dcb::error::{self, Error, Result, SqlState, invalid};
 use crate::dcb::partition as names;
 use crate::dcb::partition::shown;
 use crate::store::call::function;
@@ -274,11 +274,9 @@ impl Store {
             return Ok(known.oid);
         }
         if name == names::ALL {
-            return Err(Error::new(
-                SqlState::InvalidParameter,
-                "\"*\" does not name one partition",
-            )
-            .hint("It is for reading by a query."));
+            return Err(
+                invalid("\"*\" does not name one partition").hint("It is for reading by a query.")
+            );
         }
         for table in names::tables(name) {
             let table = self.table_named(&table);

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use pgrx::pg_sys::{self, Oid};
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::store::index::entry::{Direction, Entry};
 use crate::store::index::reader::Reader;
 use crate::store::lock::keys;
@@ -159,7 +159,7 @@ impl Counter {
                     "position {first} is not beyond the last one of the log, {}",
                     next - 1
                 );
-                return Err(Error::new(SqlState::InvalidParameter, message).hint(
+                return Err(invalid(message).hint(
                     "Events keep their positions in an empty log, or behind all others of it.",
                 ));
             }

@@ -2,7 +2,7 @@
 
 use pgrx::pg_sys::{self, Datum};
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{Error, Result, SqlState, invalid};
 
 use super::fmgr;
 
@@ -55,10 +55,7 @@ impl<'a> TextArray<'a> {
                 };
                 Ok(Self { elements, count })
             }
-            _ => Err(Error::new(
-                SqlState::InvalidParameter,
-                format!("{prefix}must have one dimension"),
-            )),
+            _ => Err(invalid(format!("{prefix}must have one dimension"))),
         }
     }
 
@@ -135,10 +132,7 @@ pub fn bigints(datum: Datum) -> Result<Vec<i64>> {
         );
         let is_null = std::slice::from_raw_parts(nulls, count as usize);
         if is_null.iter().any(|n| *n) {
-            return Err(Error::new(
-                SqlState::InvalidParameter,
-                "keys must not contain NULL",
-            ));
+            return Err(invalid("keys must not contain NULL"));
         }
         let values = std::slice::from_raw_parts(elements, count as usize);
         Ok(values.iter().map(|d| d.value() as i64).collect())

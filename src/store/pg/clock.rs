@@ -2,7 +2,7 @@
 
 use pgrx::pg_sys::{self, Datum};
 
-use crate::dcb::error::{Error, Result, SqlState};
+use crate::dcb::error::{Result, SqlState, invalid};
 
 use super::guard;
 
@@ -30,7 +30,7 @@ pub fn parse_us(text: &str, prefix: &str) -> Result<i64> {
     })?;
     datum
         .map(|d| d.value() as i64)
-        .ok_or_else(|| Error::new(SqlState::InvalidParameter, format!("{prefix}not a time")))
+        .ok_or_else(|| invalid(format!("{prefix}not a time")))
 }
 
 /// An `interval` in milliseconds, rounded up, months counted as 30 days.
@@ -43,10 +43,7 @@ pub fn interval_ms(datum: Datum) -> Result<u64> {
     let days = i128::from(span.day) + i128::from(span.month) * 30;
     let us = days * 86_400_000_000 + i128::from(span.time);
     if us < 0 {
-        return Err(Error::new(
-            SqlState::InvalidParameter,
-            "the timeout must not be negative",
-        ));
+        return Err(invalid("the timeout must not be negative"));
     }
     Ok(u64::try_from((us + 999) / 1000)
         .unwrap_or(u64::MAX)
