@@ -104,7 +104,7 @@ lint: ## check format, lints, ranks, links and documentation
 	.ci/test_map
 	.ci/links
 	$(WITH_PG) cargo clippy --all-targets $(CARGO_OPTIONS) -- -D warnings
-	$(WITH_PG) cargo clippy --lib $(CARGO_OPTIONS) --features in-process-tests -- -D warnings
+	$(WITH_PG) cargo clippy --all-targets $(CARGO_OPTIONS) --features in-process-tests -- -D warnings
 	$(WITH_PG) RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items $(CARGO_OPTIONS)
 
 freeze: setup build ## make what is here a release, and begin the next version (tests/upgrade/README.md); NEXT=0.2.0

@@ -45,9 +45,9 @@ pub fn of(store: &'static Store, partitions: &mut Partitions, sought: &Sought) -
         let timeout_ms = Some(settings::wait_timeout_ms()).filter(|ms| *ms > 0);
         let reached = sleep::until(timeout_ms, XminRelease::NONE, || {
             partitions.renew(store)?;
-            let (frontier, keeper) = partitions.kept_frontier(&counter, sought);
+            let (frontier, blocker) = partitions.kept_frontier(&counter, sought);
             result = frontier;
-            Ok(match keeper {
+            Ok(match blocker {
                 _ if result >= own => Look::Ready,
                 Some(backend) => Look::Behind(backend),
                 None => Look::NotYet,

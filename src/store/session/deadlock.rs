@@ -19,8 +19,8 @@ pub(in crate::store) fn timeout() -> Duration {
 }
 
 /// Lets others know whose end this backend sleeps for. Forgotten when the sleep ends (`transaction::wake_up`).
-pub(in crate::store) fn note(shared: &Shared, keeper: usize) {
-    shared.my_slot().awaits.store(keeper as u32 + 1, SeqCst);
+pub(in crate::store) fn note(shared: &Shared, blocker: usize) {
+    shared.my_slot().awaits.store(blocker as u32 + 1, SeqCst);
 }
 
 /// Forgets it. Never fails.
@@ -34,8 +34,8 @@ pub(in crate::store) fn forget(shared: &Shared) {
 ///
 /// # Errors
 /// 40P01.
-pub(in crate::store) fn refuse(shared: &Shared, keeper: usize) -> Result<()> {
-    let Some(first) = pid_of(keeper) else {
+pub(in crate::store) fn refuse(shared: &Shared, blocker: usize) -> Result<()> {
+    let Some(first) = pid_of(blocker) else {
         return Ok(());
     };
     // SAFETY: set at the start of the backend.
@@ -62,8 +62,8 @@ pub(in crate::store) fn refuse(shared: &Shared, keeper: usize) -> Result<()> {
 fn sleepers(shared: &Shared) -> Vec<(i32, i32)> {
     let slots = shared.slots().iter().enumerate();
     let pair = |(backend, awaits): (usize, u32)| {
-        let keeper = usize::try_from(awaits).ok()?.checked_sub(1)?;
-        Some((pid_of(backend)?, pid_of(keeper)?))
+        let blocker = usize::try_from(awaits).ok()?.checked_sub(1)?;
+        Some((pid_of(backend)?, pid_of(blocker)?))
     };
     slots
         .map(|(backend, slot)| (backend, slot.awaits.load(SeqCst)))

@@ -73,10 +73,10 @@ pub fn until(
             return Ok(is_ready);
         }
         let left = match found {
-            Look::Behind(keeper) => {
-                deadlock::note(shared, keeper);
+            Look::Behind(blocker) => {
+                deadlock::note(shared, blocker);
                 if Instant::now() >= search_at {
-                    deadlock::refuse(shared, keeper)?;
+                    deadlock::refuse(shared, blocker)?;
                     search_at = Instant::now() + deadlock::timeout();
                 }
                 left.min(search_at.saturating_duration_since(Instant::now()))

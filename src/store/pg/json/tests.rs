@@ -142,10 +142,10 @@ fn long_arrays_and_objects() -> Result<()> {
         compare(&source)?;
         let object = document(&source)?;
         assert_eq!(object.count(), count);
-        for n in 0..count {
+        for (n, element) in elements.iter().enumerate() {
             let found = object.get(&format!("key{n}"))?;
             let found = found.map(value_written).transpose()?;
-            assert_eq!(found.as_deref(), Some(text(parse(&elements[n], "")?)?));
+            assert_eq!(found.as_deref(), Some(text(parse(element, "")?)?));
         }
         assert!(object.get("key")?.is_none() && object.get("key1000")?.is_none());
     }
