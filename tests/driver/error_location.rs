@@ -9,7 +9,11 @@ fn have_a_location() {
     let mut session = db.connect();
     let cases = [
         ("SELECT en57_append('[]')", "parse.rs", "append::parse"),
-        ("SELECT en57_read('{}', max_count => -1)", "read.rs", "read"),
+        (
+            "SELECT en57_read('{}', max_count => -1)",
+            "reading.rs",
+            "read::reading",
+        ),
         ("SELECT en57_poll('none')", "internals.rs", "sql::internals"),
         (
             "SELECT en57_poll('none', max_count => 0)",
