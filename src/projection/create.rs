@@ -309,7 +309,7 @@ fn create_table(name: &str) -> Result<Oid> {
         )
         .hint("Set search_path to the schema that is to have it."));
     };
-    let table = format!("{}.{}", names::quoted(&schema), names::quoted(name));
+    let table = format!("{}.{}", names::identifier(&schema), names::identifier(name));
     spi::command(&format!(
         "CREATE TABLE {table} (
              id pg_catalog.text COLLATE pg_catalog.\"C\" PRIMARY KEY,

@@ -55,22 +55,12 @@ pub fn table_named(schema: &str, name: &str) -> Option<Oid> {
 }
 
 /// A name as an identifier, quoted where it must be.
-pub fn quoted(name: &str) -> String {
-    let name = super::guard::text(name);
+pub fn identifier(name: &str) -> String {
+    let name = guard::text(name);
     // SAFETY: the result is NUL-terminated and copied at once.
     unsafe {
         CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr()))
             .to_string_lossy()
             .into_owned()
-    }
-}
-
-/// A name as commands have it.
-pub(in crate::store) fn identifier(name: &str) -> String {
-    // SAFETY: returns its argument or a copy in the current memory context.
-    unsafe {
-        let name = guard::text(name);
-        let quoted = CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr()));
-        quoted.to_string_lossy().into_owned()
     }
 }
