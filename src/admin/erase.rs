@@ -9,8 +9,8 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use crate::dcb::error::{Result, invalid, null, required};
-use crate::dcb::partition::{ALL, shown};
+use crate::dcb::error::{Result, invalid, null, required, shown};
+use crate::dcb::partition::ALL;
 use crate::dcb::query::Query;
 use crate::definition::erasure::cannot_do_without;
 use crate::fold::snapshot;

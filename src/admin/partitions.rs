@@ -1,7 +1,7 @@
 //! Partitions: making, dropping, detaching and emptying them, and who may do what with them.
 
-use crate::dcb::error::{Error, Result, SqlState, invalid, nearest, required};
-use crate::dcb::partition::{DEFAULT, check_name, shown};
+use crate::dcb::error::{Error, Result, SqlState, invalid, nearest, required, shown};
+use crate::dcb::partition::{DEFAULT, check_name};
 use crate::dcb::query::Query;
 use crate::definition::function::Named;
 use crate::definition::name::{IfTaken, Taken};

@@ -5,8 +5,6 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-#[allow(unused_imports)]
-pub use super::error::shown;
 use super::error::{Result, invalid};
 use super::limits;
 

@@ -1,4 +1,4 @@
-//! Functions of users, as the definitions of projections and invariants name them, and the names of these definitions.
+//! Functions of users, as definitions name them.
 
 use crate::dcb::error::{Error, Result, SqlState, invalid};
 use crate::store::Oid;
@@ -16,6 +16,16 @@ impl Named {
     pub fn new(name: String) -> Self {
         let found = Function::named(&name);
         Self { name, found }
+    }
+
+    /// The function; `None` where it is gone.
+    pub fn found(&self) -> Option<&Function> {
+        self.found.as_ref()
+    }
+
+    /// What changes when it is replaced; `None` where it is gone.
+    pub fn mark(&self) -> Option<i64> {
+        self.found.as_ref().map(|f| f.mark)
     }
 
     /// Whose it is; `None` where it is gone.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::dcb::error::{self, Error, Result, SqlState, required};
 use crate::dcb::schema::Schema;
+use crate::definition::function::Named;
 use crate::event_type::LazySchema;
 use crate::store::call::function::{ErrorContext, Function};
 use crate::store::pg::spi::Values;
@@ -38,13 +39,6 @@ pub struct Decider {
     command_schema: Option<LazySchema>,
 }
 
-/// A function as a definition names it; it may be gone.
-pub struct Named {
-    /// With schema and argument types.
-    pub name: String,
-    found: Option<Function>,
-}
-
 thread_local! {
     static KNOWN: Cache<Vec<Rc<Definition>>> = const { Cache::new(Table::Folds) };
 }
@@ -67,24 +61,6 @@ impl Decider {
     }
 }
 
-impl Named {
-    fn new(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            found: Function::named(name),
-        }
-    }
-
-    /// The function, `None` where it is gone.
-    pub fn found(&self) -> Option<&Function> {
-        self.found.as_ref()
-    }
-
-    fn mark(&self) -> Option<i64> {
-        self.found.as_ref().map(|f| f.mark)
-    }
-}
-
 /// Makes a definition of a row of the table.
 ///
 /// # Errors
@@ -94,8 +70,8 @@ pub fn from_row(row: &Values) -> Result<Definition> {
     let or_empty = |n: usize| Ok(text(n)?.unwrap_or_default());
     let decider = match (text(5)?, text(6)?) {
         (Some(query), Some(decide)) => Some(Decider {
-            query: Named::new(query),
-            decide: Named::new(decide),
+            query: Named::new(query.to_owned()),
+            decide: Named::new(decide.to_owned()),
             command_schema: row[7].map(|d| LazySchema::new(d, "command_schema")),
         }),
         _ => None,
@@ -103,7 +79,7 @@ pub fn from_row(row: &Values) -> Result<Definition> {
     Ok(Definition {
         name: or_empty(0)?.to_owned(),
         number: row[1].map_or(0, |d| d.value() as i64),
-        evolve: Named::new(or_empty(2)?),
+        evolve: Named::new(or_empty(2)?.to_owned()),
         initial: row[3].map(|d| fmgr::varlena(d).to_vec()),
         snapshot_every: row[4].map(|d| i64::from(d.value() as i32)),
         decider,

@@ -10,9 +10,8 @@ use std::rc::Rc;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use crate::dcb::error::{self, Error, Result, SqlState, invalid};
+use crate::dcb::error::{self, Error, Result, SqlState, invalid, shown};
 use crate::dcb::partition as names;
-use crate::dcb::partition::shown;
 use crate::store::call::function;
 use crate::store::pg::nowait::{demand_unlocked, nowait};
 use crate::store::pg::{guard, rights, settings};

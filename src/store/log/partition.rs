@@ -2,8 +2,7 @@
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use crate::dcb::error::{Error, Result, SqlState};
-use crate::dcb::partition::shown;
+use crate::dcb::error::{Error, Result, SqlState, shown};
 use crate::dcb::query::{Criterion, Query};
 use crate::store::lock::plan::Plan;
 use crate::store::pg::names::qualified_name;
