@@ -4,38 +4,51 @@ use std::time::Duration;
 
 use postgres::Client;
 use postgres::error::Error;
-use serde_json::{Value, json};
 
+use crate::asking;
+use crate::making::Maker;
 use crate::random::Random;
-use crate::record::{Answer, Asked, End, Entry, Log, Made, Query};
-use crate::server::{Server, broken, state};
-use crate::world::{self, ACCOUNTS, PARTITIONS, STOCKS, STREAMS, TAGS, TYPES};
+use crate::record::{Answer, Asked, End, Entry, Log};
+use crate::server::{Risk, Server, broken, state};
+use crate::world;
 
 /// One connection's work. A new one is made when the connection breaks.
 pub struct Writer<'a> {
     server: &'a Server,
     log: &'a Log,
     random: Random,
+    make: Maker,
     client: Client,
     /// An append of events with ids whose answer was lost: it is sent again.
     lost: Option<Asked>,
 }
 
 /// Why a step ended a transaction.
-enum Failure {
+pub enum Failure {
     /// The server refused: the transaction is aborted.
     Aborted,
     /// The connection is gone.
     Lost,
 }
 
+/// How a transaction's session is set up.
+struct Mood {
+    isolation: &'static str,
+    synchronous: bool,
+    /// Milliseconds until the server ends the session where it stays idle in a transaction, if that is to happen.
+    idle: Option<usize>,
+    statement: usize,
+    lock: usize,
+}
+
 impl<'a> Writer<'a> {
-    pub fn new(server: &'a Server, log: &'a Log, random: Random) -> Option<Self> {
+    pub fn new(server: &'a Server, log: &'a Log, n: u64) -> Option<Self> {
         let client = server.connect()?;
         Some(Self {
             server,
             log,
-            random,
+            random: Random::new(n),
+            make: Maker::new(Random::new(n + 1_000_000)),
             client,
             lost: None,
         })
@@ -60,23 +73,27 @@ impl<'a> Writer<'a> {
 
     fn transaction(&mut self) {
         let tx = self.log.number();
-        let isolation = *self.random.pick(&[
-            "read committed",
-            "read committed",
-            "repeatable read",
-            "serializable",
-        ]);
-        let synchronous = self.random.chance(60);
-        let settings = self.settings(isolation, synchronous);
+        // What may be lost in a crash, and what ends the wait for a standby, are not for the time of a promotion.
+        let risk = Risk::take(&self.server.folder);
+        let mood = self.mood(risk.is_some());
+        let settings = format!(
+            "SET default_transaction_isolation = '{}'; SET synchronous_commit = {}; SET statement_timeout = {}; \
+             SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}",
+            mood.isolation,
+            if mood.synchronous { "on" } else { "off" },
+            mood.statement,
+            mood.lock,
+            mood.idle.unwrap_or(20_000),
+        );
         if self.client.batch_execute(&settings).is_err() {
             return;
         }
         self.log.note(Entry::Begin {
             tx,
-            isolation: isolation.into(),
-            synchronous,
+            isolation: mood.isolation.into(),
+            synchronous: mood.synchronous,
         });
-        if self.lost.is_some() || self.random.chance(50) {
+        if mood.idle.is_none() && (self.lost.is_some() || self.random.chance(50)) {
             self.log.note(Entry::Commit { tx });
             let ended = match self.append(tx, 0) {
                 Ok(()) => Some(End::Committed),
@@ -85,29 +102,34 @@ impl<'a> Writer<'a> {
             };
             self.end(tx, ended);
         } else {
-            self.several(tx);
+            self.several(tx, mood.idle);
         }
     }
 
-    /// What the session is set to before a transaction.
-    fn settings(&mut self, isolation: &str, synchronous: bool) -> String {
-        let timeout = |random: &mut Random| match random.below(25) {
-            0 => random.between(1, 60),
+    fn mood(&mut self, risky: bool) -> Mood {
+        let random = &mut self.random;
+        let limit = |random: &mut Random, strikes: bool| match random.below(10) {
+            0 if strikes => random.between(1, 60),
             _ => 20_000,
         };
-        format!(
-            "SET default_transaction_isolation = '{isolation}'; SET synchronous_commit = {}; \
-             SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = 20000",
-            if synchronous { "on" } else { "off" },
-            timeout(&mut self.random),
-            timeout(&mut self.random)
-        )
+        Mood {
+            isolation: random.pick::<&str>(&[
+                "read committed",
+                "read committed",
+                "repeatable read",
+                "serializable",
+            ]),
+            synchronous: !risky || random.chance(60),
+            idle: random.chance(2).then(|| random.between(20, 300)),
+            statement: limit(random, risky),
+            lock: limit(random, true),
+        }
     }
 
     /// A transaction of several statements.
-    fn several(&mut self, tx: u64) {
+    fn several(&mut self, tx: u64, idle: Option<usize>) {
         let mut step = 0;
-        match self.steps(tx, &mut step) {
+        match self.steps(tx, &mut step, idle) {
             Ok(()) if self.random.chance(85) => {
                 self.log.note(Entry::Commit { tx });
                 let ended = match self.client.batch_execute("COMMIT") {
@@ -128,7 +150,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn steps(&mut self, tx: u64, step: &mut u32) -> Result<(), Failure> {
+    fn steps(&mut self, tx: u64, step: &mut u32, idle: Option<usize>) -> Result<(), Failure> {
         self.execute("BEGIN")?;
         let n = match self.random.below(10) {
             0 => self.random.between(8, 30),
@@ -150,6 +172,12 @@ impl<'a> Writer<'a> {
                     *step += 1;
                 }
             }
+        }
+        if let Some(limit) = idle {
+            // It has appended and stays idle: for so long that the server ends it, as a rule.
+            let pause = limit as u64 + 20;
+            std::thread::sleep(Duration::from_millis(pause));
+            self.execute("SELECT 1")?;
         }
         Ok(())
     }
@@ -179,18 +207,9 @@ impl<'a> Writer<'a> {
 
     /// An append in a function that catches an exception behind it.
     fn in_vain(&mut self, tx: u64, step: &mut u32) -> Result<(), Failure> {
-        let partition = self.partition();
-        let events = self.plain_events(3);
-        let asked = Asked {
-            partition: partition.clone(),
-            events,
-            stream: None,
-            expected: None,
-            fail_if: None,
-            after: 0,
-            decider: false,
-        };
-        let document = documents(&asked.events);
+        let asked = self.make.in_vain();
+        let document = asking::documents(&asked.events);
+        let partition = asked.partition.clone();
         self.log.note(Entry::Ask {
             tx,
             step: *step,
@@ -206,32 +225,30 @@ impl<'a> Writer<'a> {
 
     /// One append, of whatever kind.
     fn append(&mut self, tx: u64, step: u32) -> Result<(), Failure> {
-        let asked = match self.random.below(10) {
-            _ if self.lost.is_some() => self.lost.take().unwrap_or_else(|| self.plain()),
-            0 => self.reservation(),
-            1 | 2 => self.movement(),
-            3 | 4 => self.in_a_stream()?,
-            5..=7 => self.conditional()?,
-            _ => self.plain(),
+        let mut asked = match self.lost.take() {
+            Some(lost) => lost,
+            None => self.make.any(),
         };
+        self.inform(&mut asked)?;
         self.log.note(Entry::Ask {
             tx,
             step,
             asked: asked.clone(),
         });
-        match self.ask(&asked) {
+        match asking::ask(&mut self.client, &asked) {
             Ok(answer) => {
+                if matches!(answer, Answer::Appended { .. }) {
+                    self.make.remember(&asked);
+                }
                 self.log.note(Entry::Answer { tx, step, answer });
                 Ok(())
             }
             Err(error) => {
                 let failure = self.failure(&error);
                 if matches!(failure, Failure::Aborted) {
-                    let answer = Answer::Refused {
-                        state: state(&error).to_owned(),
-                    };
+                    let answer = asking::refusal(&error);
                     self.log.note(Entry::Answer { tx, step, answer });
-                } else if asked.events.iter().all(|e| e.with_id) {
+                } else if asked.events.iter().all(|e| e.id.as_ref() == Some(&e.mark)) {
                     self.lost = Some(asked);
                 }
                 Err(failure)
@@ -239,201 +256,40 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn ask(&mut self, asked: &Asked) -> Result<Answer, Error> {
-        const APPEND: &str = "SELECT outcome::text, first_position, \"position\", stream_version, conflicts
-            FROM en57_append($1, fail_if => $2::text::en57_query, stream => $3, expected_version => $4, partition => $5)";
-        const DECIDE: &str =
-            "SELECT outcome::text, first_position, \"position\", stream_version, conflicts
-            FROM en57_decide('reserve', $1, partition => $2)";
-        let row = if asked.decider {
-            let event = &asked.events[0];
-            let stock = event.tags[0].trim_start_matches("stock:");
-            let command = json!({"stock": stock, "mark": event.mark, "amount": event.amount});
-            self.client
-                .query_one(DECIDE, &[&command, &asked.partition])?
-        } else {
-            let fail_if = asked
-                .fail_if
-                .as_ref()
-                .map(|q| world::written(q, Some(asked.after)));
-            let document = documents(&asked.events);
-            self.client.query_one(
-                APPEND,
-                &[
-                    &document,
-                    &fail_if,
-                    &asked.stream,
-                    &asked.expected,
-                    &asked.partition,
-                ],
-            )?
+    /// Conditions and versions as they are read just now; mostly the newest, sometimes older ones.
+    fn inform(&mut self, asked: &mut Asked) -> Result<(), Failure> {
+        let partition = asked.partition.clone();
+        let condition = asked.fail_if.iter_mut().flatten();
+        for criterion in condition.filter(|c| c.after < 0) {
+            let written = world::written(&vec![crate::record::Criterion {
+                after: 0,
+                ..criterion.clone()
+            }]);
+            let sql = "SELECT \"position\" FROM en57_context($1::text::en57_query, $2)";
+            let row = self.client.query_one(sql, &[&written, &partition]);
+            let head: i64 = row.map(|r| r.get(0)).map_err(|e| self.failure(&e))?;
+            let back = match self.random.below(7) {
+                0 => self.random.below(200) as i64,
+                _ => 0,
+            };
+            criterion.after = (head - back).max(0);
+        }
+        let mut version = |stream: &str| -> Result<i64, Error> {
+            let sql = "SELECT coalesce((en57_stream($1, $2)).version, 0)";
+            Ok(self.client.query_one(sql, &[&stream, &partition])?.get(0))
         };
-        let outcome: String = row.get(0);
-        Ok(match outcome.as_str() {
-            "appended" => Answer::Appended {
-                first: row.get(1),
-                last: row.get(2),
-            },
-            "repeated" => Answer::Repeated {
-                first: row.get(1),
-                last: row.get(2),
-            },
-            "nothing" => Answer::Nothing,
-            "conflict" => {
-                let conflicts: Option<Value> = row.get(4);
-                let list = conflicts.as_ref().and_then(Value::as_array);
-                let positions = list.map_or_else(Vec::new, |l| {
-                    l.iter().filter_map(|e| e["position"].as_i64()).collect()
-                });
-                Answer::Conflict {
-                    positions,
-                    version: row.get(3),
+        let mut informed = || -> Result<(), Error> {
+            if let (Some(stream), Some(asking::NEWEST)) = (&asked.stream, asked.expected) {
+                asked.expected = Some(version(stream)?);
+            }
+            for event in &mut asked.events {
+                if let (Some(stream), Some(asking::NEWEST)) = (&event.stream, event.expected) {
+                    event.expected = Some(version(stream)?);
                 }
             }
-            other => panic!("the outcome is {other}"),
-        })
-    }
-
-    fn plain(&mut self) -> Asked {
-        let n = if self.random.chance(80) {
-            1
-        } else {
-            self.random.between(2, 6)
+            Ok(())
         };
-        Asked {
-            partition: self.partition(),
-            events: self.plain_events(n),
-            stream: None,
-            expected: None,
-            fail_if: None,
-            after: 0,
-            decider: false,
-        }
-    }
-
-    fn conditional(&mut self) -> Result<Asked, Failure> {
-        let mut asked = self.plain();
-        let query = world::condition(&mut self.random);
-        asked.after = self.known(&query, &asked.partition)?;
-        asked.fail_if = Some(query);
-        Ok(asked)
-    }
-
-    /// A position to condition an append on: mostly what a read has told, sometimes an older one.
-    fn known(&mut self, query: &Query, partition: &str) -> Result<i64, Failure> {
-        let written = world::written(query, None);
-        let sql = "SELECT \"position\" FROM en57_context($1::text::en57_query, $2)";
-        let row = self.client.query_one(sql, &[&written, &partition]);
-        let head: i64 = row.map(|r| r.get(0)).map_err(|e| self.failure(&e))?;
-        let back = if self.random.chance(15) {
-            self.random.below(200) as i64
-        } else {
-            0
-        };
-        Ok((head - back).max(0))
-    }
-
-    fn in_a_stream(&mut self) -> Result<Asked, Failure> {
-        let mut asked = self.plain();
-        let stream = *self.random.pick(&STREAMS);
-        asked.stream = Some(stream.to_owned());
-        asked.expected = match self.random.below(5) {
-            0 => None,
-            1 => Some(*self.random.pick(&[-1, 0, 3])),
-            _ => {
-                let sql = "SELECT coalesce((en57_stream($1, $2)).version, 0)";
-                let row = self.client.query_one(sql, &[&stream, &asked.partition]);
-                Some(row.map(|r| r.get(0)).map_err(|e| self.failure(&e))?)
-            }
-        };
-        Ok(asked)
-    }
-
-    fn movement(&mut self) -> Asked {
-        let n = self.random.between(1, 3);
-        let events = (0..n)
-            .map(|_| {
-                let account = format!("account:{}", self.random.below(ACCOUNTS));
-                let amount = self.random.between(0, 120) as i64 - 60;
-                self.event("moved", vec![account], amount)
-            })
-            .collect();
-        Asked {
-            partition: PARTITIONS[0].into(),
-            events,
-            stream: None,
-            expected: None,
-            fail_if: None,
-            after: 0,
-            decider: false,
-        }
-    }
-
-    fn reservation(&mut self) -> Asked {
-        let stock = format!("stock:{}", self.random.below(STOCKS));
-        let amount = self.random.between(0, 10) as i64 - 5;
-        let events = vec![self.event("reserved", vec![stock], amount)];
-        Asked {
-            partition: PARTITIONS[0].into(),
-            events,
-            stream: None,
-            expected: None,
-            fail_if: None,
-            after: 0,
-            decider: true,
-        }
-    }
-
-    fn partition(&mut self) -> String {
-        let temporary = self.random.below(3);
-        match self.random.below(20) {
-            0 => format!("passing{temporary}"),
-            1..=5 => PARTITIONS[1].into(),
-            _ => PARTITIONS[0].into(),
-        }
-    }
-
-    fn plain_events(&mut self, n: usize) -> Vec<Made> {
-        (0..n)
-            .map(|_| {
-                let event_type = *self.random.pick(&TYPES);
-                let mut tags: Vec<String> = (0..self.random.below(3))
-                    .map(|_| (*self.random.pick(&TAGS)).to_owned())
-                    .collect();
-                if self.random.chance(1) {
-                    tags.push("rare:1".into());
-                }
-                // Keys that nobody has seen before: a transaction may come to any number of them.
-                if self.random.chance(40) {
-                    tags.push(format!("new:{:x}", self.random.next()));
-                }
-                tags.sort();
-                tags.dedup();
-                let amount = self.random.below(100) as i64;
-                self.event(event_type, tags, amount)
-            })
-            .collect()
-    }
-
-    fn event(&mut self, event_type: &str, tags: Vec<String>, amount: i64) -> Made {
-        let (a, b) = (self.random.next(), self.random.next());
-        let mark = format!(
-            "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
-            a >> 32,
-            a >> 16 & 0xffff,
-            a & 0xfff,
-            b >> 48 & 0xfff,
-            b & 0xffff_ffff_ffff
-        );
-        // What is erased loses its data, and is known by its id alone.
-        let with_id = tags.iter().any(|t| t == "b:1") || self.random.chance(30);
-        Made {
-            mark,
-            event_type: event_type.into(),
-            tags,
-            amount,
-            with_id,
-        }
+        informed().map_err(|e| self.failure(&e))
     }
 
     fn execute(&mut self, sql: &str) -> Result<(), Failure> {
@@ -441,6 +297,12 @@ impl<'a> Writer<'a> {
     }
 
     fn failure(&self, error: &Error) -> Failure {
+        self.log.note(Entry::Failed {
+            state: state(error).to_owned(),
+            message: error
+                .as_db_error()
+                .map_or_else(String::new, |e| e.message().to_owned()),
+        });
         if broken(error) || self.client.is_closed() {
             Failure::Lost
         } else {
@@ -453,15 +315,4 @@ impl<'a> Writer<'a> {
             self.log.note(Entry::End { tx, end });
         }
     }
-}
-
-fn documents(events: &[Made]) -> Value {
-    let one = |e: &Made| {
-        let mut event = json!({"type": e.event_type, "tags": e.tags, "data": {"mark": e.mark, "amount": e.amount}});
-        if e.with_id {
-            event["id"] = json!(e.mark);
-        }
-        event
-    };
-    Value::Array(events.iter().map(one).collect())
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use postgres::{Client, Error};
+use postgres::{Client, Error, Row};
 
 use crate::random::Random;
-use crate::server::Server;
+use crate::server::{Risk, Server};
 use crate::world::SUBSCRIPTIONS;
 
 /// One consumer of a shard; several compete for it.
@@ -43,19 +43,20 @@ impl Consumer<'_> {
     /// Polls, handles and acknowledges in one transaction: exactly once.
     pub fn in_transaction(&mut self, client: &mut Client) -> Result<usize, Error> {
         let (name, _, _, shards, _) = SUBSCRIPTIONS[self.subscription];
-        client.batch_execute(if self.random.chance(50) {
+        let risk = Risk::take(&self.server.folder);
+        client.batch_execute(if risk.is_none() || self.random.chance(50) {
             "BEGIN"
         } else {
             "BEGIN; SET LOCAL synchronous_commit = off"
         })?;
         let max_count = self.random.between(1, 200) as i64;
         let rows = client.query(
-            "SELECT \"position\" FROM en57_poll($1, $2, shard => $3, shards => $4)",
+            "SELECT \"position\", coalesce(data ->> 'mark', id::text) FROM en57_poll($1, $2, shard => $3, shards => $4)",
             &[&name, &max_count, &self.shard, &shards],
         )?;
-        let positions: Vec<i64> = rows.iter().map(|r| r.get(0)).collect();
+        let (positions, marks) = seen(&rows);
         if let Some(last) = positions.last() {
-            self.handle(client, &positions)?;
+            self.handle(client, &positions, &marks)?;
             client.execute(
                 "SELECT en57_ack($1, $2, $3, $4)",
                 &[&name, &last, &self.shard, &shards],
@@ -83,13 +84,13 @@ impl Consumer<'_> {
         let mut n = 0;
         for _ in 0..self.random.between(1, 8) {
             let max_count = self.random.between(1, 200) as i64;
-            let sql = "SELECT \"position\" FROM en57_poll($1, $2, shard => $3, shards => $4, token => $5)";
+            let sql = "SELECT \"position\", coalesce(data ->> 'mark', id::text) FROM en57_poll($1, $2, shard => $3, shards => $4, token => $5)";
             let rows = client.query(sql, &[&name, &max_count, &self.shard, &shards, &token])?;
-            let positions: Vec<i64> = rows.iter().map(|r| r.get(0)).collect();
+            let (positions, marks) = seen(&rows);
             let Some(last) = positions.last() else {
                 break;
             };
-            self.handle(client, &positions)?;
+            self.handle(client, &positions, &marks)?;
             if self.random.chance(5) {
                 return Ok(n);
             }
@@ -102,13 +103,23 @@ impl Consumer<'_> {
         Ok(n)
     }
 
-    fn handle(&self, client: &mut Client, positions: &[i64]) -> Result<(), Error> {
-        let sql = "INSERT INTO consumed (subscription, shard, \"position\") SELECT $1, $2, * FROM unnest($3::bigint[])";
+    fn handle(
+        &self,
+        client: &mut Client,
+        positions: &[i64],
+        marks: &[String],
+    ) -> Result<(), Error> {
+        let sql = "INSERT INTO consumed (subscription, shard, \"position\", mark) SELECT $1, $2, * FROM unnest($3::bigint[], $4::text[])";
+        let name = SUBSCRIPTIONS[self.subscription].0;
         client
-            .execute(
-                sql,
-                &[&SUBSCRIPTIONS[self.subscription].0, &self.shard, &positions],
-            )
+            .execute(sql, &[&name, &self.shard, &positions, &marks])
             .map(drop)
     }
+}
+
+fn seen(rows: &[Row]) -> (Vec<i64>, Vec<String>) {
+    let seen = rows
+        .iter()
+        .map(|r| (r.get::<_, i64>(0), r.get::<_, String>(1)));
+    seen.unzip()
 }

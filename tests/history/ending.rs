@@ -12,7 +12,7 @@ use crate::server::Server;
 use crate::world::{self, SUBSCRIPTIONS};
 
 /// An event as it is stored.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Stored {
     pub position: i64,
     pub mark: String,
@@ -23,12 +23,32 @@ pub struct Stored {
     pub partition: String,
     /// None where it was erased.
     pub amount: Option<i64>,
-    /// What decides its shard.
-    pub key: String,
+    pub id: Option<String>,
+    /// In microseconds since 1970.
+    pub recorded_at: i64,
+}
+
+impl Stored {
+    /// What decides its shard: its stream, or its first tag, or its type.
+    pub fn key(&self) -> (u8, &str) {
+        match (&self.stream, self.tags.first()) {
+            (Some(stream), _) => (0, stream),
+            (None, Some(tag)) => (1, tag),
+            (None, None) => (2, &self.event_type),
+        }
+    }
+}
+
+/// What a consumer of a subscription has handled.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Consumed {
+    pub shard: i32,
+    pub position: i64,
+    pub mark: String,
 }
 
 /// All that is looked at.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Ending {
     /// In the order of their positions.
     pub events: Vec<Stored>,
@@ -36,17 +56,22 @@ pub struct Ending {
     pub documents: BTreeMap<String, BTreeMap<String, serde_json::Value>>,
     /// Name of a projection with a handler → positions, in the order in which it handled them.
     pub handled: BTreeMap<String, Vec<i64>>,
-    /// Name of a subscription → shard and position, in the order in which they were handled.
-    pub consumed: BTreeMap<String, Vec<(i32, i64)>>,
+    /// Name of a subscription → what was handled, in that order.
+    pub consumed: BTreeMap<String, Vec<Consumed>>,
     /// What en57_check found.
     pub faults: Vec<String>,
+    /// Lines of the servers' logs that tell of a process that has crashed, but for those that were killed.
+    pub crashed: Vec<String>,
+    /// Of the server, and the day by its clock.
+    pub version: String,
+    pub date: String,
 }
 
 /// Lets subscriptions and projections come to their end, and collects all.
-pub fn collect(socket: &Path, folder: &Path) -> Ending {
+pub fn collect(folder: &Path, crashed: Vec<String>) {
     let patience = Duration::from_secs(120);
     let server = Server {
-        socket: socket.into(),
+        folder: folder.into(),
         deadline: Instant::now() + patience,
     };
     for (i, (_, _, _, shards, leased)) in SUBSCRIPTIONS.iter().enumerate() {
@@ -73,10 +98,16 @@ pub fn collect(socket: &Path, folder: &Path) -> Ending {
     client
         .batch_execute(world::MADE_BESIDE)
         .expect("a projection can be made");
-    let mut ending = Ending::default();
+    let mut ending = Ending {
+        crashed,
+        ..Ending::default()
+    };
+    let version = "SELECT current_setting('server_version'), current_date::text";
+    let row = client.query_one(version, &[]).expect("a setting");
+    (ending.version, ending.date) = (row.get(0), row.get(1));
     let sql = "SELECT \"position\", coalesce(data ->> 'mark', id::text), type, tags, stream, stream_version, partition,
-            (data ->> 'amount')::bigint, en57.event_key(e)
-        FROM en57_read(partition => '*') e";
+            (data ->> 'amount')::bigint, id::text, (extract(epoch FROM recorded_at) * 1000000)::bigint
+        FROM en57_read(partition => '*')";
     for row in client.query(sql, &[]).expect("all can be read") {
         ending.events.push(Stored {
             position: row.get(0),
@@ -87,7 +118,8 @@ pub fn collect(socket: &Path, folder: &Path) -> Ending {
             version: row.get(5),
             partition: row.get(6),
             amount: row.get(7),
-            key: row.get(8),
+            id: row.get(8),
+            recorded_at: row.get(9),
         });
     }
     for name in [
@@ -119,7 +151,7 @@ pub fn collect(socket: &Path, folder: &Path) -> Ending {
     }
     for row in client
         .query(
-            "SELECT subscription, shard, \"position\" FROM consumed ORDER BY n",
+            "SELECT subscription, shard, \"position\", mark FROM consumed ORDER BY n",
             &[],
         )
         .expect("a table")
@@ -128,7 +160,11 @@ pub fn collect(socket: &Path, folder: &Path) -> Ending {
             .consumed
             .entry(row.get(0))
             .or_default()
-            .push((row.get(1), row.get(2)));
+            .push(Consumed {
+                shard: row.get(1),
+                position: row.get(2),
+                mark: row.get(3),
+            });
     }
     for row in client
         .query("SELECT to_jsonb(c) FROM en57_check() c", &[])
@@ -140,7 +176,6 @@ pub fn collect(socket: &Path, folder: &Path) -> Ending {
     }
     let text = serde_json::to_string(&ending).expect("it is JSON");
     std::fs::write(folder.join("ending.json"), text).expect("the folder can be written");
-    ending
 }
 
 /// Polls until nothing is left.

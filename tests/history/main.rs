@@ -1,9 +1,10 @@
 //! The history checker: many clients do what clients do, a nemesis disturbs them, and a checker proves from what the
 //! clients were told, and from what is there at the end, that the guarantees were kept. It knows nothing of how.
 //!
-//!     history                   the whole; EN57_HISTORY_SECONDS (30), EN57_TEST_SEED, EN57_HISTORY_CLIENTS (24)
+//!     history                   the whole; EN57_HISTORY_SECONDS (30), EN57_TEST_SEED, EN57_HISTORY_CLIENTS (12 to 64)
 //!     history check FOLDER      looks once more at the logs of a run
 //!     history shrink FOLDER     finds the shortest log that still shows what is wrong
+//!     history selftest          plants a fault for each rule into a good log: it must be found, and shrunk
 //!
 #![cfg_attr(doc, doc = include_str!("../../docs/architecture/history.md"))]
 
@@ -17,16 +18,22 @@ mod random;
 #[path = "../driver/support/session.rs"]
 mod session;
 
+mod asking;
 mod check;
 mod client;
 mod consumers;
 mod ending;
 mod history;
+mod making;
 mod nemesis;
 mod readers;
+mod reading;
 mod record;
+mod selftest;
 mod server;
 mod shrink;
+mod standby;
+mod summary;
 mod world;
 
 use std::path::{Path, PathBuf};
@@ -45,17 +52,15 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["clients", folder, socket, seconds] => {
-            let seconds = seconds.parse().expect("a number of seconds");
-            clients(
-                Path::new(folder),
-                Path::new(socket),
-                Duration::from_secs(seconds),
-            );
+        ["clients", folder, writers, seconds] => {
+            let number = |s: &str| s.parse().expect("a number");
+            let time = Duration::from_secs(number(seconds));
+            clients(Path::new(folder), number(writers), time);
             ExitCode::SUCCESS
         }
         ["check", folder] => judge(Path::new(folder)),
         ["shrink", folder] => shrink::shrink(Path::new(folder)),
+        ["selftest"] => selftest::run(),
         _ => run(),
     }
 }
@@ -71,18 +76,13 @@ fn number(variable: &str, default: u64) -> u64 {
 fn run() -> ExitCode {
     let seconds = number("EN57_HISTORY_SECONDS", 30);
     let mut random = Random::new(0);
-    let cluster = Cluster::own(&[
-        "max_connections = 120",
-        "max_prepared_transactions = 5",
-        "max_worker_processes = 20",
-        "autovacuum_naptime = 5",
-        "deadlock_timeout = 50ms",
-        "log_lock_waits = on",
-    ]);
+    let chosen = random.between(12, 64) as u64;
+    let writers = number("EN57_HISTORY_CLIENTS", chosen);
+    let cluster = standby::lasting(Cluster::own(&standby::SETTINGS));
     cluster.connect("postgres").run("CREATE DATABASE history");
     cluster.connect("history").run(world::SCHEMA);
     for (name, query, partition, shards, _) in world::SUBSCRIPTIONS {
-        let query = world::written(&world::queries()[query], None);
+        let query = world::written(&world::queries()[query]);
         let sql = format!(
             "SELECT en57_create_subscription('{name}', '{query}', partition => '{partition}', shards => {shards})"
         );
@@ -90,38 +90,43 @@ fn run() -> ExitCode {
     }
     let folder = PathBuf::from(cluster.folder()).with_extension("history");
     std::fs::create_dir_all(&folder).expect("a folder for the logs");
-    println!(
-        "history: {seconds} seconds, seed {}; the logs are in {}",
-        random::seed(),
-        folder.display()
-    );
+    server::announce(&folder, &cluster.folder());
+    server::Risk::allow(&folder);
+    let run = summary::Run {
+        seconds,
+        seed: random::seed(),
+        writers,
+        connections: connections(writers),
+        commit: std::env::var("EN57_COMMIT").unwrap_or_default(),
+    };
+    run.begin(&folder);
     let deadline = Instant::now() + Duration::from_secs(seconds);
-    let (logs, socket) = (folder.display().to_string(), cluster.folder());
     let seeds: Vec<u64> = (0..1000).map(|_| random.next()).collect();
     let begun = std::cell::Cell::new(0);
-    let start = |_: usize| {
+    let start = |crew: usize| {
         let left = deadline.saturating_duration_since(Instant::now());
         begun.set(begun.get() + 1);
-        nemesis::crew(
-            &logs,
-            &socket,
-            seeds[begun.get() % seeds.len()],
-            left.as_secs(),
-        )
+        let seed = seeds[begun.get() % seeds.len()];
+        // All crews together are all writers.
+        let (crew, crews) = (crew as u64, CREWS as u64);
+        let its = writers * (crew + 1) / crews - writers * crew / crews;
+        nemesis::crew(&folder, its, seed, left.as_secs())
     };
     let log = Log::new(&folder);
     let crews = (0..CREWS).map(&start).collect();
     let mut nemesis = nemesis::Nemesis {
-        cluster: *cluster,
+        cluster,
+        folder: &folder,
         log: &log,
         random,
         crews,
         start: &start,
         deadline,
         deeds: Default::default(),
+        crashed: Vec::new(),
     };
     let follow = Server {
-        socket: socket.clone().into(),
+        folder: folder.clone(),
         deadline,
     };
     std::thread::scope(|scope| {
@@ -129,15 +134,28 @@ fn run() -> ExitCode {
         nemesis.run();
     });
     nemesis::end(&mut nemesis.crews);
+    let mut client = nemesis.cluster.connect("history").client;
+    nemesis.dump(&mut client, true);
     for (deed, n) in &nemesis.deeds {
         println!("history: {n} x {deed}");
     }
-    ending::collect(Path::new(&socket), &folder);
+    let mut crashed = std::mem::take(&mut nemesis.crashed);
+    crashed.extend(standby::crashes(nemesis.cluster));
+    ending::collect(&folder, crashed);
+    let _ = std::fs::write(folder.join("server.log"), nemesis.cluster.log());
     let judged = judge(&folder);
     if judged == ExitCode::SUCCESS {
         let _ = std::fs::remove_dir_all(&folder);
     }
     judged
+}
+
+/// How many connections are there at a time, as a rule.
+fn connections(writers: u64) -> u64 {
+    let shards: i32 = world::SUBSCRIPTIONS.iter().map(|s| s.3).sum();
+    let of_crew = shards as u64 + 1;
+    let followers = world::queries().len() as u64 * 3;
+    writers + of_crew * CREWS as u64 + followers + 1
 }
 
 /// Followers live in the main process: they must outlive the clients that are killed.
@@ -175,18 +193,17 @@ fn followers<'scope>(
 }
 
 /// The work of one process of clients.
-fn clients(folder: &Path, socket: &Path, time: Duration) {
+fn clients(folder: &Path, writers: u64, time: Duration) {
     let server = Server {
-        socket: socket.into(),
+        folder: folder.into(),
         deadline: Instant::now() + time,
     };
     let log = Log::new(folder);
-    let writers = number("EN57_HISTORY_CLIENTS", 24) as usize / CREWS;
     std::thread::scope(|scope| {
         let (server, log) = (&server, &log);
         for n in 0..writers {
             scope.spawn(move || {
-                if let Some(mut writer) = client::Writer::new(server, log, Random::new(n as u64)) {
+                if let Some(mut writer) = client::Writer::new(server, log, n) {
                     writer.run();
                 }
             });
@@ -203,22 +220,29 @@ fn clients(folder: &Path, socket: &Path, time: Duration) {
                 scope.spawn(move || consumer.run());
             }
         }
+        let random = Random::new(200);
+        let mut reader = reading::Reader {
+            server,
+            log,
+            random,
+        };
+        scope.spawn(move || reader.run());
     });
 }
 
 /// Checks the logs and the ending of a folder, and says what it has found.
 fn judge(folder: &Path) -> ExitCode {
-    let text = std::fs::read_to_string(folder.join("ending.json")).expect("the ending was written");
-    let ending = serde_json::from_str(&text).expect("the ending is JSON");
-    let history = history::History::new(&history::lines(folder), ending);
+    let (lines, ending) = history::load(folder);
+    let history = history::History::new(&lines, ending);
     println!(
         "history: {} transactions, {} events, {} crashes",
         history.transactions.len(),
         history.ending.events.len(),
         history.crashes.len() / 2
     );
-    let mut failed = false;
-    for rule in check::all(&history) {
+    let (mut failed, mut violations) = (false, 0);
+    for named in check::rules() {
+        let rule = check::look(named, &history);
         let fine = rule.violations.is_empty() && rule.seen > 0;
         println!(
             "{} history: {} ({} looked at)",
@@ -234,9 +258,14 @@ fn judge(folder: &Path) -> ExitCode {
             println!("    and {} more", rule.violations.len() - 10);
         }
         failed |= !fine;
+        violations += rule.violations.len();
     }
+    let run = summary::Run::of(folder);
     if failed {
-        println!("history: the logs are kept in {}", folder.display());
+        run.advise(folder);
+    }
+    println!("history: summary {}", run.summary(&history, violations));
+    if failed {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS

@@ -1,6 +1,7 @@
-//! What goes wrong meanwhile: killed clients and backends, crashes, cancelled statements, maintenance, partitions
-//! that come and go, rebuilds, erasures, restarts of the worker.
+//! What goes wrong meanwhile: killed clients and backends, crashes, promotions, cancelled statements, maintenance,
+//! dumps, partitions that come and go, rebuilds, erasures, restarts of the worker.
 
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,10 @@ use crate::record::{Entry, Log};
 use crate::world;
 
 pub struct Nemesis<'a> {
+    /// The primary.
     pub cluster: &'static Cluster,
+    /// The folder of the logs.
+    pub folder: &'a Path,
     pub log: &'a Log,
     pub random: Random,
     /// Processes of clients, and how to begin one anew.
@@ -21,12 +25,16 @@ pub struct Nemesis<'a> {
     pub deadline: Instant,
     /// What it did, and how often.
     pub deeds: std::collections::BTreeMap<String, usize>,
+    /// What the logs of servers that are gone say of crashes.
+    pub crashed: Vec<String>,
 }
 
 impl Nemesis<'_> {
     pub fn run(&mut self) {
         let mut next_crash = Instant::now() + Duration::from_secs(15);
         let mut client = None;
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let mut next_promotion = Instant::now() + left * 2 / 5;
         while Instant::now() < self.deadline {
             let pause = self.random.between(20, 300) as u64;
             std::thread::sleep(Duration::from_millis(pause));
@@ -35,6 +43,13 @@ impl Nemesis<'_> {
                 self.crash();
                 let pause = self.random.between(12, 40) as u64;
                 next_crash = Instant::now() + Duration::from_secs(pause);
+                continue;
+            }
+            if Instant::now() > next_promotion {
+                client = None;
+                self.promote();
+                let pause = self.random.between(40, 150) as u64;
+                next_promotion = Instant::now() + Duration::from_secs(pause);
                 continue;
             }
             let deed = self.random.below(16);
@@ -52,7 +67,7 @@ impl Nemesis<'_> {
         }
     }
 
-    fn done(&mut self, deed: &'static str) {
+    pub fn done(&mut self, deed: &'static str) {
         *self.deeds.entry(deed.to_owned()).or_default() += 1;
         self.log.note(Entry::Nemesis { deed: deed.into() });
     }
@@ -145,7 +160,8 @@ impl Nemesis<'_> {
                 ),
             ]),
             13 => {
-                self.dump();
+                let now_and_then = self.random.chance(15);
+                self.dump(client, now_and_then);
                 return;
             }
             _ => ("status", "SELECT count(*) FROM en57_status()"),
@@ -167,26 +183,6 @@ impl Nemesis<'_> {
         let entry = self.deeds.entry(format!("{deed}: failed, {state}"));
         *entry.or_default() += 1;
     }
-
-    fn dump(&mut self) {
-        let dump = format!("{}/pg_dump", cluster::bindir());
-        let folder = self.cluster.folder();
-        let done = cluster::as_user(&[
-            &dump,
-            "-h",
-            &folder,
-            "-U",
-            "postgres",
-            "-f",
-            "/dev/null",
-            "history",
-        ])
-        .stderr(std::process::Stdio::null())
-        .status();
-        if done.is_ok_and(|s| s.success()) {
-            self.done("pg_dump");
-        }
-    }
 }
 
 /// Ends the processes of clients.
@@ -198,10 +194,12 @@ pub fn end(crews: &mut [Child]) {
 }
 
 /// A process of clients.
-pub fn crew(folder: &str, socket: &str, seed: u64, seconds: u64) -> Child {
+pub fn crew(folder: &Path, writers: u64, seed: u64, seconds: u64) -> Child {
     let myself = std::env::current_exe().expect("the program has a path");
     Command::new(myself)
-        .args(["clients", folder, socket, &seconds.to_string()])
+        .arg("clients")
+        .arg(folder)
+        .args([writers.to_string(), seconds.to_string()])
         .env("EN57_TEST_SEED", seed.to_string())
         .spawn()
         .expect("the program can be started again")

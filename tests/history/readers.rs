@@ -24,7 +24,7 @@ pub struct Follower<'a> {
 impl Follower<'_> {
     pub fn run(&mut self) {
         let mut after = 0;
-        let query = world::written(&world::queries()[self.query], None);
+        let query = world::written(&world::queries()[self.query]);
         while let Some(mut client) = self.server.connect() {
             let session = self.log.number();
             while !client.is_closed() && !self.server.is_over() {

@@ -1,15 +1,34 @@
 #!/usr/bin/env bash
 # Runs the history checker on a server of its own: see tests/history/main.rs. Prints 'ok' or 'not ok' for each rule.
+# Before that the checker must find the faults that its self-test plants.
 #
-# SECONDS_TO_RUN  how long clients and nemesis are at work; by default 180
-# SEED            of their random choices; what runs beside each other still comes in another order each time
+#     tests/history/run.sh                 the whole
+#     tests/history/run.sh selftest        the self-test alone
+#     tests/history/run.sh check FOLDER    looks once more at the logs of a run
+#     tests/history/run.sh shrink FOLDER   finds the shortest log that still shows what is wrong
+#
+# SECONDS_TO_RUN        how long clients and nemesis are at work; by default 180
+# SEED                  of their random choices; what runs beside each other still comes in another order each time
+# EN57_HISTORY_CLIENTS  how many clients append; else the seed chooses a number from 12 to 64
+# PROFILE               cargo's: release, or quick
 source "$(dirname "$0")/../harness/lib.sh"
 
 tree=$("$root/tests/harness/tree.sh")
-make --no-print-directory -C "$root" install PG_CONFIG="$tree" >&2
-say "the history checker on $("$tree" --version)"
 cd "$root"
+history() {
+    PGRX_PG_CONFIG_PATH=$(source_pg_config) EN57_BINDIR=$("$tree" --bindir) EN57_LIBDIR=$("$tree" --pkglibdir) \
+        cargo test --quiet --profile "${PROFILE:-release}" --no-default-features --features "pg$PG" \
+        --target-dir "target/pg$PG" --test history -- "$@"
+}
+if (($# > 0)); then
+    history "$@"
+    exit
+fi
+make --no-print-directory install PG_CONFIG="$tree" >&2
+say "the history checker on $("$tree" --version)"
 [[ -z ${SEED:-} ]] || export EN57_TEST_SEED=$SEED
 export EN57_HISTORY_SECONDS=${SECONDS_TO_RUN:-180}
-PGRX_PG_CONFIG_PATH=$(source_pg_config) EN57_BINDIR=$("$tree" --bindir) EN57_LIBDIR=$("$tree" --pkglibdir) \
-    cargo test --quiet --release --no-default-features --features "pg$PG" --target-dir "target/pg$PG" --test history -- "$@"
+EN57_COMMIT=$(git rev-parse --short HEAD 2>/dev/null || true)
+export EN57_COMMIT
+history selftest
+history

@@ -16,13 +16,15 @@ pub const ACCOUNTS: usize = 6;
 /// Of each stock the decider reserves no more than this.
 pub const STOCK: i64 = 25;
 pub const STOCKS: usize = 4;
+/// Two deciders of the same stocks; one has snapshots.
+pub const DECIDERS: [&str; 2] = ["reserve", "reserve_by_snapshots"];
 
 /// The queries that are followed and asked for their heads.
 pub fn queries() -> Vec<Query> {
     let criterion = |types: &[&str], tags: &[&str]| Criterion {
         types: types.iter().map(|s| (*s).into()).collect(),
         tags: tags.iter().map(|s| (*s).into()).collect(),
-        any_tags: vec![],
+        ..Criterion::default()
     };
     vec![
         vec![],
@@ -45,33 +47,35 @@ pub fn queries() -> Vec<Query> {
 pub const MADE_BESIDE: &str = r#"SELECT en57_create_document_projection('accounts_beside', '{"types": ["moved"]}', 'tag:account:', 'add_up', if_not_exists => true)"#;
 
 /// The subscriptions: name, number of the query, partition, shards, whether it is polled with a lease.
-pub const SUBSCRIPTIONS: [(&str, usize, &str, i32, bool); 4] = [
+pub const SUBSCRIPTIONS: [(&str, usize, &str, i32, bool); 6] = [
     ("once", 2, "default", 1, false),
     ("sharded", 0, "default", 3, false),
     ("leased", 2, "default", 1, true),
     ("leased_second", 0, "second", 2, true),
+    ("everywhere", 2, "*", 1, false),
+    ("everywhere_leased", 0, "*", 2, true),
 ];
 
 /// A query as the store takes it.
-pub fn written(query: &Query, after: Option<i64>) -> String {
+pub fn written(query: &Query) -> String {
     let criterion = |c: &Criterion| {
         let mut object = serde_json::Map::new();
-        if !c.types.is_empty() {
-            object.insert("types".into(), json!(c.types));
+        for (name, words) in [
+            ("types", &c.types),
+            ("tags", &c.tags),
+            ("any_tags", &c.any_tags),
+        ] {
+            if !words.is_empty() {
+                object.insert(name.into(), json!(words));
+            }
         }
-        if !c.tags.is_empty() {
-            object.insert("tags".into(), json!(c.tags));
-        }
-        if !c.any_tags.is_empty() {
-            object.insert("any_tags".into(), json!(c.any_tags));
-        }
-        if let Some(after) = after {
-            object.insert("after".into(), json!(after));
+        if c.after > 0 {
+            object.insert("after".into(), json!(c.after));
         }
         Value::Object(object)
     };
     if query.is_empty() {
-        return criterion(&Criterion::default()).to_string();
+        return "{}".into();
     }
     Value::Array(query.iter().map(criterion).collect()).to_string()
 }
@@ -103,20 +107,23 @@ pub fn condition(random: &mut Random) -> Query {
             types,
             tags,
             any_tags,
+            after: 0,
         }
     };
-    let n = 1 + usize::from(random.chance(20));
+    let n = *random.pick(&[1, 1, 1, 2, 3]);
     (0..n).map(|_| one(random)).collect()
 }
 
 /// Whether an event matches a query.
 pub fn matches(query: &Query, event_type: &str, tags: &[String]) -> bool {
-    let one = |c: &Criterion| {
-        (c.types.is_empty() || c.types.iter().any(|t| t == event_type))
-            && c.tags.iter().all(|t| tags.contains(t))
-            && (c.any_tags.is_empty() || c.any_tags.iter().any(|t| tags.contains(t)))
-    };
-    query.is_empty() || query.iter().any(one)
+    query.is_empty() || query.iter().any(|c| matches_one(c, event_type, tags))
+}
+
+/// Whether an event matches a criterion.
+pub fn matches_one(c: &Criterion, event_type: &str, tags: &[String]) -> bool {
+    (c.types.is_empty() || c.types.iter().any(|t| t == event_type))
+        && c.tags.iter().all(|t| tags.contains(t))
+        && (c.any_tags.is_empty() || c.any_tags.iter().any(|t| tags.contains(t)))
 }
 
 /// What is there before the first client begins.
@@ -157,7 +164,8 @@ CREATE FUNCTION reserve(command jsonb, state jsonb) RETURNS jsonb LANGUAGE sql I
     RETURN CASE WHEN coalesce((state #>> '{}')::bigint, 0) + (command ->> 'amount')::bigint BETWEEN 0 AND 25
         THEN jsonb_build_array(jsonb_build_object('type', 'reserved', 'tags', jsonb_build_array('stock:' || (command ->> 'stock')),
             'data', jsonb_build_object('mark', command -> 'mark', 'amount', command -> 'amount'))) END;
-SELECT en57_create_decider('reserve', 'stock_of(jsonb)', 'move(jsonb, en57_event)', 'reserve(jsonb, jsonb)', snapshot_every => 20);
+SELECT en57_create_decider('reserve', 'stock_of(jsonb)', 'move(jsonb, en57_event)', 'reserve(jsonb, jsonb)');
+SELECT en57_create_decider('reserve_by_snapshots', 'stock_of(jsonb)', 'move(jsonb, en57_event)', 'reserve(jsonb, jsonb)', snapshot_every => 20);
 
 -- an append that is undone by an exception which the function catches
 CREATE FUNCTION append_in_vain(events jsonb, partition text) RETURNS void LANGUAGE plpgsql AS $$
@@ -169,5 +177,5 @@ EXCEPTION WHEN SQLSTATE 'P0099' THEN
 END $$;
 
 -- what consumers of subscriptions have done
-CREATE TABLE consumed (n bigserial, subscription text NOT NULL, shard integer NOT NULL, "position" bigint NOT NULL);
+CREATE TABLE consumed (n bigserial, subscription text NOT NULL, shard integer NOT NULL, "position" bigint NOT NULL, mark text NOT NULL);
 "#;

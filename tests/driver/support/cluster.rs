@@ -41,21 +41,7 @@ impl Cluster {
 
     /// A new server, started.
     pub fn new(settings: &[&str]) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let parent = std::env::var("TMPDIR").unwrap_or_else(|_| "/tmp".into());
-        let folder = PathBuf::from(parent).join(format!("en57-{}-{number}", std::process::id()));
-        let mut install = Command::new("install");
-        install.args(["-d", "-m", "700"]);
-        if let Some(user) = server_user() {
-            install.args(["-o", user]);
-        }
-        succeed(install.arg(&folder));
-        let cluster = Self {
-            guardian: guardian(&folder),
-            folder,
-            databases: Mutex::new(0),
-        };
+        let cluster = Self::prepared();
         let data = cluster.data();
         let initdb = [
             "initdb",
@@ -71,7 +57,34 @@ impl Cluster {
             &data,
         ];
         succeed(&mut as_server(&initdb));
-        let socket = cluster.folder.display();
+        cluster.configure(settings);
+        cluster.start();
+        cluster
+    }
+
+    /// A server without data.
+    fn prepared() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let parent = std::env::var("TMPDIR").unwrap_or_else(|_| "/tmp".into());
+        let folder = PathBuf::from(parent).join(format!("en57-{}-{number}", std::process::id()));
+        let mut install = Command::new("install");
+        install.args(["-d", "-m", "700"]);
+        if let Some(user) = server_user() {
+            install.args(["-o", user]);
+        }
+        succeed(install.arg(&folder));
+        Self {
+            guardian: guardian(&folder),
+            folder,
+            databases: Mutex::new(0),
+        }
+    }
+
+    /// Adds what all servers of the tests have to its configuration, and more settings.
+    fn configure(&self, settings: &[&str]) {
+        let data = self.data();
+        let socket = self.folder.display();
         let mut lines = format!(
             "listen_addresses = ''\nunix_socket_directories = '{socket}'\nmax_connections = 100\nfsync = off\n\
              shared_buffers = 128MB\nlog_min_messages = log\n"
@@ -85,8 +98,6 @@ impl Cluster {
         io::Write::write_all(&mut child.stdin.take().expect("a pipe"), lines.as_bytes())
             .expect("settings are written");
         assert!(child.wait().expect("sh ends").success());
-        cluster.start();
-        cluster
     }
 
     fn data(&self) -> String {
@@ -177,6 +188,14 @@ impl Cluster {
     /// Lives as long as the driver; for tests that want a server of their own. Its end is the guardian's work.
     pub fn own(settings: &[&str]) -> OwnCluster {
         OwnCluster(Box::leak(Box::new(Self::new(settings))))
+    }
+
+    /// A server whose data are a copy that `fill` makes in the folder that it is given, not started yet.
+    pub fn copied(settings: &[&str], fill: impl FnOnce(&str)) -> OwnCluster {
+        let cluster = Self::prepared();
+        fill(&cluster.data());
+        cluster.configure(settings);
+        OwnCluster(Box::leak(Box::new(cluster)))
     }
 
     /// Runs a client program of PostgreSQL with a shell, `$BIN` standing for the folder of programs.

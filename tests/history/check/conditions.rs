@@ -1,18 +1,18 @@
-//! Every condition held at its place in the order of positions, and every refusal had its reason.
+//! Every condition held at its place in the order of positions, and where it did not, there was a reason.
 
 use std::collections::HashMap;
 
 use super::Rule;
 use crate::history::{Fate, History};
-use crate::record::{Answer, Query};
+use crate::record::Answer;
 use crate::world;
 
-pub fn rules(history: &History) -> Vec<Rule> {
-    vec![held(history), reasons(history)]
-}
+pub const RULES: [super::Named; 2] = [
+    ("every condition held at its place in the order", held),
+    ("every condition that failed had its reason", reasons),
+];
 
-fn held(history: &History) -> Rule {
-    let mut rule = Rule::new("every condition held at its place in the order");
+fn held(history: &History, rule: &mut Rule) {
     for t in history.transactions.iter().filter(|t| t.fate != Fate::Gone) {
         for step in t.steps.values() {
             let (Some(query), asked) = (&step.asked.fail_if, &step.asked) else {
@@ -26,27 +26,30 @@ fn held(history: &History) -> Rule {
             else {
                 continue;
             };
-            let found = history.matching(&asked.partition, query, asked.after, first - 1);
+            let found = history.conflicting(&asked.partition, query, first - 1);
             rule.expect(found.is_empty(), || {
                 let at = found.iter().map(|e| e.position).collect::<Vec<_>>();
-                format!("transaction {:x} appended {first} if nothing matches {query:?} after {}: {at:?} do", t.tx, asked.after)
+                format!(
+                    "transaction {:x} appended {first} if nothing matches {query:?}: {at:?} do",
+                    t.tx
+                )
             });
         }
     }
-    rule
 }
 
-fn reasons(history: &History) -> Rule {
-    let mut rule = Rule::new("every refusal had its reason");
+/// A conflict that is not one of versions tells events for which the condition does not hold.
+fn reasons(history: &History, rule: &mut Rule) {
     // By position: what may have been there, and is not any more.
     let mut passed = HashMap::new();
     for t in &history.transactions {
         for step in t.steps.values() {
             if let Some(Answer::Appended { first, .. }) = step.answer {
+                let here = &step.asked.partition;
                 for (event, position) in step.asked.events.iter().zip(first..) {
-                    passed.insert((position, t.tx), event);
+                    passed.insert((position, t.tx), (event, here));
                     if t.fate == Fate::Open {
-                        passed.insert((position, 0), event);
+                        passed.insert((position, 0), (event, here));
                     }
                 }
             }
@@ -60,17 +63,15 @@ fn reasons(history: &History) -> Rule {
         .collect();
     for t in &history.transactions {
         for step in t.steps.values() {
-            let (
-                Some(Answer::Conflict {
-                    positions,
-                    version: _,
-                }),
-                Some(query),
-            ) = (&step.answer, &step.asked.fail_if)
+            let (Some(Answer::Conflict { positions, version }), Some(query)) =
+                (&step.answer, &step.asked.fail_if)
             else {
                 continue;
             };
             let asked = &step.asked;
+            if asked.is_refused_for(*version) {
+                continue;
+            }
             rule.expect(!positions.is_empty(), || {
                 format!("transaction {:x} was told of no conflict", t.tx)
             });
@@ -78,19 +79,24 @@ fn reasons(history: &History) -> Rule {
                 continue;
             }
             for position in positions {
-                let stored = at.get(position).map(|e| (&e.event_type, &e.tags));
+                let stored = at.get(position);
+                let stored = stored.map(|e| (&e.event_type, &e.tags, &e.partition));
                 let was = passed
                     .get(&(*position, t.tx))
                     .or_else(|| passed.get(&(*position, 0)));
-                let reason = stored.or_else(|| was.map(|e| (&e.event_type, &e.tags)));
-                let right = *position > asked.after && matched(query, reason);
-                rule.expect(right, || format!("transaction {:x} was refused for {position}, {reason:?}, by {query:?} after {}", t.tx, asked.after));
+                let reason = stored.or_else(|| was.map(|(e, p)| (&e.event_type, &e.tags, *p)));
+                let right = reason.is_some_and(|(event_type, tags, partition)| {
+                    let mut criteria = query.iter().filter(|c| c.after < *position);
+                    *partition == asked.partition
+                        && criteria.any(|c| world::matches_one(c, event_type, tags))
+                });
+                rule.expect(right, || {
+                    format!(
+                        "transaction {:x} was refused for {position}, {reason:?}, by {query:?}",
+                        t.tx
+                    )
+                });
             }
         }
     }
-    rule
-}
-
-fn matched(query: &Query, event: Option<(&String, &Vec<String>)>) -> bool {
-    event.is_some_and(|(event_type, tags)| world::matches(query, event_type, tags))
 }

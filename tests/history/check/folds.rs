@@ -10,14 +10,15 @@ use crate::history::History;
 use crate::record::Criterion;
 use crate::world::STOCK;
 
-pub fn rules(history: &History) -> Vec<Rule> {
-    vec![
-        balances(history),
-        stocks(history),
-        documents(history),
-        handled(history),
-    ]
-}
+pub const RULES: [super::Named; 4] = [
+    ("the invariant holds after every append", balances),
+    ("every decision was right at its place in the order", stocks),
+    ("documents are what the events make of them", documents),
+    (
+        "handlers of projections are called once for every event, the async ones in order",
+        handled,
+    ),
+];
 
 /// Sums per rest of the first tag with this prefix, with what they were after each event.
 fn sums<'a>(events: &[&'a Stored], prefix: &str, mut after: impl FnMut(&'a Stored, i64)) {
@@ -39,8 +40,7 @@ fn of_type<'a>(history: &'a History, partition: &str, event_type: &str) -> Vec<&
     history.matching(partition, &query, 0, i64::MAX)
 }
 
-fn balances(history: &History) -> Rule {
-    let mut rule = Rule::new("the invariant holds after every append");
+fn balances(history: &History, rule: &mut Rule) {
     // Only the last event of an account in a call must leave it above zero.
     let mut last_of_call = HashSet::new();
     for step in history.transactions.iter().flat_map(|t| t.steps.values()) {
@@ -66,11 +66,9 @@ fn balances(history: &History) -> Rule {
             }
         },
     );
-    rule
 }
 
-fn stocks(history: &History) -> Rule {
-    let mut rule = Rule::new("every decision was right at its place in the order");
+fn stocks(history: &History, rule: &mut Rule) {
     sums(
         &of_type(history, "default", "reserved"),
         "stock:",
@@ -80,11 +78,9 @@ fn stocks(history: &History) -> Rule {
             });
         },
     );
-    rule
 }
 
-fn documents(history: &History) -> Rule {
-    let mut rule = Rule::new("documents are what the events make of them");
+fn documents(history: &History, rule: &mut Rule) {
     let moved = of_type(history, "default", "moved");
     let by_account = |e: &Stored| {
         e.tags
@@ -119,7 +115,6 @@ fn documents(history: &History) -> Rule {
             });
         }
     }
-    rule
 }
 
 fn fold(events: &[&Stored], id: impl Fn(&Stored) -> Option<String>) -> BTreeMap<String, Value> {
@@ -136,10 +131,7 @@ fn fold(events: &[&Stored], id: impl Fn(&Stored) -> Option<String>) -> BTreeMap<
         .collect()
 }
 
-fn handled(history: &History) -> Rule {
-    let mut rule = Rule::new(
-        "handlers of projections are called once for every event, the async ones in order",
-    );
+fn handled(history: &History, rule: &mut Rule) {
     let query = vec![Criterion {
         tags: vec!["b:0".into()],
         ..Criterion::default()
@@ -177,5 +169,4 @@ fn handled(history: &History) -> Rule {
         });
         rule.seen += events.len();
     }
-    rule
 }

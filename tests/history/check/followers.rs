@@ -1,29 +1,22 @@
 //! Every follower saw one and the same order without a gap, and no head went back.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::Rule;
-use crate::history::{Fate, History};
-use crate::world::{self, PARTITIONS};
+use crate::history::History;
+use crate::world;
 
-pub fn rules(history: &History) -> Vec<Rule> {
-    vec![followed(history), heads(history)]
-}
-
-fn followed(history: &History) -> Rule {
-    let mut rule = Rule::new(
+pub const RULES: [super::Named; 2] = [
+    (
         "a position that was read is a safe checkpoint: no follower missed an event, or saw one out of order",
-    );
+        followed,
+    ),
+    ("no head goes back, whoever asks", heads),
+];
+
+fn followed(history: &History, rule: &mut Rule) {
     let queries = world::queries();
-    // What a follower may have seen and is not there: what a crash has undone, and what was in a partition that is gone.
-    let mut passed = HashSet::new();
-    for t in &history.transactions {
-        for step in t.steps.values().filter(|s| s.may_store()) {
-            if t.fate == Fate::Open || !History::staying(&step.asked.partition) {
-                passed.extend(step.asked.events.iter().map(|e| e.mark.as_str()));
-            }
-        }
-    }
+    let passed = history.passed();
     for (name, looks) in &history.followers {
         let Some(last) = looks.last() else {
             continue;
@@ -52,25 +45,16 @@ fn followed(history: &History) -> Rule {
             });
             before = look.upto;
         }
-        let partitions: Vec<&str> = if last.partition == "*" {
-            PARTITIONS.to_vec()
-        } else {
-            vec![&last.partition]
-        };
-        for partition in partitions {
-            for event in history.matching(partition, query, 0, before) {
-                let got = seen.get(&event.position) == Some(&event.mark.as_str());
-                rule.expect(got, || {
-                    format!("{name} missed {event:?}, and stands at {before}")
-                });
-            }
+        for event in history.matching(&last.partition, query, 0, before) {
+            let got = seen.get(&event.position) == Some(&event.mark.as_str());
+            rule.expect(got, || {
+                format!("{name} missed {event:?}, and stands at {before}")
+            });
         }
     }
-    rule
 }
 
-fn heads(history: &History) -> Rule {
-    let mut rule = Rule::new("no head goes back, whoever asks");
+fn heads(history: &History, rule: &mut Rule) {
     let mut by_query: HashMap<(usize, &str), Vec<&crate::history::Told>> = HashMap::new();
     for head in &history.heads {
         by_query
@@ -87,27 +71,14 @@ fn heads(history: &History) -> Rule {
         let mut whose = 0;
         for head in heads {
             while next < told.len() && told[next].told < head.asked {
-                // What a crash has undone may have been beyond what was there afterwards.
-                let crashed = history
-                    .crashes
-                    .iter()
-                    .any(|c| told[next].told <= *c + 1_000_000 && *c <= head.told);
-                if !crashed && told[next].position > highest {
+                if told[next].position > highest {
                     (highest, whose) = (told[next].position, told[next].session);
                 }
                 next += 1;
-            }
-            if history
-                .crashes
-                .iter()
-                .any(|c| *c >= head.asked.saturating_sub(10_000_000) && *c <= head.told)
-            {
-                highest = 0;
             }
             rule.expect(head.position >= highest, || {
                 format!("session {:x} was told {} of query {query} in {partition}, {whose:x} had been told {highest}", head.session, head.position)
             });
         }
     }
-    rule
 }

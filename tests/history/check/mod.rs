@@ -2,10 +2,15 @@
 
 mod conditions;
 mod consumers;
+mod dumps;
 mod folds;
 mod followers;
+mod reads;
+mod refusals;
+mod server;
 mod stored;
 mod streams;
+mod window;
 
 use crate::history::History;
 
@@ -18,15 +23,10 @@ pub struct Rule {
     pub violations: Vec<String>,
 }
 
-impl Rule {
-    pub fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            seen: 0,
-            violations: Vec::new(),
-        }
-    }
+/// A rule before it has looked at anything.
+pub type Named = (&'static str, fn(&History, &mut Rule));
 
+impl Rule {
     /// Looks at one more thing: if it is not so, `say` says what is wrong.
     pub fn expect(&mut self, holds: bool, say: impl FnOnce() -> String) {
         self.seen += 1;
@@ -37,17 +37,29 @@ impl Rule {
 }
 
 /// All rules.
-pub fn all(history: &History) -> Vec<Rule> {
-    let mut rules = stored::rules(history);
-    rules.extend(conditions::rules(history));
-    rules.extend(streams::rules(history));
-    rules.extend(followers::rules(history));
-    rules.extend(consumers::rules(history));
-    rules.extend(folds::rules(history));
-    let mut check = Rule::new("en57_check finds nothing");
-    check.expect(history.ending.faults.is_empty(), || {
-        history.ending.faults.join("; ")
-    });
-    rules.push(check);
-    rules
+pub fn rules() -> Vec<Named> {
+    [
+        &stored::RULES[..],
+        &conditions::RULES,
+        &refusals::RULES,
+        &streams::RULES,
+        &followers::RULES,
+        &reads::RULES,
+        &consumers::RULES,
+        &folds::RULES,
+        &dumps::RULES,
+        &server::RULES,
+    ]
+    .concat()
+}
+
+/// Lets a rule look at a history.
+pub fn look((name, rule): Named, history: &History) -> Rule {
+    let mut seen = Rule {
+        name,
+        seen: 0,
+        violations: Vec::new(),
+    };
+    rule(history, &mut seen);
+    seen
 }

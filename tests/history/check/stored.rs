@@ -6,20 +6,24 @@ use super::Rule;
 use crate::history::{Fate, History, Step, Transaction};
 use crate::record::Answer;
 
-pub fn rules(history: &History) -> Vec<Rule> {
-    vec![
-        once(history),
-        as_asked(history),
-        kept(history),
-        gone(history),
-        whole(history),
-        batches(history),
-    ]
-}
+pub const RULES: [super::Named; 7] = [
+    ("no event is stored twice, and no position or id", once),
+    (
+        "no position is given twice, even if what had it was undone",
+        given_once,
+    ),
+    ("what is stored is what was asked for", as_asked),
+    ("what was acknowledged is there", kept),
+    ("what was refused or rolled back is not there", gone),
+    ("a transaction is there whole or not at all", whole),
+    (
+        "a batch has contiguous positions, as it was told; later calls have higher ones",
+        batches,
+    ),
+];
 
-fn once(history: &History) -> Rule {
-    let mut rule = Rule::new("no event is stored twice, and no position");
-    let mut marks = HashSet::new();
+fn once(history: &History, rule: &mut Rule) {
+    let (mut marks, mut ids) = (HashSet::new(), HashSet::new());
     let mut last = 0;
     for event in &history.ending.events {
         rule.expect(marks.insert(&event.mark), || {
@@ -32,8 +36,28 @@ fn once(history: &History) -> Rule {
             format!("position {} follows {last}", event.position)
         });
         last = event.position;
+        if let Some(id) = &event.id {
+            rule.expect(ids.insert((&event.partition, id)), || {
+                format!("id {id} is stored twice, again at {}", event.position)
+            });
+        }
     }
-    rule
+}
+
+fn given_once(history: &History, rule: &mut Rule) {
+    let mut given = Vec::new();
+    for (t, step) in steps(history) {
+        if let Some(Answer::Appended { first, last, .. }) = step.answer {
+            given.push((first, last, t.tx));
+        }
+    }
+    given.sort_unstable();
+    for pair in given.windows(2) {
+        let ((first, last, one), (next, _, other)) = (pair[0], pair[1]);
+        rule.expect(last < next, || {
+            format!("transaction {one:x} was given {first} to {last}, {other:x} was given {next}")
+        });
+    }
 }
 
 fn steps(history: &History) -> impl Iterator<Item = (&Transaction, &Step)> {
@@ -43,33 +67,31 @@ fn steps(history: &History) -> impl Iterator<Item = (&Transaction, &Step)> {
         .flat_map(|t| t.steps.values().map(move |s| (t, s)))
 }
 
-fn as_asked(history: &History) -> Rule {
-    let mut rule = Rule::new("what is stored is what was asked for");
+fn as_asked(history: &History, rule: &mut Rule) {
     let mut made = HashMap::new();
     for (_, step) in steps(history) {
         for event in &step.asked.events {
-            made.insert(&event.mark, (event, step));
+            made.insert(event.mark.as_str(), (event, step));
         }
     }
     for event in &history.ending.events {
-        let Some((asked, step)) = made.get(&event.mark) else {
+        let Some((asked, step)) = made.get(event.mark.as_str()) else {
             rule.expect(false, || format!("nobody has asked for {event:?}"));
             continue;
         };
         let same = event.event_type == asked.event_type
             && event.tags == asked.tags
-            && event.stream == step.asked.stream
+            && event.stream.as_ref() == step.asked.stream_of(asked)
+            && (asked.id.is_none() || event.id == asked.id)
             && event.partition == step.asked.partition
             && event.amount.is_none_or(|a| a == asked.amount);
         rule.expect(same, || {
             format!("{event:?} was asked for as {asked:?} of {:?}", step.asked)
         });
     }
-    rule
 }
 
-fn kept(history: &History) -> Rule {
-    let mut rule = Rule::new("what was acknowledged is there");
+fn kept(history: &History, rule: &mut Rule) {
     for (t, step) in steps(history) {
         let repeated = matches!(step.answer, Some(Answer::Repeated { .. }));
         if t.fate != Fate::Kept
@@ -88,11 +110,9 @@ fn kept(history: &History) -> Rule {
             });
         }
     }
-    rule
 }
 
-fn gone(history: &History) -> Rule {
-    let mut rule = Rule::new("what was refused or rolled back is not there");
+fn gone(history: &History, rule: &mut Rule) {
     // An append whose answer was lost is sent again: then either call may have stored it.
     let mut wanted = HashSet::new();
     for (t, step) in steps(history) {
@@ -118,11 +138,9 @@ fn gone(history: &History) -> Rule {
             });
         }
     }
-    rule
 }
 
-fn whole(history: &History) -> Rule {
-    let mut rule = Rule::new("a transaction is there whole or not at all");
+fn whole(history: &History, rule: &mut Rule) {
     let mut asks: HashMap<&str, usize> = HashMap::new();
     for (_, step) in steps(history) {
         step.asked
@@ -149,25 +167,30 @@ fn whole(history: &History) -> Rule {
             )
         });
     }
-    rule
 }
 
-fn batches(history: &History) -> Rule {
-    let mut rule =
-        Rule::new("a batch has contiguous positions, as it was told; later calls have higher ones");
+fn batches(history: &History, rule: &mut Rule) {
     for t in history.transactions.iter().filter(|t| t.fate != Fate::Gone) {
         let mut before = 0;
         for step in t.steps.values().filter(|s| !s.undone) {
-            let (Some(Answer::Appended { first, last }), events) =
-                (&step.answer, &step.asked.events)
-            else {
-                continue;
-            };
+            let events = &step.asked.events;
             let n = events.len() as i64;
-            rule.expect(last - first + 1 == n && *first > before, || {
-                format!("{first} to {last} for {n} events, after {before}")
-            });
-            before = *last;
+            let first = match &step.answer {
+                Some(Answer::Appended { first, last, .. }) => {
+                    rule.expect(last - first + 1 == n && *first > before, || {
+                        format!("{first} to {last} for {n} events, after {before}")
+                    });
+                    before = *last;
+                    first
+                }
+                Some(Answer::Repeated { first, last }) => {
+                    rule.expect(last - first + 1 == n, || {
+                        format!("repeated are {first} to {last} for {n} events")
+                    });
+                    first
+                }
+                _ => continue,
+            };
             for (event, position) in events.iter().zip(*first..) {
                 let stored = history.stored(&event.mark);
                 let right = stored.is_none_or(|s| s.position == position);
@@ -175,5 +198,4 @@ fn batches(history: &History) -> Rule {
             }
         }
     }
-    rule
 }

@@ -6,13 +6,18 @@ use super::Rule;
 use crate::history::{Fate, History};
 use crate::record::Answer;
 
-pub fn rules(history: &History) -> Vec<Rule> {
-    vec![versions(history), expected(history)]
-}
+pub const RULES: [super::Named; 2] = [
+    (
+        "versions of a stream count from 1 without gaps, in the order of positions",
+        versions,
+    ),
+    (
+        "every expected version was there, and versions are as they were told",
+        expected,
+    ),
+];
 
-fn versions(history: &History) -> Rule {
-    let mut rule =
-        Rule::new("versions of a stream count from 1 without gaps, in the order of positions");
+fn versions(history: &History, rule: &mut Rule) {
     let mut last: HashMap<(&str, &str), i64> = HashMap::new();
     for event in history
         .ending
@@ -34,46 +39,40 @@ fn versions(history: &History) -> Rule {
             }),
         }
     }
-    rule
 }
 
-fn expected(history: &History) -> Rule {
-    let mut rule =
-        Rule::new("every expected version was there, and every refusal told another one");
-    for t in &history.transactions {
+fn expected(history: &History, rule: &mut Rule) {
+    for t in history.transactions.iter().filter(|t| t.fate != Fate::Gone) {
         for step in t.steps.values() {
-            let Some(expected) = step.asked.expected else {
-                continue;
-            };
-            if let Some(Answer::Conflict { version, .. }) = &step.answer {
-                let other = match (expected, version) {
-                    (-1, v) => v.is_none_or(|v| v == 0),
-                    (n, v) => v.unwrap_or(0) != n,
+            for (stream, expected, first) in step.asked.expectations() {
+                let stored = history.stored(&first.mark);
+                let Some(version) = stored.and_then(|s| s.version) else {
+                    continue;
                 };
-                rule.expect(other, || {
-                    format!("{expected} was refused where the version was {version:?}")
+                let held = if expected == -1 {
+                    version > 1
+                } else {
+                    version == expected + 1
+                };
+                // What was repeated had its version the first time.
+                let repeated = matches!(step.answer, Some(Answer::Repeated { .. }));
+                rule.expect(held || repeated, || {
+                    format!(
+                        "{expected} of {stream} was expected, {version} was appended: {first:?}"
+                    )
                 });
             }
-            let stored = step
-                .asked
-                .events
-                .first()
-                .and_then(|e| history.stored(&e.mark));
-            let Some(version) = stored
-                .and_then(|s| s.version)
-                .filter(|_| t.fate != Fate::Gone)
+            let (Some(Answer::Appended { version, .. }), Some(_)) =
+                (&step.answer, &step.asked.stream)
             else {
                 continue;
             };
-            let held = if expected == -1 {
-                version > 1
-            } else {
-                version == expected + 1
-            };
-            rule.expect(held, || {
-                format!("{expected} was expected, {version} was appended")
+            let last = step.asked.events.last();
+            let stored = last.and_then(|e| history.stored(&e.mark));
+            let right = stored.is_none_or(|s| s.version == *version);
+            rule.expect(right, || {
+                format!("{stored:?} was told to have version {version:?}")
             });
         }
     }
-    rule
 }
