@@ -150,6 +150,10 @@ impl Nemesis<'_> {
             11 => *self.random.pick(&[
                 ("worker started", "SELECT en57_worker_start()"),
                 ("worker stopped", "SELECT en57_worker_stop()"),
+                (
+                    "worker terminated",
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'en57 worker'",
+                ),
             ]),
             12 => ("en57_run", "SELECT en57_run('accounts_later', 500)"),
             14 => *self.random.pick(&[
