@@ -23,7 +23,7 @@ SCRIPT := $(TARGET)/$(PROFILE)/en57--$(VERSION).sql
 CARGO_OPTIONS := --profile $(PROFILE) --no-default-features --features pg$(PG) --target-dir $(TARGET)
 WITH_PG := PGRX_PG_CONFIG_PATH="$$(tests/harness/pg_config.sh)"
 
-.PHONY: help setup build install installcheck test driver history demo psql stop bench lint freeze clean in-process-library in-process quick watch
+.PHONY: test-all mutants mutants-dcb help setup build install installcheck test driver history demo psql stop bench lint freeze clean in-process-library in-process quick watch
 .DELETE_ON_ERROR:
 
 help: ## say what can be done here
@@ -76,6 +76,9 @@ watch: setup ## the same again whenever a file changes; PROFILE=quick with other
 test: setup ## run every test, on servers of its own; TESTS="name .." only these of pg_regress/
 	@$(if $(filter file,$(origin PG)),ALSO_PG=18) tests/harness/test.sh
 
+test-all: ## run every test on each of 15, 16, 17 and 18 (hours); MAJORS="16 17" only on these
+	@tests/harness/test_all.sh
+
 in-process: setup ## run the tests inside a backend; TESTS="word .." only those with such a name
 	@tests/harness/in_process.sh
 
@@ -84,6 +87,12 @@ driver: setup build ## run the tests with many connections; TESTS="name .." only
 
 history: setup build ## many clients and a nemesis, and whether what they were told is true; SECONDS=180, SEED=n
 	@SECONDS_TO_RUN=$(SECONDS) SEED=$(SEED) tests/history/run.sh
+
+mutants: setup ## take mechanisms out of a copy, one by one, and see which test notices; ONLY="name .."
+	@tests/mutants/run.sh
+
+mutants-dcb: setup ## the same for the pure domain, by cargo-mutants
+	@tests/mutants/dcb.sh
 
 demo: setup build ## watch it work on this machine's package log, or FILE=events.jsonl
 	@docs/demo/demo.sh $(if $(FILE),"$(FILE)")
@@ -99,12 +108,14 @@ bench: setup build ## measure against plain tables (docs/BENCHMARKS.md)
 
 lint: ## check format, lints, ranks, links and documentation
 	@tests/harness/setup.sh lint
-	cargo fmt --check
+	cargo fmt --all --check
 	.ci/ranks
 	.ci/test_map
 	.ci/links
-	$(WITH_PG) cargo clippy --all-targets $(CARGO_OPTIONS) -- -D warnings
-	$(WITH_PG) cargo clippy --all-targets $(CARGO_OPTIONS) --features in-process-tests -- -D warnings
+	.ci/mutants
+	$(WITH_PG) cargo clippy $(CARGO_OPTIONS) -- -D warnings
+	$(WITH_PG) cargo clippy $(CARGO_OPTIONS) --features in-process-tests -- -D warnings
+	cargo clippy --package en57-tests --all-targets --profile tests --target-dir target/tests -- -D warnings
 	$(WITH_PG) RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items $(CARGO_OPTIONS)
 
 freeze: setup build ## make what is here a release, and begin the next version (tests/upgrade/README.md); NEXT=0.2.0

@@ -4,9 +4,7 @@
 
 #![allow(missing_docs)]
 
-#[allow(dead_code)]
-#[path = "../src/dcb/mod.rs"]
-mod dcb;
+use en57_tests::dcb;
 #[allow(dead_code)]
 #[path = "../src/generate/mod.rs"]
 mod generate;
@@ -36,7 +34,7 @@ fn generate(
 }
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/generate")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("generate")
 }
 
 fn read(name: &str) -> String {

@@ -2,9 +2,7 @@
 
 #![allow(missing_docs)]
 
-#[allow(dead_code)]
-#[path = "../src/dcb/mod.rs"]
-mod dcb;
+use en57_tests::dcb;
 
 use dcb::limits;
 use dcb::parse;

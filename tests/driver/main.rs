@@ -5,9 +5,7 @@
 //! `EN57_TEST_SCALE`  how much longer than usual the tests run, 1 by default
 //! `EN57_TEST_SEED`   the seed of the random data, printed by every run that was given none
 
-#[allow(dead_code)]
-#[path = "../../src/dcb/mod.rs"]
-mod dcb;
+use en57_tests::dcb;
 
 mod support;
 

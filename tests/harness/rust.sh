@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs cargo test with en57 installed into the tree of PostgreSQL $PG. Arguments go to cargo test.
+# Runs cargo test for the package of tests/, with en57 installed into the tree of PostgreSQL $PG. Arguments go to cargo test.
 #
 # TESTS  only these of the driver (tests/driver): MODULE, or MODULE::TEST
 source "$(dirname "$0")/lib.sh"
@@ -18,5 +18,5 @@ make --no-print-directory -C "$root" install PG_CONFIG="$tree" >&2
 "$root/tests/harness/setup.sh" pgbouncer || say "the tests with PgBouncer show nothing"
 say "cargo test on $("$tree" --version)"
 cd "$root"
-PGRX_PG_CONFIG_PATH=$(source_pg_config) EN57_BINDIR=$("$tree" --bindir) EN57_LIBDIR=$("$tree" --pkglibdir) \
-    exec cargo test --profile "${PROFILE:-release}" --no-fail-fast --no-default-features --features "pg$PG" --target-dir "target/pg$PG" "$@"
+EN57_BINDIR=$("$tree" --bindir) EN57_LIBDIR=$("$tree" --pkglibdir) \
+    exec cargo test --package en57-tests --profile tests --target-dir target/tests --no-fail-fast "$@"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # make test: every part runs, whatever became of the ones before it; the last line adds them up.
 #
-# ALSO_PG  a second major for pg_regress and the isolation tests
+# ALSO_PG  another major, for what is not the same on all of them: pg_regress, the isolation tests, the driver, the history
 # TESTS    only these of pg_regress and the isolation tests
 source "$(dirname "$0")/lib.sh"
 
@@ -12,7 +12,7 @@ trap 'rm -f "$log"' EXIT
 
 # Runs a command, shows what it prints and adds up what it reports; one that fails without naming a test counts as one.
 part() {
-    local status=0 ok not_ok
+    local status=0 ok not_ok started=$SECONDS
     "$@" | tee "$log" || status=$?
     read -r ok not_ok < <(awk '
         /^ok /           { ok++ }
@@ -25,13 +25,15 @@ part() {
     fi
     passed=$((passed + ok))
     failed=$((failed + not_ok))
+    say "$ok passed, $not_ok failed in $((SECONDS - started)) s: ${*#"$root/"}"
 }
 
-other_major() {
-    local PG=$1
+# on_other_major COMMAND..: where that major can be had.
+on_other_major() {
+    local PG=$ALSO_PG
     export PG
     if "$root/tests/harness/setup.sh"; then
-        "$root/tests/harness/suites.sh"
+        "$@"
     elif [[ -z ${CI:-} ]]; then
         say "PostgreSQL $PG is left out"
     else
@@ -51,7 +53,13 @@ if [[ -z ${TESTS:-} ]]; then
     part "$root/.ci/links"
     part "$root/tests/harness/docs.sh"
 fi
-[[ -z ${ALSO_PG:-} ]] || part other_major "$ALSO_PG"
+if [[ -n ${ALSO_PG:-} ]]; then
+    part on_other_major "$root/tests/harness/suites.sh"
+    if [[ -z ${TESTS:-} ]]; then
+        part on_other_major "$root/tests/harness/rust.sh" --test driver
+        part on_other_major env SECONDS_TO_RUN=60 "$root/tests/history/run.sh"
+    fi
+fi
 
 echo "$passed passed, $failed failed"
 ((failed == 0 && passed > 0))

@@ -10,15 +10,14 @@
 # SECONDS_TO_RUN        how long clients and nemesis are at work; by default 180
 # SEED                  of their random choices; what runs beside each other still comes in another order each time
 # EN57_HISTORY_CLIENTS  how many clients append; else the seed chooses a number from 12 to 64
-# PROFILE               cargo's: release, or quick
+# PROFILE               cargo's for the library: release, or quick
 source "$(dirname "$0")/../harness/lib.sh"
 
 tree=$("$root/tests/harness/tree.sh")
 cd "$root"
 history() {
-    PGRX_PG_CONFIG_PATH=$(source_pg_config) EN57_BINDIR=$("$tree" --bindir) EN57_LIBDIR=$("$tree" --pkglibdir) \
-        cargo test --quiet --profile "${PROFILE:-release}" --no-default-features --features "pg$PG" \
-        --target-dir "target/pg$PG" --test history -- "$@"
+    EN57_BINDIR=$("$tree" --bindir) EN57_LIBDIR=$("$tree" --pkglibdir) \
+        cargo test --quiet --package en57-tests --profile tests --target-dir target/tests --test history -- "$@"
 }
 if (($# > 0)); then
     history "$@"
