@@ -6,12 +6,11 @@
 use crate::dcb::codec;
 use crate::dcb::error::Result;
 use crate::dcb::query::{Criterion, Query};
-use crate::store::Oid;
 use crate::store::index::scan;
 use crate::store::lock::keys;
 use crate::store::log::catalog::{self, Store};
 use crate::store::log::partition::{Access, Partition};
-use crate::store::log::position::{Counter, Flight};
+use crate::store::log::position::Counter;
 use crate::store::pg::settings;
 use crate::store::pg::xmin::XminRelease;
 use crate::store::session::sleep::{self, Look};
@@ -19,6 +18,7 @@ use crate::store::session::transaction;
 use crate::upcast::Sought;
 
 use super::partitions::Partitions;
+use super::writers;
 
 /// Beyond so many keys a query's frontier is the partition's: asking the lock manager for each would
 /// cost more than it gains.
@@ -76,99 +76,17 @@ pub fn current(counter: &Counter, partition: &Partition, sought: &Sought) -> i64
     kept(counter, partition, sought).0
 }
 
-/// The frontier of a query as it stands, and the backend whose transaction keeps it there, if one does. `next` is read
-/// first, then who is in flight: see docs/architecture/frontiers.md.
+/// The frontier of a query as it stands, and the backend whose transaction keeps it there, if one does.
 pub fn kept(counter: &Counter, partition: &Partition, sought: &Sought) -> (i64, Option<usize>) {
-    let query = sought.stored();
-    let next = transaction::bounded_next(counter.next());
-    let flights = counter.in_flight(next);
-    let flights: Vec<Flight> = flights.filter(|f| f.may_be_in(partition.oid)).collect();
-    if flights.is_empty() {
-        return (next - 1, None);
-    }
-    let keys: usize = query
-        .criteria()
+    let criteria = sought.stored().criteria();
+    let keys: usize = criteria
         .iter()
         .map(|c| c.tags.len() + c.any_tags.len() + c.types.len() + 3)
         .sum();
-    let by_key = !query.is_everything() && keys <= KEYS_ASKED;
-    let ask = || Writers::of(partition, by_key.then_some(query));
-    let writers = ask();
-    let bounds = flights.into_iter().filter_map(|flight| {
-        let earliest = |flight: Flight, is_again: bool| match is_again {
-            false => writers.earliest(counter, flight, next),
-            true => ask().earliest(counter, flight, next),
-        };
-        let bound = counter.look(flight, next, earliest).flatten()?;
-        Some((bound, flight.backend))
-    });
-    match bounds.min() {
-        Some((bound, backend)) if bound < next => (bound - 1, Some(backend)),
-        _ => (next - 1, None),
-    }
-}
-
-/// Who holds the keys of a query in a partition as written, asked once.
-struct Writers {
-    partition: Oid,
-    /// `None`: whoever does counts.
-    by_key: Option<KeyWriters>,
-}
-
-struct KeyWriters {
-    anything: Vec<usize>,
-    criteria: Vec<CriterionWriters>,
-}
-
-/// Keys with the backends that hold them.
-type Held = Vec<(i64, Vec<usize>)>;
-
-/// Of each group of keys, who holds which of them.
-struct CriterionWriters(Vec<Held>);
-
-impl Writers {
-    fn of(partition: &Partition, query: Option<&Query>) -> Self {
-        let held = |keys: Vec<i64>| -> Held {
-            keys.into_iter()
-                .map(|key| (key, keys::writers_of(partition.oid, key)))
-                .collect()
-        };
-        let criterion =
-            |c: &Criterion| CriterionWriters(scan::key_groups(c).into_iter().map(held).collect());
-        Self {
-            partition: partition.oid,
-            by_key: query.map(|query| KeyWriters {
-                anything: keys::writers_of_anything(partition.oid),
-                criteria: query.criteria().iter().map(criterion).collect(),
-            }),
-        }
-    }
-
-    /// The first position at which a transaction in flight could have an event that matches; `None`
-    /// where it can have none.
-    fn earliest(&self, counter: &Counter, flight: Flight, next: i64) -> Option<i64> {
-        let here = counter.bound_in(flight, next, self.partition)?;
-        let Some(writers) = &self.by_key else {
-            return Some(here);
-        };
-        let under =
-            |key: Option<i64>| here.max(counter.bound_under(flight, next, self.partition, key));
-        let of_key = |(key, holders): &(i64, Vec<usize>)| {
-            holders.contains(&flight.backend).then(|| under(Some(*key)))
-        };
-        // It must hold a key of each group that an event stands under, and has none before it locked the last.
-        let of_group = |group: &Held| group.iter().filter_map(of_key).min();
-        let of_criterion = |CriterionWriters(groups): &CriterionWriters| {
-            let mut groups = groups.iter().map(of_group);
-            groups.try_fold(here, |bound, group| Some(bound.max(group?)))
-        };
-        let anything = writers.anything.contains(&flight.backend);
-        anything
-            .then(|| under(None))
-            .into_iter()
-            .chain(writers.criteria.iter().filter_map(of_criterion))
-            .min()
-    }
+    let by_key = !sought.stored().is_everything() && keys <= KEYS_ASKED;
+    writers::frontier(counter, partition.oid, || {
+        by_key.then(|| criteria.iter().map(scan::key_groups).collect())
+    })
 }
 
 /// The frontier of a query in a partition, or in all that the caller may see, as it stands: it waits for nothing.

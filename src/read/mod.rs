@@ -16,6 +16,7 @@ pub mod time;
 pub mod trace;
 pub mod view;
 pub mod wait;
+mod writers;
 
 pub use question::{by_id, count, exists, head, is_anything_in, last, row_by_id};
 pub use reading::{Options, PAGE_BYTES, Reading};

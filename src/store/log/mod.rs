@@ -7,6 +7,7 @@
 
 pub mod catalog;
 pub mod ceiling;
+pub mod counter;
 pub mod ddl;
 pub mod erase;
 pub mod insert;

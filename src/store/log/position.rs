@@ -9,19 +9,16 @@
 //! **Invariant:** a position is allotted only below the durable ceiling (see `ceiling`).
 
 use std::cell::Cell;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::Hash;
 use std::sync::atomic::Ordering::SeqCst;
 
-use pgrx::pg_sys::{self, Oid};
+use pgrx::pg_sys::Oid;
 
 use crate::dcb::error::{Error, Result, SqlState, invalid};
-use crate::store::index::entry::{Direction, Entry};
-use crate::store::index::reader::Reader;
 use crate::store::lock::keys;
+use crate::store::memory::atomic::keeping_only;
 use crate::store::memory::late_key::{self, Name, bound_of, set_bound};
-use crate::store::memory::shmem::{Log, Shared, Slot, exclusively, my_backend};
-use crate::store::memory::stat;
-use crate::store::row::table::IndexRole;
+use crate::store::memory::shmem::{Log, Shared, Slot, my_backend};
 use crate::store::session::transaction;
 
 use super::catalog::Store;
@@ -39,7 +36,8 @@ fn no_positions_left() -> Error {
 /// The counter of this database's log.
 #[derive(Clone, Copy)]
 pub struct Counter {
-    shared: &'static Shared,
+    /// What all backends share.
+    pub(super) shared: &'static Shared,
     /// Its entry in shared memory.
     pub(in crate::store) log: &'static Log,
     /// The tables that the log is kept in.
@@ -47,7 +45,7 @@ pub struct Counter {
 }
 
 /// A transaction in flight that has positions, as its slot was found.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Hash)]
 pub struct Flight {
     /// Whose it is.
     pub backend: usize,
@@ -67,45 +65,11 @@ impl Flight {
 }
 
 thread_local! {
-    static CACHED: Cell<Option<(u32, &'static Log)>> = const { Cell::new(None) };
     /// How often positions had begun again when this backend's slot was last covered.
     static COVERED_AT: Cell<u64> = const { Cell::new(0) };
 }
 
 impl Counter {
-    /// The counter of the store's log, initialised by the first use after the server's start.
-    ///
-    /// # Errors
-    /// 0A000 on a standby; 54000 where the cluster has too many logs.
-    pub fn of(store: &'static Store) -> Result<Self> {
-        let shared = Shared::get()?;
-        let relation = store.events.to_u32();
-        if let Some((_, log)) = CACHED.get().filter(|(cached, _)| *cached == relation) {
-            transaction::note_restarts(log.restarts.load(SeqCst));
-            return Ok(Self { shared, log, store });
-        }
-        // SAFETY: asks for a flag in shared memory.
-        if unsafe { pg_sys::RecoveryInProgress() } {
-            return Err(
-                Error::new(SqlState::NotSupported, "en57 cannot be used on a standby")
-                    .detail("What a position's readers may rely on is known on the primary alone.")
-                    .hint("Read on the primary."),
-            );
-        }
-        let log = match find(shared, relation) {
-            Some(log) => log,
-            None => {
-                let ceiling = store.read_ceiling();
-                let last = largest_stored(store)?;
-                exclusively(|| enter(shared, relation, ceiling.max(last)))?
-            }
-        };
-        CACHED.set(Some((relation, log)));
-        transaction::note_restarts(log.restarts.load(SeqCst));
-        stat::count_for(shared, log);
-        Ok(Self { shared, log, store })
-    }
-
     /// The next position to be allotted.
     pub fn next(&self) -> i64 {
         self.log.next.load(SeqCst)
@@ -119,13 +83,15 @@ impl Counter {
     pub fn allot(&self, partition: Oid, n: i64) -> Result<(i64, i64)> {
         transaction::refuse_after_restart()?;
         self.cover(partition)?;
+        let first = keeping_only(|| self.take(n)).ok_or_else(no_positions_left)?;
+        Ok((first, self.settled(first, partition) - 1))
+    }
+
+    /// Takes `n` positions in a row, the first of which is returned. `None` at the end of all positions.
+    pub(super) fn take(&self, n: i64) -> Option<i64> {
         loop {
             let first = self.next();
-            let last = first
-                .checked_add(n)
-                .filter(|l| *l < LAST_POSITION)
-                .ok_or_else(no_positions_left)?
-                - 1;
+            let last = first.checked_add(n).filter(|l| *l < LAST_POSITION)? - 1;
             let ceiling = self.log.ceiling.load(SeqCst);
             if last > ceiling {
                 self.raise_ceiling(last, false);
@@ -138,7 +104,7 @@ impl Counter {
                 if ceiling - last < self.log.ceiling_step.load(SeqCst) / 2 {
                     self.raise_ceiling(last, true);
                 }
-                return Ok((first, self.settled(first, partition) - 1));
+                return Some(first);
             }
         }
     }
@@ -213,17 +179,19 @@ impl Counter {
 
     /// The smaller of `next` and the bounds of the others' transactions in the partition.
     fn settled(&self, next: i64, partition: Oid) -> i64 {
-        self.in_flight(next)
-            .filter(|f| f.may_be_in(partition))
-            .map(|f| f.bound)
-            .min()
-            .unwrap_or(next)
-            .min(next)
+        let bound_of = |backend| {
+            let flight = self.flight_of(backend, next);
+            flight.filter(|f| f.may_be_in(partition)).map(|f| f.bound)
+        };
+        let backends = 0..self.shared.used_slots().len();
+        let bounds = backends.filter_map(|backend| keeping_only(|| bound_of(backend)));
+        bounds.min().unwrap_or(next)
     }
 
     /// The other backends' transactions that have positions of this log below `next`, which was loaded before.
     pub fn in_flight(&self, next: i64) -> impl Iterator<Item = Flight> + '_ {
-        (0..self.shared.used_slots().len()).filter_map(move |backend| self.flight_of(backend, next))
+        let backends = 0..self.shared.used_slots().len();
+        backends.filter_map(move |backend| keeping_only(|| self.flight_of(backend, next)))
     }
 
     fn flight_of(&self, backend: usize, next: i64) -> Option<Flight> {
@@ -247,7 +215,7 @@ impl Counter {
     ///
     /// Who looks at locks and late keys of a backend may see those of its next transaction, or some that are just given
     /// up. So where the slot's generation has changed, he looks again: `look` is told whether it does.
-    pub fn look<T>(
+    pub fn look<T: Hash>(
         &self,
         mut flight: Flight,
         next: i64,
@@ -256,11 +224,15 @@ impl Counter {
         let slot = &self.shared.slots()[flight.backend];
         let mut is_again = false;
         loop {
-            let found = look(flight, is_again);
-            if slot.generation.load(SeqCst) == flight.generation {
-                return Some(found);
+            let found = keeping_only(|| {
+                let found = look(flight, is_again);
+                let is_of_one = slot.generation.load(SeqCst) == flight.generation;
+                is_of_one.then_some(found)
+            });
+            if found.is_some() {
+                return found;
             }
-            flight = self.flight_of(flight.backend, next)?;
+            flight = keeping_only(|| self.flight_of(flight.backend, next))?;
             is_again = true;
         }
     }
@@ -315,121 +287,8 @@ impl Counter {
         slots.filter_map(of).collect()
     }
 
-    /// What was counted for the log, and since when.
-    pub fn counts(&self) -> (stat::Counts, i64) {
-        stat::counts(self.shared, self.log)
-    }
-
-    /// Counts anew from now on.
-    pub fn reset_counts(&self) {
-        stat::reset(self.shared, self.log);
-    }
-
     /// Whether this transaction has been allotted positions.
     pub fn has_own(&self) -> bool {
         self.shared.my_slot().bound.load(SeqCst) != 0
     }
-
-    /// Forgets what this backend knew of the counter, for a store that was dropped.
-    pub fn forget() {
-        CACHED.set(None);
-    }
-}
-
-fn find(shared: &'static Shared, relation: u32) -> Option<&'static Log> {
-    // SAFETY: set at the start of the backend.
-    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
-    shared
-        .logs
-        .iter()
-        .find(|l| l.relation.load(SeqCst) == relation && l.database.load(SeqCst) == database)
-}
-
-/// Enters a log whose positions up to `last` are taken. The caller holds the lock.
-fn enter(shared: &'static Shared, relation: u32, last: i64) -> Result<&'static Log> {
-    if let Some(log) = find(shared, relation) {
-        return Ok(log);
-    }
-    let free = shared.logs.iter().find(|l| l.database.load(SeqCst) == 0);
-    let log = free
-        .or_else(|| shared.logs.iter().find(|l| is_abandoned(l)))
-        .ok_or_else(|| {
-            Error::new(
-                SqlState::LimitExceeded,
-                "too many databases of this cluster use en57",
-            )
-        })?;
-    log.relation.store(relation, SeqCst);
-    log.next.store(last + 1, SeqCst);
-    log.ceiling.store(last, SeqCst);
-    log.ceiling_stored.store(last, SeqCst);
-    log.ceiling_step.store(0, SeqCst);
-    log.ceiling_raised_us.store(0, SeqCst);
-    log.restarts.store(0, SeqCst);
-    stat::begin(shared, log);
-    // SAFETY: set at the start of the backend.
-    log.database
-        .store(unsafe { pg_sys::MyDatabaseId }.to_u32(), SeqCst);
-    Ok(log)
-}
-
-/// Whether the log's database, or its table in this database, is no more.
-fn is_abandoned(log: &Log) -> bool {
-    let database = Oid::from(log.database.load(SeqCst));
-    let relation = Oid::from(log.relation.load(SeqCst));
-    // SAFETY: lookups in the system caches.
-    unsafe {
-        if database == pg_sys::MyDatabaseId {
-            return pg_sys::get_rel_namespace(relation) == pg_sys::InvalidOid;
-        }
-        pg_sys::get_database_name(database).is_null()
-    }
-}
-
-/// The largest position in the store, visible or not; 0 where there is none. A partition that cannot be
-/// used does not keep others from being used: the ceiling covers what was ever allotted.
-fn largest_stored(store: &Store) -> Result<i64> {
-    let mut largest = 0;
-    let mut entries = Vec::new();
-    for partition in store.usable() {
-        let relation = partition.open_to_read();
-        if relation.index(IndexRole::Position).is_err() {
-            continue;
-        }
-        let tree = Reader::positions(&relation)?;
-        entries.clear();
-        tree.page(Entry::MAX, Entry::MIN, Direction::Backward, &mut entries)?;
-        largest = entries.first().map_or(largest, |e| largest.max(e.position));
-    }
-    Ok(largest)
-}
-
-/// What has happened to a log, for those who want to know whether anything has.
-#[derive(PartialEq)]
-pub struct Activity {
-    next: i64,
-    restarts: u64,
-    /// Of the transactions in flight.
-    flights: u64,
-}
-
-/// The log's, where this backend has used it. Cheap, and needs no transaction.
-pub fn activity() -> Option<Activity> {
-    let (_, log) = CACHED.get()?;
-    let shared = Shared::attached()?;
-    let (next, restarts) = (log.next.load(SeqCst), log.restarts.load(SeqCst));
-    let of = shared.index_of(log) as u32 + 1;
-    let mut flights = DefaultHasher::new();
-    for (backend, slot) in shared.used_slots().iter().enumerate() {
-        let bound = bound_of(&slot.bound);
-        if bound != 0 && slot.log.load(SeqCst) == of {
-            (backend, bound, slot.generation.load(SeqCst)).hash(&mut flights);
-        }
-    }
-    let flights = flights.finish();
-    Some(Activity {
-        next,
-        restarts,
-        flights,
-    })
 }

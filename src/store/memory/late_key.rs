@@ -19,12 +19,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 
 use pgrx::pg_sys::{LOCKTAG, Oid};
 
 use crate::dcb::error::{Error, Result, SqlState};
 
+use super::atomic::{AtomicI64, AtomicU32, AtomicU64, keeping_only, pause};
 use super::shmem::{Shared, Slot, my_backend};
 
 #[cfg(feature = "in-process-tests")]
@@ -63,6 +63,7 @@ impl Name {
 }
 
 /// An entry of the pool.
+#[derive(Default)]
 #[repr(C, align(32))]
 pub struct LateKey {
     /// The backend whose it is, plus one; 0 while it is free.
@@ -151,10 +152,11 @@ fn claim(shared: &Shared) -> Result<u32> {
     let pool = shared.late_keys();
     let me = my_backend() as u32 + 1;
     let from = my_backend() * pool.len() / shared.slots().len();
-    let claimed = (from..pool.len()).chain(0..from).find(|n| {
+    let is_mine = |n: &usize| {
         let owner = &pool[*n].owner;
         owner.load(SeqCst) == 0 && owner.compare_exchange(0, me, SeqCst, SeqCst).is_ok()
-    });
+    };
+    let claimed = keeping_only(|| (from..pool.len()).chain(0..from).find(is_mine));
     claimed.map(|n| n as u32).ok_or_else(|| {
         Error::new(SqlState::OutOfMemory, "out of shared memory")
             .detail("All running transactions together write under too many keys.")
@@ -210,14 +212,14 @@ pub(in crate::store) fn set_bounds(
 /// that none of them settles a position that the bound then takes back.
 pub(in crate::store) fn set_bound(bound: &AtomicI64, next: impl Fn() -> i64) {
     bound.store(PENDING, SeqCst);
-    bound.store(next(), SeqCst);
+    keeping_only(|| bound.store(next(), SeqCst));
 }
 
 /// A bound, once it is set.
 pub(in crate::store) fn bound_of(bound: &AtomicI64) -> i64 {
     loop {
         match bound.load(SeqCst) {
-            PENDING => std::thread::yield_now(),
+            PENDING => pause(),
             set => return set,
         }
     }
@@ -283,11 +285,11 @@ pub(in crate::store) fn bound_under(
 ) -> Option<i64> {
     let of_name = |e: &&LateKey| e.key.load(SeqCst) == name.key && e.kind.load(SeqCst) == name.kind;
     let slot = &shared.slots()[backend];
-    let found = list(shared, backend, slot).find(of_name)?;
-    Some(match bound_of(&found.bound) {
+    let bound = |found: &LateKey| match bound_of(&found.bound) {
         UNSET => next,
         bound => bound,
-    })
+    };
+    keeping_only(|| list(shared, backend, slot).find(of_name).map(bound))
 }
 
 /// The partitions that another backend's transaction came to, with the bounds of its events there.

@@ -5,7 +5,9 @@
 //!
 #![cfg_attr(doc, doc = include_str!("../../../docs/architecture/positions.md"))]
 
+pub mod atomic;
 pub mod late_key;
+pub mod layout;
 pub mod shmem;
 pub mod slot;
 pub mod stat;

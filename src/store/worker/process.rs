@@ -13,7 +13,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::store::lock::manager;
-use crate::store::log::position::{self, Activity};
+use crate::store::log::counter::{self, Activity};
 use crate::store::memory::shmem::Shared;
 use crate::store::memory::slot;
 use crate::store::memory::worker_slot::{self, WorkerSlot};
@@ -244,7 +244,7 @@ impl Process {
         Occasion {
             changes: self.desk.changes(),
             reloads: self.reloads.get(),
-            activity: position::activity(),
+            activity: counter::activity(),
         }
     }
 

@@ -7,13 +7,14 @@ use pgrx::pg_sys::Oid;
 
 use crate::dcb::error::{Result, SqlState};
 use crate::store::log::catalog;
+use crate::store::log::counter::activity;
 use crate::store::memory::late_key::Name;
 use crate::store::memory::late_key::tests::Other;
 use crate::store::memory::shmem::my_backend;
 use crate::store::pg::in_process::tests;
 use crate::store::session::transaction;
 
-use super::{Counter, Flight, LAST_POSITION, activity};
+use super::{Counter, Flight, LAST_POSITION};
 
 tests![
     positions_in_a_row,
