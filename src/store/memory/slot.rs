@@ -27,8 +27,10 @@ pub fn settle() {
     if slot.bound.load(SeqCst) == 0 {
         return;
     }
-    slot.generation.fetch_add(1, SeqCst);
+    // In this order: who has loaded the bound has loaded the generation before, so he is told when the list is taken
+    // apart.
     slot.bound.store(0, SeqCst);
+    slot.generation.fetch_add(1, SeqCst);
     late_key::give_back(shared);
     wake();
 }

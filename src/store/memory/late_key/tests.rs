@@ -83,8 +83,8 @@ impl Other {
     /// Its transaction has ended.
     pub(in crate::store) fn end(&mut self) {
         let slot = self.slot();
-        slot.generation.fetch_add(1, SeqCst);
         slot.bound.store(0, SeqCst);
+        slot.generation.fetch_add(1, SeqCst);
         slot.late_keys.store(0, SeqCst);
         for index in self.entries.drain(..) {
             self.shared.late_keys()[index].owner.store(0, SeqCst);
