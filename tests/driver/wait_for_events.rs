@@ -1,7 +1,8 @@
 //! `en57_wait` sleeps until a commit concerns it, and can be woken by all who may.
 //!
 //! Without the broadcast in `position::settle` it sleeps to its timeout; with polling in its place it is late;
-//! without preparing to sleep before asking, it sometimes misses a commit that comes in between.
+//! without preparing to sleep before asking, it sometimes misses a commit that comes in between; without the callback that
+//! follows the release of a subtransaction's locks, it sleeps on beside a transaction that has gone back to a savepoint.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -99,6 +100,39 @@ fn wakes_only_for_what_matches_and_is_committed() {
     let start = Instant::now();
     assert_eq!(wait(&mut sleeper, 0, "30s", None), watch.head());
     assert!(start.elapsed() < Duration::from_secs(10));
+}
+
+/// A transaction that goes on without what it had under the key holds back nobody from then on.
+#[test]
+fn wakes_with_a_rollback_to_a_savepoint() {
+    let db = store();
+    let [mut sleeper, mut writer, mut idle] = [db.connect(), db.connect(), db.connect()];
+    let pid = sleeper.pid();
+    // The key is locked before there are positions, and after.
+    for before in [
+        "",
+        "SELECT en57_append('{\"type\": \"t\", \"tags\": [\"b\"]}')",
+    ] {
+        let after = writer.head();
+        idle.run("BEGIN");
+        idle.run(before);
+        idle.run("SAVEPOINT s");
+        idle.append(&event("a"), None);
+        let position = writer.append(&event("a"), None).position;
+        thread::scope(|scope| {
+            let sleeping = scope.spawn(|| {
+                let started = Instant::now();
+                let query = Some(r#"{"tags": ["a"]}"#);
+                (wait(&mut sleeper, after, "30s", query), started.elapsed())
+            });
+            await_sleep(&mut writer, pid);
+            idle.run("ROLLBACK TO s");
+            let (frontier, slept) = sleeping.join().expect("it wakes");
+            assert!(frontier >= position, "{frontier} is below {position}");
+            assert!(slept < Duration::from_secs(20), "woken after {slept:?}");
+        });
+        idle.run("COMMIT");
+    }
 }
 
 /// An upcaster gives events another name while somebody waits for that name. Asleep, nobody hears of it; but the next

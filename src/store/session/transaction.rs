@@ -160,6 +160,7 @@ pub fn watch() {
         unsafe {
             pg_sys::RegisterXactCallback(Some(on_transaction_event), std::ptr::null_mut());
             pg_sys::RegisterSubXactCallback(Some(on_subtransaction_event), std::ptr::null_mut());
+            pg_sys::RegisterResourceReleaseCallback(Some(on_release), std::ptr::null_mut());
         }
     }
 }
@@ -235,6 +236,20 @@ unsafe extern "C-unwind" fn on_subtransaction_event(
             _ => {}
         }
     });
+}
+
+/// A subtransaction that was rolled back has given its locks back: those who wait for what its transaction could have
+/// written under them look again. At the callback for the rollback itself, readers still find the locks.
+unsafe extern "C-unwind" fn on_release(
+    phase: pg_sys::ResourceReleasePhase::Type,
+    is_commit: bool,
+    is_top_level: bool,
+    _: *mut c_void,
+) {
+    let is_last = phase == pg_sys::ResourceReleasePhase::RESOURCE_RELEASE_AFTER_LOCKS;
+    if is_last && !is_commit && !is_top_level && slot::in_use() {
+        slot::wake();
+    }
 }
 
 /// Runs inside commit and abort: allocates as little as it can and raises nothing.
