@@ -23,7 +23,7 @@ SCRIPT := $(TARGET)/$(PROFILE)/en57--$(VERSION).sql
 CARGO_OPTIONS := --profile $(PROFILE) --no-default-features --features pg$(PG) --target-dir $(TARGET)
 WITH_PG := PGRX_PG_CONFIG_PATH="$$(tests/harness/pg_config.sh)"
 
-.PHONY: test-all mutants mutants-dcb help setup build install installcheck test driver history demo psql stop bench lint freeze clean in-process-library in-process quick watch
+.PHONY: test-all mutants mutants-dcb help setup build install installcheck test driver history model demo psql stop bench lint freeze clean in-process-library in-process quick watch
 .DELETE_ON_ERROR:
 
 help: ## say what can be done here
@@ -84,6 +84,9 @@ in-process: setup ## run the tests inside a backend; TESTS="word .." only those 
 
 driver: setup build ## run the tests with many connections; TESTS="name .." only these of tests/driver/
 	@tests/harness/rust.sh $(if $(TESTS),,--test driver)
+
+model: ## explore all interleavings of the protocol of positions, large scenarios as well (minutes)
+	@LARGE=1 tests/model/run.sh
 
 history: setup build ## many clients and a nemesis, and whether what they were told is true; SECONDS=180, SEED=n
 	@SECONDS_TO_RUN=$(SECONDS) SEED=$(SEED) tests/history/run.sh

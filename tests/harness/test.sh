@@ -45,6 +45,7 @@ part "$root/tests/harness/suites.sh"
 if [[ -z ${TESTS:-} ]]; then
     part "$root/tests/harness/in_process.sh"
     part "$root/tests/harness/rust.sh"
+    part "$root/tests/model/run.sh"
     part "$root/tests/history/run.sh"
     part "$root/tests/harness/ruby.sh"
     part "$root/tests/generate/run.sh"
