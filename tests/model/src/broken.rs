@@ -164,12 +164,6 @@ pub const EDITS: &[Edit] = &[
         "            if BROKEN { self.log.ceiling.store(needed + 64, SeqCst); }\n            let ceiling = self.store_ceiling(needed.max(stored));\n",
     ),
     edit(
-        "ceiling_without_its_lock",
-        "store/log/ceiling.rs",
-        "        manager::while_ceiling_is_locked(self.store.events, !ahead, || {\n",
-        "        let alone = |wait, body: &mut dyn FnMut()| if BROKEN { body() } else { manager::while_ceiling_is_locked(self.store.events, wait, body) };\n        alone(!ahead, &mut || {\n",
-    ),
-    edit(
         "written_keys_not_locked",
         "store/lock/plan.rs",
         "            Self::Written => pg_sys::RowExclusiveLock,\n",
@@ -267,7 +261,6 @@ pub const FOUND_BY: &[(&str, &str)] = &[
     ("partition_without_late_key", "partitions"),
     ("bounds_by_any_partition", "refused_elsewhere"),
     ("ceiling_known_before_stored", "ceiling"),
-    ("ceiling_without_its_lock", "ceiling"),
     ("written_keys_not_locked", "conditions"),
     ("checked_keys_not_locked", "conditions"),
     (
@@ -277,14 +270,14 @@ pub const FOUND_BY: &[(&str, &str)] = &[
     ("keys_not_locked", "conditions"),
     ("root_shared_by_all", "escalation"),
     ("root_checked_weakly", "escalation"),
-    ("everything_checked_weakly", "escalation"),
+    ("everything_checked_weakly", "condition_on_everything"),
     ("asleep_before_prepared", "sleepers"),
     ("sleeper_counted_late", "sleepers"),
     ("not_woken_by_a_savepoint", "sleeper_beside_a_savepoint"),
     (
         "woken_before_the_locks_are_released",
-        "sleeper_beside_a_savepoint",
+        "sleeper_beside_a_first_append",
     ),
     ("cleared_before_visible", "slots_where_all_look"),
-    ("locks_released_before_cleared", "late_keys"),
+    ("locks_released_before_visible", "late_keys"),
 ];

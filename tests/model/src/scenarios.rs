@@ -28,10 +28,15 @@ pub const SMALL: &[Scenario] = &[
     ("refused_elsewhere", refused_elsewhere),
     ("conditions", conditions),
     ("conditions_on_one_key", conditions_on_one_key),
+    ("condition_on_everything", condition_on_everything),
     ("escalation", escalation),
     ("escalation_and_reader", escalation_and_reader),
     ("sleepers", sleepers),
     ("sleeper_beside_a_savepoint", sleeper_beside_a_savepoint),
+    (
+        "sleeper_beside_a_first_append",
+        sleeper_beside_a_first_append,
+    ),
 ];
 
 /// `make model`: more of the same, which takes minutes.
@@ -108,7 +113,7 @@ fn ceiling_of(backends: usize) -> Model {
     let appends = || {
         program(|| {
             for round in 0..2 {
-                allot_blindly(HERE, 50, &[1]);
+                allot_blindly(HERE, 70, &[1]);
                 commit(round);
             }
         })
@@ -263,6 +268,17 @@ fn conditions_on_one_key() -> Model {
     model(vec![one(), one(), one()])
 }
 
+/// One has the condition that the partition is empty, beside one that appends without a condition.
+fn condition_on_everything() -> Model {
+    let empty = program(|| {
+        for round in 0..2 {
+            append_if(&[1], None);
+            commit(round);
+        }
+    });
+    model(vec![empty, locked_appends(HERE, 2, 2)])
+}
+
 /// Two with conditions on keys, beside one whose locks are escalated, and who then has a condition on everything.
 fn escalation() -> Model {
     let few = |key: i64| {
@@ -318,9 +334,11 @@ fn large_sleepers() -> Model {
 }
 
 /// A transaction undoes what it had under a key, and goes on until another one can read what it has appended there.
-fn sleeper_beside_a_savepoint() -> Model {
-    let idle = program(|| {
-        append(HERE, &[1]);
+fn sleeper_beside(before: &'static [i64]) -> Model {
+    let idle = program(move || {
+        for key in before {
+            append(HERE, &[*key]);
+        }
         server().savepoint();
         append(HERE, &[2]);
         server().roll_back();
@@ -334,4 +352,13 @@ fn sleeper_beside_a_savepoint() -> Model {
         server().raise_flag();
     });
     model(vec![idle, waits])
+}
+
+fn sleeper_beside_a_savepoint() -> Model {
+    sleeper_beside(&[1])
+}
+
+/// It came to the key before it had positions: there is no late key.
+fn sleeper_beside_a_first_append() -> Model {
+    sleeper_beside(&[])
 }

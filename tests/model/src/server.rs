@@ -225,6 +225,9 @@ impl Server {
 
     /// What COMMIT does, as CommitTransaction in xact.c does it: `ProcArrayEndTransaction`, then the callbacks, then the locks.
     pub fn commit(&self) {
+        if crate::is_broken("locks_released_before_visible") {
+            self.release_from(0);
+        }
         let is_early = crate::is_broken("cleared_before_visible");
         if !is_early {
             self.show();
@@ -275,10 +278,6 @@ impl Server {
         let callbacks = *self.callbacks.borrow();
         self.depths.borrow_mut()[me()] = 0;
         self.open.borrow_mut()[me()].clear();
-        let is_early = crate::is_broken("locks_released_before_cleared");
-        if is_early {
-            self.release_from(0);
-        }
         if let Some(callback) = callbacks.xact {
             // SAFETY: the engine's own function, called as PostgreSQL calls it.
             unsafe { callback(event, std::ptr::null_mut()) };
