@@ -30,7 +30,7 @@ impl Consumer<'_> {
                     Ok(n) if n > 0 => (),
                     _ => {
                         let _ = client.batch_execute("ROLLBACK");
-                        std::thread::sleep(Duration::from_millis(self.random.below(30) as u64));
+                        std::thread::sleep(Duration::from_millis(self.random.below(60) as u64));
                     }
                 }
             }

@@ -52,10 +52,10 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["clients", folder, writers, seconds] => {
+        ["clients", folder, crew, writers, seconds] => {
             let number = |s: &str| s.parse().expect("a number");
             let time = Duration::from_secs(number(seconds));
-            clients(Path::new(folder), number(writers), time);
+            clients(Path::new(folder), number(crew), number(writers), time);
             ExitCode::SUCCESS
         }
         ["check", folder] => judge(Path::new(folder)),
@@ -110,7 +110,7 @@ fn run() -> ExitCode {
         // All crews together are all writers.
         let (crew, crews) = (crew as u64, CREWS as u64);
         let its = writers * (crew + 1) / crews - writers * crew / crews;
-        nemesis::crew(&folder, its, seed, left.as_secs())
+        nemesis::crew(&folder, [crew, its, left.as_secs()], seed)
     };
     let log = Log::new(&folder);
     let crews = (0..CREWS).map(&start).collect();
@@ -153,9 +153,10 @@ fn run() -> ExitCode {
 /// How many connections are there at a time, as a rule.
 fn connections(writers: u64) -> u64 {
     let shards: i32 = world::SUBSCRIPTIONS.iter().map(|s| s.3).sum();
-    let of_crew = shards as u64 + 1;
+    let consumers = shards as u64 * CREWS as u64 / 2;
     let followers = world::queries().len() as u64 * 3;
-    writers + of_crew * CREWS as u64 + followers + 1
+    // With a reader in each crew, and the nemesis.
+    writers + consumers + CREWS as u64 + followers + 1
 }
 
 /// Followers live in the main process: they must outlive the clients that are killed.
@@ -193,7 +194,7 @@ fn followers<'scope>(
 }
 
 /// The work of one process of clients.
-fn clients(folder: &Path, writers: u64, time: Duration) {
+fn clients(folder: &Path, crew: u64, writers: u64, time: Duration) {
     let server = Server {
         folder: folder.into(),
         deadline: Instant::now() + time,
@@ -208,7 +209,10 @@ fn clients(folder: &Path, writers: u64, time: Duration) {
                 }
             });
         }
-        for (subscription, (_, _, _, shards, _)) in world::SUBSCRIPTIONS.iter().enumerate() {
+        let all = world::SUBSCRIPTIONS.iter().enumerate();
+        // Half of the crews compete for each of them.
+        let its = all.filter(|(n, _)| (*n as u64 + crew).is_multiple_of(2));
+        for (subscription, (_, _, _, shards, _)) in its {
             for shard in 0..*shards {
                 let random = Random::new(100 + subscription as u64 * 10 + shard as u64);
                 let mut consumer = consumers::Consumer {

@@ -197,13 +197,13 @@ pub fn end(crews: &mut [Child]) {
     }
 }
 
-/// A process of clients.
-pub fn crew(folder: &Path, writers: u64, seed: u64, seconds: u64) -> Child {
+/// A process of clients: its number, how many of them append, and for how many seconds.
+pub fn crew(folder: &Path, what: [u64; 3], seed: u64) -> Child {
     let myself = std::env::current_exe().expect("the program has a path");
     Command::new(myself)
         .arg("clients")
         .arg(folder)
-        .args([writers.to_string(), seconds.to_string()])
+        .args(what.map(|n| n.to_string()))
         .env("EN57_TEST_SEED", seed.to_string())
         .spawn()
         .expect("the program can be started again")

@@ -30,7 +30,7 @@ impl Follower<'_> {
             while !client.is_closed() && !self.server.is_over() {
                 match self.look(&mut client, session, &query, after) {
                     Ok(position) if position > after => after = position,
-                    _ => std::thread::sleep(Duration::from_millis(self.random.below(20) as u64)),
+                    _ => std::thread::sleep(Duration::from_millis(self.random.below(60) as u64)),
                 }
             }
             if self.server.is_over() {
