@@ -121,7 +121,7 @@ impl<'a> Writer<'a> {
             ]),
             synchronous: !risky || random.chance(60),
             idle: random.chance(2).then(|| random.between(20, 300)),
-            statement: limit(random, risky),
+            statement: if risky { limit(random, true) } else { 0 },
             lock: limit(random, true),
         }
     }

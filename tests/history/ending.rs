@@ -69,7 +69,7 @@ pub struct Ending {
 
 /// Lets subscriptions and projections come to their end, and collects all.
 pub fn collect(folder: &Path, crashed: Vec<String>) {
-    let patience = Duration::from_secs(120);
+    let patience = Duration::from_secs(300);
     let server = Server {
         folder: folder.into(),
         deadline: Instant::now() + patience,
@@ -210,5 +210,5 @@ fn drain(server: &Server, subscription: usize, shard: i32, leased: bool) {
             Err(error) => eprintln!("draining {name}: {error}"),
         }
     }
-    panic!("{name} is not drained after two minutes");
+    panic!("{name} is not drained after five minutes");
 }
