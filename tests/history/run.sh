@@ -10,6 +10,7 @@
 # SECONDS_TO_RUN        how long clients and nemesis are at work; by default 180
 # SEED                  of their random choices; what runs beside each other still comes in another order each time
 # EN57_HISTORY_CLIENTS  how many clients append; else the seed chooses a number from 12 to 64
+# EN57_HISTORY_CARELESS  1: what a promotion loses is to be found, so the run must fail
 # PROFILE               cargo's for the library: release, or quick
 source "$(dirname "$0")/../harness/lib.sh"
 
