@@ -87,14 +87,7 @@ const PLANTS: &[Plant] = &[
         "no position is given twice",
         "what was undone had a position of others",
         |log| {
-            answers(log, |a| match a {
-                Answer::Appended {
-                    first: first @ 2,
-                    last,
-                    ..
-                } => (*first, *last) = (1, 1),
-                _ => (),
-            });
+            told_at(log, 2, 1);
         },
     ),
     (
@@ -135,19 +128,12 @@ const PLANTS: &[Plant] = &[
         "a batch has contiguous positions",
         "a batch was told of another position",
         |log| {
-            answers(log, |a| match a {
-                Answer::Appended {
-                    first: first @ 3,
-                    last,
-                    ..
-                } => (*first, *last) = (4, 4),
-                _ => (),
-            });
+            told_at(log, 3, 4);
         },
     ),
     ("every condition held", "a condition is violated", |log| {
         asks(log, |a| {
-            if !a.fail_if.as_ref().is_none_or(|q| q[0].after == 0) {
+            if a.fail_if.as_ref().is_some_and(|q| q[0].after != 0) {
                 a.fail_if = Some(good::tag("a:0"));
             }
         });
@@ -371,6 +357,17 @@ fn answers(log: &mut Good, mut change: impl FnMut(&mut Answer)) {
             change(answer);
         }
     }
+}
+
+/// Tells another position to the call that was told this one.
+fn told_at(log: &mut Good, position: i64, other: i64) {
+    answers(log, |a| {
+        if let Answer::Appended { first, last, .. } = a
+            && *first == position
+        {
+            (*first, *last) = (other, other);
+        }
+    });
 }
 
 fn asks(log: &mut Good, mut change: impl FnMut(&mut crate::record::Asked)) {
