@@ -44,7 +44,7 @@ impl Reader<'_> {
         let partition = (*self.random.pick(&places)).to_owned();
         match self.random.below(10) {
             0 | 1 => self.stream(client),
-            2 => self.count(client, query, partition),
+            2 if self.random.chance(30) => self.count(client, query, partition),
             3 | 4 => self.page(client, query, partition),
             _ => self.read(client, query, partition),
         }
@@ -55,15 +55,17 @@ impl Reader<'_> {
         let head = head(client, &query, &partition)?;
         let back = [0, 0, 50, 1_000];
         let upto = (head - *self.random.pick(&back)).max(0);
-        let after = match self.random.below(3) {
-            0 => 0,
-            1 => (upto - self.random.below(500) as i64).max(0),
-            _ => self.random.below(upto as usize + 1) as i64,
-        };
-        let max_count = self.random.chance(50).then(|| match self.random.below(10) {
+        let max_count = self.random.chance(60).then(|| match self.random.below(10) {
             0 => 0,
             _ => self.random.between(1, 60) as i64,
         });
+        // The whole only now and then: the checker looks at each event of each read.
+        let whole = self.random.chance(if max_count.is_some() { 50 } else { 3 });
+        let after = if whole {
+            0
+        } else {
+            (upto - self.random.below(500) as i64).max(0)
+        };
         // The time of an event that is there, from which on to read.
         let recorded_from: Option<i64> = if self.random.chance(20) {
             let sql = "SELECT (extract(epoch FROM recorded_at) * 1000000)::bigint FROM en57_read(NULL, upto => $1, max_count => 1, backwards => true)";
@@ -163,7 +165,8 @@ impl Reader<'_> {
             return Ok(());
         }
         let upto = self.random.between(1, known as usize) as i64;
-        let from = self.random.between(1, upto as usize) as i64;
+        let least = (upto - 100).max(1) as usize;
+        let from = self.random.between(least, upto as usize) as i64;
         let backwards = self.random.chance(40);
         let sql = "SELECT stream_version, coalesce(data ->> 'mark', id::text)
             FROM en57_read_stream($1, from_version => $2, to_version => $3, backwards => $4, partition => $5)";

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Rule;
-use super::window::{Losses, found, own};
+use super::window::{Losses, Timed, found, own, timed};
 use crate::ending::Stored;
 use crate::history::{History, Step, Transaction};
 use crate::record::{Answer, Made};
@@ -34,6 +34,8 @@ fn versions(history: &History, rule: &mut Rule) {
             by_stream.entry(key).or_default().push(event);
         }
     }
+    let with_times = by_stream.into_iter().map(|(k, l)| (k, timed(history, l)));
+    let by_stream: HashMap<(&str, &str), Vec<Timed>> = with_times.collect();
     for (t, step) in steps(history) {
         let Some(Answer::Conflict { version, .. }) = &step.answer else {
             continue;
@@ -56,7 +58,7 @@ fn versions(history: &History, rule: &mut Rule) {
             };
             let nothing = Vec::new();
             let events = by_stream.get(&(asked.partition.as_str(), *stream));
-            let (_, counts) = found(history, events.unwrap_or(&nothing), t, step);
+            let (_, counts) = found(events.unwrap_or(&nothing), t, step);
             let own = own(t, step)
                 .filter(|(s, e)| of_stream(e, s.asked.stream_of(e), &s.asked.partition))
                 .count();
@@ -72,10 +74,22 @@ fn versions(history: &History, rule: &mut Rule) {
     }
 }
 
+/// The events of each tag that begins so.
+fn by_tag<'a>(history: &'a History, prefix: &str) -> HashMap<&'a str, Vec<Timed<'a>>> {
+    let mut by_tag: HashMap<&str, Vec<&Stored>> = HashMap::new();
+    for event in &history.ending.events {
+        for tag in event.tags.iter().filter(|t| t.starts_with(prefix)) {
+            by_tag.entry(tag).or_default().push(event);
+        }
+    }
+    let with_times = by_tag.into_iter().map(|(k, l)| (k, timed(history, l)));
+    with_times.collect()
+}
+
 /// The sums of a tag's amounts that a call may have found, its own transaction's events included. None where a crash has
 /// undone something.
 fn sums(
-    history: &History,
+    events: Option<&Vec<Timed>>,
     losses: &Losses,
     tag: &str,
     (t, step): (&Transaction, &Step),
@@ -84,12 +98,8 @@ fn sums(
     if losses.may_concern(step, |e, _, _| has(e)) {
         return None;
     }
-    let query = vec![crate::record::Criterion {
-        tags: vec![tag.into()],
-        ..Default::default()
-    }];
-    let events = history.matching("default", &query, 0, i64::MAX);
-    let (others, counts) = found(history, &events, t, step);
+    let nothing = Vec::new();
+    let (others, counts) = found(events.unwrap_or(&nothing), t, step);
     let own: i64 = own(t, step)
         .filter(|(_, e)| has(e))
         .map(|(_, e)| e.amount)
@@ -107,6 +117,7 @@ fn sums(
 
 fn invariants(history: &History, rule: &mut Rule) {
     let losses = Losses::of(history);
+    let accounts = by_tag(history, "account:");
     for (t, step) in steps(history) {
         let Some(Answer::Faults(faults)) = &step.answer else {
             continue;
@@ -118,7 +129,7 @@ fn invariants(history: &History, rule: &mut Rule) {
             let tag = format!("account:{}", fault.key);
             let of_account = step.asked.events.iter().filter(|e| e.tags.contains(&tag));
             let change: i64 = of_account.map(|e| e.amount).sum();
-            let sums = sums(history, &losses, &tag, (t, step));
+            let sums = sums(accounts.get(tag.as_str()), &losses, &tag, (t, step));
             let right = sums
                 .as_ref()
                 .is_none_or(|sums| sums.contains(&(fault.state - change)));
@@ -131,11 +142,13 @@ fn invariants(history: &History, rule: &mut Rule) {
 
 fn decisions(history: &History, rule: &mut Rule) {
     let losses = Losses::of(history);
+    let stocks = by_tag(history, "stock:");
     for (t, step) in steps(history) {
         let (Some(Answer::Nothing), Some(event)) = (&step.answer, step.asked.events.first()) else {
             continue;
         };
-        let sums = sums(history, &losses, &event.tags[0], (t, step));
+        let tag = event.tags[0].as_str();
+        let sums = sums(stocks.get(tag), &losses, tag, (t, step));
         let right = sums.as_ref().is_none_or(|sums| {
             sums.iter()
                 .any(|sum| !(0..=STOCK).contains(&(sum + event.amount)))

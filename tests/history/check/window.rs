@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 
 use crate::ending::Stored;
-use crate::history::{Fate, History, Step, Transaction};
+use crate::history::{Fate, History, Step, Times, Transaction};
 use crate::record::Made;
 
 /// An event that was there, maybe, until a crash undid it.
@@ -59,21 +59,32 @@ impl<'a> Losses<'a> {
     }
 }
 
+/// An event with what is known of its time.
+pub type Timed<'a> = (Option<Times>, &'a Stored);
+
+/// Looks up the times of a key's events, once for all calls that concern it.
+pub fn timed<'a>(history: &History, events: Vec<&'a Stored>) -> Vec<Timed<'a>> {
+    let one = |e: &'a Stored| (history.times.get(&e.mark).copied(), e);
+    events.into_iter().map(one).collect()
+}
+
 /// Those of a key's events that are others', and how many of them the call may have found.
 pub fn found<'a>(
-    history: &History,
-    events: &[&'a Stored],
+    events: &[Timed<'a>],
     t: &Transaction,
     step: &Step,
 ) -> (Vec<&'a Stored>, RangeInclusive<usize>) {
-    let times = |e: &Stored| history.times.get(&e.mark);
-    let is_own = |e: &&Stored| times(e).is_some_and(|times| times.tx == t.tx);
-    let others: Vec<&Stored> = events.iter().copied().filter(|e| !is_own(e)).collect();
-    let beyond = |i: Option<usize>| i.map_or(0, |i| i + 1);
-    let before = |e: &&Stored| times(e).is_some_and(|times| times.there_at < step.asked_at);
-    let maybe = |e: &&Stored| times(e).is_none_or(|times| times.asked_at < step.answered_at);
-    let least = beyond(others.iter().rposition(before));
-    let most = beyond(others.iter().rposition(maybe));
+    let is_own = |e: &&Timed| e.0.is_some_and(|times| times.tx == t.tx);
+    let (mut others, mut least, mut most) = (Vec::new(), 0, 0);
+    for (times, event) in events.iter().filter(|e| !is_own(e)) {
+        others.push(*event);
+        if times.is_some_and(|times| times.there_at < step.asked_at) {
+            least = others.len();
+        }
+        if times.is_none_or(|times| times.asked_at < step.answered_at) {
+            most = others.len();
+        }
+    }
     (others, least..=most.max(least))
 }
 
