@@ -22,6 +22,10 @@ pub struct Cluster {
     /// Stops the server and removes its folder as soon as our end of its standard input is closed.
     guardian: Child,
     databases: Mutex<u32>,
+    /// Where its programs are.
+    bin: String,
+    /// What its processes have in their environment.
+    environment: Vec<(&'static str, String)>,
 }
 
 /// A database of a cluster, with the extension.
@@ -41,7 +45,23 @@ impl Cluster {
 
     /// A new server, started.
     pub fn new(settings: &[&str]) -> Self {
-        let cluster = Self::prepared();
+        Self::new_with(settings, &[], &[])
+    }
+
+    /// A folder's name that nobody has used.
+    fn new_folder() -> PathBuf {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let parent = std::env::var("TMPDIR").unwrap_or_else(|_| "/tmp".into());
+        PathBuf::from(parent).join(format!("en57-{}-{number}", std::process::id()))
+    }
+
+    fn new_with(
+        settings: &[&str],
+        options: &[&str],
+        environment: &[(&'static str, String)],
+    ) -> Self {
+        let cluster = Self::prepared(&bindir(), environment);
         let data = cluster.data();
         let initdb = [
             "initdb",
@@ -56,18 +76,15 @@ impl Cluster {
             "-D",
             &data,
         ];
-        succeed(&mut as_server(&initdb));
+        succeed(&mut as_server(&cluster.bin, &[&initdb, options].concat()));
         cluster.configure(settings);
         cluster.start();
         cluster
     }
 
     /// A server without data.
-    fn prepared() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let parent = std::env::var("TMPDIR").unwrap_or_else(|_| "/tmp".into());
-        let folder = PathBuf::from(parent).join(format!("en57-{}-{number}", std::process::id()));
+    fn prepared(bin: &str, environment: &[(&'static str, String)]) -> Self {
+        let folder = Self::new_folder();
         let mut install = Command::new("install");
         install.args(["-d", "-m", "700"]);
         if let Some(user) = server_user() {
@@ -75,62 +92,112 @@ impl Cluster {
         }
         succeed(install.arg(&folder));
         Self {
-            guardian: guardian(&folder),
+            guardian: guardian(bin, &folder),
+            bin: bin.to_owned(),
             folder,
             databases: Mutex::new(0),
+            environment: environment.to_vec(),
         }
     }
 
     /// Adds what all servers of the tests have to its configuration, and more settings.
     fn configure(&self, settings: &[&str]) {
-        let data = self.data();
         let socket = self.folder.display();
         let mut lines = format!(
             "listen_addresses = ''\nunix_socket_directories = '{socket}'\nmax_connections = 100\nfsync = off\n\
              shared_buffers = 128MB\nlog_min_messages = log\n"
         );
         settings.iter().for_each(|s| lines += &format!("{s}\n"));
-        let script = format!("cat >> {data}/postgresql.conf");
-        let mut child = as_user(&["sh", "-c", &script])
+        self.write("cat >> \"$1/data/postgresql.conf\"", lines.as_bytes());
+    }
+
+    /// Runs a shell script of the server's user with an input; `$1` is the server's folder.
+    fn write(&self, script: &str, input: &[u8]) {
+        let folder = self.folder();
+        let mut child = as_user(&["sh", "-c", script, "sh", &folder])
             .stdin(Stdio::piped())
             .spawn()
             .expect("sh runs");
-        io::Write::write_all(&mut child.stdin.take().expect("a pipe"), lines.as_bytes())
-            .expect("settings are written");
+        io::Write::write_all(&mut child.stdin.take().expect("a pipe"), input)
+            .expect("it is written");
         assert!(child.wait().expect("sh ends").success());
     }
 
-    fn data(&self) -> String {
+    /// A server whose data are a copy that `fill` makes in the folder that it is given, not started yet.
+    pub fn copied(settings: &[&str], fill: impl FnOnce(&str)) -> OwnCluster {
+        Self::copied_to(&bindir(), settings, fill)
+    }
+
+    /// The same for a PostgreSQL whose programs are elsewhere.
+    pub fn copied_to(bin: &str, settings: &[&str], fill: impl FnOnce(&str)) -> OwnCluster {
+        let cluster = Self::prepared(bin, &[]);
+        fill(&cluster.data());
+        cluster.configure(settings);
+        OwnCluster(Box::leak(Box::new(cluster)))
+    }
+
+    /// More settings, from the next start on.
+    pub fn set(&self, settings: &[&str]) {
+        self.configure(settings);
+    }
+
+    /// An empty file in the folder of its data.
+    pub fn touch(&self, file: &str) {
+        self.write(&format!("touch \"$1/data/{file}\""), b"");
+    }
+
+    /// The folder of its data.
+    pub fn data(&self) -> String {
         format!("{}/data", self.folder.display())
     }
 
     pub fn start(&self) {
-        let (data, log) = (self.data(), format!("{}/log", self.folder.display()));
-        let output = as_server(&["pg_ctl", "start", "-s", "-w", "-D", &data, "-l", &log])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .expect("pg_ctl runs");
         assert!(
-            output.success(),
+            self.try_start(),
             "the server did not start:\n{}",
             self.log()
         );
     }
 
+    /// Starts it; whether it came up.
+    pub fn try_start(&self) -> bool {
+        let (data, log) = (self.data(), format!("{}/log", self.folder.display()));
+        as_server(
+            &self.bin,
+            &["pg_ctl", "start", "-s", "-w", "-D", &data, "-l", &log],
+        )
+        .envs(self.environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .expect("pg_ctl runs")
+        .success()
+    }
+
+    /// Whether it runs.
+    pub fn is_up(&self) -> bool {
+        as_server(&self.bin, &["pg_ctl", "status", "-s", "-D", &self.data()])
+            .stdout(Stdio::null())
+            .status()
+            .expect("pg_ctl runs")
+            .success()
+    }
+
+    /// Makes a standby a primary.
+    pub fn promote(&self) {
+        succeed(&mut as_server(
+            &self.bin,
+            &["pg_ctl", "promote", "-s", "-w", "-D", &self.data()],
+        ));
+    }
+
     /// Stops it; `mode` is pg_ctl's.
     pub fn stop(&self, mode: &str) {
-        succeed(&mut as_server(&[
-            "pg_ctl",
-            "stop",
-            "-s",
-            "-w",
-            "-m",
-            mode,
-            "-D",
-            &self.data(),
-        ]));
+        succeed(&mut as_server(
+            &self.bin,
+            &["pg_ctl", "stop", "-s", "-w", "-m", mode, "-D", &self.data()],
+        ));
     }
 
     /// The server's log.
@@ -140,7 +207,8 @@ impl Cluster {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    fn try_connect(&self, database: &str) -> Result<Client, postgres::Error> {
+    /// A connection, if there is one to be had now.
+    pub fn try_connect(&self, database: &str) -> Result<Client, postgres::Error> {
         Config::new()
             .host_path(&self.folder)
             .user("postgres")
@@ -190,18 +258,32 @@ impl Cluster {
         OwnCluster(Box::leak(Box::new(Self::new(settings))))
     }
 
-    /// A server whose data are a copy that `fill` makes in the folder that it is given, not started yet.
-    #[allow(dead_code)] // by the driver; the history checker has a standby
-    pub fn copied(settings: &[&str], fill: impl FnOnce(&str)) -> OwnCluster {
-        let cluster = Self::prepared();
-        fill(&cluster.data());
-        cluster.configure(settings);
-        OwnCluster(Box::leak(Box::new(cluster)))
+    /// The same with options for initdb, and an environment for its processes.
+    pub fn own_with(
+        settings: &[&str],
+        initdb: &[&str],
+        environment: &[(&'static str, String)],
+    ) -> OwnCluster {
+        OwnCluster(Box::leak(Box::new(Self::new_with(
+            settings,
+            initdb,
+            environment,
+        ))))
+    }
+
+    /// A folder for whatever a test needs, which goes when the driver ends.
+    pub fn scratch_folder() -> PathBuf {
+        static SCRATCH: OnceLock<Cluster> = OnceLock::new();
+        let folder = &SCRATCH
+            .get_or_init(|| Self::prepared(&bindir(), &[]))
+            .folder;
+        succeed(Command::new("chmod").arg("755").arg(folder));
+        folder.clone()
     }
 
     /// Runs a client program of PostgreSQL with a shell, `$BIN` standing for the folder of programs.
     pub fn shell(&self, script: &str) -> String {
-        let bin = bindir();
+        let bin = &self.bin;
         let output = as_user(&["sh", "-c", &format!("set -e; BIN='{bin}'; {script}")])
             .env("PGHOST", &self.folder)
             .env("PGUSER", "postgres")
@@ -240,16 +322,9 @@ impl Drop for OwnCluster {
             eprintln!("the server's log ends with:");
             tail.iter().rev().for_each(|line| eprintln!("  {line}"));
         }
-        succeed(&mut as_server(&[
-            "pg_ctl",
-            "stop",
-            "-s",
-            "-w",
-            "-m",
-            "immediate",
-            "-D",
-            &self.0.data(),
-        ]));
+        if self.0.is_up() {
+            self.0.stop("immediate");
+        }
     }
 }
 
@@ -290,16 +365,15 @@ impl Drop for End<'_> {
     }
 }
 
-fn guardian(folder: &std::path::Path) -> Child {
+fn guardian(bin: &str, folder: &std::path::Path) -> Child {
     let script =
         "cat >/dev/null; \"$1/pg_ctl\" stop -s -w -m immediate -D \"$2/data\"; rm -rf \"$2\"";
-    let bin = bindir();
     as_user(&[
         "sh",
         "-c",
         script,
         "guardian",
-        &bin,
+        bin,
         &folder.display().to_string(),
     ])
     .stdin(Stdio::piped())
@@ -361,8 +435,8 @@ pub fn as_user(command: &[&str]) -> Command {
     result
 }
 
-fn as_server(command: &[&str]) -> Command {
-    let program = format!("{}/{}", bindir(), command[0]);
+fn as_server(bin: &str, command: &[&str]) -> Command {
+    let program = format!("{bin}/{}", command[0]);
     let mut all = vec![program.as_str()];
     all.extend(&command[1..]);
     as_user(&all)
