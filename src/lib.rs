@@ -23,7 +23,7 @@ mod upcast;
 mod worker;
 
 use crate::store::memory::shmem;
-use crate::store::pg::settings;
+use crate::store::pg::{allocator, guard, settings};
 use crate::store::worker::launch;
 
 ::pgrx::pg_module_magic!(name, version);
@@ -32,7 +32,10 @@ use crate::store::worker::launch;
 #[allow(non_snake_case)]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn _PG_init() {
-    settings::init();
-    shmem::init();
-    launch::init();
+    guard::at_load(|| {
+        allocator::init();
+        settings::init();
+        shmem::init();
+        launch::init();
+    });
 }

@@ -257,7 +257,16 @@ pub(in crate::store) fn give_back(shared: &Shared) {
             for o in own.drain(..) {
                 shared.late_keys()[o.index as usize].owner.store(0, SeqCst);
             }
+            return;
         }
+        // The session ends in the middle of a change of the list.
+        let me = my_backend() as u32 + 1;
+        let is_mine = |entry: &&LateKey| entry.owner.load(SeqCst) == me;
+        shared
+            .late_keys()
+            .iter()
+            .filter(is_mine)
+            .for_each(|entry| entry.owner.store(0, SeqCst));
     });
 }
 

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use pgrx::pg_sys;
 
 use crate::dcb::error::{Error, Result, SqlState};
+use crate::store::pg::guard;
 
 use super::atomic::{AtomicU32, AtomicU64};
 use super::late_key::LateKey;
@@ -261,8 +262,8 @@ pub fn exclusively<T>(body: impl FnOnce() -> T) -> T {
 }
 
 fn attach() -> Result<&'static Shared> {
-    let memory = exclusively(|| {
-        let memory = locate();
+    let located: std::result::Result<_, String> = exclusively(|| {
+        let memory = guard::caught(locate)?;
         // SAFETY: `locate` gives size() bytes that all backends share, or null; the lock keeps others
         // out while the first one fills them.
         unsafe {
@@ -272,8 +273,17 @@ fn attach() -> Result<&'static Shared> {
                 (*memory).ready.store(1, SeqCst);
             }
         }
-        memory
+        Ok(memory)
     });
+    let needed = format!(
+        "{} bytes are needed, for {} possible connections.",
+        size(),
+        slot_count()
+    );
+    let (memory, detail) = match located {
+        Ok(memory) => (memory, needed),
+        Err(reason) => (std::ptr::null_mut(), format!("{reason}. {needed}")),
+    };
     // SAFETY: the segment lives as long as the server; only its atomics are changed from here on, and
     // the condition variable by PostgreSQL's own functions.
     unsafe { memory.as_ref() }.ok_or_else(|| {
@@ -281,12 +291,8 @@ fn attach() -> Result<&'static Shared> {
             SqlState::OutOfMemory,
             "the shared memory of en57 is not to be had",
         )
-        .detail(format!(
-            "{} bytes are needed, for {} possible connections.",
-            size(),
-            slot_count()
-        ))
-        .hint("Add en57 to shared_preload_libraries and restart the server.")
+        .detail(detail)
+        .hint("Make room for it (/dev/shm), or add en57 to shared_preload_libraries and restart the server.")
     })
 }
 

@@ -298,6 +298,31 @@ fn source_location(at: &'static Location<'static>) -> (*const c_char, c_int, *co
     (file.as_ptr(), line, module.as_ptr())
 }
 
+/// Runs a call into PostgreSQL, and returns the message of the error that it raises, if it does. Locks that were held before
+/// are held still. The transaction must end with an error then.
+///
+/// # Errors
+/// What PostgreSQL says.
+pub(in crate::store) fn caught<T>(body: impl FnOnce() -> T) -> std::result::Result<T, String> {
+    use pg_sys::panic::CaughtError;
+    // SAFETY: a variable of this process. An error sets it to 0, as if no lock were held.
+    let held = unsafe { pg_sys::InterruptHoldoffCount };
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(value) => Ok(value),
+        Err(payload) => match payload.downcast::<CaughtError>() {
+            Ok(caught) => match *caught {
+                CaughtError::PostgresError(report) => {
+                    // SAFETY: as above.
+                    unsafe { pg_sys::InterruptHoldoffCount = held };
+                    Err(report.message().to_owned())
+                }
+                other => other.rethrow(),
+            },
+            Err(payload) => std::panic::resume_unwind(payload),
+        },
+    }
+}
+
 /// What a panic says that is no error of PostgreSQL's.
 pub(in crate::store) fn in_words(payload: Box<dyn Any + Send>) -> String {
     match failure(payload, ptr::null_mut()) {
@@ -350,6 +375,42 @@ pub fn log(severity: Severity, message: &str, detail: Option<&str>, hint: Option
 pub unsafe fn raise(error: Error) -> ! {
     // SAFETY: the caller's contract.
     unsafe { report(error) }
+}
+
+/// Runs what the library does when it is loaded. Where that fails the session ends: it would have half of the library.
+pub fn at_load(body: impl FnOnce()) {
+    use pg_sys::panic::CaughtError;
+    let Err(payload) = catch_unwind(AssertUnwindSafe(body)) else {
+        return;
+    };
+    let code = match payload.downcast_ref::<CaughtError>() {
+        Some(CaughtError::PostgresError(report)) => report.sql_error_code() as c_int,
+        _ => sqlstate(SqlState::Internal.code()),
+    };
+    let message = text(&format!("en57 cannot be loaded: {}", in_words(payload)));
+    // SAFETY: a report of level FATAL, of which the text is copied; the process exits.
+    unsafe {
+        errstart(pgrx::PgLogLevel::FATAL as c_int, ptr::null());
+        errcode(code);
+        errmsg(c"%s".as_ptr(), message.as_ptr());
+        errfinish(c"guard.rs".as_ptr(), 0, c"guard".as_ptr());
+    }
+}
+
+/// Ends the session for want of memory. It needs none of Rust's own.
+///
+/// # Safety
+/// No callbacks are registered that add CONTEXT.
+pub(in crate::store) unsafe fn end_session_without_memory(bytes: usize) {
+    // SAFETY: a report of level FATAL: it is sent from memory that PostgreSQL keeps for this, and the process exits.
+    unsafe {
+        errstart(pgrx::PgLogLevel::FATAL as c_int, ptr::null());
+        errcode(sqlstate(SqlState::OutOfMemory.code()));
+        errmsg(c"out of memory".as_ptr());
+        errdetail(c"Failed on request of size %zu in en57.".as_ptr(), bytes);
+        errhint(c"The session has ended. Read, import or fold less at a time, or give the server more memory.".as_ptr());
+        errfinish(c"allocator.rs".as_ptr(), 0, c"allocator".as_ptr());
+    }
 }
 
 /// A C string; a NUL inside ends it.

@@ -4,6 +4,7 @@
 //!
 #![cfg_attr(doc, doc = include_str!("../../../docs/architecture/postgres.md"))]
 
+pub mod allocator;
 pub mod array;
 pub mod clock;
 pub mod composite;

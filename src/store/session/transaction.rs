@@ -136,11 +136,11 @@ impl Written {
         own.map(|(_, _, position)| *position).max().unwrap_or(0)
     }
 
+    /// Takes what a transaction has committed. Never fails: `wrote` has made room.
     fn absorb(&mut self, other: Self) {
         self.overflow |= other.overflow;
         self.last = self.last.max(other.last);
         self.keys.extend(other.keys);
-        self.condense();
     }
 
     /// Forgets what is not beyond a partition's frontier.
@@ -291,7 +291,16 @@ pub fn key_locks() -> usize {
 
 /// Remembers what the transaction has written: keys with the last position under each.
 pub fn wrote(partition: Oid, keys: impl Iterator<Item = (i64, i64)>, last: i64) {
-    RUNNING.with(|r| r.borrow_mut().written.add(partition, keys, last));
+    RUNNING.with(|r| {
+        let written = &mut r.borrow_mut().written;
+        written.add(partition, keys, last);
+        // Nothing may fail once the transaction is committed: so there is room by then.
+        COMMITTED.with(|c| {
+            let mut committed = c.borrow_mut();
+            committed.condense();
+            committed.keys.reserve(written.keys.len());
+        });
+    });
 }
 
 /// Looks at what this session has committed and readers may not see yet.
