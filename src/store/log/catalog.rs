@@ -403,15 +403,20 @@ impl Store {
         }
     }
 
-    /// Makes a ceiling durable: when this returns, it survives a crash.
+    /// Makes a ceiling durable: when this returns, it survives a crash. It is on synchronous standbys then, too, as far as
+    /// the session waits for them at all (`synchronous_commit`): a position can be seen before anything is committed.
     pub fn write_ceiling(&self, ceiling: i64) {
         rights::as_owner_of(self.ceiling, || {
             // SAFETY: setval takes a sequence's oid and a value; it writes WAL at once, outside of the
-            // transaction, and XactLastRecEnd is the end of that record.
+            // transaction, and XactLastRecEnd is the end of that record. The wait for standbys is PostgreSQL's own; it
+            // returns at once where there are none, and wants interrupts to be held off.
             unsafe {
                 let args = [Some(Datum::from(self.ceiling)), Some(Datum::from(ceiling))];
                 pgrx::direct_function_call_as_datum(pg_sys::setval_oid, &args);
                 pg_sys::XLogFlush(pg_sys::XactLastRecEnd);
+                pg_sys::InterruptHoldoffCount += 1;
+                pg_sys::SyncRepWaitForLSN(pg_sys::XactLastRecEnd, false);
+                pg_sys::InterruptHoldoffCount -= 1;
             }
         });
     }
