@@ -9,9 +9,12 @@
 
 pub mod dependents;
 pub mod frontier;
+mod pages;
 mod row;
 pub mod seen_positions;
 pub mod table;
+
+use std::collections::HashMap;
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::dcb::partition::ALL;
@@ -57,6 +60,12 @@ pub type Sink<'a> = &'a mut dyn FnMut(Finding) -> Result<()>;
 
 const REINDEX: &str = "REINDEX it.";
 const RESTORE: &str = "Restore the table from a backup.";
+const RESTORE_OR_REINDEX: &str = "If the other indexes say the same, the row is lost: restore the table from a backup. Otherwise REINDEX it.";
+/// What is wrong with an entry, where either the entry is wrong or its row is lost.
+const LOST: [&str; 2] = [
+    "its row lies beyond the end of the table",
+    "there is no row in its place",
+];
 
 /// Checks a partition, or all of them.
 ///
@@ -70,6 +79,7 @@ pub fn check(partition: Option<&str>, sink: Sink) -> Result<()> {
         _ => store.all()?.into_iter().map(|(name, _)| name).collect(),
     };
     let mut largest = 0;
+    let mut damaged = HashMap::new();
     // Positions are unique in the database, so all are met together.
     let mut window = Some(SeenPositions::from(1));
     let mut is_first = true;
@@ -90,10 +100,11 @@ pub fn check(partition: Option<&str>, sink: Sink) -> Result<()> {
             // While events are erased, they have two tids.
             let _quiet = Gate::wait(partition.oid);
             let mut check = Check::of(&partition, sink);
+            let lost = damaged.entry(partition.oid).or_default();
             largest = largest.max(if is_first {
-                check.run(&mut met)?
+                check.run(&mut met, lost)?
             } else {
-                check.walk_rows(&mut met, None)?
+                check.walk_rows(&mut met, None, lost)?
             });
         }
         is_first = false;
@@ -148,6 +159,7 @@ struct Ready {
     keys: bool,
     positions: bool,
     ids: bool,
+    streams: bool,
 }
 
 /// The check of one partition.
@@ -180,16 +192,23 @@ impl<'a, 's> Check<'a, 's> {
         format!("table en57.{}", self.table.name())
     }
 
-    /// Checks it all; returns the largest position.
-    fn run(&mut self, met: &mut SeenPositions) -> Result<i64> {
+    /// Checks it all; returns the largest position. Notes the pages of the table that cannot be read.
+    fn run(&mut self, met: &mut SeenPositions, lost: &mut Vec<u32>) -> Result<i64> {
         self.check_catalogs()?;
         self.check_indexes()?;
+        *lost = self.check_pages()?;
         let ready = Ready {
             keys: self.check_tree(IndexRole::Keys)?,
             positions: self.check_tree(IndexRole::Position)?,
             ids: self.check_tree(IndexRole::Id)?,
+            streams: self.check_index_pages(IndexRole::Stream)?,
         };
-        let largest = self.walk_rows(met, Some(ready))?;
+        // Rows and entries are compared where all rows can be read.
+        let ready = Some(ready).filter(|_| lost.is_empty());
+        let largest = self.walk_rows(met, ready, lost)?;
+        let Some(ready) = ready else {
+            return Ok(largest);
+        };
         for (role, is_ready) in [
             (IndexRole::Keys, ready.keys),
             (IndexRole::Position, ready.positions),
@@ -234,10 +253,10 @@ impl<'a, 's> Check<'a, 's> {
 
     /// Whether an index is there and in order, so that it can be asked.
     fn check_tree(&mut self, role: IndexRole) -> Result<bool> {
-        let Ok(index) = self.table.index(role) else {
+        if !self.check_index_pages(role)? {
             return Ok(false);
-        };
-        let name = index.name();
+        }
+        let name = self.table.index(role)?.name();
         match check::walk(&reader(&self.table, role)?) {
             Ok(()) => Ok(true),
             Err(trouble) => {
@@ -250,10 +269,15 @@ impl<'a, 's> Check<'a, 's> {
 
     /// Walks the table; returns the largest position. Notes the positions that are met, and with `ready`
     /// checks the rows.
-    fn walk_rows(&mut self, met: &mut SeenPositions, ready: Option<Ready>) -> Result<i64> {
+    fn walk_rows(
+        &mut self,
+        met: &mut SeenPositions,
+        ready: Option<Ready>,
+        lost: &[u32],
+    ) -> Result<i64> {
         let scratch = Scratch::new();
         let mut largest = 0;
-        for block in 0..self.table.pages() {
+        for block in (0..self.table.pages()).filter(|block| !lost.contains(block)) {
             scratch.run(|| {
                 let mut problems = Vec::new();
                 let mut fetcher = Fetcher::new(&self.table);
@@ -303,12 +327,17 @@ impl<'a, 's> Check<'a, 's> {
                     if let Some(problem) = problem
                         && has_entry(&index, entry)?
                     {
-                        wrong.push(format!("{}: {problem}", named(role, entry)));
+                        let hint = if LOST.contains(&problem) {
+                            RESTORE_OR_REINDEX
+                        } else {
+                            REINDEX
+                        };
+                        wrong.push((format!("{}: {problem}", named(role, entry)), hint));
                     }
                 }
                 drop(fetcher);
-                for problem in wrong {
-                    self.found(name.clone(), problem, REINDEX)?;
+                for (problem, hint) in wrong {
+                    self.found(name.clone(), problem, hint)?;
                 }
                 Ok(rest)
             })?;
@@ -327,10 +356,10 @@ fn contradiction(
 ) -> Result<Option<&'static str>> {
     let block = (entry.tid >> 16) as u32;
     if block >= table.pages() {
-        return Ok(Some("its row lies beyond the end of the table"));
+        return Ok(Some(LOST[0]));
     }
     Ok(match fetcher.look(entry.tid) {
-        Spot::Beyond | Spot::Unused => Some("there is no row in its place"),
+        Spot::Beyond | Spot::Unused => Some(LOST[1]),
         Spot::Unseen => None,
         Spot::Row if role == IndexRole::Id => (Entry::of_id(&id_of(&fetcher.row))
             != Entry { tid: 0, ..entry })

@@ -34,7 +34,7 @@ impl Check<'_, '_> {
             (IndexRole::Keys, self.lacks_keys(row, tid, ready)),
             (IndexRole::Position, self.lacks_position(row, tid, ready)),
             (IndexRole::Id, self.lacks_id(row, tid, ready)),
-            (IndexRole::Stream, self.lacks_stream(row)),
+            (IndexRole::Stream, self.lacks_stream(row, ready)),
         ];
         for (role, problem) in asked {
             let name = || self.table.index(role).map_or(String::new(), |i| i.name());
@@ -100,11 +100,11 @@ impl Check<'_, '_> {
     }
 
     /// Whether a stream whose first event this is is missing from the list of streams, in words.
-    fn lacks_stream(&self, row: &Row) -> Result<Option<String>> {
+    fn lacks_stream(&self, row: &Row, ready: Ready) -> Result<Option<String>> {
         let Some(stream) = row.stream()?.filter(|_| row.stream_version() == Some(1)) else {
             return Ok(None);
         };
-        if self.table.index(IndexRole::Stream).is_err() {
+        if !ready.streams {
             return Ok(None);
         }
         let mut is_there = false;

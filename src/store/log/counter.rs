@@ -13,11 +13,14 @@ use crate::store::index::reader::Reader;
 use crate::store::memory::late_key::bound_of;
 use crate::store::memory::shmem::{Log, Shared, exclusively};
 use crate::store::memory::stat;
+use crate::store::pg::guard::{self, Severity};
+use crate::store::pg::subtransaction::in_subtransaction;
 use crate::store::row::table::IndexRole;
 use crate::store::session::transaction;
 
 use super::catalog::Store;
 use super::position::Counter;
+use super::version;
 
 thread_local! {
     static CACHED: Cell<Option<(u32, &'static Log)>> = const { Cell::new(None) };
@@ -27,7 +30,7 @@ impl Counter {
     /// The counter of the store's log, initialised by the first use after the server's start.
     ///
     /// # Errors
-    /// 0A000 on a standby; 54000 where the cluster has too many logs.
+    /// 0A000 on a standby; 55000 where a newer version has made the tables; 54000 where the cluster has too many logs.
     pub fn of(store: &'static Store) -> Result<Self> {
         let shared = Shared::get()?;
         let relation = store.events.to_u32();
@@ -43,11 +46,12 @@ impl Counter {
                     .hint("Read on the primary."),
             );
         }
+        version::refuse_newer()?;
         let log = match find(shared, relation) {
             Some(log) => log,
             None => {
                 let ceiling = store.read_ceiling();
-                let last = largest_stored(store)?;
+                let last = largest_stored(store, ceiling > 0)?;
                 exclusively(|| enter(shared, relation, ceiling.max(last)))?
             }
         };
@@ -124,19 +128,32 @@ fn is_abandoned(log: &Log) -> bool {
 }
 
 /// The largest position in the store, visible or not; 0 where there is none. A partition that cannot be
-/// used does not keep others from being used: the ceiling covers what was ever allotted.
-fn largest_stored(store: &Store) -> Result<i64> {
+/// used, or whose index cannot be read, does not keep others from being used, if there is a ceiling: it covers
+/// what was ever allotted.
+fn largest_stored(store: &Store, has_ceiling: bool) -> Result<i64> {
     let mut largest = 0;
-    let mut entries = Vec::new();
     for partition in store.usable() {
         let relation = partition.open_to_read();
         if relation.index(IndexRole::Position).is_err() {
             continue;
         }
-        let tree = Reader::positions(&relation)?;
-        entries.clear();
-        tree.page(Entry::MAX, Entry::MIN, Direction::Backward, &mut entries)?;
-        largest = entries.first().map_or(largest, |e| largest.max(e.position));
+        let last = in_subtransaction(|| {
+            let mut entries = Vec::new();
+            let tree = Reader::positions(&relation)?;
+            tree.page(Entry::MAX, Entry::MIN, Direction::Backward, &mut entries)?;
+            Ok(entries.first().map_or(0, |e| e.position))
+        })?;
+        largest = match last {
+            Ok(last) => largest.max(last),
+            // XX: the data are corrupted; 58: the system cannot read them.
+            Err(failure) if has_ceiling && ["XX", "58"].contains(&&failure.state[..2]) => {
+                let message = format!("partition \"{}\" cannot be read", partition.name);
+                let hint = Some("Call en57_check().");
+                guard::log(Severity::Warning, &message, Some(&failure.in_words()), hint);
+                largest
+            }
+            Err(failure) => return failure.raise(),
+        };
     }
     Ok(largest)
 }

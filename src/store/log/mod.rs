@@ -19,3 +19,4 @@ pub mod replica;
 pub mod restore;
 pub mod triggers;
 pub mod user_objects;
+mod version;

@@ -8,5 +8,6 @@ pub mod door;
 pub mod event;
 pub mod event_json;
 pub mod event_tuple;
+pub mod pages;
 pub mod srf;
 pub mod table;

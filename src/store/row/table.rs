@@ -270,6 +270,13 @@ impl Opened {
         }
     }
 
+    /// The table that has its large values, if it has one, locked for reading.
+    pub fn toast(&self) -> Option<Self> {
+        // SAFETY: the relation is open.
+        let toast = unsafe { (*(*self.relation).rd_rel).reltoastrelid };
+        (toast != pg_sys::InvalidOid).then(|| Self::table(toast, pg_sys::AccessShareLock))
+    }
+
     /// Whether it has a trigger of this name, be it in force or not.
     pub fn has_trigger(&self, name: &CStr) -> bool {
         // SAFETY: the relation is open; its trigger descriptor lives as long.
