@@ -2,6 +2,12 @@
 -- Polling
 ------------------------------------------------------------------------------------------------------
 
+-- A lease that ends later than after twice its length was given before the clock was set back: it is over.
+CREATE FUNCTION en57.lease_lasts("until" timestamptz, lease interval) RETURNS boolean
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT "until" > t AND ("until" <= t + 2 * lease OR lease IS NULL) FROM clock_timestamp() AS t $$;
+COMMENT ON FUNCTION en57.lease_lasts(timestamptz, interval) IS 'whether a lease has not ended yet';
+
 -- Locks the shard, if it is free, or becomes free within the patience, and returns what to read.
 -- outcome: 'mine'; 'held' by another transaction; 'leased' by another holder, "until" a time. fresh: the number of shards is
 -- not decided yet; this poll decides it if there are events.
@@ -40,7 +46,7 @@ BEGIN
     END IF;
     IF token IS NOT NULL THEN
         PERFORM en57.check_token(name, shard, r.token, token);
-    ELSIF r.holder <> mine AND r.lease_until > clock_timestamp() THEN
+    ELSIF r.holder <> mine AND en57.lease_lasts(r.lease_until, r.lease) THEN
         outcome := 'leased';
         "until" := r.lease_until;
         RETURN;
@@ -130,7 +136,7 @@ BEGIN
                               THEN clock_timestamp() + t.lease ELSE t.lease_until END
          WHERE t.subscription = s.id AND t.shard = move_on.shard AND t."position" = "from"
            AND CASE WHEN move_on.token IS NOT NULL THEN t.token = move_on.token
-                    ELSE t.holder IS NULL OR t.holder = en57.session() OR t.lease_until <= clock_timestamp() END;
+                    ELSE t.holder IS NULL OR t.holder = en57.session() OR NOT en57.lease_lasts(t.lease_until, t.lease) END;
     END IF;
 END
 $$;
@@ -271,7 +277,7 @@ BEGIN
         held := '{}';
         -- A poll that finds nothing is rolled back, so that it leaves no locks and writes nothing, also while it waits.
         BEGIN
-            SELECT * INTO h FROM en57.hold_shard(en57.ticket(), name, shard, shards, deadline - clock_timestamp(), token);
+            SELECT * INTO h FROM en57.hold_shard(en57.ticket(), name, shard, shards, least(deadline - clock_timestamp(), wait), token);
             IF h.outcome = 'mine' THEN
                 -- One read returns the events and the position up to which they are complete. Two reads could differ, and events
                 -- between them would be lost.
@@ -310,6 +316,11 @@ BEGIN
             RETURN;
         END IF;
         left_over := deadline - clock_timestamp();
+        IF left_over > wait THEN
+            -- The clock was set back.
+            deadline := clock_timestamp() + wait;
+            left_over := wait;
+        END IF;
         IF left_over <= '0' THEN
             RETURN;
         ELSIF h.outcome = 'leased' THEN
@@ -359,7 +370,7 @@ BEGIN
     ELSE
         -- A holder's name is no proof, because two processes can have the same name. A session is unique.
         renewed := coalesce(holder IS NULL AND r.holder = mine, false);
-        IF NOT renewed AND (r.lease_until > clock_timestamp() OR lease = '0') THEN
+        IF NOT renewed AND (en57.lease_lasts(r.lease_until, r.lease) OR lease = '0') THEN
             RETURN NULL;
         END IF;
     END IF;
