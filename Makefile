@@ -23,11 +23,11 @@ SCRIPT := $(TARGET)/$(PROFILE)/en57--$(VERSION).sql
 CARGO_OPTIONS := --profile $(PROFILE) --no-default-features --features pg$(PG) --target-dir $(TARGET)
 WITH_PG := PGRX_PG_CONFIG_PATH="$$(tests/harness/pg_config.sh)"
 
-.PHONY: test-all mutants mutants-dcb help setup build install installcheck test driver history model demo psql stop bench lint freeze clean in-process-library in-process quick watch
+.PHONY: test-all mutants mutants-dcb help setup build install installcheck test driver history model pg-upgrade demo psql stop bench lint freeze clean in-process-library in-process quick watch
 .DELETE_ON_ERROR:
 
 help: ## say what can be done here
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  PG=15|16|17|18   the PostgreSQL to use (default: 15), or"
 	@echo "  PG_CONFIG=FILE   the pg_config of any PostgreSQL of these versions"
@@ -96,6 +96,9 @@ mutants: setup ## take mechanisms out of a copy, one by one, and see which test 
 
 mutants-dcb: setup ## the same for the pure domain, by cargo-mutants
 	@tests/mutants/dcb.sh
+
+pg-upgrade: setup build ## pg_upgrade between two majors, OLD=15 and NEW=18
+	@tests/pg_upgrade/run.sh
 
 demo: setup build ## watch it work on this machine's package log, or FILE=events.jsonl
 	@docs/demo/demo.sh $(if $(FILE),"$(FILE)")
