@@ -5,12 +5,14 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::SeqCst};
 
 use pgrx::pg_sys;
 
 use super::guard;
 
+/// Whether the session ends for want of memory.
+static ENDS: AtomicBool = AtomicBool::new(false);
 /// Given back before the session ends, so that its end finds some memory.
 static RESERVE: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 const RESERVE_LAYOUT: Layout = match Layout::from_size_align(256 << 10, 16) {
@@ -65,15 +67,17 @@ fn or_end_session(memory: *mut u8, bytes: usize) -> *mut u8 {
 #[cold]
 #[inline(never)]
 fn end_session(bytes: usize) {
-    let reserve = RESERVE.swap(ptr::null_mut(), SeqCst);
-    if reserve.is_null() {
-        // It is ending already, and even the reserve is used up.
+    if ENDS.swap(true, SeqCst) {
+        // Even the reserve is used up.
         return;
     }
-    // SAFETY: it was allocated in this way, and nobody else has it any more. A report of level FATAL does not come back: it
+    let reserve = RESERVE.swap(ptr::null_mut(), SeqCst);
+    // SAFETY: the reserve was allocated in this way, and nobody else has it any more. A report of level FATAL does not come back: it
     // runs PostgreSQL's callbacks for the end of a process, which abort the transaction, and exits.
     unsafe {
-        System.dealloc(reserve, RESERVE_LAYOUT);
+        if !reserve.is_null() {
+            System.dealloc(reserve, RESERVE_LAYOUT);
+        }
         // Callbacks that add CONTEXT could raise errors of their own, which would unwind from here.
         pg_sys::error_context_stack = ptr::null_mut();
         guard::end_session_without_memory(bytes);
