@@ -85,7 +85,7 @@ in-process: setup ## run the tests inside a backend; TESTS="word .." only those 
 driver: setup build ## run the tests with many connections; TESTS="name .." only these of tests/driver/
 	@tests/harness/rust.sh $(if $(TESTS),,--test driver)
 
-model: ## explore all interleavings of the protocol of positions, large scenarios as well (minutes)
+model: ## explore all interleavings of the protocol of positions, large scenarios as well (minutes); SCENARIO=name
 	@LARGE=1 tests/model/run.sh
 
 history: setup build ## many clients and a nemesis, and whether what they were told is true; SECONDS=180, SEED=n
@@ -123,6 +123,7 @@ lint: ## check format, lints, ranks, links and documentation
 	$(WITH_PG) cargo clippy $(CARGO_OPTIONS) --features in-process-tests -- -D warnings
 	cargo clippy --package en57-tests --all-targets --profile tests --target-dir target/tests -- -D warnings
 	$(WITH_PG) RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items $(CARGO_OPTIONS)
+	cargo clippy --manifest-path tests/model/Cargo.toml --target-dir target/model --all-targets -- -D warnings
 
 freeze: setup build ## make what is here a release, and begin the next version (tests/upgrade/README.md); NEXT=0.2.0
 	@NEXT=$(NEXT) tests/upgrade/freeze.sh

@@ -1,5 +1,6 @@
 //! What stands in place of `src/store/memory/atomic.rs`: words of the model's memory. An order weaker than `SeqCst` is a
 //! mistake, because the search assumes it.
+#![cfg_attr(doc, doc = include_str!("../../../docs/architecture/portability.md"))]
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering;

@@ -4,7 +4,8 @@
     non_snake_case,
     non_upper_case_globals,
     dead_code,
-    clippy::missing_safety_doc
+    clippy::missing_safety_doc,
+    clippy::upper_case_acronyms
 )]
 
 use std::ffi::c_void;

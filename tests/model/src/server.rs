@@ -262,7 +262,9 @@ impl Server {
                 }
             }
         }
-        late.map(fail);
+        if let Some(message) = late {
+            fail(message);
+        }
     }
 
     /// What ROLLBACK does, as AbortTransaction does it.

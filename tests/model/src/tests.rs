@@ -18,12 +18,16 @@ fn explored(name: &str, model: &Model, most_runs: usize) -> Report {
 
 /// Each scenario has memory of its own: a thread.
 fn in_threads(scenarios: &'static [Scenario], body: fn(&'static Scenario)) {
+    let only = std::env::var("SCENARIO").unwrap_or_default();
+    let is_wanted = |scenario: &&Scenario| only.is_empty() || scenario.0 == only;
+    let scenarios: Vec<&'static Scenario> = scenarios.iter().filter(is_wanted).collect();
     let mut failed = Vec::new();
     for pair in scenarios.chunks(2) {
-        let threads: Vec<_> = pair
-            .iter()
-            .map(|scenario| (scenario.0, std::thread::spawn(move || body(scenario))))
-            .collect();
+        let start = |scenario: &&'static Scenario| {
+            let scenario = *scenario;
+            (scenario.0, std::thread::spawn(move || body(scenario)))
+        };
+        let threads: Vec<_> = pair.iter().map(start).collect();
         for (name, thread) in threads {
             if thread.join().is_err() {
                 failed.push(name);

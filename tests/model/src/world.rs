@@ -54,6 +54,9 @@ impl Parts {
 /// Which threads have looked at a place, and which have changed it, in any run so far.
 type Users = [Parts; THREADS];
 
+/// What must hold whenever a place has changed.
+type Check = (Place, Rc<dyn Fn()>);
+
 /// What is known of a thread.
 #[derive(Clone, Default)]
 pub struct Thread {
@@ -77,7 +80,7 @@ pub struct World {
     /// Places that a check looks at together are one, for what can be noticed.
     groups: RefCell<Vec<Place>>,
     /// What must hold whenever a place has changed.
-    checks: RefCell<Vec<(Place, Rc<dyn Fn()>)>>,
+    checks: RefCell<Vec<Check>>,
     pub has_learnt: Cell<bool>,
     /// A hash of all places, changed along with them.
     pub hash: Cell<u64>,
