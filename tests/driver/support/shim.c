@@ -183,10 +183,13 @@ time_t time(time_t *told)
     return now.tv_sec;
 }
 
-/* Whether a request for memory is refused: one, when those before it are granted. */
-static int is_refused(void)
+/*
+ * Whether a request for memory is refused: one, when those before it are granted. Small ones are always granted, because
+ * glibc aborts a process itself where it cannot note what is to be done at the end of a thread (32 bytes).
+ */
+static int is_refused(size_t bytes)
 {
-    if (!control || control->victim == 0 || control->victim != getpid())
+    if (!control || control->victim == 0 || bytes <= 32 || control->victim != getpid())
         return 0;
     if (__atomic_sub_fetch(&control->until_fault, 1, __ATOMIC_SEQ_CST) != -1)
         return 0;
@@ -202,27 +205,27 @@ extern void *__libc_memalign(size_t, size_t);
 
 void *malloc(size_t bytes)
 {
-    return is_refused() ? NULL : __libc_malloc(bytes);
+    return is_refused(bytes) ? NULL : __libc_malloc(bytes);
 }
 
 void *calloc(size_t count, size_t bytes)
 {
-    return is_refused() ? NULL : __libc_calloc(count, bytes);
+    return is_refused(count * bytes) ? NULL : __libc_calloc(count, bytes);
 }
 
 void *realloc(void *old, size_t bytes)
 {
-    return is_refused() ? NULL : __libc_realloc(old, bytes);
+    return is_refused(bytes) ? NULL : __libc_realloc(old, bytes);
 }
 
 void *aligned_alloc(size_t alignment, size_t bytes)
 {
-    return is_refused() ? NULL : __libc_memalign(alignment, bytes);
+    return is_refused(bytes) ? NULL : __libc_memalign(alignment, bytes);
 }
 
 int posix_memalign(void **result, size_t alignment, size_t bytes)
 {
-    void *memory = is_refused() ? NULL : __libc_memalign(alignment, bytes);
+    void *memory = is_refused(bytes) ? NULL : __libc_memalign(alignment, bytes);
     if (!memory)
         return ENOMEM;
     *result = memory;
