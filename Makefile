@@ -23,7 +23,7 @@ SCRIPT := $(TARGET)/$(PROFILE)/en57--$(VERSION).sql
 CARGO_OPTIONS := --profile $(PROFILE) --no-default-features --features pg$(PG) --target-dir $(TARGET)
 WITH_PG := PGRX_PG_CONFIG_PATH="$$(tests/harness/pg_config.sh)"
 
-.PHONY: test-all mutants mutants-dcb help setup build install installcheck test driver history model pg-upgrade demo psql stop bench lint freeze clean in-process-library in-process quick watch
+.PHONY: test-all mutants mutants-dcb help setup build install installcheck test driver history model pg-upgrade demo psql stop bench lint freeze clean in-process-library in-process quick watch smith
 .DELETE_ON_ERROR:
 
 help: ## say what can be done here
@@ -99,6 +99,8 @@ mutants-dcb: setup ## the same for the pure domain, by cargo-mutants
 
 pg-upgrade: setup build ## pg_upgrade between two majors, OLD=15 and NEW=18
 	@tests/pg_upgrade/run.sh
+smith: setup build ## random calls of every function by roles with few rights; SECONDS=60, SEED=n
+	@EN57_SMITH_SECONDS=$(or $(SECONDS),60) $(if $(SEED),EN57_TEST_SEED=$(SEED)) TESTS=smith tests/harness/rust.sh
 
 demo: setup build ## watch it work on this machine's package log, or FILE=events.jsonl
 	@docs/demo/demo.sh $(if $(FILE),"$(FILE)")

@@ -51,6 +51,7 @@ mod reindex_concurrently;
 mod restore_default_partition;
 mod safe_checkpoint;
 mod shared_memory_small;
+mod smith;
 mod statistics;
 mod stream_versions;
 mod streams_in_one_append;

@@ -7,7 +7,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::dcb::error::{Error, Result, SqlState, invalid};
-use crate::store::pg::{guard, names, rights};
+use crate::store::pg::{guard, language, names, rights};
 
 // PostgreSQL's reporting function; pgrx leaves it out of its bindings.
 unsafe extern "C-unwind" {
@@ -338,6 +338,7 @@ impl Callable<'_> {
             any: true,
             for_answer: before.for_answer || !self.is_handler,
         }));
+        let _away = language::Away::begin();
         // SAFETY: room for the struct and N arguments, zeroed, in the current memory context. The function
         // is called inside pgrx's guard: its errors arrive here as panics; nothing inside has a destructor.
         unsafe {

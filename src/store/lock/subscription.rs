@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use pgrx::pg_sys::{self, LOCKTAG, LockAcquireResult, Oid};
 
 use crate::dcb::error::{Error, Result, SqlState};
+use crate::store::pg::language;
 
 use super::manager::{LockSpace, acquire, release, tag};
 
@@ -107,9 +108,16 @@ pub fn last_read() -> i64 {
 /// A number that stands for the current role, once. It cannot be guessed, so that nobody can show a
 /// ticket but who has it from here.
 ///
+/// What takes a ticket believes its other arguments. So only the extension's own functions, which check them, get one,
+/// and superusers.
+///
 /// # Errors
-/// XX000 where there is no source of randomness.
+/// 42501 where somebody else asks; XX000 where there is no source of randomness.
 pub fn ticket() -> Result<i64> {
+    // SAFETY: reads the backend's state.
+    if !language::is_at_work() && !unsafe { pg_sys::superuser() } {
+        return Err(no_ticket());
+    }
     let mut number = 0i64;
     // SAFETY: fills the eight bytes of `number`; reads the backend's state.
     let (is_random, role) = unsafe {
@@ -131,11 +139,13 @@ pub fn ticket() -> Result<i64> {
 pub fn redeem(ticket: i64) -> Result<Oid> {
     match TICKET.take() {
         Some((number, role)) if number == ticket => Ok(role),
-        _ => Err(
-            Error::new(SqlState::InsufficientPrivilege, "no such ticket")
-                .hint("Call the functions en57_*, not those of the schema en57."),
-        ),
+        _ => Err(no_ticket()),
     }
+}
+
+fn no_ticket() -> Error {
+    Error::new(SqlState::InsufficientPrivilege, "no such ticket")
+        .hint("Call the functions en57_*, not those of the schema en57.")
 }
 
 /// The session's name as a holder: its process, and when it began, since numbers of processes return.

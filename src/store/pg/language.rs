@@ -2,7 +2,10 @@
 //! they were raised. A client would see one to four lines of CONTEXT about functions that are not his.
 //!
 //! What a function that users wrote has told in CONTEXT before stays, and so does what stands around the call.
+//!
+//! The language also tells whether one of the extension's own functions is at work: only superusers can write functions in it.
 
+use std::cell::Cell;
 use std::ffi::{c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
@@ -11,6 +14,32 @@ use std::sync::OnceLock;
 use pgrx::pg_sys::{self, Datum};
 
 use super::guard;
+
+thread_local! {
+    /// Whether the innermost function at work is one of the extension's own.
+    static AT_WORK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the caller is one of the extension's own procedural functions, and neither a client nor a function of a user.
+pub(in crate::store) fn is_at_work() -> bool {
+    AT_WORK.get()
+}
+
+/// While it lives, the extension's own functions are not at work, but one of a user.
+pub(in crate::store) struct Away(bool);
+
+impl Away {
+    /// From now on.
+    pub(in crate::store) fn begin() -> Self {
+        Self(AT_WORK.replace(false))
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        AT_WORK.set(self.0);
+    }
+}
 
 // pgrx leaves these out of its bindings, or guards them; they run where no Rust frame may be unwound.
 unsafe extern "C-unwind" {
@@ -89,10 +118,12 @@ unsafe fn handle(fcinfo: pg_sys::FunctionCallInfo) -> Datum {
         };
         let previous = callback.previous;
         pg_sys::error_context_stack = &raw mut callback;
+        let was_at_work = AT_WORK.replace(true);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let plpgsql = plpgsql();
             pg_sys::ffi::pg_guard_ffi_boundary(|| plpgsql(fcinfo))
         }));
+        AT_WORK.set(was_at_work);
         pg_sys::error_context_stack = previous;
         // Written by the callback, behind the compiler's back.
         let (context, error) = (
