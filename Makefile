@@ -121,6 +121,8 @@ lint: ## check format, lints, ranks, links and documentation
 	.ci/test_map
 	.ci/links
 	.ci/mutants
+	@tests/harness/setup.sh pgspot
+	PYTHONPATH="$$(bash -c 'source tests/harness/lib.sh; echo "$$base"')/pgspot" .ci/sql_spots
 	$(WITH_PG) cargo clippy $(CARGO_OPTIONS) -- -D warnings
 	$(WITH_PG) cargo clippy $(CARGO_OPTIONS) --features in-process-tests -- -D warnings
 	cargo clippy --package en57-tests --all-targets --profile tests --target-dir target/tests -- -D warnings

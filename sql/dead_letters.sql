@@ -91,18 +91,18 @@ COMMENT ON FUNCTION en57.locked_by(integer, integer) IS 'the process whose trans
 
 CREATE VIEW en57_subscriptions WITH (security_barrier) AS
 SELECT s.name, r.shard, coalesce(s.shards, 1) AS shards, s.query, s.partition, r."position", l.head, l.lag,
-       CASE WHEN r.lease_until > pg_catalog.clock_timestamp() THEN r.holder ELSE en57.locked_by(s.id, r.shard) END AS holder,
+       CASE WHEN r.lease_until OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() THEN r.holder ELSE en57.locked_by(s.id, r.shard) END AS holder,
        r.lease_until, r.attempts, r.last_error, r.updated_at,
-       (SELECT pg_catalog.count(*) FROM en57.dead_letters d WHERE d.subscription = s.id AND d.shard = r.shard) AS dead_letters,
+       (SELECT pg_catalog.count(*) FROM en57.dead_letters d WHERE d.subscription OPERATOR(pg_catalog.=) s.id AND d.shard OPERATOR(pg_catalog.=) r.shard) AS dead_letters,
        s.owner, s.max_attempts, s.hold_key, s.drain_to
   FROM en57.subscriptions s
        -- One read for all its shards. A shard that is lost has no position.
  CROSS JOIN LATERAL en57.pending(s.query, s.partition, ARRAY(
            SELECT coalesce(t."position", 9223372036854775807)
-             FROM pg_catalog.generate_series(0, coalesce(s.shards, 1) - 1) n
-             LEFT JOIN en57.subscription_shards t ON t.subscription = s.id AND t.shard = n
+             FROM pg_catalog.generate_series(0, coalesce(s.shards, 1) OPERATOR(pg_catalog.-) 1) n
+             LEFT JOIN en57.subscription_shards t ON t.subscription OPERATOR(pg_catalog.=) s.id AND t.shard OPERATOR(pg_catalog.=) n
             ORDER BY n)) l
-  JOIN en57.subscription_shards r ON r.subscription = s.id AND r.shard = l.shard
+  JOIN en57.subscription_shards r ON r.subscription OPERATOR(pg_catalog.=) s.id AND r.shard OPERATOR(pg_catalog.=) l.shard
  WHERE en57.is_owner(pg_catalog.to_regrole(pg_catalog.quote_ident(current_user)), s.owner)
     OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW en57_subscriptions IS 'subscriptions of the current role, shard by shard: position, head, lag, holder, attempts';
@@ -129,7 +129,7 @@ CREATE VIEW en57_dead_letters WITH (security_barrier) AS
 SELECT s.name AS subscription, d."position", d.shard, d.attempts, d.error, d.at, d.state, d.held, d.key,
        en57.event_at(d."position", s.partition) AS event
   FROM en57.dead_letters d
-  JOIN en57.subscriptions s ON s.id = d.subscription
+  JOIN en57.subscriptions s ON s.id OPERATOR(pg_catalog.=) d.subscription
  WHERE en57.is_owner(pg_catalog.to_regrole(pg_catalog.quote_ident(current_user)), s.owner);
 COMMENT ON VIEW en57_dead_letters IS 'dead letters of the current role''s subscriptions';
 COMMENT ON COLUMN en57_dead_letters.subscription IS 'the subscription';

@@ -243,6 +243,23 @@ BEGIN
     RETURN token;
 END
 $$;
+-- Their operators were found by the search path: where others can create operators in the schema of the extension, one of
+-- theirs may be in the views.
+CREATE OR REPLACE VIEW en57_partitions AS
+SELECT p.name,
+       p.oid::pg_catalog.regclass AS "table",
+       pg_catalog.pg_get_userbyid(p.relowner) AS owner,
+       GREATEST(p.reltuples::bigint, pg_catalog.pg_stat_get_live_tuples(p.oid)) AS events,
+       en57.bytes_now(p.oid::pg_catalog.regclass) AS bytes,
+       en57.head_now(NULL, p.name) AS head
+  FROM (SELECT c.oid, c.relowner, c.reltuples, en57.partition_of(c.oid) AS name
+          FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.inhrelid
+         WHERE i.inhparent OPERATOR(pg_catalog.=) 'en57.events'::pg_catalog.regclass) p;
+CREATE OR REPLACE VIEW en57_imports AS
+    SELECT name, source, partition, "position", events,
+           pg_catalog.round(events OPERATOR(pg_catalog./) greatest(extract(epoch FROM updated_at OPERATOR(pg_catalog.-) started_at), 0.001)) AS events_per_second,
+           started_at, updated_at, finished, skipped
+      FROM en57.imports;
 
 -- At the end: a worker that waits for this version looks again. The trigger tells it, though no row changes.
 UPDATE en57.projections SET status = status WHERE false;

@@ -68,7 +68,7 @@ COMMENT ON COLUMN en57_import_errors.skipped_at IS 'when';
 
 CREATE VIEW en57_imports AS
     SELECT name, source, partition, "position", events,
-           round(events / greatest(extract(epoch FROM updated_at - started_at), 0.001)) AS events_per_second,
+           pg_catalog.round(events OPERATOR(pg_catalog./) greatest(extract(epoch FROM updated_at OPERATOR(pg_catalog.-) started_at), 0.001)) AS events_per_second,
            started_at, updated_at, finished, skipped
       FROM en57.imports;
 COMMENT ON VIEW en57_imports IS 'imports in batches: the last position of the source that was taken, and the speed';

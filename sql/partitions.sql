@@ -50,8 +50,8 @@ SELECT p.name,
        en57.bytes_now(p.oid::pg_catalog.regclass) AS bytes,
        en57.head_now(NULL, p.name) AS head
   FROM (SELECT c.oid, c.relowner, c.reltuples, en57.partition_of(c.oid) AS name
-          FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
-         WHERE i.inhparent = 'en57.events'::pg_catalog.regclass) p;
+          FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.inhrelid
+         WHERE i.inhparent OPERATOR(pg_catalog.=) 'en57.events'::pg_catalog.regclass) p;
 COMMENT ON VIEW en57_partitions IS 'the partitions of the log';
 COMMENT ON COLUMN en57_partitions.name IS 'its name; NULL if the table was attached by hand with another kind of bound';
 COMMENT ON COLUMN en57_partitions."table" IS 'the table that holds its events';

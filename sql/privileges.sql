@@ -50,4 +50,5 @@ GRANT SELECT ON en57_erasures TO PUBLIC;
 -- The default partition, created as all others are
 ------------------------------------------------------------------------------------------------------
 
-SELECT en57_create_partition('default');
+-- With all arguments and their types: in a schema where others may create functions, no function of theirs fits better.
+SELECT @extschema@.en57_create_partition('default'::pg_catalog.text, false);

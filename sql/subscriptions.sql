@@ -87,7 +87,7 @@ COMMENT ON COLUMN en57.dead_letters.error IS 'the error of the last attempt';
 COMMENT ON COLUMN en57.dead_letters.at IS 'when it became a dead letter, or last failed';
 COMMENT ON COLUMN en57.dead_letters.state IS 'parked: a dead letter; replay: to be given out again; delivered: given out again, not yet acknowledged';
 COMMENT ON COLUMN en57.dead_letters.held IS 'whether it is held back by an earlier dead letter of its key, and has not failed itself';
-CREATE INDEX dead_letters_due ON en57.dead_letters (subscription, shard, "position") WHERE state <> 'parked';
+CREATE INDEX dead_letters_due ON en57.dead_letters (subscription, shard, "position") WHERE state OPERATOR(pg_catalog.<>) 'parked';
 
 SELECT pg_catalog.pg_extension_config_dump('en57.subscription_ids', '');
 SELECT pg_catalog.pg_extension_config_dump('en57.subscriptions', '');
@@ -112,9 +112,9 @@ COMMENT ON FUNCTION en57.read_shard(en57_query, bigint, bigint, bigint, integer,
 CREATE FUNCTION en57.event_key(event en57_event) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE
-        WHEN (event).stream IS NOT NULL THEN 'stream:' || (event).stream
-        WHEN pg_catalog.cardinality((event).tags) > 0 THEN 'tag:' || (event).tags[1]
-        ELSE 'type:' || (event).type
+        WHEN (event).stream IS NOT NULL THEN 'stream:' OPERATOR(pg_catalog.||) (event).stream
+        WHEN pg_catalog.cardinality((event).tags) OPERATOR(pg_catalog.>) 0 THEN 'tag:' OPERATOR(pg_catalog.||) (event).tags[1]
+        ELSE 'type:' OPERATOR(pg_catalog.||) (event).type
     END;
 COMMENT ON FUNCTION en57.event_key(en57_event) IS 'the key that decides an event''s shard: its stream, or first tag, or type';
 

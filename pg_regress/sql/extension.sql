@@ -97,3 +97,13 @@ CREATE EXTENSION en57;
 DROP TABLE en57.events;
 DROP SCHEMA en57;
 CREATE EXTENSION en57;
+
+-- Whoever may create functions in the schema of the extension can have none run with the rights of others by that, not even
+-- by one that fits better than PostgreSQL's own. Without all arguments in the call of en57_create_partition the extension is not
+-- created; without the schema of the operators in en57_partitions: "mine".
+DROP EXTENSION en57;
+CREATE FUNCTION en57_create_partition(text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE 'mine, with the rights of %', current_user; END $$;
+CREATE FUNCTION mine(oid, regclass) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'mine, with the rights of %', current_user; END $$;
+CREATE OPERATOR = (LEFTARG = oid, RIGHTARG = regclass, FUNCTION = mine);
+CREATE EXTENSION en57;
+SELECT name FROM en57_partitions;

