@@ -340,6 +340,15 @@ fn random_calls() {
         }
     });
 
+    let mut states = BTreeMap::new();
+    for caller in &callers {
+        for (state, n) in &caller.states {
+            *states.entry(state.clone()).or_insert(0) += n;
+        }
+    }
+    let calls: u64 = states.values().sum();
+    eprintln!("smith: {calls} statements in {seconds} s: {states:?}");
+
     // A session that is done holds nothing.
     let left = "SELECT coalesce(string_agg(l::text, chr(10)), '') FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.usename LIKE 'smith%'";
     assert_eq!(owner.text(left), "");
@@ -369,14 +378,6 @@ fn random_calls() {
             "{line}"
         );
     }
-    let mut states = BTreeMap::new();
-    for caller in &callers {
-        for (state, n) in &caller.states {
-            *states.entry(state.clone()).or_insert(0) += n;
-        }
-    }
-    let calls: u64 = states.values().sum();
-    eprintln!("smith: {calls} statements in {seconds} s: {states:?}");
     assert!(states["ok"] * 10 > calls, "{states:?}");
     assert!(states["42501"] > 0 && states["22023"] > 0, "{states:?}");
 }

@@ -7,12 +7,12 @@ all_of (what, content) AS (
     SELECT 'events', e::text FROM en57.events e WHERE e.partition <> 'mine'
     UNION ALL SELECT 'documents', d::text FROM smith_victim."their documents" d
     UNION ALL SELECT 'seen', s::text FROM smith_victim.seen s
-    UNION ALL SELECT 'projections', p::text FROM en57.projections p WHERE p.name LIKE 'their%' OR p.partition <> 'mine'
-    UNION ALL SELECT 'projection_dead_letters', l::text FROM en57.projection_dead_letters l WHERE l.projection LIKE 'their%'
-    UNION ALL SELECT 'rebuilds', r::text FROM en57.rebuilds r WHERE r.projection LIKE 'their%'
+    UNION ALL SELECT 'projections', p::text FROM en57.projections p WHERE p.partition <> 'mine'
+    UNION ALL SELECT 'projection_dead_letters', l::text FROM en57.projection_dead_letters l WHERE l.projection IN (SELECT p.name FROM en57.projections p WHERE p.partition <> 'mine')
+    UNION ALL SELECT 'rebuilds', r::text FROM en57.rebuilds r WHERE r.projection IN (SELECT p.name FROM en57.projections p WHERE p.partition <> 'mine')
     UNION ALL SELECT 'invariants', i::text FROM en57.invariants i WHERE i.partition <> 'mine'
     UNION ALL SELECT 'invariant_states', s::text FROM en57.invariant_states s JOIN en57.invariants i ON i.number = s.invariant AND i.partition <> 'mine'
-    UNION ALL SELECT 'folds', f::text FROM en57.folds f WHERE f.name LIKE 'their%'
+    UNION ALL SELECT 'folds', f::text FROM en57.folds f WHERE f.name IN ('their fold', 'their decider')
     UNION ALL SELECT 'subscriptions', s::text FROM en57.subscriptions s WHERE s.owner = 'smith_victim'
     UNION ALL SELECT 'shards', h::text FROM en57.subscription_shards h JOIN en57.subscriptions s ON s.id = h.subscription AND s.owner = 'smith_victim'
     UNION ALL SELECT 'dead_letters', l::text FROM en57.dead_letters l JOIN en57.subscriptions s ON s.id = l.subscription AND s.owner = 'smith_victim'
