@@ -185,6 +185,7 @@ INSERT INTO calls (function, call) VALUES
     ('en57_drop_dead_letters(text,bigint)', $$en57_drop_dead_letters('{who} {p}')$$),
     ('en57.is_to_change(text,text,text[],boolean,boolean,boolean)', $$en57.is_to_change('subscription', 'x', '{}', false, true, false)$$),
     ('en57.check_shard(integer,integer)', $$en57.check_shard(0, 1)$$),
+    ('en57.lease_lasts(timestamp with time zone,interval)', $$en57.lease_lasts('infinity', NULL)$$),
     ('en57.shard_of(text,integer)', $$en57.shard_of('tag:x', 4)$$),
     ('en57.event_key(en57_event)', $$en57.event_key(jsonb_populate_record(NULL::en57_event, '{"type": "a"}'))$$),
     ('en57.locked_by(integer,integer)', $$en57.locked_by(1, 0)$$),
