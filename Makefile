@@ -23,7 +23,8 @@ SCRIPT := $(TARGET)/$(PROFILE)/en57--$(VERSION).sql
 CARGO_OPTIONS := --profile $(PROFILE) --no-default-features --features pg$(PG) --target-dir $(TARGET)
 WITH_PG := PGRX_PG_CONFIG_PATH="$$(tests/harness/pg_config.sh)"
 
-.PHONY: test-all mutants mutants-dcb help setup build install installcheck test driver history model pg-upgrade demo psql stop bench lint freeze clean in-process-library in-process quick watch smith fuzz deny
+# All targets that `make help` shows.
+.PHONY: in-process-library $(shell sed -nE 's/^([a-z-]+):.*## .*/\1/p' Makefile)
 .DELETE_ON_ERROR:
 
 help: ## say what can be done here
@@ -78,6 +79,9 @@ test: setup ## run every test, on servers of its own; TESTS="name .." only these
 
 test-all: ## run every test on each of 15, 16, 17 and 18 (hours); MAJORS="16 17" only on these
 	@tests/harness/test_all.sh
+
+assertions: ## build PostgreSQL 15 with assertions, from Debian's source, and run the tests on it (an hour)
+	@tests/harness/assertions.sh
 
 in-process: setup ## run the tests inside a backend; TESTS="word .." only those with such a name
 	@tests/harness/in_process.sh
