@@ -98,11 +98,9 @@ history: setup build ## many clients and a nemesis, and whether what they were t
 mutants: setup ## take mechanisms out of a copy, one by one, and see which test notices; ONLY="name .."
 	@tests/mutants/run.sh
 
-mutants-dcb: setup ## the same for the pure domain, by cargo-mutants
-	@tests/mutants/dcb.sh
-
 pg-upgrade: setup build ## pg_upgrade between two majors, OLD=15 and NEW=18
 	@tests/pg_upgrade/run.sh
+
 fuzz: ## random bytes for the parsers that need no server; SECONDS=60 for each, SEED=n
 	@EN57_FUZZ_SECONDS=$(or $(SECONDS),60) $(if $(SEED),EN57_TEST_SEED=$(SEED)) \
 	  cargo test --package en57-tests --profile tests --target-dir target/tests --test fuzz -- --nocapture
