@@ -73,6 +73,39 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION en57.give_out(
+    ticket bigint, name text, shard integer, shards integer, upto bigint, leased boolean, lease interval, token bigint, replayed bigint[]
+) RETURNS void
+    LANGUAGE en57_plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    s en57.subscriptions := en57.owned(ticket, name);
+    mine text := en57.session();
+BEGIN
+    IF replayed <> '{}' THEN
+        UPDATE en57.dead_letters t SET state = 'delivered'
+         WHERE t.subscription = s.id AND t."position" = ANY (replayed) AND t.state = 'replay';
+    END IF;
+    IF leased OR shards > 1 THEN
+        PERFORM en57.decide_shards(s, shards);
+    END IF;
+    IF NOT leased THEN
+        PERFORM en57.note_polled(s.id, shard, upto);
+        RETURN;
+    END IF;
+    PERFORM en57.lock_shard(s.id, shard, true);
+    UPDATE en57.subscription_shards t
+       SET token = t.token + CASE WHEN give_out.token IS NULL AND t.holder IS DISTINCT FROM mine THEN 1 ELSE 0 END,
+           holder = CASE WHEN give_out.token IS NULL THEN mine ELSE coalesce(t.holder, mine) END,
+           -- A longer lease of this poll is the length from now on: lease_lasts compares it with the end.
+           lease = CASE WHEN t.lease IS NOT NULL AND (give_out.token IS NOT NULL OR t.holder = mine)
+                        THEN greatest(t.lease, give_out.lease) END,
+           lease_until = clock_timestamp() + coalesce(give_out.lease, t.lease, '0'),
+           delivered = upto
+     WHERE t.subscription = s.id AND t.shard = give_out.shard;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION en57.move_on(
     ticket bigint, name text, shard integer, shards integer, "from" bigint, upto bigint, token bigint, query en57_query
 ) RETURNS void

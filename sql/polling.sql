@@ -106,7 +106,9 @@ BEGIN
     UPDATE en57.subscription_shards t
        SET token = t.token + CASE WHEN give_out.token IS NULL AND t.holder IS DISTINCT FROM mine THEN 1 ELSE 0 END,
            holder = CASE WHEN give_out.token IS NULL THEN mine ELSE coalesce(t.holder, mine) END,
-           lease = CASE WHEN give_out.token IS NOT NULL OR t.holder = mine THEN t.lease END,
+           -- A longer lease of this poll is the length from now on: lease_lasts compares it with the end.
+           lease = CASE WHEN t.lease IS NOT NULL AND (give_out.token IS NOT NULL OR t.holder = mine)
+                        THEN greatest(t.lease, give_out.lease) END,
            lease_until = clock_timestamp() + coalesce(give_out.lease, t.lease, '0'),
            delivered = upto
      WHERE t.subscription = s.id AND t.shard = give_out.shard;

@@ -275,6 +275,13 @@ SELECT shard, position FROM en57_subscriptions WHERE name = 'resharded' ORDER BY
 SELECT en57.move_on(en57.ticket(), 'resharded', 0, 2, 0, 1, NULL, '{}');
 SELECT shard, position FROM en57_subscriptions WHERE name = 'resharded' ORDER BY shard;
 
+-- a poll may lengthen a lease many times over: others do not take it for one that a clock which was set back has left behind
+SELECT en57_create_subscription('lengthened');
+SELECT en57_lease('lengthened', '1 min', holder => 'one') AS token \gset
+SELECT count(*) FROM en57_poll('lengthened', 1, lease => '1 hour', token => :token);
+SELECT en57_lease('lengthened', '1 min', holder => 'two') IS NULL AS is_held;
+SELECT lease_until - clock_timestamp() > '50 min' AS is_long FROM en57_subscriptions WHERE name = 'lengthened';
+
 SELECT en57_drop_subscription(name) FROM (SELECT DISTINCT name FROM en57_subscriptions) s;
 SELECT count(*) FROM en57.subscription_shards;
 DROP EXTENSION en57;
