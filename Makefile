@@ -62,8 +62,8 @@ install: build ## install into the PostgreSQL of PG or PG_CONFIG
 	echo "== installing en57 $(VERSION) into $$library and $$extension"; \
 	mkdir -p "$$library" "$$extension" && test -w "$$library" && test -w "$$extension" || \
 	  { echo "en57: these folders are not yours to write: say sudo make install$(if $(MAKEOVERRIDES), $(MAKEOVERRIDES))" >&2; exit 1; }; \
-	install -m 755 $(LIBRARY) "$$library/en57.so" && \
-	install -m 644 en57.control $(SCRIPT) $(UPGRADES) "$$extension"
+	install -C -m 755 $(LIBRARY) "$$library/en57.so" && \
+	install -C -m 644 en57.control $(SCRIPT) $(UPGRADES) "$$extension"
 
 installcheck: ## run pg_regress and the isolation tests on your running server (PGHOST, PGPORT, PGUSER)
 	@tests/harness/regress.sh

@@ -88,8 +88,11 @@ if ((${#missing[@]})); then
         die "these packages are missing (by their Debian names), install them first: ${missing[*]}"
     fi
     say "setup: installing ${missing[*]}"
-    apt-get update -qq
     make_base
+    # Parts of make test run at the same time, but only one apt-get can.
+    exec 8>"$base/apt.lock"
+    flock 8
+    apt-get update -qq
     clusters_before=$(compgen -G '/etc/postgresql/*/*' || true)
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$base/apt.log" 2>&1 ||
         { cat "$base/apt.log" >&2 && die "apt-get could not install ${missing[*]}"; }
@@ -98,6 +101,7 @@ if ((${#missing[@]})); then
         pg_ctlcluster 15 main stop
     fi
     [[ " ${missing[*]} " != *' pgbouncer '* ]] || invoke-rc.d pgbouncer stop >>"$base/apt.log" 2>&1 || true
+    exec 8>&-
 fi
 
 for major in "${wheels[@]}"; do

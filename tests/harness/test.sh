@@ -5,14 +5,14 @@
 # TESTS    only these of pg_regress and the isolation tests
 source "$(dirname "$0")/lib.sh"
 
-passed=0
-failed=0
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+# What each part has reported: passed and failed, one line a part.
+counts=$(mktemp)
+trap 'rm -f "$counts" "$counts".*' EXIT
 
-# Runs a command, shows what it prints and adds up what it reports; one that fails without naming a test counts as one.
+# Runs a command, shows what it prints and notes what it reports; one that fails without naming a test counts as one.
 part() {
-    local status=0 ok not_ok started=$SECONDS
+    local status=0 ok not_ok started=$SECONDS log
+    log=$(mktemp "$counts.XXXXXX")
     "$@" | tee "$log" || status=$?
     read -r ok not_ok < <(awk '
         /^ok /           { ok++ }
@@ -23,9 +23,20 @@ part() {
         not_ok=1
         say "failed: $*"
     fi
-    passed=$((passed + ok))
-    failed=$((failed + not_ok))
+    echo "$ok $not_ok" >>"$counts"
     say "$ok passed, $not_ok failed in $((SECONDS - started)) s: ${*#"$root/"}"
+}
+
+# together LANE LANE: runs two functions at the same time. What the second one prints comes when both are through. Most tests
+# wait for servers and for each other, so two of them share two processors well.
+together() {
+    local second=$counts.second lane
+    "$2" >"$second" 2>&1 &
+    lane=$!
+    "$1"
+    say "waiting for what runs beside it"
+    wait "$lane" || true
+    cat "$second"
 }
 
 # on_other_major COMMAND..: where that major can be had. With the build that takes the least time: it is about PostgreSQL.
@@ -41,26 +52,47 @@ on_other_major() {
     fi
 }
 
-part "$root/tests/harness/suites.sh"
-if [[ -z ${TESTS:-} ]]; then
+make=(make --no-print-directory -C "$root")
+
+# The library as it is released: one processor is busy with it for minutes.
+build_release() { "${make[@]}" build && "$root/tests/harness/tree.sh" >/dev/null; }
+# Everything else.
+build_others() {
+    "${make[@]}" in-process-library
+    (cd "$root" && cargo test --package en57-tests --profile tests --target-dir target/tests --no-run)
+    [[ -z ${ALSO_PG:-} ]] || on_other_major "${make[@]}" build
+}
+
+first_lane() {
+    part "$root/tests/harness/suites.sh"
     part "$root/tests/harness/in_process.sh"
-    part "$root/tests/harness/rust.sh"
-    part "$root/tests/model/run.sh"
-    part "$root/tests/history/run.sh"
     part "$root/tests/harness/ruby.sh"
     part "$root/tests/generate/run.sh"
     part "$root/tests/given_when_then/run.sh"
     part "$root/tests/upgrade/run.sh"
     part "$root/.ci/links"
     part "$root/tests/harness/docs.sh"
-fi
-if [[ -n ${ALSO_PG:-} ]]; then
-    part on_other_major "$root/tests/harness/suites.sh"
-    if [[ -z ${TESTS:-} ]]; then
-        part on_other_major "$root/tests/harness/rust.sh" --test driver
-        part on_other_major env SECONDS_TO_RUN=60 "$root/tests/history/run.sh"
-    fi
+}
+second_lane() {
+    part "$root/tests/harness/rust.sh"
+    part "$root/tests/model/run.sh"
+    part "$root/tests/history/run.sh"
+}
+other_major_first() { part on_other_major "$root/tests/harness/suites.sh"; }
+other_major_second() {
+    part on_other_major "$root/tests/harness/rust.sh" --test driver
+    part on_other_major env SECONDS_TO_RUN=60 "$root/tests/history/run.sh"
+}
+
+if [[ -n ${TESTS:-} ]]; then
+    part "$root/tests/harness/suites.sh"
+    [[ -z ${ALSO_PG:-} ]] || other_major_first
+else
+    together build_release build_others
+    together first_lane second_lane
+    [[ -z ${ALSO_PG:-} ]] || together other_major_first other_major_second
 fi
 
+read -r passed failed < <(awk '{ passed += $1; failed += $2 } END { print passed + 0, failed + 0 }' "$counts")
 echo "$passed passed, $failed failed"
 ((failed == 0 && passed > 0))
