@@ -56,12 +56,14 @@ in-process-library:
 	$(WITH_PG) cargo build --lib --no-default-features \
 	  --features pg$(PG),in-process-tests --target-dir target/in-process/pg$(PG)
 
+# One at a time, and what is there already is left alone: tests that run beside each other install it all.
 install: build ## install into the PostgreSQL of PG or PG_CONFIG
 	@library="$(DESTDIR)$$(tests/harness/pg_config.sh --pkglibdir)"; \
 	extension="$(DESTDIR)$$(tests/harness/pg_config.sh --sharedir)/extension"; \
 	echo "== installing en57 $(VERSION) into $$library and $$extension"; \
 	mkdir -p "$$library" "$$extension" && test -w "$$library" && test -w "$$extension" || \
 	  { echo "en57: these folders are not yours to write: say sudo make install$(if $(MAKEOVERRIDES), $(MAKEOVERRIDES))" >&2; exit 1; }; \
+	exec 9<"$$extension"; ! command -v flock >/dev/null || flock 9; \
 	install -C -m 755 $(LIBRARY) "$$library/en57.so" && \
 	install -C -m 644 en57.control $(SCRIPT) $(UPGRADES) "$$extension"
 
