@@ -60,7 +60,7 @@ CREATE FUNCTION nested(levels int, leaf text DEFAULT '1') RETURNS jsonb LANGUAGE
 $$;
 SELECT outcome FROM en57_append(jsonb_build_object('type', 'deep', 'data', nested(20)));
 -- enough for PostgreSQL to read it
-SET max_stack_depth = '400kB';
+SET max_stack_depth = '150kB';
 SELECT length(nested(490)::text) > 490 AS is_read;
 SELECT en57_append(jsonb_build_object('type', 'deep', 'data', nested(490)));
 RESET max_stack_depth;
