@@ -105,7 +105,7 @@ pg-upgrade: setup build ## pg_upgrade between two majors, OLD=15 and NEW=18
 
 fuzz: ## random bytes for the parsers that need no server; SECONDS=60 for each, SEED=n
 	@EN57_FUZZ_SECONDS=$(or $(SECONDS),60) $(if $(SEED),EN57_TEST_SEED=$(SEED)) \
-	  cargo test --package en57-tests --profile tests --target-dir target/tests --test fuzz -- --nocapture
+	  bash -c 'source tests/harness/lib.sh && exec cargo test --package en57-tests --profile tests --target-dir target/tests --test fuzz -- --nocapture'
 
 deny: ## licences, sources and known weaknesses of all crates; the weaknesses where their database can be reached
 	@tests/harness/setup.sh deny

@@ -10,6 +10,9 @@
 set -euo pipefail
 umask 022 # the server's user, who may be another than ours, must read what we make
 
+# The threads of tests have 2 MiB of stack otherwise; what is little optimised takes more of it.
+export RUST_MIN_STACK=$((32 << 20))
+
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 say() { printf '%s\n' "== $*" >&2; }

@@ -18,7 +18,5 @@ make --no-print-directory -C "$root" install PG_CONFIG="$tree" >&2
 "$root/tests/harness/setup.sh" pgbouncer || say "the tests with PgBouncer show nothing"
 say "cargo test on $("$tree" --version)"
 cd "$root"
-# Threads of tests have 2 MiB of stack; what is little optimised takes more of it.
-export RUST_MIN_STACK=$((32 << 20))
 EN57_BINDIR=$("$tree" --bindir) EN57_LIBDIR=$("$tree" --pkglibdir) \
     exec cargo test --package en57-tests --profile tests --target-dir target/tests --no-fail-fast "$@"
