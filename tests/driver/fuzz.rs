@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 
+use en57_tests::QUERY_KEYS;
 use postgres::types::private::BytesMut;
 use postgres::types::{IsNull, ToSql, Type};
 use serde_json::{Value, json};
@@ -167,18 +168,6 @@ fn scramble(random: &mut Random, text: &str) -> String {
     }
     characters.into_iter().filter(|c| *c != '\0').collect()
 }
-
-const QUERY_KEYS: [&str; 9] = [
-    "types",
-    "tags",
-    "any_tags",
-    "stream",
-    "stream_prefix",
-    "correlation_id",
-    "causation_id",
-    "after",
-    "items",
-];
 
 fn query_text(random: &mut Random) -> String {
     let mut query = match random.below(5) {

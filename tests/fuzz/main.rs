@@ -11,11 +11,10 @@
 #![allow(missing_docs)]
 
 #[allow(dead_code)]
-#[path = "../../src/dcb/mod.rs"]
-mod dcb;
-#[allow(dead_code)]
 #[path = "../../src/generate/mod.rs"]
 mod generate;
+
+use en57_tests::{dcb, random};
 
 mod mutate;
 mod targets;
@@ -25,7 +24,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use mutate::Random;
+use random::Random;
 use targets::{TARGETS, Target};
 
 /// No input may take longer. What the limits of en57 promise is far less, but the machine may be busy.
@@ -70,8 +69,8 @@ fn fuzz(target: &Target) {
         seen.insert(kind);
         inputs.push(input);
     }
-    let seed = number("EN57_TEST_SEED", u64::from(std::process::id()));
-    let mut random = Random::new(seed);
+    let seed = random::seed();
+    let mut random = Random::new(0);
     let until = Instant::now() + Duration::from_secs(number("EN57_FUZZ_SECONDS", 2));
     let mut tried = 0u64;
     while Instant::now() < until {

@@ -4,6 +4,7 @@ use super::dcb::error::Error;
 use super::dcb::schema::Schema;
 use super::dcb::{codec, parse, partition};
 use super::generate;
+use en57_tests::QUERY_KEYS;
 
 /// A parser.
 pub struct Target {
@@ -13,17 +14,6 @@ pub struct Target {
     pub words: &'static [&'static str],
 }
 
-const QUERY: &[&str] = &[
-    "types",
-    "tags",
-    "any_tags",
-    "stream",
-    "stream_prefix",
-    "correlation_id",
-    "causation_id",
-    "after",
-    "items",
-];
 const SCHEMA: &[&str] = &[
     "type",
     "object",
@@ -93,7 +83,7 @@ pub const TARGETS: [Target; 6] = [
     Target {
         name: "query",
         run: query,
-        words: QUERY,
+        words: &QUERY_KEYS,
     },
     Target {
         name: "stored_query",
@@ -103,7 +93,7 @@ pub const TARGETS: [Target; 6] = [
     Target {
         name: "criterion",
         run: criterion,
-        words: QUERY,
+        words: &QUERY_KEYS,
     },
     Target {
         name: "schema",

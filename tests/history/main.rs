@@ -8,12 +8,11 @@
 //!
 #![cfg_attr(doc, doc = include_str!("../../docs/architecture/history.md"))]
 
+use en57_tests::random;
+
 #[allow(dead_code)]
 #[path = "../driver/support/cluster.rs"]
 mod cluster;
-#[allow(dead_code)]
-#[path = "../driver/support/random.rs"]
-mod random;
 #[allow(dead_code)]
 #[path = "../driver/support/session.rs"]
 mod session;

@@ -1,5 +1,6 @@
 //! Random values as SQL expressions, by type and by the name of the argument.
 
+use en57_tests::QUERY_KEYS;
 use serde_json::{Value, json};
 
 use crate::support::random::Random;
@@ -230,17 +231,6 @@ const EVENT_KEYS: [&str; 16] = [
     "recorded_at",
     "partition",
     "n",
-];
-const QUERY_KEYS: [&str; 9] = [
-    "types",
-    "tags",
-    "any_tags",
-    "stream",
-    "stream_prefix",
-    "correlation_id",
-    "causation_id",
-    "after",
-    "items",
 ];
 const SCHEMA_KEYS: [&str; 14] = [
     "type",

@@ -7,8 +7,9 @@ pub mod documents;
 pub mod findings;
 pub mod followed;
 pub mod model;
-pub mod random;
 pub mod session;
 pub mod shim;
 pub mod streams;
 pub mod worker;
+
+pub use en57_tests::random;
