@@ -24,8 +24,8 @@ use crate::store::Datum;
 use crate::store::log::catalog;
 use crate::store::log::partition::Access;
 use crate::store::log::position::Counter;
+use crate::store::log::version;
 use crate::store::pg::guard::{Severity, log};
-use crate::store::pg::rights::{self, SAFE_PATH};
 use crate::store::pg::spi::{self, Type};
 use crate::store::pg::subtransaction::Failure;
 use crate::store::pg::{fmgr, settings};
@@ -209,7 +209,7 @@ impl Worker {
     }
 
     fn survey(&mut self) -> Result<Survey> {
-        match schema_version()? {
+        match version::of_tables()? {
             None => return Ok(Survey::Absent),
             Some(version) if !SCHEMAS.contains(&version.as_str()) => {
                 return Ok(Survey::Unknown(version));
@@ -447,18 +447,4 @@ fn warn(of: &str, failure: Option<Box<Failure>>) {
 
 fn shown(pause: Duration) -> String {
     format!("{} s", pause.as_secs())
-}
-
-/// The version of the extension's tables, `None` where it is not there.
-fn schema_version() -> Result<Option<String>> {
-    let rows = rights::with_path(SAFE_PATH, || {
-        spi::run(
-            "SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'en57'",
-            &[],
-        )
-    })?;
-    let version = rows.first().and_then(|row| row[0]);
-    version
-        .map(|v| fmgr::text(v).map(str::to_owned))
-        .transpose()
 }

@@ -19,4 +19,4 @@ pub mod replica;
 pub mod restore;
 pub mod triggers;
 pub mod user_objects;
-mod version;
+pub mod version;

@@ -45,7 +45,10 @@ fn numbers(version: &str) -> Vec<u32> {
 }
 
 /// The version of the extension in this database, if it is there.
-fn of_tables() -> Result<Option<String>> {
+///
+/// # Errors
+/// 22P02 where it is not UTF-8.
+pub fn of_tables() -> Result<Option<String>> {
     // The columns, from 0.
     const EXTNAME: usize = 1;
     const EXTVERSION: usize = 5;
