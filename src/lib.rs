@@ -33,7 +33,7 @@ use crate::store::worker::launch;
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn _PG_init() {
     guard::at_load(|| {
-        allocator::init();
+        allocator::keep_reserve();
         settings::init();
         shmem::init();
         launch::init();

@@ -13,9 +13,12 @@ use super::guard;
 
 /// Whether the session ends for want of memory.
 static ENDS: AtomicBool = AtomicBool::new(false);
-/// Given back before the session ends, so that its end finds some memory.
+/// Given back where there is no other memory, so that the errors that tell so, and the end of a session, find some.
 static RESERVE: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
-const RESERVE_LAYOUT: Layout = match Layout::from_size_align(256 << 10, 16) {
+/// pgrx copies an error at each call from Rust into PostgreSQL that the error passes, and where that fails PostgreSQL has one
+/// error more to report: five of them, one within the other, end all sessions of the server with a PANIC. A memory context
+/// that has grown asks the system for no less than 1 MiB. Nothing is written into the reserve, so no page of it is in use.
+const RESERVE_LAYOUT: Layout = match Layout::from_size_align(2 << 20, 16) {
     Ok(layout) => layout,
     Err(_) => panic!("a valid layout"),
 };
@@ -26,10 +29,27 @@ struct Allocator;
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
 
-/// Keeps some memory for the end of a session that has run out of it.
-pub fn init() {
+/// Keeps some memory for a time when there is none.
+#[inline]
+pub fn keep_reserve() {
+    if RESERVE.load(SeqCst).is_null() {
+        allocate_reserve();
+    }
+}
+
+#[cold]
+fn allocate_reserve() {
     // SAFETY: its size is not zero.
     RESERVE.store(unsafe { System.alloc(RESERVE_LAYOUT) }, SeqCst);
+}
+
+/// Now is that time.
+pub(super) fn give_reserve_back() {
+    let reserve = RESERVE.swap(ptr::null_mut(), SeqCst);
+    if !reserve.is_null() {
+        // SAFETY: it was allocated in this way, and nobody else has it any more.
+        unsafe { System.dealloc(reserve, RESERVE_LAYOUT) };
+    }
 }
 
 // SAFETY: it is the system's allocator. It does not unwind: where that one gives nothing, this one does not return, or
@@ -71,13 +91,10 @@ fn end_session(bytes: usize) {
         // Even the reserve is used up.
         return;
     }
-    let reserve = RESERVE.swap(ptr::null_mut(), SeqCst);
-    // SAFETY: the reserve was allocated in this way, and nobody else has it any more. A report of level FATAL does not come back: it
-    // runs PostgreSQL's callbacks for the end of a process, which abort the transaction, and exits.
+    give_reserve_back();
+    // SAFETY: a report of level FATAL does not come back: it runs PostgreSQL's callbacks for the end of a process, which abort
+    // the transaction, and exits.
     unsafe {
-        if !reserve.is_null() {
-            System.dealloc(reserve, RESERVE_LAYOUT);
-        }
         // Callbacks that add CONTEXT could raise errors of their own, which would unwind from here.
         pg_sys::error_context_stack = ptr::null_mut();
         guard::end_session_without_memory(bytes);

@@ -12,10 +12,11 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr;
 
-use pgrx::pg_sys;
+use pgrx::pg_sys::{self, panic::ErrorReportWithLevel};
 
 use crate::dcb::error::{Error, Result, SqlState};
 
+use super::allocator;
 use super::language::told_before;
 
 // PostgreSQL's reporting functions; pgrx leaves them out of its bindings.
@@ -64,29 +65,79 @@ impl Witness {
 
 /// Called by PostgreSQL for every report; remembers errors.
 unsafe extern "C-unwind" fn witness(arg: *mut c_void) {
-    // SAFETY: PostgreSQL calls this inside errfinish(), where CopyErrorData() is allowed in any context
-    // but ErrorContext; `arg` is the Witness on the stack of `call`, which outlives the callback's
-    // registration. Nothing here has a destructor. Reports below ERROR are skipped by the caller's
-    // looking at the level.
+    // SAFETY: PostgreSQL calls this inside errfinish(); `arg` is the Witness on the stack of `call`, which outlives the
+    // callback's registration. Nothing here has a destructor. What is freed was copied here just now.
     unsafe {
-        let before = pg_sys::MemoryContextSwitchTo(pg_sys::TopTransactionContext);
-        let copy = if pg_sys::TopTransactionContext.is_null() {
-            ptr::null_mut()
-        } else {
-            raw::CopyErrorData()
-        };
-        pg_sys::MemoryContextSwitchTo(before);
-        if !copy.is_null() && (*copy).elevel >= ERROR {
-            (*(arg as *mut Witness)).seen = copy;
+        let seen = &mut (*(arg as *mut Witness)).seen;
+        let copy = copy_of_report(pg_sys::TopTransactionContext);
+        if !copy.is_null() && (*copy).elevel < ERROR {
+            raw::FreeErrorData(copy);
+            return;
         }
+        // What was seen before is left to its transaction, which may have ended since.
+        *seen = copy;
+    }
+}
+
+/// A copy of the report that PostgreSQL makes just now; null where the context is, and where there is no memory for it.
+///
+/// # Safety
+/// Called from a callback for reports: there, CopyErrorData() is allowed in any context but ErrorContext.
+pub(in crate::store) unsafe fn copy_of_report(
+    context: pg_sys::MemoryContext,
+) -> *mut pg_sys::ErrorData {
+    // SAFETY: the caller's contract.
+    unsafe {
+        if context.is_null() || !makes_room_for_report(context) {
+            return ptr::null_mut();
+        }
+        let before = pg_sys::MemoryContextSwitchTo(context);
+        let copy = raw::CopyErrorData();
+        pg_sys::MemoryContextSwitchTo(before);
+        copy
+    }
+}
+
+/// More than most reports take.
+const ROOM_FOR_REPORT: usize = 64 << 10;
+
+/// Whether a callback for reports may ask for memory. To ask in vain raises an error in the report of an error, and its own
+/// report calls the callback again. Where the report tells of a lack of memory, the reserve is given back first.
+///
+/// # Safety
+/// Called from a callback for reports, with a context that is there.
+pub(in crate::store) unsafe fn makes_room_for_report(context: pg_sys::MemoryContext) -> bool {
+    // SAFETY: this raises nothing, and what it gets is freed at once. It is larger than all that a context keeps for
+    // itself, so this process gets it again.
+    unsafe {
+        if raw::geterrcode() == sqlstate(SqlState::OutOfMemory.code()) {
+            allocator::give_reserve_back();
+        }
+        let flags = pg_sys::MCXT_ALLOC_NO_OOM as c_int;
+        let room = raw::MemoryContextAllocExtended(context, ROOM_FOR_REPORT, flags);
+        if room.is_null() {
+            return false;
+        }
+        raw::pfree(room);
+        true
     }
 }
 
 mod raw {
     //! Unguarded: they run where no Rust frame may be unwound.
+    use std::ffi::{c_int, c_void};
+
     use pgrx::pg_sys;
     unsafe extern "C-unwind" {
         pub(in crate::store) fn CopyErrorData() -> *mut pg_sys::ErrorData;
+        pub(in crate::store) fn FreeErrorData(edata: *mut pg_sys::ErrorData);
+        pub(in crate::store) fn MemoryContextAllocExtended(
+            context: pg_sys::MemoryContext,
+            size: usize,
+            flags: c_int,
+        ) -> *mut c_void;
+        pub(in crate::store) fn geterrcode() -> c_int;
+        pub(in crate::store) fn pfree(memory: *mut c_void);
         pub(in crate::store) fn ReThrowError(edata: *mut pg_sys::ErrorData) -> !;
         pub(in crate::store) fn ThrowErrorData(edata: *mut pg_sys::ErrorData);
     }
@@ -96,6 +147,8 @@ mod raw {
 pub(in crate::store) enum Failure {
     /// An error of PostgreSQL's.
     Postgres(*mut pg_sys::ErrorData),
+    /// An error of PostgreSQL's that there was no memory to keep whole.
+    Caught(Box<ErrorReportWithLevel>),
     /// One of en57's own.
     Ours(Box<Error>),
     /// What cannot happen.
@@ -113,6 +166,7 @@ thread_local! {
 /// The caller's frames up to PostgreSQL must hold nothing with a destructor: on failure this leaves by
 /// longjmp.
 pub unsafe fn call<T>(body: impl FnOnce() -> Result<T>) -> T {
+    allocator::keep_reserve();
     // SAFETY: the callback is pushed on PostgreSQL's list and popped before this frame ends, on every
     // way out: errors of PostgreSQL's become panics inside (pgrx guards each call), and panics end in
     // catch_unwind.
@@ -145,9 +199,8 @@ pub(in crate::store) fn failure(
     match payload.downcast::<CaughtError>() {
         Ok(caught) => match *caught {
             CaughtError::PostgresError(_) if !seen.is_null() => Failure::Postgres(seen),
-            CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => {
-                Failure::Panic(text(report.message()))
-            }
+            CaughtError::PostgresError(report) => Failure::Caught(Box::new(report)),
+            CaughtError::ErrorReport(report) => Failure::Panic(text(report.message())),
             CaughtError::RustPanic { ereport, .. } => Failure::Panic(text(ereport.message())),
         },
         Err(payload) => {
@@ -175,6 +228,23 @@ unsafe fn throw(failure: Failure) -> ! {
                 passed.extend_from_slice(told.unwrap_or_default());
             });
             raw::ReThrowError(edata)
+        },
+        // SAFETY: the texts are copied into the report and dropped before errfinish() leaves.
+        Failure::Caught(caught) => unsafe {
+            PASSED_ON.with_borrow_mut(Vec::clear);
+            errstart(ERROR, ptr::null());
+            errcode(caught.sql_error_code() as c_int);
+            errmsg(c"%s".as_ptr(), text(caught.message()).as_ptr());
+            if let Some(detail) = caught.detail() {
+                errdetail(c"%s".as_ptr(), text(detail).as_ptr());
+            }
+            if let Some(hint) = caught.hint() {
+                errhint(c"%s".as_ptr(), text(hint).as_ptr());
+            }
+            drop(caught);
+            let (file, line, function) = source_location(Location::caller());
+            errfinish(file, line, function);
+            unreachable!("errfinish returned from an error")
         },
         // SAFETY: see report(); the box was consumed by it before it leaves.
         Failure::Ours(error) => unsafe { report(*error) },
@@ -328,6 +398,7 @@ pub(in crate::store) fn in_words(payload: Box<dyn Any + Send>) -> String {
     match failure(payload, ptr::null_mut()) {
         Failure::Panic(message) => message.to_string_lossy().into_owned(),
         Failure::Ours(error) => error.message.clone(),
+        Failure::Caught(caught) => caught.message().to_owned(),
         Failure::Postgres(_) => String::new(),
     }
 }

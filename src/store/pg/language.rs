@@ -51,7 +51,6 @@ unsafe extern "C-unwind" {
         max_block_size: usize,
     ) -> pg_sys::MemoryContext;
     fn MemoryContextReset(context: pg_sys::MemoryContext);
-    fn CopyErrorData() -> *mut pg_sys::ErrorData;
 }
 
 const _: () = {
@@ -76,12 +75,15 @@ struct Seen {
 
 /// Called by PostgreSQL for every report.
 unsafe extern "C-unwind" fn see(arg: *mut c_void) {
-    // SAFETY: PostgreSQL calls this inside errfinish(), where CopyErrorData() is allowed in any context but
-    // ErrorContext. `arg` is the Seen on the stack of `handle`, which outlives the callback's registration. Nothing
-    // here has a destructor.
+    // SAFETY: PostgreSQL calls this inside errfinish(). `arg` is the Seen on the stack of `handle`, which outlives the
+    // callback's registration. Nothing here has a destructor.
     unsafe {
         let seen = &mut *(arg as *mut Seen);
+        seen.error = ptr::null_mut();
         if seen.context.is_null() {
+            if !guard::makes_room_for_report(pg_sys::TopMemoryContext) {
+                return;
+            }
             seen.context = AllocSetContextCreateInternal(
                 pg_sys::TopMemoryContext,
                 c"en57 error".as_ptr(),
@@ -90,11 +92,8 @@ unsafe extern "C-unwind" fn see(arg: *mut c_void) {
                 pg_sys::ALLOCSET_SMALL_MAXSIZE as usize,
             );
         }
-        seen.error = ptr::null_mut();
         MemoryContextReset(seen.context);
-        let before = pg_sys::MemoryContextSwitchTo(seen.context);
-        seen.error = CopyErrorData();
-        pg_sys::MemoryContextSwitchTo(before);
+        seen.error = guard::copy_of_report(seen.context);
     }
 }
 

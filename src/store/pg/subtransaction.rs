@@ -1,17 +1,18 @@
-//! Trying something in a subtransaction, or in a in_transaction of its own: what fails is undone, and told.
+//! Trying something in a subtransaction, or in a transaction of its own: what fails is undone, and told.
 
 use std::any::Any;
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 
+use pgrx::pg_sys::panic::CaughtError;
 use pgrx::pg_sys::{self, Oid};
 
 use crate::dcb::error::{Error, Result, SqlState};
 
 use super::guard::{self, Witness};
 
-/// Why an in_subtransaction failed.
+/// Why a subtransaction failed.
 pub struct Failure {
     /// The SQLSTATE.
     pub state: String,
@@ -109,7 +110,11 @@ pub fn in_subtransaction_then<T>(
         let (then, result) = match outcome {
             Ok(Ok((value, then))) => (then, Ok(value)),
             Ok(Err(error)) => (Then::Undo, Err(ours(error))),
-            Err(payload) => (Then::Undo, Err(unwound(payload, seen.seen()))),
+            // A panic of en57's own is no failure of what was tried.
+            Err(payload) => match unwound(payload, seen.seen()) {
+                Ok(failure) => (Then::Undo, Err(failure)),
+                Err(panic) => resume_unwind(panic),
+            },
         };
         match then {
             Then::Keep => pg_sys::ReleaseCurrentSubTransaction(),
@@ -121,18 +126,18 @@ pub fn in_subtransaction_then<T>(
     }
 }
 
-/// Runs `body` in a in_transaction of its own, with the rights of a role until it has ended, deferred triggers
+/// Runs `body` in a transaction of its own, with the rights of a role until it has ended, deferred triggers
 /// included, or with those of the process. For processes that run no statements of clients.
 ///
 /// # Errors
-/// Whatever has kept the in_transaction from being committed.
+/// Whatever has kept the transaction from being committed.
 pub fn in_transaction<T>(
     role: Option<Oid>,
     body: impl FnOnce() -> Result<T>,
 ) -> std::result::Result<T, Box<Failure>> {
     let mut seen = Witness::new();
-    // SAFETY: no in_transaction is running, and what PostgreSQL raises ends in catch_unwind, after which the
-    // in_transaction is aborted, as the main loop of a backend does it. The witness is taken off PostgreSQL's
+    // SAFETY: no transaction is running, and what PostgreSQL raises ends in catch_unwind, after which the
+    // transaction is aborted, as the main loop of a backend does it. The witness is taken off PostgreSQL's
     // list before this frame ends; what it has seen is copied before the abort frees it.
     unsafe {
         let context = pg_sys::CurrentMemoryContext;
@@ -169,13 +174,15 @@ pub fn in_transaction<T>(
     }
 }
 
-/// What has ended a in_transaction; a panic of en57's own, too.
+/// What has ended a transaction; a panic of en57's own, too.
 fn ended(payload: Box<dyn Any + Send>, seen: *mut pg_sys::ErrorData) -> Failure {
-    if payload.is::<pg_sys::panic::CaughtError>() && !seen.is_null() {
-        return unwound(payload, seen);
+    match unwound(payload, seen) {
+        Ok(failure) => failure,
+        Err(payload) => {
+            let panic = guard::in_words(payload);
+            ours(Error::new(SqlState::Internal, "internal error in en57").detail(panic))
+        }
     }
-    let panic = guard::in_words(payload);
-    ours(Error::new(SqlState::Internal, "internal error in en57").detail(panic))
 }
 
 fn ours(error: Error) -> Failure {
@@ -189,24 +196,39 @@ fn ours(error: Error) -> Failure {
     }
 }
 
-/// What a caught panic was: an error of PostgreSQL's that the witness has seen, or one of en57's own.
-fn unwound(payload: Box<dyn Any + Send>, seen: *mut pg_sys::ErrorData) -> Failure {
-    if !payload.is::<pg_sys::panic::CaughtError>() || seen.is_null() {
-        // A panic of en57's own is no failure of what was tried.
-        resume_unwind(payload);
+/// What a caught panic was: an error of PostgreSQL's, whole where the witness has seen it.
+///
+/// # Errors
+/// The panic, where it is one of en57's own.
+fn unwound(
+    payload: Box<dyn Any + Send>,
+    seen: *mut pg_sys::ErrorData,
+) -> std::result::Result<Failure, Box<dyn Any + Send>> {
+    let Some(CaughtError::PostgresError(report)) = payload.downcast_ref() else {
+        return Err(payload);
+    };
+    if seen.is_null() {
+        return Ok(Failure {
+            state: guard::unpacked(report.sql_error_code() as c_int),
+            message: report.message().to_owned(),
+            detail: report.detail().map(str::to_owned),
+            hint: report.hint().map(str::to_owned),
+            context: None,
+            cause: Cause::Unwound(payload),
+        });
     }
-    // SAFETY: the copy lives in the in_transaction's context; its texts are null or NUL-terminated.
+    // SAFETY: the copy lives in the transaction's context; its texts are null or NUL-terminated.
     unsafe {
         let text = |t: *const c_char| {
             (!t.is_null()).then(|| CStr::from_ptr(t).to_string_lossy().into_owned())
         };
-        Failure {
+        Ok(Failure {
             state: guard::unpacked((*seen).sqlerrcode),
             message: text((*seen).message).unwrap_or_default(),
             detail: text((*seen).detail),
             hint: text((*seen).hint),
             context: text((*seen).context),
             cause: Cause::Unwound(payload),
-        }
+        })
     }
 }
