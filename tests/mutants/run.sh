@@ -120,6 +120,7 @@ record() {
 
 failed=0
 copy_sources
+"$copy/tests/harness/setup.sh"
 tree=$("$copy/tests/harness/tree.sh")
 say "building what is not mutated"
 make --no-print-directory -s -C "$copy" build

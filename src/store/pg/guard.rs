@@ -8,7 +8,7 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr;
 
@@ -18,6 +18,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 
 use super::allocator;
 use super::language::told_before;
+use super::witness::Witness;
 
 // PostgreSQL's reporting functions; pgrx leaves them out of its bindings.
 unsafe extern "C-unwind" {
@@ -31,113 +32,13 @@ unsafe extern "C-unwind" {
     fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
 }
 
-const ERROR: c_int = pgrx::PgLogLevel::ERROR as c_int;
-
-/// Keeps the newest error that PostgreSQL raised while a call runs, whole.
-pub(in crate::store) struct Witness {
-    seen: *mut pg_sys::ErrorData,
-}
-
-impl Witness {
-    /// One that has seen nothing yet.
-    pub(in crate::store) fn new() -> Self {
-        Self {
-            seen: ptr::null_mut(),
-        }
-    }
-
-    /// What is to be pushed on PostgreSQL's list of callbacks, and taken off while self is still there.
-    pub(in crate::store) fn callback(&mut self) -> pg_sys::ErrorContextCallback {
-        pg_sys::ErrorContextCallback {
-            // SAFETY: reads the head of the list.
-            previous: unsafe { pg_sys::error_context_stack },
-            callback: Some(witness),
-            arg: ptr::from_mut(self).cast(),
-        }
-    }
-
-    /// The error, null where there was none.
-    pub(in crate::store) fn seen(&self) -> *mut pg_sys::ErrorData {
-        // SAFETY: reads a field that the callback writes.
-        unsafe { ptr::read_volatile(&raw const self.seen) }
-    }
-}
-
-/// Called by PostgreSQL for every report; remembers errors.
-unsafe extern "C-unwind" fn witness(arg: *mut c_void) {
-    // SAFETY: PostgreSQL calls this inside errfinish(); `arg` is the Witness on the stack of `call`, which outlives the
-    // callback's registration. Nothing here has a destructor. What is freed was copied here just now.
-    unsafe {
-        let seen = &mut (*(arg as *mut Witness)).seen;
-        let copy = copy_of_report(pg_sys::TopTransactionContext);
-        if !copy.is_null() && (*copy).elevel < ERROR {
-            raw::FreeErrorData(copy);
-            return;
-        }
-        // What was seen before is left to its transaction, which may have ended since.
-        *seen = copy;
-    }
-}
-
-/// A copy of the report that PostgreSQL makes just now; null where the context is, and where there is no memory for it.
-///
-/// # Safety
-/// Called from a callback for reports: there, CopyErrorData() is allowed in any context but ErrorContext.
-pub(in crate::store) unsafe fn copy_of_report(
-    context: pg_sys::MemoryContext,
-) -> *mut pg_sys::ErrorData {
-    // SAFETY: the caller's contract.
-    unsafe {
-        if context.is_null() || !makes_room_for_report(context) {
-            return ptr::null_mut();
-        }
-        let before = pg_sys::MemoryContextSwitchTo(context);
-        let copy = raw::CopyErrorData();
-        pg_sys::MemoryContextSwitchTo(before);
-        copy
-    }
-}
-
-/// More than most reports take.
-const ROOM_FOR_REPORT: usize = 64 << 10;
-
-/// Whether a callback for reports may ask for memory. To ask in vain raises an error in the report of an error, and its own
-/// report calls the callback again. Where the report tells of a lack of memory, the reserve is given back first.
-///
-/// # Safety
-/// Called from a callback for reports, with a context that is there.
-pub(in crate::store) unsafe fn makes_room_for_report(context: pg_sys::MemoryContext) -> bool {
-    // SAFETY: this raises nothing, and what it gets is freed at once. It is larger than all that a context keeps for
-    // itself, so this process gets it again.
-    unsafe {
-        if raw::geterrcode() == sqlstate(SqlState::OutOfMemory.code()) {
-            allocator::give_reserve_back();
-        }
-        let flags = pg_sys::MCXT_ALLOC_NO_OOM as c_int;
-        let room = raw::MemoryContextAllocExtended(context, ROOM_FOR_REPORT, flags);
-        if room.is_null() {
-            return false;
-        }
-        raw::pfree(room);
-        true
-    }
-}
+/// The level of a report that ends what runs.
+pub(super) const ERROR: c_int = pgrx::PgLogLevel::ERROR as c_int;
 
 mod raw {
     //! Unguarded: they run where no Rust frame may be unwound.
-    use std::ffi::{c_int, c_void};
-
     use pgrx::pg_sys;
     unsafe extern "C-unwind" {
-        pub(in crate::store) fn CopyErrorData() -> *mut pg_sys::ErrorData;
-        pub(in crate::store) fn FreeErrorData(edata: *mut pg_sys::ErrorData);
-        pub(in crate::store) fn MemoryContextAllocExtended(
-            context: pg_sys::MemoryContext,
-            size: usize,
-            flags: c_int,
-        ) -> *mut c_void;
-        pub(in crate::store) fn geterrcode() -> c_int;
-        pub(in crate::store) fn pfree(memory: *mut c_void);
         pub(in crate::store) fn ReThrowError(edata: *mut pg_sys::ErrorData) -> !;
         pub(in crate::store) fn ThrowErrorData(edata: *mut pg_sys::ErrorData);
     }
@@ -491,7 +392,7 @@ pub fn text(s: &str) -> CString {
 }
 
 /// The five characters as PostgreSQL packs them (MAKE_SQLSTATE).
-const fn sqlstate(code: &str) -> c_int {
+pub(super) const fn sqlstate(code: &str) -> c_int {
     let bytes = code.as_bytes();
     let mut packed = 0;
     let mut i = 0;

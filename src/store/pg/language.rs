@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 
 use pgrx::pg_sys::{self, Datum};
 
-use super::guard;
+use super::{guard, witness};
 
 thread_local! {
     /// Whether the innermost function at work is one of the extension's own.
@@ -81,7 +81,7 @@ unsafe extern "C-unwind" fn see(arg: *mut c_void) {
         let seen = &mut *(arg as *mut Seen);
         seen.error = ptr::null_mut();
         if seen.context.is_null() {
-            if !guard::makes_room_for_report(pg_sys::TopMemoryContext) {
+            if !witness::makes_room_for_report(pg_sys::TopMemoryContext) {
                 return;
             }
             seen.context = AllocSetContextCreateInternal(
@@ -93,7 +93,7 @@ unsafe extern "C-unwind" fn see(arg: *mut c_void) {
             );
         }
         MemoryContextReset(seen.context);
-        seen.error = guard::copy_of_report(seen.context);
+        seen.error = witness::copy_of_report(seen.context);
     }
 }
 

@@ -22,4 +22,5 @@ pub mod settings;
 pub mod spi;
 pub mod stack;
 pub mod subtransaction;
+pub mod witness;
 pub mod xmin;

@@ -10,7 +10,8 @@ use pgrx::pg_sys::{self, Oid};
 
 use crate::dcb::error::{Error, Result, SqlState};
 
-use super::guard::{self, Witness};
+use super::guard;
+use super::witness::Witness;
 
 /// Why a subtransaction failed.
 pub struct Failure {
