@@ -100,6 +100,9 @@ history: setup build ## many clients and a nemesis, and whether what they were t
 mutants: setup ## take mechanisms out of a copy, one by one, and see which test notices; ONLY="name .."
 	@tests/mutants/run.sh
 
+mutants-dcb: ## change every expression of the pure domain, and see whether its tests notice (hours); FILES=pattern
+	@tests/mutants/dcb.sh
+
 pg-upgrade: setup build ## pg_upgrade between two majors, OLD=15 and NEW=18
 	@tests/pg_upgrade/run.sh
 

@@ -26,6 +26,11 @@ use crate::store::memory::shmem;
 use crate::store::pg::{allocator, guard, settings};
 use crate::store::worker::launch;
 
+#[cfg(not(all(target_endian = "little", target_pointer_width = "64")))]
+compile_error!(
+    "en57 needs a little-endian machine with 64 bits: docs/architecture/portability.md says why"
+);
+
 ::pgrx::pg_module_magic!(name, version);
 
 /// Called by PostgreSQL when it loads the library.
