@@ -25,7 +25,7 @@ copy_sources() {
 }
 
 # Who waits for ever has noticed it, too.
-in_time=(timeout 900)
+in_time=(timeout 300)
 
 # program NAME: the test program of this name, built in the copy. Mutants do not change it.
 program() {
