@@ -139,3 +139,44 @@ SELECT count(*) FROM en57.snapshots;
 SET client_min_messages = warning;
 DROP OWNED BY regress_en57_owner, regress_en57_reader CASCADE;
 DROP ROLE regress_en57_owner, regress_en57_reader;
+
+-- What runs inside a function of the extension gets no ticket from it: neither a view that an import reads, nor a handler.
+-- Fails where `asks_for_tickets` takes any function of the extension for one that asks, and without `Away`.
+CREATE ROLE regress_en57_importer;
+SELECT en57_create_partition('imported');
+SELECT en57_grant('regress_en57_importer', 'admin', 'imported');
+GRANT EXECUTE ON FUNCTION en57_import_from(regclass, text, boolean, boolean), en57.import_batch(regclass, bigint, integer, text, boolean, boolean, text),
+    en57.import_some(en57_event[], text, boolean, boolean, text), en57.import_rows(en57_event[], text, boolean, boolean) TO regress_en57_importer;
+CREATE SCHEMA its AUTHORIZATION regress_en57_importer;
+SET ROLE regress_en57_importer;
+SET search_path = its, public;
+CREATE FUNCTION take() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN RETURN en57.ticket(); END $$;
+CREATE VIEW directly AS SELECT 1::bigint AS position, 'a' AS type, to_jsonb(en57.ticket()) AS data;
+CREATE VIEW by_a_function AS SELECT 1::bigint AS position, 'a' AS type, to_jsonb(take()) AS data;
+SELECT en57_import_from('directly', 'imported');
+SELECT en57_import_from('by_a_function', 'imported');
+CREATE FUNCTION taken(e en57_event) RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM en57.ticket(); END $$;
+SELECT en57_create_projection('takes', '{}', 'taken(en57_event)', partition => 'imported');
+CREATE VIEW plain AS SELECT 1::bigint AS position, 'a' AS type;
+SELECT en57_import_from('plain', 'imported');
+SELECT en57_drop_projection('takes');
+-- what it asks for itself, it gets
+SELECT en57_import_from('plain', 'imported');
+SELECT en57_create_subscription('its', '{}', partition => 'imported');
+SELECT position, type FROM en57_poll('its');
+-- an upcaster runs inside a function that asks for tickets
+CREATE FUNCTION up(e en57_event) RETURNS en57_event LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
+    e.data := to_jsonb(en57.ticket());
+    RETURN e;
+END $$;
+RESET ROLE;
+SELECT en57_register_upcaster('a', 1, 'up(en57_event)');
+SET ROLE regress_en57_importer;
+SELECT position, type FROM en57_poll('its');
+RESET ROLE;
+RESET search_path;
+SELECT en57_drop_upcaster('a', 1);
+SELECT en57_drop_subscription('its');
+SELECT en57_drop_partition('imported');
+DROP OWNED BY regress_en57_importer CASCADE;
+DROP ROLE regress_en57_importer;

@@ -185,12 +185,12 @@ fn at_the_limit_of_a_process() {
     ];
     for (what, sql) in &calls {
         let mut refused = 0;
-        // In steps that are no powers of two: memory contexts grow in such.
-        let rooms = [1, 2, 3, 4, 6, 9, 12];
-        for room_mb in rooms {
+        // Each of them ends at another request for memory: one of PostgreSQL's, of Rust's, or of the report of an error.
+        let rooms = (1..=scaled(32) as u64).map(|n| n * 375_000);
+        for room in rooms.clone() {
             let mut session = db.connect();
             session.number("SELECT count(*) FROM en57_read()");
-            limit(session.pid(), room_mb << 20);
+            limit(session.pid(), room);
             if let Err(error) = session.try_run(sql) {
                 is_out_of_memory(&error, what);
                 refused += 1;

@@ -115,7 +115,7 @@ pub fn last_read() -> i64 {
 /// 42501 where somebody else asks; XX000 where there is no source of randomness.
 pub fn ticket() -> Result<i64> {
     // SAFETY: reads the backend's state.
-    if !language::is_at_work() && !unsafe { pg_sys::superuser() } {
+    if !language::asks_for_tickets() && !unsafe { pg_sys::superuser() } {
         return Err(no_ticket());
     }
     let mut number = 0i64;

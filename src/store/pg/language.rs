@@ -3,7 +3,7 @@
 //!
 //! What a function that users wrote has told in CONTEXT before stays, and so does what stands around the call.
 //!
-//! The language also tells whether one of the extension's own functions is at work: only superusers can write functions in it.
+//! The language also tells which of the extension's own functions is at work: only superusers can write functions in it.
 
 use std::cell::Cell;
 use std::ffi::{c_char, c_void};
@@ -11,27 +11,48 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::OnceLock;
 
-use pgrx::pg_sys::{self, Datum};
+use pgrx::pg_sys::{self, Datum, Oid};
 
-use super::{guard, witness};
+use super::{fmgr, guard, witness};
 
 thread_local! {
-    /// Whether the innermost function at work is one of the extension's own.
-    static AT_WORK: Cell<bool> = const { Cell::new(false) };
+    /// The innermost procedural function at work, where it is one of the extension's own.
+    static AT_WORK: Cell<Oid> = const { Cell::new(Oid::INVALID) };
 }
 
-/// Whether the caller is one of the extension's own procedural functions, and neither a client nor a function of a user.
-pub(in crate::store) fn is_at_work() -> bool {
-    AT_WORK.get()
+/// Whether the procedural function at work is one of the extension's own that asks for tickets. Others of them run code of
+/// users, as an import does that reads a view: that code must not get what the function itself does not ask for.
+pub(in crate::store) fn asks_for_tickets() -> bool {
+    let function = AT_WORK.get();
+    if function == Oid::INVALID {
+        return false;
+    }
+    let cache = pg_sys::SysCacheIdentifier::PROCOID as i32;
+    // SAFETY: a row of pg_proc, and its text, which are given back before this returns.
+    unsafe {
+        let row = pg_sys::SearchSysCache1(cache, Datum::from(function));
+        if row.is_null() {
+            return false;
+        }
+        let mut is_null = false;
+        let source = pg_sys::Anum_pg_proc_prosrc as i16;
+        let text = pg_sys::SysCacheGetAttr(cache, row, source, &raw mut is_null);
+        let asks = !is_null && {
+            let words = b"en57.ticket()";
+            fmgr::varlena(text).windows(words.len()).any(|w| w == words)
+        };
+        pg_sys::ReleaseSysCache(row);
+        asks
+    }
 }
 
 /// While it lives, the extension's own functions are not at work, but one of a user.
-pub(in crate::store) struct Away(bool);
+pub(in crate::store) struct Away(Oid);
 
 impl Away {
     /// From now on.
     pub(in crate::store) fn begin() -> Self {
-        Self(AT_WORK.replace(false))
+        Self(AT_WORK.replace(Oid::INVALID))
     }
 }
 
@@ -117,7 +138,7 @@ unsafe fn handle(fcinfo: pg_sys::FunctionCallInfo) -> Datum {
         };
         let previous = callback.previous;
         pg_sys::error_context_stack = &raw mut callback;
-        let was_at_work = AT_WORK.replace(true);
+        let was_at_work = AT_WORK.replace((*(*fcinfo).flinfo).fn_oid);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let plpgsql = plpgsql();
             pg_sys::ffi::pg_guard_ffi_boundary(|| plpgsql(fcinfo))
