@@ -186,17 +186,17 @@ fn at_the_limit_of_a_process() {
     for (what, sql) in &calls {
         let mut refused = 0;
         // Each of them ends at another request for memory: one of PostgreSQL's, of Rust's, or of the report of an error.
-        let rooms = (1..=scaled(32) as u64).map(|n| n * 375_000);
+        let rooms = 1..=scaled(32);
         for room in rooms.clone() {
             let mut session = db.connect();
             session.number("SELECT count(*) FROM en57_read()");
-            limit(session.pid(), room);
+            limit(session.pid(), room as u64 * 375_000);
             if let Err(error) = session.try_run(sql) {
                 is_out_of_memory(&error, what);
                 refused += 1;
             }
         }
-        println!("{what}: {refused} of {} refused", rooms.len());
+        println!("{what}: {refused} of {} refused", rooms.end());
         observer.run("SELECT en57_create_partition('anew'); SELECT en57_drop_partition('anew')");
     }
     assert_eq!(started(&mut observer), before, "the server has restarted");
