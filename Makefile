@@ -103,7 +103,7 @@ mutants: setup ## take mechanisms out of a copy, one by one, and see which test 
 mutants-dcb: ## change every expression of the pure domain, and see whether its tests notice (hours); FILES=pattern
 	@tests/mutants/dcb.sh
 
-pg-upgrade: setup build ## pg_upgrade between two majors, OLD=15 and NEW=18
+pg-upgrade: ## pg_upgrade between two majors, OLD=16 and NEW=18
 	@tests/pg_upgrade/run.sh
 
 fuzz: ## random bytes for the parsers that need no server; SECONDS=60 for each, SEED=n

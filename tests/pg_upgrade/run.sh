@@ -2,11 +2,13 @@
 # pg_upgrade from PostgreSQL $OLD to $NEW, with a log and all that follows it: the module pg_upgrade of the driver, between two
 # trees that have en57. Not part of make test: it builds en57 twice.
 #
-# OLD, NEW  majors, by default 15 and 18
+# OLD, NEW  majors, by default 16 and 18. Both servers must be of about the same day: what a security fix has taught the old one
+#           (15.20 writes an option pg_attver into what pg_dump makes), an older release of the new major refuses.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/../harness" && pwd)
-old=${OLD:-15} new=${NEW:-18}
+old=${OLD:-16} new=${NEW:-18}
 
+PG=$old "$here/setup.sh"
 PG=$new "$here/setup.sh"
 tree=$(PG=$new "$here/tree.sh")
 PG=$new make --no-print-directory -C "$here/../.." install PG_CONFIG="$tree" >&2

@@ -184,12 +184,15 @@ time_t time(time_t *told)
 }
 
 /*
- * Whether a request for memory is refused: one, when those before it are granted. Small ones are always granted, because
- * glibc aborts a process itself where it cannot note what is to be done at the end of a thread (32 bytes).
+ * Whether a request for memory is refused: one, when those before it are granted. Only the server's own and those of en57
+ * are: glibc aborts a process itself at some of its own.
  */
-static int is_refused(size_t bytes)
+static int is_refused(size_t bytes, void *who)
 {
-    if (!control || control->victim == 0 || bytes <= 32 || control->victim != getpid())
+    Dl_info asks;
+    if (!control || control->victim == 0 || bytes == 0 || control->victim != getpid())
+        return 0;
+    if (!dladdr(who, &asks) || !asks.dli_fname || !(strstr(asks.dli_fname, "en57") || strstr(asks.dli_fname, "postgres")))
         return 0;
     if (__atomic_sub_fetch(&control->until_fault, 1, __ATOMIC_SEQ_CST) != -1)
         return 0;
@@ -198,6 +201,8 @@ static int is_refused(size_t bytes)
     return 1;
 }
 
+#define IS_REFUSED(bytes) is_refused(bytes, __builtin_return_address(0))
+
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
 extern void *__libc_realloc(void *, size_t);
@@ -205,27 +210,27 @@ extern void *__libc_memalign(size_t, size_t);
 
 void *malloc(size_t bytes)
 {
-    return is_refused(bytes) ? NULL : __libc_malloc(bytes);
+    return IS_REFUSED(bytes) ? NULL : __libc_malloc(bytes);
 }
 
 void *calloc(size_t count, size_t bytes)
 {
-    return is_refused(count * bytes) ? NULL : __libc_calloc(count, bytes);
+    return IS_REFUSED(count * bytes) ? NULL : __libc_calloc(count, bytes);
 }
 
 void *realloc(void *old, size_t bytes)
 {
-    return is_refused(bytes) ? NULL : __libc_realloc(old, bytes);
+    return IS_REFUSED(bytes) ? NULL : __libc_realloc(old, bytes);
 }
 
 void *aligned_alloc(size_t alignment, size_t bytes)
 {
-    return is_refused(bytes) ? NULL : __libc_memalign(alignment, bytes);
+    return IS_REFUSED(bytes) ? NULL : __libc_memalign(alignment, bytes);
 }
 
 int posix_memalign(void **result, size_t alignment, size_t bytes)
 {
-    void *memory = is_refused(bytes) ? NULL : __libc_memalign(alignment, bytes);
+    void *memory = IS_REFUSED(bytes) ? NULL : __libc_memalign(alignment, bytes);
     if (!memory)
         return ENOMEM;
     *result = memory;
