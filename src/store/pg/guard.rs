@@ -48,7 +48,7 @@ mod raw {
 pub(in crate::store) enum Failure {
     /// An error of PostgreSQL's.
     Postgres(*mut pg_sys::ErrorData),
-    /// An error of PostgreSQL's that there was no memory to keep whole.
+    /// An error of PostgreSQL's that was not kept whole: no transaction was there to keep it in.
     Caught(Box<ErrorReportWithLevel>),
     /// One of en57's own.
     Ours(Box<Error>),

@@ -102,9 +102,7 @@ unsafe extern "C-unwind" fn see(arg: *mut c_void) {
         let seen = &mut *(arg as *mut Seen);
         seen.error = ptr::null_mut();
         if seen.context.is_null() {
-            if !witness::makes_room_for_report(pg_sys::TopMemoryContext) {
-                return;
-            }
+            witness::find_memory_for_report();
             seen.context = AllocSetContextCreateInternal(
                 pg_sys::TopMemoryContext,
                 c"en57 error".as_ptr(),

@@ -16,13 +16,7 @@ use super::guard::{ERROR, sqlstate};
 unsafe extern "C-unwind" {
     fn CopyErrorData() -> *mut pg_sys::ErrorData;
     fn FreeErrorData(edata: *mut pg_sys::ErrorData);
-    fn MemoryContextAllocExtended(
-        context: pg_sys::MemoryContext,
-        size: usize,
-        flags: c_int,
-    ) -> *mut c_void;
     fn geterrcode() -> c_int;
-    fn pfree(memory: *mut c_void);
 }
 
 /// Keeps the newest error that PostgreSQL raised while a call runs, whole.
@@ -71,7 +65,7 @@ unsafe extern "C-unwind" fn witness(arg: *mut c_void) {
     }
 }
 
-/// A copy of the report that PostgreSQL makes just now; null where the context is, and where there is no memory for it.
+/// A copy of the report that PostgreSQL makes just now; null where the context is.
 ///
 /// # Safety
 /// Called from a callback for reports: there, CopyErrorData() is allowed in any context but ErrorContext.
@@ -80,9 +74,10 @@ pub(in crate::store) unsafe fn copy_of_report(
 ) -> *mut pg_sys::ErrorData {
     // SAFETY: the caller's contract.
     unsafe {
-        if context.is_null() || !makes_room_for_report(context) {
+        if context.is_null() {
             return ptr::null_mut();
         }
+        find_memory_for_report();
         let before = pg_sys::MemoryContextSwitchTo(context);
         let copy = CopyErrorData();
         pg_sys::MemoryContextSwitchTo(before);
@@ -90,27 +85,14 @@ pub(in crate::store) unsafe fn copy_of_report(
     }
 }
 
-/// More than most reports take.
-const ROOM_FOR_REPORT: usize = 64 << 10;
-
-/// Whether a callback for reports may ask for memory. To ask in vain raises an error in the report of an error, and its own
-/// report calls the callback again. Where the report tells of a lack of memory, the reserve is given back first.
+/// Gives the reserve back where the report tells of a lack of memory. Without it, a copy raises an error in the report of an
+/// error, and its own report calls the callback again.
 ///
 /// # Safety
-/// Called from a callback for reports, with a context that is there.
-pub(in crate::store) unsafe fn makes_room_for_report(context: pg_sys::MemoryContext) -> bool {
-    // SAFETY: this raises nothing, and what it gets is freed at once. It is larger than all that a context keeps for
-    // itself, so this process gets it again.
-    unsafe {
-        if geterrcode() == sqlstate(SqlState::OutOfMemory.code()) {
-            allocator::give_reserve_back();
-        }
-        let flags = pg_sys::MCXT_ALLOC_NO_OOM as c_int;
-        let room = MemoryContextAllocExtended(context, ROOM_FOR_REPORT, flags);
-        if room.is_null() {
-            return false;
-        }
-        pfree(room);
-        true
+/// Called from a callback for reports.
+pub(in crate::store) unsafe fn find_memory_for_report() {
+    // SAFETY: reads the code of the report.
+    if unsafe { geterrcode() } == sqlstate(SqlState::OutOfMemory.code()) {
+        allocator::give_reserve_back();
     }
 }
