@@ -12,7 +12,7 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr;
 
-use pgrx::pg_sys::{self, panic::ErrorReportWithLevel};
+use pgrx::pg_sys;
 
 use crate::dcb::error::{Error, Result, SqlState};
 
@@ -48,8 +48,6 @@ mod raw {
 pub(in crate::store) enum Failure {
     /// An error of PostgreSQL's.
     Postgres(*mut pg_sys::ErrorData),
-    /// An error of PostgreSQL's that was not kept whole: no transaction was there to keep it in.
-    Caught(Box<ErrorReportWithLevel>),
     /// One of en57's own.
     Ours(Box<Error>),
     /// What cannot happen.
@@ -100,8 +98,9 @@ pub(in crate::store) fn failure(
     match payload.downcast::<CaughtError>() {
         Ok(caught) => match *caught {
             CaughtError::PostgresError(_) if !seen.is_null() => Failure::Postgres(seen),
-            CaughtError::PostgresError(report) => Failure::Caught(Box::new(report)),
-            CaughtError::ErrorReport(report) => Failure::Panic(text(report.message())),
+            CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => {
+                Failure::Panic(text(report.message()))
+            }
             CaughtError::RustPanic { ereport, .. } => Failure::Panic(text(ereport.message())),
         },
         Err(payload) => {
@@ -129,23 +128,6 @@ unsafe fn throw(failure: Failure) -> ! {
                 passed.extend_from_slice(told.unwrap_or_default());
             });
             raw::ReThrowError(edata)
-        },
-        // SAFETY: the texts are copied into the report and dropped before errfinish() leaves.
-        Failure::Caught(caught) => unsafe {
-            PASSED_ON.with_borrow_mut(Vec::clear);
-            errstart(ERROR, ptr::null());
-            errcode(caught.sql_error_code() as c_int);
-            errmsg(c"%s".as_ptr(), text(caught.message()).as_ptr());
-            if let Some(detail) = caught.detail() {
-                errdetail(c"%s".as_ptr(), text(detail).as_ptr());
-            }
-            if let Some(hint) = caught.hint() {
-                errhint(c"%s".as_ptr(), text(hint).as_ptr());
-            }
-            drop(caught);
-            let (file, line, function) = source_location(Location::caller());
-            errfinish(file, line, function);
-            unreachable!("errfinish returned from an error")
         },
         // SAFETY: see report(); the box was consumed by it before it leaves.
         Failure::Ours(error) => unsafe { report(*error) },
@@ -299,7 +281,6 @@ pub(in crate::store) fn in_words(payload: Box<dyn Any + Send>) -> String {
     match failure(payload, ptr::null_mut()) {
         Failure::Panic(message) => message.to_string_lossy().into_owned(),
         Failure::Ours(error) => error.message.clone(),
-        Failure::Caught(caught) => caught.message().to_owned(),
         Failure::Postgres(_) => String::new(),
     }
 }

@@ -1,7 +1,7 @@
 //! Trying something in a subtransaction, or in a transaction of its own: what fails is undone, and told.
 
 use std::any::Any;
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 
@@ -197,26 +197,16 @@ fn ours(error: Error) -> Failure {
     }
 }
 
-/// What a caught panic was: an error of PostgreSQL's, whole where the witness has seen it.
+/// What a caught panic was: an error of PostgreSQL's that the witness has seen.
 ///
 /// # Errors
-/// The panic, where it is one of en57's own.
+/// The panic, where it is another one.
 fn unwound(
     payload: Box<dyn Any + Send>,
     seen: *mut pg_sys::ErrorData,
 ) -> std::result::Result<Failure, Box<dyn Any + Send>> {
-    let Some(CaughtError::PostgresError(report)) = payload.downcast_ref() else {
+    if seen.is_null() || !matches!(payload.downcast_ref(), Some(CaughtError::PostgresError(_))) {
         return Err(payload);
-    };
-    if seen.is_null() {
-        return Ok(Failure {
-            state: guard::unpacked(report.sql_error_code() as c_int),
-            message: report.message().to_owned(),
-            detail: report.detail().map(str::to_owned),
-            hint: report.hint().map(str::to_owned),
-            context: None,
-            cause: Cause::Unwound(payload),
-        });
     }
     // SAFETY: the copy lives in the transaction's context; its texts are null or NUL-terminated.
     unsafe {
