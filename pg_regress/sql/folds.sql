@@ -226,3 +226,11 @@ SELECT state FROM en57_fold('{}', 'by_path(jsonb,en57_event)');
 RESET search_path;
 DROP OWNED BY en57_fold_reader;
 DROP ROLE en57_fold_reader;
+-- none of a state that is read amid an append: its events have positions, and are not stored yet
+SELECT en57_create_fold('each', 'listed(jsonb,en57_event)', snapshot_every => 1);
+CREATE FUNCTION kept_by_check(state jsonb) RETURNS text LANGUAGE sql AS $$
+    SELECT NULL FROM en57_state('each', '{"tags": ["amid:1"]}') $$;
+SELECT en57_create_invariant('amid', '{"types": ["amid"]}', 'tag:amid:', 'listed(jsonb,en57_event)', 'kept_by_check(jsonb)');
+SELECT outcome FROM en57_append('[{"type": "amid", "tags": ["amid:1"]}, {"type": "amid", "tags": ["amid:1"]}, {"type": "amid", "tags": ["amid:1"]}]');
+SELECT outcome FROM en57_append('{"type": "amid", "tags": ["amid:1"]}');
+SELECT jsonb_array_length(state) FROM en57_state('each', '{"tags": ["amid:1"]}');

@@ -69,7 +69,7 @@ impl<'d> Snapshots<'d> {
     }
 
     /// Stores a state that contains all events up to a settled position, if enough events were read for it. Stores nothing
-    /// if the transaction has appended: the state may contain its own events, which are not committed.
+    /// if the transaction has appended: amid an append its events have positions already, and are not stored yet.
     ///
     /// # Errors
     /// Only if the statement is cancelled or the session is to end.
