@@ -34,6 +34,16 @@ CREATE FUNCTION en57_decide(
 COMMENT ON FUNCTION en57_decide(text, jsonb, text, uuid, text, bigint, text) IS
     'locks, reads, folds, decides and appends in one call; with an id, a command that was sent before is answered as the first time';
 
+CREATE FUNCTION en57_decide_many(
+    name text,
+    commands jsonb,
+    partition text DEFAULT NULL,
+    all_or_nothing boolean DEFAULT false
+) RETURNS TABLE (n integer, result en57_append_result, error jsonb)
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION en57_decide_many(text, jsonb, text, boolean) IS
+    'many commands in one call, decided in order; one that fails does not disturb the others';
+
 CREATE FUNCTION en57_try(name text, given jsonb, command jsonb) RETURNS jsonb
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_try(text, jsonb, jsonb) IS

@@ -293,6 +293,25 @@ CREATE OR REPLACE VIEW en57_imports AS
            pg_catalog.round(events OPERATOR(pg_catalog./) greatest(extract(epoch FROM updated_at OPERATOR(pg_catalog.-) started_at), 0.001)) AS events_per_second,
            started_at, updated_at, finished, skipped
       FROM en57.imports;
+-- Many requests in one call.
+CREATE FUNCTION en57_append_many(
+    requests jsonb,
+    partition text DEFAULT NULL,
+    on_conflict text DEFAULT NULL,
+    all_or_nothing boolean DEFAULT false
+) RETURNS TABLE (n integer, result en57_append_result, error jsonb)
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION en57_append_many(jsonb, text, text, boolean) IS
+    'many appends in one call, each with its own condition, in order; one that is not stored does not disturb the others';
+CREATE FUNCTION en57_decide_many(
+    name text,
+    commands jsonb,
+    partition text DEFAULT NULL,
+    all_or_nothing boolean DEFAULT false
+) RETURNS TABLE (n integer, result en57_append_result, error jsonb)
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION en57_decide_many(text, jsonb, text, boolean) IS
+    'many commands in one call, decided in order; one that fails does not disturb the others';
 
 -- At the end: a worker that waits for this version looks again. The trigger tells it, though no row changes.
 UPDATE en57.projections SET status = status WHERE false;

@@ -15,6 +15,16 @@ CREATE FUNCTION en57_append(
 COMMENT ON FUNCTION en57_append(jsonb, en57_query, text, bigint, text, text, text) IS
     'appends an event or an array of events, unless fail_if matches an event or the stream is not at the expected version';
 
+CREATE FUNCTION en57_append_many(
+    requests jsonb,
+    partition text DEFAULT NULL,
+    on_conflict text DEFAULT NULL,
+    all_or_nothing boolean DEFAULT false
+) RETURNS TABLE (n integer, result en57_append_result, error jsonb)
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION en57_append_many(jsonb, text, text, boolean) IS
+    'many appends in one call, each with its own condition, in order; one that is not stored does not disturb the others';
+
 CREATE FUNCTION en57_validate(
     events jsonb,
     stream text DEFAULT NULL,

@@ -16,7 +16,8 @@ use std::rc::Rc;
 
 use uuid::Uuid;
 
-use crate::append::{self, AppendRequest, Conflicts, OnRefusal, Outcome, fit, parse};
+use crate::append::several::{self, Done};
+use crate::append::{self, AppendRequest, Conflicts, OnRefusal, Outcome, fit, many, parse};
 use crate::dcb::error::{Error, Result, SqlState, invalid, required};
 use crate::dcb::query::Query;
 use crate::dcb::{codec, schema};
@@ -27,7 +28,7 @@ use crate::read::Reading;
 use crate::read::stream::{self, Target};
 use crate::store::Datum;
 use crate::store::log::catalog;
-use crate::store::pg::json::{self, Jsonb};
+use crate::store::pg::json::{self, Jsonb, Value};
 use crate::store::pg::{fmgr, rights, stack};
 use crate::store::row::event::NewEvent;
 use crate::trial::{self, Trial};
@@ -98,6 +99,76 @@ pub fn decide(
     }
 }
 
+/// One command of many.
+#[derive(Clone, Copy)]
+pub struct Command<'a> {
+    /// The command itself.
+    pub command: Datum,
+    /// Its id.
+    pub id: Option<[u8; 16]>,
+    /// The stream of the events that name none.
+    pub target: Option<Target<'a>>,
+}
+
+/// The keys of a command in the JSON of many.
+const KEYS: [&str; 4] = ["command", "command_id", "stream", "expected_version"];
+
+/// Reads an array of commands. One that is not valid is told as such: it is no reason to refuse the others.
+///
+/// # Errors
+/// 22023 if it is no array, 54000 if it has too many elements.
+pub fn commands(document: Jsonb<'_>) -> Result<Vec<Done<Command<'_>>>> {
+    let elements = many::elements_of(document, "commands", "command")?;
+    several::each(elements.len(), |n| {
+        let (mut command, mut id, mut stream, mut expected) = (None, None, None, None);
+        for pair in elements[n].pairs() {
+            match pair? {
+                ("command", value) => command = Some(value.to_datum()),
+                (key, Value::Null) if KEYS.contains(&key) => {}
+                ("command_id", value) => id = Some(many::uuid(value, "command_id")?),
+                ("stream", value) => stream = Some(many::string(value, "stream")?),
+                ("expected_version", value) => {
+                    expected = Some(many::integer(value, "expected_version")?);
+                }
+                (key, _) => return Err(many::unknown_key(key, &KEYS)),
+            }
+        }
+        Ok(Command {
+            command: command.ok_or_else(|| invalid("key \"command\" is missing"))?,
+            id,
+            target: Target::new(stream, expected)?,
+        })
+    })
+}
+
+/// Takes the locks of commands that are decided next in this transaction, all at once, so that they are taken in one order.
+/// Their decisions look again at what they need.
+///
+/// # Errors
+/// 42501, 42704.
+pub fn lock_together(
+    name: Option<&str>,
+    commands: &[Command],
+    partition: Option<&str>,
+) -> Result<()> {
+    catalog::demand_writable("en57_decide_many()")?;
+    let partition = catalog::effective_name(partition)?;
+    callable(name)?;
+    // A command for which a function fails here fails again when it is its turn, and is told then.
+    let queries = several::each(commands.len(), |n| {
+        let Command {
+            command, target, ..
+        } = commands[n];
+        let case = Case::new(callable(name)?, command, partition.clone())?;
+        Ok(case.locked(target))
+    })?;
+    let queries: Vec<Query> = queries.into_iter().flatten().collect();
+    if !queries.is_empty() {
+        append::lock_queries(&queries, Some(&partition))?;
+    }
+    Ok(())
+}
+
 /// The id of the n-th event of a command, from 1.
 fn id_of(command: [u8; 16], n: usize) -> [u8; 16] {
     Uuid::new_v5(&Uuid::from_bytes(command), n.to_string().as_bytes()).into_bytes()
@@ -158,6 +229,14 @@ impl Case {
         })
     }
 
+    /// What it locks: the stream together with the query, so that all locks are taken in order.
+    fn locked(&self, target: Option<Target>) -> Query {
+        match target {
+            Some(target) => self.query.clone().union(stream::query_of(target.name)),
+            None => self.query.clone(),
+        }
+    }
+
     /// Decides and appends. If the decider has been replaced, nothing is stored, and the answer is `None`. The locks
     /// stay.
     fn decide(
@@ -167,12 +246,7 @@ impl Case {
         conflicts: &mut Conflicts,
     ) -> Result<Option<Decided>> {
         let partition = self.partition.as_str();
-        // The stream is locked together with the query, so that all locks are taken in order.
-        let locked = match destination.target {
-            Some(target) => self.query.clone().union(stream::query_of(target.name)),
-            None => self.query.clone(),
-        };
-        let position = append::lock_query(&locked, Some(partition))?;
+        let position = append::lock_query(&self.locked(destination.target), Some(partition))?;
         if !self.is_current()? {
             return Ok(None);
         }

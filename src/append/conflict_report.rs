@@ -20,11 +20,15 @@ pub struct ConflictReport {
 impl ConflictReport {
     /// An empty report. An error has less room than an answer, because errors are also written to the server's log.
     pub fn new(in_error: bool) -> Self {
-        let bytes = if in_error {
+        Self::within(if in_error {
             limits::CONFLICTS_BYTES_OF_ERROR
         } else {
             limits::CONFLICTS_BYTES
-        };
+        })
+    }
+
+    /// An empty report that has so much room.
+    pub fn within(bytes: usize) -> Self {
         Self {
             events: Vec::new(),
             whole_left: bytes,

@@ -13,7 +13,7 @@ use crate::store::log::catalog;
 use crate::store::log::partition::{Access, Partition};
 use crate::store::log::position::Counter;
 use crate::store::pg::settings;
-use crate::store::row::event;
+use crate::store::row::event::{self, NewEvent};
 use crate::store::row::table::Opened;
 use crate::store::session::{definitions, transaction};
 use crate::upcast::{self, Definitions, Sought};
@@ -36,18 +36,10 @@ pub(super) fn lock<'a>(
 ) -> Result<Vec<Sought<&'a Query>>> {
     let (partition, table) = (&*prepared.partition, &prepared.table);
     let mut plan = Plan::default();
-    for key in prepared.keys.iter().flatten() {
-        plan.write(*key);
-    }
-    for name in streams.names() {
-        // Checked as well, whatever version is expected: otherwise two appends could give the same version.
-        plan.check(event::effective(Namespace::Stream, name.as_bytes()));
-    }
+    let keys = prepared.keys.iter().flatten().copied();
+    plan_events(&mut plan, keys, streams.names(), request.events);
     let mut fail_if = in_stored_names(request.fail_if, &demands.upcasters);
     plan_condition(&mut plan, partition, table, &fail_if)?;
-    if let Some(id) = request.events.iter().find_map(|e| e.id) {
-        plan.sole(event::effective(Namespace::Id, &id));
-    }
     demands.plan(&mut plan);
     plan.acquire_with(partition.oid, |plan| {
         if demands.look_again(request, plan)? {
@@ -59,8 +51,25 @@ pub(super) fn lock<'a>(
     Ok(fail_if)
 }
 
+/// Adds the keys under which events are stored, those of their streams, and that of the first id.
+pub(super) fn plan_events<'a>(
+    plan: &mut Plan,
+    keys: impl Iterator<Item = i64>,
+    streams: impl Iterator<Item = &'a str>,
+    events: &[NewEvent],
+) {
+    keys.for_each(|key| plan.write(key));
+    for name in streams {
+        // Checked as well, whatever version is expected: otherwise two appends could give the same version.
+        plan.check(event::effective(Namespace::Stream, name.as_bytes()));
+    }
+    if let Some(id) = events.iter().find_map(|e| e.id) {
+        plan.sole(event::effective(Namespace::Id, &id));
+    }
+}
+
 /// A condition by the names that events are stored under.
-fn in_stored_names<'a>(
+pub(super) fn in_stored_names<'a>(
     fail_if: &'a [Query],
     upcasters: &Rc<Definitions>,
 ) -> Vec<Sought<&'a Query>> {
@@ -69,7 +78,7 @@ fn in_stored_names<'a>(
 }
 
 /// Adds the keys that a condition checks to the locks of an append.
-fn plan_condition(
+pub(super) fn plan_condition(
     plan: &mut Plan,
     partition: &Partition,
     table: &Opened,
@@ -156,33 +165,56 @@ fn rarest(table: &Opened, groups: Vec<Vec<i64>>, from: i64) -> Result<Vec<i64>> 
 /// # Errors
 /// 42501, 42704.
 pub fn lock_query(query: &Query, partition: Option<&str>) -> Result<i64> {
+    let (partition, sought) = lock_queries(std::slice::from_ref(query), partition)?;
+    let counter = Counter::of(catalog::store()?)?;
+    let frontiers = sought
+        .iter()
+        .map(|s| crate::read::frontier::current(&counter, &partition, s));
+    Ok(frontiers.min().unwrap_or(0))
+}
+
+/// Takes the locks of several queries until the end of the transaction, in one order. Returns the partition, and the
+/// queries by the names that events are stored under.
+///
+/// # Errors
+/// 42501, 42704.
+pub fn lock_queries(
+    queries: &[Query],
+    partition: Option<&str>,
+) -> Result<(Rc<Partition>, Vec<Sought>)> {
     catalog::demand_writable("en57_lock()")?;
     let store = catalog::store()?;
     let partition = store.partition(partition, Access::Lock)?;
-    let counter = Counter::of(store)?;
+    Counter::of(store)?;
     let table = partition.open_to_read();
     let mut upcasters = upcast::known()?;
-    let mut sought = Sought::by(query.clone(), &upcasters);
+    let by = |upcasters: &Rc<Definitions>| -> Vec<Sought> {
+        let queries = queries.iter();
+        queries.map(|q| Sought::by(q.clone(), upcasters)).collect()
+    };
+    let mut sought = by(&upcasters);
+    let plan_all = |plan: &mut Plan, sought: &[Sought]| {
+        let mut sought = sought.iter();
+        sought.try_for_each(|s| plan_query(plan, &partition, &table, s))
+    };
     let mut plan = Plan::default();
-    plan_query(&mut plan, &partition, &table, &sought)?;
+    plan_all(&mut plan, &sought)?;
     plan.acquire_with(partition.oid, |plan| {
         definitions::accept_changes();
         let now = upcast::known()?;
         let renamed = !Rc::ptr_eq(&upcasters, &now);
         if renamed {
-            sought = Sought::by(query.clone(), &now);
+            sought = by(&now);
             upcasters = now;
         }
         if renamed || invariant::has_changed() {
-            plan_query(plan, &partition, &table, &sought)?;
+            plan_all(plan, &sought)?;
         }
         Ok(())
     })?;
     // The holder reads what is there now, even in a REPEATABLE READ transaction.
     transaction::renew_moment();
-    Ok(crate::read::frontier::current(
-        &counter, &partition, &sought,
-    ))
+    Ok((partition, sought))
 }
 
 /// Adds the locks of a transaction that reads a query, decides, and then appends.

@@ -9,6 +9,8 @@ pub const TEXT_BYTES: usize = 1024;
 pub const TAGS_PER_EVENT: usize = 1000;
 /// Events of one append.
 pub const EVENTS_PER_APPEND: usize = 1_000_000;
+/// How many requests one call of `en57_append_many` or `en57_decide_many` has at most.
+pub const REQUESTS_PER_CALL: usize = 10_000;
 /// Bytes of conflicting events that an answer contains in full.
 pub const CONFLICTS_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of conflicting events in the DETAIL of an error, which the server also writes to its log.

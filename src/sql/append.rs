@@ -45,9 +45,8 @@ sql_function!(en57_append, |args: &Args| {
         on_refusal: OnRefusal::said(args.text(6)?)?,
     };
     let outcome = append::append(&request, &mut conflicts)?;
-    let cause = outcome.cause();
     let answer = Answer::new(outcome, told.into_json());
-    match cause {
+    match answer.cause {
         Some(cause) if raise => Err(answer.as_error(cause, &events, args.text(4)?)?),
         _ => answer.as_row(args),
     }
@@ -85,7 +84,7 @@ sql_function!(en57_lock, |args: &Args| {
 });
 
 /// Whether a conflict is to be an error.
-fn on_conflict(argument: Option<&str>) -> Result<bool> {
+pub(super) fn on_conflict(argument: Option<&str>) -> Result<bool> {
     match argument {
         None | Some("return") => Ok(false),
         Some("raise") => Ok(true),
@@ -109,6 +108,8 @@ fn wrong_version(event: &NewEvent, answer: &Answer) -> String {
 /// The columns of `en57_append_result`.
 pub(super) struct Answer {
     outcome: &'static CStr,
+    /// Of a conflict: which check has failed.
+    cause: Option<Cause>,
     position: Option<i64>,
     first: Option<i64>,
     version: Option<i64>,
@@ -125,6 +126,7 @@ impl Answer {
     pub(super) fn nothing(position: i64) -> Self {
         Self {
             outcome: c"nothing",
+            cause: None,
             position: Some(position),
             first: None,
             version: None,
@@ -138,6 +140,7 @@ impl Answer {
     fn refused(refusals: &[Refusal]) -> Self {
         Self {
             outcome: c"refused",
+            cause: None,
             position: None,
             first: None,
             version: None,
@@ -149,8 +152,10 @@ impl Answer {
 
     /// An answer; `found` are the conflicts as a JSON array.
     pub(super) fn new(outcome: Outcome, found: String) -> Self {
+        let cause = outcome.cause();
         let stored = |outcome, first, last, version, ids| Self {
             outcome,
+            cause,
             position: Some(last),
             first: Some(first),
             version,
@@ -160,6 +165,7 @@ impl Answer {
         };
         let conflict = |position, version| Self {
             outcome: c"conflict",
+            cause,
             position,
             first: None,
             version,
@@ -189,8 +195,12 @@ impl Answer {
 
     /// It as a row of the function's result type.
     pub(super) fn as_row(&self, args: &Args) -> Result<Option<Datum>> {
-        let row_type = RowType::of_result(args)?;
-        let label = composite::enum_label(composite::column_type(&row_type, 0), self.outcome);
+        self.to_datum(&RowType::of_result(args)?).map(Some)
+    }
+
+    /// It as a value of this type, `en57_append_result`.
+    pub(super) fn to_datum(&self, row_type: &RowType) -> Result<Datum> {
+        let label = composite::enum_label(composite::column_type(row_type, 0), self.outcome);
         let [conflicts, faults] =
             [&self.conflicts, &self.faults].map(|t| t.as_deref().map(|t| json::parse(t, "")));
         let mut columns = [
@@ -202,11 +212,26 @@ impl Answer {
             self.ids.as_deref().map(array::make_uuids),
             faults.transpose()?,
         ];
-        row_type.make(&mut columns).map(Some)
+        row_type.make(&mut columns)
+    }
+
+    /// Whether the events are stored, now or before; or there was nothing to append.
+    pub(super) fn is_good(&self) -> bool {
+        self.conflicts.is_none() && self.faults.is_none()
+    }
+
+    /// It with what has failed, if it is a conflict.
+    pub(super) fn conflict(&self) -> Option<(&Self, Cause)> {
+        Some((self, self.cause?))
+    }
+
+    /// How many bytes its conflicts take.
+    pub(super) fn conflicts_bytes(&self) -> usize {
+        self.conflicts.as_ref().map_or(0, String::len)
     }
 
     /// A conflict as an error, which says in fields of its own what does not hold, and of which table.
-    fn as_error(
+    pub(super) fn as_error(
         &self,
         cause: Cause,
         events: &[NewEvent],

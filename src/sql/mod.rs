@@ -21,6 +21,7 @@ mod projection;
 mod query;
 mod read;
 mod rebuild;
+mod several;
 mod stream;
 mod subscription;
 mod types;

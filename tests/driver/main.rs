@@ -35,6 +35,7 @@ mod lock_escalation;
 mod lock_table;
 mod logical_replica;
 mod many_connections;
+mod many_requests;
 mod matching_oracle;
 mod memory;
 mod moved_by_dump;

@@ -46,8 +46,10 @@ build() {
     say "building it with assertions (some minutes)"
     (
         cd "$work/source"
-        ./configure --quiet --prefix="$built" --enable-cassert --enable-debug \
-            CFLAGS='-O1 -fno-omit-frame-pointer' CPPFLAGS='-DCLOBBER_FREED_MEMORY -DMEMORY_CONTEXT_CHECKING'
+        # PROFILE means something else to PostgreSQL's makefiles.
+        unset PROFILE MAKEFLAGS
+        # With assertions it also overwrites memory that is freed.
+        ./configure --quiet --prefix="$built" --enable-cassert --enable-debug CFLAGS='-O1 -fno-omit-frame-pointer'
         make -s -j "$(nproc)" MAKELEVEL=0 && make -s install && make -s -C contrib install
     ) >"$work/build.log" 2>&1 || { tail -n 20 "$work/build.log" >&2 && die "it did not build: see $work/build.log"; }
 }

@@ -57,8 +57,8 @@ pub struct Plan {
     keys: BTreeMap<i64, Use>,
     /// Documents that it changes.
     owned: BTreeSet<i64>,
-    /// The id of its first event that has one.
-    sole: Option<i64>,
+    /// Of each append, the id of its first event that has one.
+    soles: BTreeSet<i64>,
     conditional: bool,
     checks_all: bool,
     /// Whether anything was added since the root was locked.
@@ -120,7 +120,18 @@ impl Plan {
 
     /// Nobody else may send the event with this id meanwhile.
     pub fn sole(&mut self, key: i64) {
-        self.sole = Some(key);
+        self.has_grown |= self.soles.insert(key);
+    }
+
+    /// Adds all that another plan locks.
+    pub fn join(&mut self, other: Self) {
+        other.keys.iter().for_each(|(key, of)| self.add(*key, *of));
+        other.owned.iter().for_each(|key| self.own(*key));
+        other.soles.iter().for_each(|key| self.sole(*key));
+        self.conditional |= other.conditional;
+        if other.checks_all {
+            self.check_all();
+        }
     }
 
     /// Takes the locks, waiting where it must.
@@ -171,6 +182,9 @@ impl Plan {
     /// would wait for each other. He takes the keys instead, as far as the lock table can do it.
     fn lock_root(&self, taker: &Taker) -> Result<Escalation> {
         let tag = root_tag(taker.partition);
+        if taker.holds(&tag, pg_sys::ExclusiveLock) {
+            return Ok(Escalation::All);
+        }
         let taken = transaction::key_locks();
         let (mode, escalation) =
             self.escalation(taker, settings::max_key_locks().saturating_sub(taken));
@@ -197,8 +211,9 @@ impl Plan {
         // appends, by `en57_lock` or to decide, waits for nobody who waits for him.
         let owned = self.owned.iter().filter(|_| escalation != Escalation::All);
         let owned = owned.map(|key| (*key, Use::CheckedAndWritten));
-        let sole = self.sole.map(|key| (key, Use::Sole));
-        for (key, of) in keys.chain(sole).chain(owned) {
+        let soles = self.soles.iter().filter(|_| escalation != Escalation::All);
+        let soles = soles.map(|key| (*key, Use::Sole));
+        for (key, of) in keys.chain(soles).chain(owned) {
             let tag = key_tag(taker.partition, key);
             taker.take(tag, of.mode(), &KEY_WRITES, true)?;
         }
@@ -213,7 +228,9 @@ impl Plan {
             let is_held = taker.holds(&key_tag(taker.partition, *key), of.mode());
             missing[usize::from(*of != Use::Written)] += usize::from(!is_held);
         }
-        let [written, checked] = missing;
+        let [written, mut checked] = missing;
+        // One has always room.
+        checked += self.soles.len().saturating_sub(1);
         let all_fit = written + checked <= room;
         let checks_root = self.checks_all || (!all_fit && checked > room);
         match (self.conditional, all_fit) {

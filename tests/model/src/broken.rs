@@ -184,8 +184,8 @@ pub const EDITS: &[Edit] = &[
     edit(
         "keys_not_locked",
         "store/lock/plan.rs",
-        "        for (key, of) in keys.chain(sole).chain(owned) {\n",
-        "        for (key, of) in keys.chain(sole).chain(owned) {\n            if BROKEN { continue; }\n",
+        "        for (key, of) in keys.chain(soles).chain(owned) {\n",
+        "        for (key, of) in keys.chain(soles).chain(owned) {\n            if BROKEN { continue; }\n",
     ),
     edit(
         "root_shared_by_all",
