@@ -13,6 +13,7 @@ use pgrx::pg_sys::{
 };
 
 use crate::dcb::error::{Error, Result, SqlState};
+use crate::store::index::descent::raw;
 use crate::store::index::entry::Tree;
 use crate::store::index::leaf::{self, New};
 use crate::store::pg::{array, guard};
@@ -240,14 +241,17 @@ unsafe fn write_metapage(index: Relation) {
             pg_sys::ReadBufferMode::RBM_ZERO_AND_LOCK,
             ptr::null_mut(),
         );
-        pg_sys::ffi::pg_guard_ffi_boundary(|| {
-            _bt_initmetapage(pg_sys::BufferGetPage(buffer), 0, 0, false);
-        });
-        pg_sys::MarkBufferDirty(buffer);
         let logged = (*(*index).rd_rel).relpersistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT;
-        if logged {
-            pg_sys::log_newpage_buffer(buffer, true);
-        }
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            // A page that is changed and not logged must not be written: an error in between is a PANIC.
+            pg_sys::CritSectionCount += 1;
+            _bt_initmetapage(pg_sys::BufferGetPage(buffer), 0, 0, false);
+            raw::MarkBufferDirty(buffer);
+            if logged {
+                raw::log_newpage_buffer(buffer, true);
+            }
+            pg_sys::CritSectionCount -= 1;
+        });
         pg_sys::UnlockReleaseBuffer(buffer);
     }
 }
