@@ -313,5 +313,12 @@ CREATE FUNCTION en57_decide_many(
 COMMENT ON FUNCTION en57_decide_many(text, jsonb, text, boolean) IS
     'many commands in one call, decided in order; one that fails does not disturb the others';
 
+-- Scans of functions in FROM.
+CREATE FUNCTION en57.read_rows(internal) RETURNS internal
+    AS 'MODULE_PATHNAME', 'en57_read_rows' LANGUAGE c STRICT VOLATILE PARALLEL SAFE;
+COMMENT ON FUNCTION en57.read_rows(internal) IS 'tells the planner about how many events a call returns';
+ALTER FUNCTION en57_read(en57_query, bigint, bigint, bigint, boolean, timestamptz, timestamptz, timestamptz, text, boolean) SUPPORT en57.read_rows;
+ALTER FUNCTION en57_read_stream(text, bigint, bigint, bigint, boolean, text) SUPPORT en57.read_rows;
+
 -- At the end: a worker that waits for this version looks again. The trigger tells it, though no row changes.
 UPDATE en57.projections SET status = status WHERE false;

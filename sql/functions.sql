@@ -47,6 +47,10 @@ COMMENT ON FUNCTION en57_lock(en57_query, text) IS
 -- Reading
 ------------------------------------------------------------------------------------------------------
 
+CREATE FUNCTION en57.read_rows(internal) RETURNS internal
+    AS 'MODULE_PATHNAME', 'en57_read_rows' LANGUAGE c STRICT VOLATILE PARALLEL SAFE;
+COMMENT ON FUNCTION en57.read_rows(internal) IS 'tells the planner about how many events a call returns';
+
 CREATE FUNCTION en57_read(
     query en57_query DEFAULT NULL,
     after bigint DEFAULT NULL,
@@ -59,7 +63,7 @@ CREATE FUNCTION en57_read(
     partition text DEFAULT NULL,
     upcast boolean DEFAULT true
 ) RETURNS SETOF en57_event
-    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 SUPPORT en57.read_rows;
 COMMENT ON FUNCTION en57_read(en57_query, bigint, bigint, bigint, boolean, timestamptz, timestamptz, timestamptz, text, boolean) IS
     'the events that match, in position order: after exclusive, upto inclusive';
 
@@ -113,7 +117,7 @@ CREATE FUNCTION en57_read_stream(
     backwards boolean DEFAULT false,
     partition text DEFAULT NULL
 ) RETURNS SETOF en57_event
-    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
+    AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 SUPPORT en57.read_rows;
 COMMENT ON FUNCTION en57_read_stream(text, bigint, bigint, bigint, boolean, text) IS
     'the events of a stream in the order of their versions, from one version to another, both inclusive';
 

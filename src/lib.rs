@@ -24,6 +24,7 @@ mod worker;
 
 use crate::store::memory::shmem;
 use crate::store::pg::{allocator, guard, settings};
+use crate::store::scan;
 use crate::store::worker::launch;
 
 #[cfg(not(all(target_endian = "little", target_pointer_width = "64")))]
@@ -42,5 +43,6 @@ pub extern "C-unwind" fn _PG_init() {
         settings::init();
         shmem::init();
         launch::init();
+        scan::install(sql::SCANNED);
     });
 }

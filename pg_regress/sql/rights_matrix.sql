@@ -268,6 +268,8 @@ INSERT INTO calls (function, call) VALUES
     ('en57.missing(text,text)', $$en57.missing('subscription', 'x')$$),
     ('en57.before_restore()', $$en57.before_restore()$$),
     ('en57.before_restore()', $$CREATE EVENT TRIGGER mine ON ddl_command_start EXECUTE FUNCTION en57.before_restore()$$),
+    ('en57.read_rows(internal)', $$en57.read_rows()$$),
+    ('en57.read_rows(internal)', $$CREATE FUNCTION {role}.f(int) RETURNS SETOF int LANGUAGE sql SUPPORT en57.read_rows AS 'SELECT $1'$$),
     ('en57.keys_handler(internal)', $$en57.keys_handler()$$),
     ('en57.keys_handler(internal)', $$CREATE ACCESS METHOD mine TYPE INDEX HANDLER en57.keys_handler$$),
     ('en57.plpgsql_handler()', $$en57.plpgsql_handler()$$),

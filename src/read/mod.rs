@@ -6,6 +6,7 @@
 
 pub mod catch_up;
 pub mod context;
+pub mod estimate;
 pub mod frontier;
 pub mod inventory;
 pub mod partitions;

@@ -6,7 +6,7 @@ use crate::dcb::error::{Result, invalid};
 use crate::dcb::query::{Criterion, Query};
 use crate::store::Oid;
 use crate::store::index::entry::Direction;
-use crate::store::index::scan::Range;
+use crate::store::index::scan::{self, Range};
 use crate::store::log::catalog;
 use crate::store::log::partition::Access;
 use crate::store::log::position::Counter;
@@ -15,6 +15,7 @@ use crate::store::pg::scratch::Scratch;
 use crate::store::row::door::Event;
 use crate::store::row::event::Row;
 use crate::store::row::srf::{ROWS_AT_ONCE, Sink, Source};
+use crate::store::scan::{Bounds, Scan, Told};
 use crate::upcast::{self, Definitions, ReadBy, Sought, Upcast};
 
 use super::frontier;
@@ -100,6 +101,17 @@ pub struct Reading {
     view: View,
     /// Whether it is a user's read, which is counted.
     is_counted: bool,
+    /// What it has looked at.
+    looked_at: LookedAt,
+    /// The options with which it can begin again.
+    asked: Option<Options>,
+}
+
+/// What a read has looked at.
+#[derive(Default)]
+struct LookedAt {
+    entries: i64,
+    rows: i64,
 }
 
 impl Reading {
@@ -130,6 +142,8 @@ impl Reading {
             partitions,
             view: View::with_own(&counter, frontier),
             is_counted: true,
+            looked_at: LookedAt::default(),
+            asked: None,
         })
     }
 
@@ -156,6 +170,8 @@ impl Reading {
             partitions: Partitions::find(catalog::store()?, partition, Access::Read)?,
             view,
             is_counted: false,
+            looked_at: LookedAt::default(),
+            asked: None,
         })
     }
 
@@ -191,6 +207,8 @@ impl Reading {
             partitions: Partitions::find(catalog::store()?, Some(partition), Access::Own)?,
             view: View::ALL,
             is_counted: false,
+            looked_at: LookedAt::default(),
+            asked: None,
         })
     }
 
@@ -259,6 +277,8 @@ impl Reading {
                 own_upto: frontier,
             },
             is_counted: true,
+            looked_at: LookedAt::default(),
+            asked: None,
         })
     }
 
@@ -309,11 +329,13 @@ impl Reading {
         };
         let mut merge = Merge::new(&tables, &self.sought, range, self.options.direction)?;
         while let Some((entry, fetcher)) = merge.next_entry()? {
+            self.looked_at.entries += 1;
             let matches = fetcher.fetch(entry, self.view.is_beyond(entry.position))
                 && self.sought.matches(&fetcher.row)?;
             if !matches {
                 continue;
             }
+            self.looked_at.rows += 1;
             if self.options.takes(&fetcher.row) {
                 // It keeps nothing of the row: the next one takes its place.
                 sink(&fetcher.row)?;
@@ -335,6 +357,30 @@ impl Reading {
         }
         self.end();
         Ok(false)
+    }
+}
+
+impl Scan for Reading {
+    fn begin(&mut self, bounds: Bounds) {
+        let asked = self.asked.get_or_insert_with(|| self.options.clone());
+        self.options = Options {
+            after: asked.after.max(bounds.after),
+            upto: asked.upto.min(bounds.upto),
+            direction: bounds.direction.unwrap_or(asked.direction),
+            ..asked.clone()
+        };
+    }
+
+    fn told(&self) -> Told {
+        let groups = self.sought.stored().criteria().iter().map(scan::key_groups);
+        Told {
+            frontier: self.view.frontier,
+            keys: groups
+                .map(|g| g.iter().map(Vec::len).sum::<usize>())
+                .sum::<usize>() as i64,
+            entries: self.looked_at.entries,
+            rows: self.looked_at.rows,
+        }
     }
 }
 

@@ -33,3 +33,6 @@ use crate::store::Datum;
 
 /// What a function that returns void returns.
 const DONE: Result<Option<Datum>> = Ok(Some(Datum::null()));
+
+/// The functions that PostgreSQL's planner is offered scans for.
+pub const SCANNED: &[crate::store::scan::Scanned] = &[read::READ, stream::READ_STREAM];

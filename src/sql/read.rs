@@ -3,48 +3,74 @@
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::read::context::{self, Part};
 use crate::read::inventory::{self, Inventory, Wanted};
-use crate::read::{self, Options, Reading, time, wait};
-use crate::sql_function;
+use crate::read::{self, Options, Reading, estimate, time, wait};
 use crate::store::Datum;
 use crate::store::index::entry::Direction;
+use crate::store::index::scan::Range;
 use crate::store::pg::clock;
 use crate::store::pg::composite::{self, RowType};
 use crate::store::pg::fmgr::{self, Args};
 use crate::store::pg::xmin::XminRelease;
 use crate::store::row::door::Event;
+use crate::store::row::event::Column;
 use crate::store::row::{event_tuple, srf};
+use crate::store::scan::{self, Estimate};
 use crate::upcast::Upcast;
+use crate::{scanned_function, sql_function};
 
-sql_function!(en57_read, |args: &Args| {
-    srf::respond(args, &srf::EVENTS, || {
-        let default = Options::default();
-        let (recorded_from_us, partition) = (args.i64(7), args.text(8)?);
-        let from = recorded_from_us.map(|at| time::before(at, partition));
-        let after = args.i64(1).unwrap_or(default.after);
-        let options = Options {
-            // A number below 0 is refused all the same.
-            after: from.transpose()?.map_or(after, |from| match after {
-                0.. => after.max(from),
-                _ => after,
-            }),
-            upto: args.i64(2).unwrap_or(default.upto),
-            max_count: args.i64(3).unwrap_or(default.max_count),
-            direction: match args.bool(4) {
-                Some(true) => Direction::Backward,
-                _ => Direction::Forward,
-            },
-            as_of_us: args.i64(5),
-            occurred_until_us: args.i64(6),
-            recorded_from_us,
-            upcast: match args.bool(9) {
-                Some(false) => Upcast::No,
-                _ => Upcast::Run,
-            },
-            ..default
-        };
-        Reading::start(args.query(0)?, options, partition)
-    })
-});
+scanned_function!(
+    /// `en57_read`
+    READ,
+    en57_read,
+    start,
+    c"Query",
+    &[Column::Position],
+    Estimate {
+        needed: &[0, 8],
+        counted: &[1, 2, 3],
+        narrowing: &[5, 6, 7],
+        count: |args| {
+            let default = Options::default();
+            let range = Range {
+                after: args.i64(1).unwrap_or(default.after),
+                upto: args.i64(2).unwrap_or(default.upto),
+            };
+            let events = estimate::events(args.query(0).ok()?, range, args.text(8).ok()?);
+            Some(estimate::at_most(events.ok()?, args.i64(3)))
+        },
+    }
+);
+
+fn start(args: &Args) -> Result<Reading> {
+    let default = Options::default();
+    let (recorded_from_us, partition) = (args.i64(7), args.text(8)?);
+    let from = recorded_from_us.map(|at| time::before(at, partition));
+    let after = args.i64(1).unwrap_or(default.after);
+    let options = Options {
+        // A number below 0 is refused all the same.
+        after: from.transpose()?.map_or(after, |from| match after {
+            0.. => after.max(from),
+            _ => after,
+        }),
+        upto: args.i64(2).unwrap_or(default.upto),
+        max_count: args.i64(3).unwrap_or(default.max_count),
+        direction: match args.bool(4) {
+            Some(true) => Direction::Backward,
+            _ => Direction::Forward,
+        },
+        as_of_us: args.i64(5),
+        occurred_until_us: args.i64(6),
+        recorded_from_us,
+        upcast: match args.bool(9) {
+            Some(false) => Upcast::No,
+            _ => Upcast::Run,
+        },
+        ..default
+    };
+    Reading::start(args.query(0)?, options, partition)
+}
+
+sql_function!(en57_read_rows, |args: &Args| Ok(scan::rows(args)));
 
 sql_function!(en57_context, |args: &Args| {
     let row_type = RowType::of_result(args)?;

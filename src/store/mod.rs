@@ -13,6 +13,7 @@ pub mod log;
 pub mod memory;
 pub mod pg;
 pub mod row;
+pub mod scan;
 pub mod session;
 pub mod state;
 pub mod worker;

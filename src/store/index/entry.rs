@@ -90,6 +90,16 @@ pub enum Direction {
     Backward,
 }
 
+impl Direction {
+    /// The other one.
+    pub const fn reversed(self) -> Self {
+        match self {
+            Self::Forward => Self::Backward,
+            Self::Backward => Self::Forward,
+        }
+    }
+}
+
 /// What an index of nbtree's holds, and so how its tuples are read. Every entry is a [`Entry`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Tree {

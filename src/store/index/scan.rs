@@ -412,6 +412,41 @@ fn keys_of(namespace: Namespace, texts: &[String]) -> Vec<i64> {
     keys
 }
 
+/// About how many entries stand under a key between two positions; of all events, if there is no key. By the first page of
+/// them and the last one: in between they are taken to be as dense as there.
+///
+/// # Errors
+/// 55000 where an index is missing; XX001 where one is damaged.
+pub fn about(table: &Opened, key: Option<i64>, range: Range) -> Result<f64> {
+    let (tree, key) = match key {
+        Some(key) => (Reader::keys(table)?, key),
+        None => (Reader::positions(table)?, 0),
+    };
+    if range.after >= range.upto {
+        return Ok(0.0);
+    }
+    let ends = [
+        Entry::first(key, range.after + 1),
+        Entry::last(key, range.upto),
+    ];
+    let (mut first, mut last) = (Vec::new(), Vec::new());
+    let rest = tree.page(ends[0], ends[1], Direction::Forward, &mut first)?;
+    if rest.is_some() {
+        tree.page(ends[1], ends[0], Direction::Backward, &mut last)?;
+    }
+    let (Some(begin), Some(left)) = (first.first(), first.last()) else {
+        return Ok(0.0);
+    };
+    last.retain(|entry| entry.position > left.position);
+    let seen = (first.len() + last.len()) as f64;
+    let (Some(end), Some(right)) = (last.first(), last.last()) else {
+        return Ok(seen);
+    };
+    let looked_at = (left.position - begin.position) + (end.position - right.position) + 2;
+    let between = (right.position - left.position - 1) as f64;
+    Ok(seen + between * (seen / looked_at as f64).min(1.0))
+}
+
 /// How many entries a key has after a position, near the end of the log, as far as one page tells:
 /// enough to see which of several keys is the rarest.
 ///

@@ -62,6 +62,11 @@ pub struct Args {
 }
 
 impl Args {
+    /// Those of a call that PostgreSQL does not make itself.
+    pub(in crate::store) const fn of(fcinfo: pg_sys::FunctionCallInfo) -> Self {
+        Self { fcinfo }
+    }
+
     /// PostgreSQL's own description of the call.
     pub fn raw(&self) -> pg_sys::FunctionCallInfo {
         self.fcinfo

@@ -19,6 +19,7 @@ static WAIT_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(5000);
 static DATABASES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static NOTIFY: GucSetting<bool> = GucSetting::<bool>::new(false);
 static CHANNEL: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"en57"));
+static SCANS: GucSetting<bool> = GucSetting::<bool>::new(true);
 static MAX_SNAPSHOTS: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static STRICT_TYPES: Guarded = Guarded::new(c"en57.strict_types", false);
 static CHECK_FORMATS: Guarded = Guarded::new(c"en57.check_formats", true);
@@ -96,6 +97,14 @@ pub fn init() {
         GucFlags::UNIT_MS,
     );
     init_worker();
+    GucRegistry::define_bool_guc(
+        c"en57.enable_scan",
+        c"Enables the planner's use of scans for functions in FROM that return events.",
+        c"Off: PostgreSQL collects all that such a function returns before the first row is used.",
+        &SCANS,
+        GucContext::Userset,
+        GucFlags::EXPLAIN,
+    );
     GucRegistry::define_int_guc(
         c"en57.max_snapshots",
         c"For about how many queries snapshots are kept, for each fold and partition.",
@@ -121,6 +130,11 @@ pub fn init() {
     }
     // SAFETY: a static NUL-terminated text.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"en57".as_ptr()) };
+}
+
+/// `en57.enable_scan`
+pub fn scans() -> bool {
+    SCANS.get()
 }
 
 /// Whether the library is being loaded by the postmaster.

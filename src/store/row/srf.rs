@@ -47,7 +47,7 @@ pub struct Shape<T, const N: usize> {
 /// Events as `en57_event`.
 pub const EVENTS: Shape<Event, EVENT_COLUMNS> = Shape {
     columns: event_tuple::event_columns,
-    as_stored: Some(|row| row.stored_type.is_none().then_some(&row.stored)),
+    as_stored: Some(as_stored),
 };
 /// Events as the gem's functions return them.
 pub const GEM_EVENTS: Shape<Event, 6> = Shape {
@@ -190,24 +190,36 @@ fn begin(info: *mut pg_sys::ReturnSetInfo) -> (*mut pg_sys::Tuplestorestate, Tup
     }
 }
 
-/// Puts an event as it is stored: the table's first columns are those of `en57_event`, so the row need
-/// not be taken apart and formed again, which took two fifths of what `en57_read` takes.
-fn put_as_stored(store: *mut pg_sys::Tuplestorestate, stored: &pg_sys::HeapTupleData) {
-    // SAFETY: the row's page is pinned; the copy is ours to change, and copied by the tuplestore. A
-    // tuple may hold more than its number of attributes says; the bitmap of 12 columns has the same
-    // length as that of 13. Where dropped columns have made it longer, the header says where the data begin.
+/// The stored row of an event, where it has become no other.
+pub(in crate::store) fn as_stored(event: &Event) -> Option<&pg_sys::HeapTupleData> {
+    event.stored_type.is_none().then_some(&event.stored)
+}
+
+/// A copy of an event as it is stored, in the current memory: the table's first columns are those of `en57_event`, so the row
+/// need not be taken apart and formed again, which took two fifths of what `en57_read` takes.
+pub(in crate::store) fn copy_of_stored(stored: &pg_sys::HeapTupleData) -> pg_sys::HeapTupleData {
+    // SAFETY: the row's page is pinned; the copy is ours to change. A tuple may hold more than its number of attributes
+    // says; the bitmap of 12 columns has the same length as that of 13. Where dropped columns have made it longer, the
+    // header says where the data begin.
     unsafe {
         let length = stored.t_len as usize;
         let header: pg_sys::HeapTupleHeader = pg_sys::palloc(length).cast();
         std::ptr::copy_nonoverlapping(stored.t_data.cast::<u8>(), header.cast::<u8>(), length);
         let flags = (*header).t_infomask2 & !(pg_sys::HEAP_NATTS_MASK as u16);
         (*header).t_infomask2 = flags | EVENT_COLUMNS as u16;
-        let mut tuple = pg_sys::HeapTupleData {
+        pg_sys::HeapTupleData {
             t_data: header,
             ..*stored
-        };
+        }
+    }
+}
+
+fn put_as_stored(store: *mut pg_sys::Tuplestorestate, stored: &pg_sys::HeapTupleData) {
+    let mut tuple = copy_of_stored(stored);
+    // SAFETY: the tuplestore copies the tuple, which is then ours to free.
+    unsafe {
         pg_sys::tuplestore_puttuple(store, &mut tuple);
-        pg_sys::pfree(header.cast());
+        pg_sys::pfree(tuple.t_data.cast());
     }
 }
 
