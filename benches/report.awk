@@ -168,6 +168,13 @@ END {
     }
     if ("batch100" in group) batch("batch100", 100)
     if ("batch1000" in group) batch("batch1000", 1000)
+    if ("many" in group) {
+        title("A hundred requests on condition in one call, requests a second")
+        head("sync, clients | off, 1 | off, 16 | on, 1 | on, 16")
+        rates("many", "append_single", "(11) `en57_append`, one at a time")
+        rates("many", "append_many", "(12) `en57_append_many`, a hundred at a time")
+        ratios("many", "append_many", "append_single", "(12) / (11)", "8 5 - 6")
+    }
     if ("contended" in group) {
         title("Contended: 16 clients on 10 tags, a second")
         head("| stored, sync off | refused or failed | stored, sync on | refused or failed")

@@ -18,7 +18,7 @@ source "$(dirname "$0")/../tests/harness/server.sh"
 benches=$root/benches
 rounds=${ROUNDS:-5}
 seconds=${SECONDS_EACH:-5}
-parts=(writes streams batches contended projections rebuild schemas upcasters deciders folds worker lag waiting subscriptions reads memory imports large)
+parts=(writes streams batches many contended projections rebuild schemas upcasters deciders folds worker lag waiting subscriptions reads memory imports large)
 # shellcheck disable=SC2034 # the parts use it
 quick=0
 # shellcheck disable=SC2034 # the parts use quick
