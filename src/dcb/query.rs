@@ -102,6 +102,24 @@ impl Criterion {
         prefix.filter(|_| !self.has_keys())
     }
 
+    fn within(&self, by: &Self) -> Option<Self> {
+        let mut both = self.clone();
+        if !by.types.is_empty() {
+            let is_left = |t: &&String| self.types.is_empty() || self.has_type(t);
+            both.types = by.types.iter().filter(is_left).cloned().collect();
+            if both.types.is_empty() {
+                return None;
+            }
+        }
+        both.tags.extend(by.tags.iter().cloned());
+        match (&self.stream, &by.stream) {
+            (Some(own), Some(other)) if own != other => return None,
+            (None, Some(other)) => both.stream = Some(other.clone()),
+            _ => {}
+        }
+        Some(both)
+    }
+
     fn has_type(&self, event_type: &str) -> bool {
         let found = self.types.binary_search_by(|t| t.as_str().cmp(event_type));
         found.is_ok()
@@ -178,6 +196,14 @@ impl Query {
     pub fn union(mut self, other: Self) -> Self {
         self.criteria.extend(other.criteria);
         Self::new(self.criteria)
+    }
+
+    /// The query for those of its events that also have one of the types of `by`, if it has any, all of its tags, and its stream,
+    /// if it has one. `None` if no event can match.
+    pub fn within(&self, by: &Criterion) -> Option<Self> {
+        let criteria = self.criteria.iter().filter_map(|c| c.within(by));
+        let criteria: Vec<Criterion> = criteria.collect();
+        (!criteria.is_empty()).then(|| Self::new(criteria))
     }
 
     /// Whether the events of some criterion are found by a prefix of streams alone.

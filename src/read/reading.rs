@@ -18,7 +18,7 @@ use crate::store::row::srf::{ROWS_AT_ONCE, Sink, Source};
 use crate::store::scan::{Bounds, Scan, Told};
 use crate::upcast::{self, Definitions, ReadBy, Sought, Upcast};
 
-use super::frontier;
+use super::{frontier, time};
 use super::partitions::{Merge, Partitions};
 use super::view::{LAST, View};
 
@@ -103,8 +103,16 @@ pub struct Reading {
     is_counted: bool,
     /// What it has looked at.
     looked_at: LookedAt,
-    /// The options with which it can begin again.
-    asked: Option<Options>,
+    /// With what it can begin again.
+    asked: Option<Asked>,
+    /// The partition that was named.
+    partition: Option<String>,
+}
+
+/// What was asked for, where a query asks for less.
+struct Asked {
+    options: Options,
+    query: Query,
 }
 
 /// What a read has looked at.
@@ -144,6 +152,7 @@ impl Reading {
             is_counted: true,
             looked_at: LookedAt::default(),
             asked: None,
+            partition: partition.map(str::to_owned),
         })
     }
 
@@ -172,6 +181,7 @@ impl Reading {
             is_counted: false,
             looked_at: LookedAt::default(),
             asked: None,
+            partition: None,
         })
     }
 
@@ -209,6 +219,7 @@ impl Reading {
             is_counted: false,
             looked_at: LookedAt::default(),
             asked: None,
+            partition: None,
         })
     }
 
@@ -279,6 +290,7 @@ impl Reading {
             is_counted: true,
             looked_at: LookedAt::default(),
             asked: None,
+            partition: None,
         })
     }
 
@@ -361,14 +373,34 @@ impl Reading {
 }
 
 impl Scan for Reading {
-    fn begin(&mut self, bounds: Bounds) {
-        let asked = self.asked.get_or_insert_with(|| self.options.clone());
-        self.options = Options {
-            after: asked.after.max(bounds.after),
-            upto: asked.upto.min(bounds.upto),
-            direction: bounds.direction.unwrap_or(asked.direction),
-            ..asked.clone()
+    fn begin(&mut self, bounds: Bounds) -> Result<()> {
+        let asked = self.asked.get_or_insert_with(|| Asked {
+            options: self.options.clone(),
+            query: self.sought.asked().clone(),
+        });
+        let mut options = Options {
+            after: asked.options.after.max(bounds.after),
+            upto: asked.options.upto.min(bounds.upto),
+            direction: bounds.direction.unwrap_or(asked.options.direction),
+            ..asked.options.clone()
         };
+        // Upcasters may give an event another type, tags and times than those that are stored.
+        if !self.read_by.door().may_upcast() {
+            let mut query = Some(asked.query.clone());
+            for by in &bounds.within {
+                query = query.and_then(|query| query.within(by));
+            }
+            match query {
+                Some(query) => self.sought = Sought::as_stored(query),
+                None => options.max_count = 0,
+            }
+            if let Some(at_us) = bounds.recorded_from_us {
+                let from = time::before(at_us, self.partition.as_deref())?;
+                options.after = options.after.max(from);
+            }
+        }
+        self.options = options;
+        Ok(())
     }
 
     fn told(&self) -> Told {

@@ -110,6 +110,11 @@ pub struct Sought<Q = Query> {
 }
 
 impl Sought {
+    /// The query as it was asked.
+    pub fn asked(&self) -> &Query {
+        &self.asked
+    }
+
     /// A query by the names under which events are stored.
     pub fn as_stored(asked: Query) -> Self {
         Self {

@@ -18,8 +18,8 @@ use crate::store::row::door::Event;
 use crate::store::row::event::EVENT_COLUMNS;
 use crate::store::row::{event_tuple, srf};
 
-use super::plan::{self, Comparison, Methods, Written};
-use super::{Bounds, Scan, Scanned, Told, explain, list};
+use super::plan::{self, Methods, Written};
+use super::{Bounds, Scan, Scanned, Told, condition, explain, list};
 
 /// How many rows are read at first: a query with a LIMIT may need no more.
 const FIRST_ROWS: usize = 16;
@@ -121,7 +121,7 @@ unsafe fn prepare(node: *mut CustomScanState, estate: *mut EState) -> Result<()>
     // SAFETY: the executor's structures. What is made here is in the query's memory.
     unsafe {
         let scan = (*node).ss.ps.plan.cast::<CustomScan>();
-        let (function, values) = plan::expressions(scan);
+        let (function, conditions) = plan::expressions(scan);
         let memory = (*estate).es_query_cxt;
         let info = pg_sys::palloc0(size_of::<pg_sys::FmgrInfo>()).cast::<pg_sys::FmgrInfo>();
         demand_execute((*function).funcid);
@@ -135,6 +135,11 @@ unsafe fn prepare(node: *mut CustomScanState, estate: *mut EState) -> Result<()>
         (*call).fncollation = (*function).inputcollid;
         (*call).nargs = arguments.len() as i16;
         let written = Written::of(scan);
+        let sides = written.conditions.iter().map(|(_, side, _)| *side);
+        let values = conditions.into_iter().zip(sides);
+        let values = values
+            .map(|(whole, side)| prepared(condition::value(whole, side).cast()))
+            .collect();
         let row_type = (*function).funcresulttype;
         let rows_of = pg_sys::CreateTupleDescCopy(RowType::of(row_type).raw());
         (*rows_of).tdtypeid = pg_sys::RECORDOID;
@@ -157,7 +162,7 @@ unsafe fn prepare(node: *mut CustomScanState, estate: *mut EState) -> Result<()>
             written,
             call,
             arguments,
-            values: values.into_iter().map(|v| prepared(v.cast())).collect(),
+            values,
             parameters: pg_sys::pull_paramids(function.cast()),
             before: Told::default(),
             source: None,
@@ -321,7 +326,7 @@ impl Work {
             }
             let bounds = self.bounds(context);
             if let Some(source) = &mut self.source {
-                source.begin(bounds);
+                source.begin(bounds)?;
             }
         }
         Ok(())
@@ -331,16 +336,15 @@ impl Work {
     unsafe fn bounds(&self, context: *mut pg_sys::ExprContext) -> Bounds {
         let mut bounds = Bounds {
             direction: self.written.direction,
-            ..Bounds::NONE
+            ..Bounds::default()
         };
-        for ((comparison, of_type), value) in self.written.bounds.iter().zip(&self.values) {
+        for ((kind, _, of_type), value) in self.written.conditions.iter().zip(&self.values) {
             // SAFETY: as for the arguments.
-            let (value, is_null) = unsafe { evaluated(*value, context) };
-            // Where it is NULL, the condition itself leaves nothing.
-            if !is_null {
-                let (after, upto) = Comparison::range(*comparison, integer(value, *of_type));
-                bounds.after = bounds.after.max(after);
-                bounds.upto = bounds.upto.min(upto);
+            unsafe {
+                let (value, is_null) = evaluated(*value, context);
+                if !is_null {
+                    bounds.bound(*kind, value, *of_type);
+                }
             }
         }
         bounds
@@ -356,14 +360,6 @@ unsafe fn evaluated(
     unsafe {
         let value = pg_sys::ExecEvalExprSwitchContext(expression, context, &mut is_null);
         (value, is_null)
-    }
-}
-
-fn integer(value: Datum, of_type: Oid) -> i64 {
-    match of_type {
-        pg_sys::INT2OID => i64::from(value.value() as i16),
-        pg_sys::INT4OID => i64::from(value.value() as i32),
-        _ => value.value() as i64,
     }
 }
 

@@ -38,24 +38,28 @@ unsafe fn tell(
             let said = pg_sys::deparse_expression(expression, context, prefix, false);
             pg_sys::ExplainPropertyText(label.as_ptr(), said, out);
         };
-        let (call, values) = plan::expressions(scan);
+        let (call, conditions) = plan::expressions(scan);
         let subject = list::nodes::<pg_sys::Node>((*call).args).next();
         if (*out).verbose {
             text(c"Function Call", call.cast());
         } else if let Some(subject) = subject.filter(|subject| !is_null(*subject)) {
             text(work.subject(), subject);
         }
-        let bounds = work.written.bounds.iter().zip(&values);
-        let bounds: Vec<String> = bounds
-            .map(|((comparison, _), value)| {
-                let said = pg_sys::deparse_expression(*value, context, prefix, false);
-                let said = CStr::from_ptr(said).to_string_lossy();
-                format!("(position {} {said})", comparison.sign())
+        let kinds = work.written.conditions.iter().map(|(kind, ..)| kind.label());
+        let conditions: Vec<(&CStr, String)> = kinds
+            .zip(conditions)
+            .map(|(label, condition)| {
+                let said = pg_sys::deparse_expression(condition, context, prefix, false);
+                (label, CStr::from_ptr(said).to_string_lossy().into_owned())
             })
             .collect();
-        if !bounds.is_empty() {
-            let said = guard::text(&bounds.join(" AND "));
-            pg_sys::ExplainPropertyText(c"Position Cond".as_ptr(), said.as_ptr(), out);
+        for label in [c"Key Cond", c"Position Cond", c"Time Cond"] {
+            let said = conditions.iter().filter(|(l, _)| *l == label);
+            let said: Vec<&str> = said.map(|(_, said)| said.as_str()).collect();
+            if !said.is_empty() {
+                let said = guard::text(&said.join(" AND "));
+                pg_sys::ExplainPropertyText(label.as_ptr(), said.as_ptr(), out);
+            }
         }
         let order = match work.written.direction {
             None => c"as the call says",

@@ -13,12 +13,14 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 
 use crate::dcb::error::Result;
+use crate::dcb::query::Criterion;
 use crate::store::index::entry::Direction;
 use crate::store::pg::fmgr::Args;
 use crate::store::row::door::Event;
 use crate::store::row::event::Column;
 use crate::store::row::srf::Source;
 
+mod condition;
 mod exec;
 mod explain;
 mod list;
@@ -37,30 +39,40 @@ const BACKWARDS: usize = 4;
 /// A read that can begin again: it returns the same events then, whatever was appended meanwhile.
 pub trait Scan: Source<Item = Event> {
     /// Begins with the first event that lies within these bounds.
-    fn begin(&mut self, bounds: Bounds);
+    ///
+    /// # Errors
+    /// Those of looking for where to begin.
+    fn begin(&mut self, bounds: Bounds) -> Result<()>;
 
     /// What EXPLAIN tells of it.
     fn told(&self) -> Told;
 }
 
-/// Which of its events a read returns, and in which order.
-#[derive(Clone, Copy)]
+/// Which of its events a read returns, and in which order. It may return others as well, which the query's filter takes out.
+#[derive(Clone)]
 pub struct Bounds {
     /// Only what is behind this position.
     pub after: i64,
     /// Only what is not behind this position.
     pub upto: i64,
+    /// Only what was recorded then or later, in PostgreSQL's microseconds.
+    pub recorded_from_us: Option<i64>,
+    /// Only what satisfies all of these: by their types, tags and streams.
+    pub within: Vec<Criterion>,
     /// In this order, where it is not that of the call.
     pub direction: Option<Direction>,
 }
 
-impl Bounds {
-    /// All of it, as the call has it.
-    pub const NONE: Self = Self {
-        after: 0,
-        upto: i64::MAX,
-        direction: None,
-    };
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            after: 0,
+            upto: i64::MAX,
+            recorded_from_us: None,
+            within: Vec::new(),
+            direction: None,
+        }
+    }
 }
 
 /// What a read has done so far.

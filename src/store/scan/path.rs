@@ -13,7 +13,8 @@ use crate::store::index::entry::Direction;
 use crate::store::pg::{guard, settings};
 use crate::store::row::event::EVENT_COLUMNS;
 
-use super::plan::{Bound, METHODS};
+use super::condition::Condition;
+use super::plan::METHODS;
 use super::{BACKWARDS, MAX_COUNT, Scanned, list};
 
 /// The oid of the language `c` in pg_language.dat.
@@ -330,7 +331,7 @@ unsafe fn cost(
     unsafe {
         let mut within = std::ptr::null_mut();
         for clause in list::nodes::<RestrictInfo>((*rel).baserestrictinfo) {
-            if Bound::of(root, clause, rel, call).is_some() {
+            if Condition::of(root, clause, rel, call).is_some() {
                 within = list::push(within, clause);
             }
         }

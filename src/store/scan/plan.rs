@@ -3,15 +3,16 @@
 use std::ptr;
 
 use pgrx::pg_sys::{
-    self, CustomPath, CustomScan, FuncExpr, List, Node, NodeTag, Oid, OpExpr, Plan, PlannerInfo,
-    RelOptInfo, RestrictInfo, Var,
+    self, CustomPath, CustomScan, FuncExpr, List, Node, NodeTag, Oid, Plan, PlannerInfo,
+    RelOptInfo, RestrictInfo,
 };
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::store::index::entry::Direction;
 use crate::store::pg::guard;
-use crate::store::row::event::{COLUMN_TYPES, Column, EVENT_COLUMNS};
+use crate::store::row::event::{COLUMN_TYPES, EVENT_COLUMNS};
 
+use super::condition::{Condition, Kind};
 use super::{Scanned, exec, list, path};
 
 /// Tables of functions that PostgreSQL calls. They never change.
@@ -38,135 +39,8 @@ pub(super) static SCAN_METHODS: Methods<pg_sys::CustomScanMethods> =
         CreateCustomScanState: Some(exec::create),
     });
 
-/// What compares the position with something else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Comparison {
-    Less,
-    LessOrEqual,
-    Equal,
-    GreaterOrEqual,
-    Greater,
-}
-
-impl Comparison {
-    const ALL: [Self; 5] = [
-        Self::Less,
-        Self::LessOrEqual,
-        Self::Equal,
-        Self::GreaterOrEqual,
-        Self::Greater,
-    ];
-
-    /// The one with the sides exchanged.
-    fn turned(self) -> Self {
-        match self {
-            Self::Less => Self::Greater,
-            Self::LessOrEqual => Self::GreaterOrEqual,
-            Self::Equal => Self::Equal,
-            Self::GreaterOrEqual => Self::LessOrEqual,
-            Self::Greater => Self::Less,
-        }
-    }
-
-    /// By the number of a strategy of B-trees.
-    fn of_strategy(strategy: i32) -> Option<Self> {
-        let n = usize::try_from(strategy).ok()?.checked_sub(1)?;
-        Self::ALL.get(n).copied()
-    }
-
-    /// As SQL writes it.
-    pub(super) const fn sign(self) -> &'static str {
-        match self {
-            Self::Less => "<",
-            Self::LessOrEqual => "<=",
-            Self::Equal => "=",
-            Self::GreaterOrEqual => ">=",
-            Self::Greater => ">",
-        }
-    }
-
-    /// What positions it leaves: behind the first one, not behind the second one.
-    pub(super) fn range(self, value: i64) -> (i64, i64) {
-        match self {
-            Self::Less => (0, value.saturating_sub(1)),
-            Self::LessOrEqual => (0, value),
-            Self::Equal => (value.saturating_sub(1), value),
-            Self::GreaterOrEqual => (value.saturating_sub(1), i64::MAX),
-            Self::Greater => (value, i64::MAX),
-        }
-    }
-}
-
-/// A condition that bounds the position.
-#[derive(Clone, Copy)]
-pub(super) struct Bound {
-    /// How the position is compared with the value.
-    pub comparison: Comparison,
-    /// What the position is compared with: the same for all rows of a scan.
-    pub value: *mut Node,
-    /// Its type.
-    pub of_type: Oid,
-}
-
-impl Bound {
-    /// The bound that a condition sets on a scan of this call. Where the call limits the number of events, none: the condition
-    /// holds for those that are left.
-    ///
-    /// # Safety
-    /// A condition, a relation and a call of the planner's.
-    pub unsafe fn of(
-        root: *mut PlannerInfo,
-        clause: *mut RestrictInfo,
-        rel: *const RelOptInfo,
-        call: *mut FuncExpr,
-    ) -> Option<Self> {
-        // SAFETY: the caller's contract; each node's tag says what it is.
-        unsafe {
-            let compared = path::expression(clause).cast::<OpExpr>();
-            if (*compared).xpr.type_ != NodeTag::T_OpExpr || path::is_limited(call) {
-                return None;
-            }
-            let mut sides = list::nodes::<Node>((*compared).args);
-            let (left, right) = (sides.next()?, sides.next()?);
-            let family = pg_sys::INTEGER_BTREE_FAM_OID;
-            let comparison = Comparison::of_strategy(pg_sys::get_op_opfamily_strategy(
-                (*compared).opno,
-                family,
-            ))?;
-            let (value, comparison) = if is_position(left, rel) {
-                (right, comparison)
-            } else if is_position(right, rel) {
-                (left, comparison.turned())
-            } else {
-                return None;
-            };
-            let of_type = pg_sys::exprType(value);
-            let is_known = [pg_sys::INT8OID, pg_sys::INT4OID, pg_sys::INT2OID].contains(&of_type);
-            let own = pg_sys::pull_varnos(root, value);
-            let is_fixed = !pg_sys::bms_is_member((*rel).relid as i32, own)
-                && !pg_sys::contain_volatile_functions(value)
-                && !pg_sys::contain_subplans(value);
-            (is_known && is_fixed).then_some(Self {
-                comparison,
-                value,
-                of_type,
-            })
-        }
-    }
-}
-
-unsafe fn is_position(side: *const Node, rel: *const RelOptInfo) -> bool {
-    // SAFETY: a node, whose tag says what it is.
-    unsafe {
-        let column = side.cast::<Var>();
-        (*side).type_ == NodeTag::T_Var
-            && path::is_column(column, rel)
-            && (*column).varattno == Column::Position.attribute()
-    }
-}
-
 /// What is written down beside the expressions, as a list of numbers. The first expression is the call; so PostgreSQL knows
-/// that the plan depends on the function. Those behind it are the values of bounds.
+/// that the plan depends on the function. Those behind it are the conditions that bound the scan.
 pub(super) struct Written {
     /// The order of the rows, where it is not that of the call.
     pub direction: Option<Direction>,
@@ -174,12 +48,12 @@ pub(super) struct Written {
     pub whole: bool,
     /// The last column that somebody asks for, from 1; 0 if none.
     pub last_column: usize,
-    /// What bounds the position, with the type of the value.
-    pub bounds: Vec<(Comparison, Oid)>,
+    /// Of each condition: its kind, which of its arguments is the value, and the value's type.
+    pub conditions: Vec<(Kind, usize, Oid)>,
 }
 
 impl Written {
-    /// How many numbers there are before those of the bounds.
+    /// How many numbers there are before those of the conditions.
     const FIXED: usize = 3;
 
     unsafe fn to_list(&self) -> *mut List {
@@ -188,8 +62,8 @@ impl Written {
             i32::from(self.whole),
             self.last_column as i32,
         ];
-        for (comparison, of_type) in &self.bounds {
-            numbers.extend([*comparison as i32, of_type.to_u32().cast_signed()]);
+        for (kind, side, of_type) in &self.conditions {
+            numbers.extend([*kind as i32, *side as i32, of_type.to_u32().cast_signed()]);
         }
         // SAFETY: within the planner's guard.
         unsafe { list::of_numbers(&numbers) }
@@ -205,20 +79,20 @@ impl Written {
             let list = (*scan).custom_private;
             let number = |n| list::number(list, n);
             let oid = |n| Oid::from(number(n).cast_unsigned());
-            let bounds = (Self::FIXED..list::length(list)).step_by(2);
+            let conditions = (Self::FIXED..list::length(list)).step_by(3);
             Self {
                 direction: path::from_number(number(0)),
                 whole: number(1) != 0,
                 last_column: number(2) as usize,
-                bounds: bounds
-                    .map(|n| (Comparison::ALL[number(n) as usize], oid(n + 1)))
+                conditions: conditions
+                    .map(|n| (Kind::of_number(number(n)), number(n + 1) as usize, oid(n + 2)))
                     .collect(),
             }
         }
     }
 }
 
-/// The call of a plan, and the values of its bounds.
+/// The call of a plan, and the conditions that bound it.
 ///
 /// # Safety
 /// A scan that [`plan`] has made.
@@ -277,11 +151,11 @@ unsafe fn node(
             pg_sys::bms_is_member(attribute - pg_sys::FirstLowInvalidHeapAttributeNumber, used)
         };
         let mut expressions = list::push(ptr::null_mut(), call);
-        let mut bounds = Vec::new();
+        let mut bounding = Vec::new();
         for clause in list::nodes::<RestrictInfo>(clauses) {
-            if let Some(bound) = Bound::of(root, clause, rel, call) {
-                bounds.push((bound.comparison, bound.of_type));
-                expressions = list::push(expressions, bound.value);
+            if let Some(found) = Condition::of(root, clause, rel, call) {
+                bounding.push((found.kind, found.side, found.of_type));
+                expressions = list::push(expressions, found.whole);
             }
         }
         let written = Written {
@@ -290,7 +164,7 @@ unsafe fn node(
             last_column: (1..=EVENT_COLUMNS)
                 .rfind(|n| is_used(*n as i32))
                 .unwrap_or(0),
-            bounds,
+            conditions: bounding,
         };
         let node = pg_sys::palloc0(size_of::<CustomScan>()).cast::<CustomScan>();
         (*node).scan.plan.type_ = NodeTag::T_CustomScan;
