@@ -333,7 +333,13 @@ pub unsafe fn raise(error: Error) -> ! {
 /// Runs what the library does when it is loaded. Where that fails the session ends: it would have half of the library.
 pub fn at_load(body: impl FnOnce()) {
     use pg_sys::panic::CaughtError;
-    let Err(payload) = catch_unwind(AssertUnwindSafe(body)) else {
+    // A setting that PostgreSQL warns of would let a cancel or a timeout in, and a session could not go on with half of it.
+    // SAFETY: a counter of this process. It falls again below; with FATAL nothing reads it any more.
+    unsafe { pg_sys::InterruptHoldoffCount += 1 };
+    let loaded = catch_unwind(AssertUnwindSafe(body));
+    let Err(payload) = loaded else {
+        // SAFETY: as above.
+        unsafe { pg_sys::InterruptHoldoffCount -= 1 };
         return;
     };
     let code = match payload.downcast_ref::<CaughtError>() {
