@@ -13,6 +13,8 @@ use en57_tests::random;
 #[allow(dead_code)]
 #[path = "../driver/support/cluster.rs"]
 mod cluster;
+#[path = "../driver/support/crash.rs"]
+mod crash;
 #[allow(dead_code)]
 #[path = "../driver/support/session.rs"]
 mod session;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use postgres::Client;
 
-use crate::cluster::{self, Cluster};
+use crate::cluster::Cluster;
 use crate::random::Random;
 use crate::record::{Entry, Log};
 use crate::world;
@@ -90,8 +90,9 @@ impl Nemesis<'_> {
             );
             if let Ok(row) = pid {
                 let pid: i32 = row.get(0);
-                let _ = cluster::as_user(&["kill", "-9", &pid.to_string()]).status();
-                self.done("backend killed, crash recovery");
+                if self.cluster.kill_backend(pid) {
+                    self.done("backend killed, crash recovery");
+                }
             }
         } else {
             self.cluster.stop("immediate");
