@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::Cluster;
 use crate::consumers::Consumer;
 use crate::random::Random;
 use crate::server::Server;
@@ -62,13 +63,18 @@ pub struct Ending {
     pub faults: Vec<String>,
     /// Lines of the servers' logs that tell of a process that has crashed, but for those that were killed.
     pub crashed: Vec<String>,
+    /// How many pages pg_checksums has looked at, and what was wrong with them.
+    #[serde(default)]
+    pub pages: u64,
+    #[serde(default)]
+    pub wrong_pages: Vec<String>,
     /// Of the server, and the day by its clock.
     pub version: String,
     pub date: String,
 }
 
-/// Lets subscriptions and projections come to their end, and collects all.
-pub fn collect(folder: &Path, crashed: Vec<String>) {
+/// Lets subscriptions and projections come to their end, collects all, and stops the server.
+pub fn collect(folder: &Path, crashed: Vec<String>, cluster: &Cluster) {
     let patience = Duration::from_secs(300);
     let server = Server {
         folder: folder.into(),
@@ -174,8 +180,26 @@ pub fn collect(folder: &Path, crashed: Vec<String>) {
             .faults
             .push(row.get::<_, serde_json::Value>(0).to_string());
     }
+    drop(client);
+    cluster.stop("fast");
+    (ending.pages, ending.wrong_pages) = checksums(cluster);
     let text = serde_json::to_string(&ending).expect("it is JSON");
     std::fs::write(folder.join("ending.json"), text).expect("the folder can be written");
+}
+
+/// Looks at all pages of a server that is stopped: how many there are, and what is wrong.
+fn checksums(cluster: &Cluster) -> (u64, Vec<String>) {
+    let check = format!("$BIN/pg_checksums --check -D '{}'", cluster.data());
+    match cluster.try_shell(&check) {
+        Ok(told) => {
+            let pages = told
+                .lines()
+                .find_map(|l| l.strip_prefix("Blocks scanned:"))
+                .and_then(|n| n.trim().parse().ok());
+            (pages.unwrap_or(0), vec![])
+        }
+        Err(told) => (0, told.lines().map(str::to_owned).collect()),
+    }
 }
 
 /// Polls until nothing is left.

@@ -79,7 +79,11 @@ fn run() -> ExitCode {
     let mut random = Random::new(0);
     let chosen = random.between(12, 64) as u64;
     let writers = number("EN57_HISTORY_CLIENTS", chosen);
-    let cluster = standby::lasting(Cluster::own(&standby::SETTINGS));
+    let cluster = standby::lasting(Cluster::own_with(
+        &standby::SETTINGS,
+        &["--data-checksums"],
+        &[],
+    ));
     cluster.connect("postgres").run("CREATE DATABASE history");
     cluster.connect("history").run(world::SCHEMA);
     for (name, query, partition, shards, _) in world::SUBSCRIPTIONS {
@@ -137,12 +141,13 @@ fn run() -> ExitCode {
     nemesis::end(&mut nemesis.crews);
     let mut client = nemesis.cluster.connect("history").client;
     nemesis.dump(&mut client, true);
+    drop(client);
     for (deed, n) in &nemesis.deeds {
         println!("history: {n} x {deed}");
     }
     let mut crashed = std::mem::take(&mut nemesis.crashed);
     crashed.extend(standby::crashes(nemesis.cluster));
-    ending::collect(&folder, crashed);
+    ending::collect(&folder, crashed, nemesis.cluster);
     let _ = std::fs::write(folder.join("server.log"), nemesis.cluster.log());
     let judged = judge(&folder);
     if judged == ExitCode::SUCCESS {

@@ -356,6 +356,7 @@ impl Good {
             let consumed = consumed.collect();
             self.ending.consumed.insert(name.into(), consumed);
         }
+        self.ending.pages = 100;
         let handled = self.found(&tag("b:0"), "default");
         let handled: Vec<i64> = handled.into_iter().map(|h| h.0).collect();
         for name in ["inline", "async"] {

@@ -349,6 +349,12 @@ const PLANTS: &[Plant] = &[
     ("no process of the server", "a process crashes", |log| {
         log.ending.crashed.push("terminated by signal 11".into());
     }),
+    ("every page at the end", "a page is torn", |log| {
+        log.ending.wrong_pages.push("block 3".into());
+    }),
+    ("every page at the end", "no page was looked at", |log| {
+        log.ending.pages = 0;
+    }),
 ];
 
 fn answers(log: &mut Good, mut change: impl FnMut(&mut Answer)) {
