@@ -87,11 +87,15 @@ fn run() -> ExitCode {
     cluster.connect("postgres").run("CREATE DATABASE history");
     cluster.connect("history").run(world::SCHEMA);
     for (name, query, partition, shards, _) in world::SUBSCRIPTIONS {
-        let query = world::written(&world::queries()[query]);
+        let (number, query) = (query, world::written(&world::queries()[query]));
         let sql = format!(
             "SELECT en57_create_subscription('{name}', '{query}', partition => '{partition}', shards => {shards})"
         );
-        cluster.connect("history").run(&sql);
+        let mut session = cluster.connect("history");
+        session.run(&sql);
+        if world::is_altered(name) {
+            session.rows(world::NOTE_ALTERED, &[&name, &Some(number as i32)]);
+        }
     }
     let folder = PathBuf::from(cluster.folder()).with_extension("history");
     std::fs::create_dir_all(&folder).expect("a folder for the logs");
