@@ -28,7 +28,7 @@ fn between_two_appends() {
     seen.append(&mut session, 20);
     seen.follow(&mut session, 10);
     let base = format!("{}/base", primary.folder());
-    primary.shell(&format!("$BIN/pg_basebackup -D {base} -X stream -c fast"));
+    primary.base_backup(&base, "-X stream -c fast");
     seen.append(&mut session, 20);
     seen.append_in_vain(&mut session);
     seen.follow(&mut session, 7);

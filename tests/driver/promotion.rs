@@ -21,9 +21,7 @@ const SETTINGS: [&str; 4] = [
 /// A standby of a server, which streams.
 fn standby_of(primary: &Cluster) -> OwnCluster {
     let standby = Cluster::copied(&SETTINGS, |data| {
-        primary.shell(&format!(
-            "$BIN/pg_basebackup -D {data} -R -X stream -c fast"
-        ));
+        primary.base_backup(data, "-R -X stream -c fast");
     });
     standby.start();
     standby
@@ -154,15 +152,7 @@ fn pid_of(db: &Database, kind: &str) -> i32 {
 
 /// Ends the process that receives WAL before it takes what is on its way. The standby starts anew then, as after any crash.
 fn cut_off(standby: &Cluster, receiver: i32) {
-    let started = || {
-        standby
-            .log()
-            .matches("ready to accept read-only connections")
-            .count()
-    };
-    let before = started();
-    signal("KILL", receiver);
-    await_that("the standby is up again", || started() > before);
+    assert!(standby.kill_backend(receiver));
 }
 
 fn signal(name: &str, pid: i32) {

@@ -5,7 +5,7 @@
 
 use std::thread;
 
-use crate::support::cluster::kill_9;
+use crate::support::cluster::kill_postmaster;
 use crate::support::cluster::{Cluster, Database, OwnCluster, as_user, await_that, until};
 use crate::support::session::{Session, state, told};
 
@@ -123,7 +123,7 @@ fn goes_on_after_the_server_was_killed() {
         await_that("a batch is done", || session.number(PROGRESS) > 0);
         let file = format!("{}/data/postmaster.pid", cluster.folder());
         let pid = cluster.shell(&format!("head -n 1 {file}"));
-        kill_9(pid.trim().parse().expect("a number"));
+        kill_postmaster(pid.trim().parse().expect("a number"));
         assert!(rebuilding.join().expect("no panic").is_err());
     });
     // Its memory is in use until the last backend has noticed.
@@ -171,9 +171,9 @@ fn a_standby_follows_a_swap_by_files() {
     session.run("CREATE INDEX ON slow USING gin (doc)");
     let has_amcheck = session.has("amcheck");
     let folder = cluster.folder();
+    cluster.base_backup(&format!("{folder}/standby"), "-R -c fast");
     cluster.shell(&format!(
-        "$BIN/pg_basebackup -D {folder}/standby -R -c fast
-         mkdir {folder}/socket
+        "mkdir {folder}/socket
          echo \"unix_socket_directories = '{folder}/socket'\" >> {folder}/standby/postgresql.conf
          $BIN/pg_ctl start -s -w -D {folder}/standby -l {folder}/standby.log > /dev/null 2>&1"
     ));

@@ -229,6 +229,17 @@ fn drop_extension_takes_it_along_and_spares_what_others_need() {
 #[test]
 fn pg_upgrade_takes_all_along() {
     let old = Cluster::own(&[]);
+    let versions = old.shell("$BIN/psql --version; $BIN/postgres --version");
+    let majors: Vec<&str> = versions
+        .lines()
+        .filter_map(|l| l.split(' ').nth(2)?.split('.').next())
+        .collect();
+    if majors[0] != majors[1] {
+        // Where CI runs it must be there.
+        assert!(!["15", "18"].contains(&majors[1]), "{versions}");
+        println!("skipped, because pg_upgrade wants a psql of the server's version: {versions}");
+        return;
+    }
     let from = adorned(&old);
     let mut session = from.connect();
     session.run("SELECT en57_create_partition('acme')");

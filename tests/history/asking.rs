@@ -1,10 +1,12 @@
-//! One call of en57_append or en57_decide, and its answer.
+//! One call of en57_append, en57_decide, en57_import or en57_lock, and its answer.
+
+use std::collections::HashMap;
 
 use postgres::Client;
 use postgres::error::Error;
 use serde_json::{Value, json};
 
-use crate::record::{Answer, Asked, Fault, Made};
+use crate::record::{Answer, Asked, Fault, Made, Query};
 use crate::server::state;
 use crate::world;
 
@@ -19,6 +21,12 @@ pub fn ask(client: &mut Client, asked: &Asked) -> Result<Answer, Error> {
     const DECIDE: &str =
         "SELECT outcome::text, first_position, \"position\", stream_version, conflicts, faults
         FROM en57_decide($1, $2, partition => $3)";
+    if let Some(query) = &asked.lock {
+        return lock(client, asked, query);
+    }
+    if asked.import {
+        return import(client, asked);
+    }
     let row = if let Some(decider) = &asked.decider {
         let event = &asked.events[0];
         let stock = event.tags[0].trim_start_matches("stock:");
@@ -60,6 +68,59 @@ pub fn ask(client: &mut Client, asked: &Asked) -> Result<Answer, Error> {
         "refused" => Answer::Faults(faults(row.get::<_, Option<Value>>(5).as_ref())),
         other => panic!("the outcome is {other}"),
     })
+}
+
+/// How far back a client reads when it has a lock.
+const BACK: i64 = 200;
+
+/// Locks, and then reads what matches.
+fn lock(client: &mut Client, asked: &Asked, query: &Query) -> Result<Answer, Error> {
+    const READ: &str = "SELECT \"position\", coalesce(data ->> 'mark', id::text)
+        FROM en57_read($1::text::en57_query, after => $2, partition => $3)";
+    let written = world::written(query);
+    let lock = "SELECT en57_lock($1::text::en57_query, $2)";
+    let row = client.query_one(lock, &[&written, &asked.partition])?;
+    let position: i64 = row.get(0);
+    let after = (position - BACK).max(0);
+    let rows = client.query(READ, &[&written, &after, &asked.partition])?;
+    Ok(Answer::Locked {
+        position,
+        after,
+        got: rows.iter().map(|r| (r.get(0), r.get(1))).collect(),
+    })
+}
+
+/// Imports, and then looks where the events are: en57_import does not tell. All other events of its partition are older.
+fn import(client: &mut Client, asked: &Asked) -> Result<Answer, Error> {
+    const READ: &str =
+        "SELECT data ->> 'mark', \"position\" FROM en57_read(NULL, after => $1, partition => $2)
+        WHERE data ->> 'mark' = ANY ($3)";
+    let head = "SELECT en57_head(NULL, $1)";
+    let head: i64 = client.query_one(head, &[&asked.partition])?.get(0);
+    let import = "SELECT en57_import($1, $2, keep_positions => $3)";
+    let keep = asked.events.iter().any(|e| e.position.is_some());
+    let document = documents(&asked.events);
+    client.query_one(import, &[&document, &asked.partition, &keep])?;
+    let marks: Vec<&str> = asked.events.iter().map(|e| e.mark.as_str()).collect();
+    let rows = client.query(READ, &[&head, &asked.partition, &marks])?;
+    let found: HashMap<String, i64> = rows.iter().map(|r| (r.get(0), r.get(1))).collect();
+    let position = |e: &Made| found.get(&e.mark).copied().unwrap_or(0);
+    let positions = asked.events.iter().map(position).collect();
+    Ok(Answer::Imported { positions })
+}
+
+/// A time in microseconds since 1970 as PostgreSQL reads it.
+fn time(microseconds: i64) -> String {
+    let days = microseconds.div_euclid(86_400_000_000);
+    let rest = microseconds.rem_euclid(86_400_000_000);
+    let (seconds, fraction) = (rest / 1_000_000, rest % 1_000_000);
+    let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
+    // A Julian day: PostgreSQL takes it for a date.
+    let day = days + 2_440_588;
+    format!(
+        "J{day} {hours:02}:{minutes:02}:{:02}.{fraction:06} UTC",
+        seconds % 60
+    )
 }
 
 /// What an error answers. What `on_conflict` and `on_refusal` turn into errors says why in its DETAIL.
@@ -107,6 +168,9 @@ pub fn documents(events: &[Made]) -> Value {
             ("id", json!(e.id)),
             ("stream", json!(e.stream)),
             ("expected_version", json!(e.expected)),
+            ("recorded_at", json!(e.recorded_at.map(time))),
+            ("position", json!(e.position)),
+            ("stream_version", json!(e.version)),
         ];
         for (name, value) in named.into_iter().filter(|(_, v)| !v.is_null()) {
             event[name] = value;

@@ -167,6 +167,18 @@ impl<'a> Writer<'a> {
                 3 => self.execute(
                     "SELECT count(*) FROM en57_read(max_count => 20, backwards => true)",
                 )?,
+                4 if self.random.chance(60) => {
+                    let asked = self.make.lock();
+                    self.call(tx, *step, asked)?;
+                    *step += 1;
+                }
+                5 if self.random.chance(30) => {
+                    let asked = self.make.import();
+                    // It is alone in its partition, and its times must not become old while it waits for that.
+                    self.execute("SET LOCAL lock_timeout = 3000")?;
+                    self.call(tx, *step, asked)?;
+                    *step += 1;
+                }
                 _ => {
                     self.append(tx, *step)?;
                     *step += 1;
@@ -225,10 +237,14 @@ impl<'a> Writer<'a> {
 
     /// One append, of whatever kind.
     fn append(&mut self, tx: u64, step: u32) -> Result<(), Failure> {
-        let mut asked = match self.lost.take() {
+        let asked = match self.lost.take() {
             Some(lost) => lost,
             None => self.make.any(),
         };
+        self.call(tx, step, asked)
+    }
+
+    fn call(&mut self, tx: u64, step: u32, mut asked: Asked) -> Result<(), Failure> {
         self.inform(&mut asked)?;
         self.log.note(Entry::Ask {
             tx,
@@ -248,7 +264,7 @@ impl<'a> Writer<'a> {
                 if matches!(failure, Failure::Aborted) {
                     let answer = asking::refusal(&error);
                     self.log.note(Entry::Answer { tx, step, answer });
-                } else if asked.events.iter().all(|e| e.id.as_ref() == Some(&e.mark)) {
+                } else if asked.can_be_repeated() {
                     self.lost = Some(asked);
                 }
                 Err(failure)
@@ -289,7 +305,35 @@ impl<'a> Writer<'a> {
             }
             Ok(())
         };
-        informed().map_err(|e| self.failure(&e))
+        informed().map_err(|e| self.failure(&e))?;
+        if asked.import {
+            self.inform_import(asked)?;
+        }
+        Ok(())
+    }
+
+    /// Versions and positions that an import gives its events: mostly the next ones, sometimes others.
+    fn inform_import(&mut self, asked: &mut Asked) -> Result<(), Failure> {
+        let first = &asked.events[0];
+        if let (Some(stream), Some(asking::NEWEST)) = (&first.stream, first.version) {
+            let sql = "SELECT coalesce((en57_stream($1, $2)).version, 0)";
+            let row = self.client.query_one(sql, &[stream, &asked.partition]);
+            let version: i64 = row.map(|r| r.get(0)).map_err(|e| self.failure(&e))?;
+            let wrong = i64::from(self.random.chance(15));
+            for (event, n) in asked.events.iter_mut().zip(1..) {
+                event.version = Some(version + wrong + n);
+            }
+        }
+        if asked.events[0].position == Some(asking::NEWEST) {
+            let row = self.client.query_one("SELECT en57_head(NULL, '*')", &[]);
+            let head: i64 = row.map(|r| r.get(0)).map_err(|e| self.failure(&e))?;
+            let mut position = head + *self.random.pick(&[0, 20, 200, 2_000]);
+            for event in &mut asked.events {
+                position += self.random.between(1, 3) as i64;
+                event.position = Some(position);
+            }
+        }
+        Ok(())
     }
 
     fn execute(&mut self, sql: &str) -> Result<(), Failure> {

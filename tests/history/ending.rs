@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::Cluster;
 use crate::consumers::Consumer;
 use crate::random::Random;
 use crate::server::Server;
@@ -45,6 +46,20 @@ pub struct Consumed {
     pub shard: i32,
     pub position: i64,
     pub mark: String,
+    /// Of how many shards.
+    #[serde(default)]
+    pub shards: i32,
+    /// Of a subscription that is altered: the number of its version when the event was handed out.
+    #[serde(default)]
+    pub version: i64,
+}
+
+/// A version of a subscription that is altered: the number of its query, and where its shards were when it began.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Altered {
+    pub n: i64,
+    pub query: usize,
+    pub positions: Vec<i64>,
 }
 
 /// All that is looked at.
@@ -58,28 +73,41 @@ pub struct Ending {
     pub handled: BTreeMap<String, Vec<i64>>,
     /// Name of a subscription → what was handled, in that order.
     pub consumed: BTreeMap<String, Vec<Consumed>>,
+    /// Name of a subscription that is altered → its versions, in order.
+    #[serde(default)]
+    pub altered: BTreeMap<String, Vec<Altered>>,
     /// What en57_check found.
     pub faults: Vec<String>,
     /// Lines of the servers' logs that tell of a process that has crashed, but for those that were killed.
     pub crashed: Vec<String>,
+    /// How many pages pg_checksums has looked at, and what was wrong with them.
+    #[serde(default)]
+    pub pages: u64,
+    #[serde(default)]
+    pub wrong_pages: Vec<String>,
     /// Of the server, and the day by its clock.
     pub version: String,
     pub date: String,
 }
 
-/// Lets subscriptions and projections come to their end, and collects all.
-pub fn collect(folder: &Path, crashed: Vec<String>) {
+/// Lets subscriptions and projections come to their end, collects all, and stops the server.
+pub fn collect(folder: &Path, crashed: Vec<String>, cluster: &Cluster) {
     let patience = Duration::from_secs(300);
     let server = Server {
         folder: folder.into(),
         deadline: Instant::now() + patience,
     };
-    for (i, (_, _, _, shards, leased)) in SUBSCRIPTIONS.iter().enumerate() {
-        for shard in 0..*shards {
+    let mut client = server.connect().expect("the server is there");
+    // A change of the number of shards for which they were not ready is cancelled.
+    let cancel = "SELECT en57_reshard(name, count(*)::integer) FROM en57_subscriptions WHERE drain_to IS NOT NULL GROUP BY name";
+    client.query(cancel, &[]).expect("a change is cancelled");
+    for (i, (name, _, _, _, leased)) in SUBSCRIPTIONS.iter().enumerate() {
+        let number = "SELECT count(*)::integer FROM en57_subscriptions WHERE name = $1";
+        let row = client.query_one(number, &[name]);
+        for shard in 0..row.expect("the view can be read").get(0) {
             drain(&server, i, shard, *leased);
         }
     }
-    let mut client = server.connect().expect("the server is there");
     for name in ["accounts_later", "streams_later", "async"] {
         let run = "SELECT en57_run($1)";
         client
@@ -151,7 +179,7 @@ pub fn collect(folder: &Path, crashed: Vec<String>) {
     }
     for row in client
         .query(
-            "SELECT subscription, shard, \"position\", mark FROM consumed ORDER BY n",
+            "SELECT subscription, shard, \"position\", mark, shards, version FROM consumed ORDER BY n",
             &[],
         )
         .expect("a table")
@@ -164,7 +192,18 @@ pub fn collect(folder: &Path, crashed: Vec<String>) {
                 shard: row.get(1),
                 position: row.get(2),
                 mark: row.get(3),
+                shards: row.get(4),
+                version: row.get(5),
             });
+    }
+    let altered = "SELECT subscription, n, query, positions FROM altered ORDER BY n";
+    for row in client.query(altered, &[]).expect("a table") {
+        let version = Altered {
+            n: row.get(1),
+            query: row.get::<_, i32>(2) as usize,
+            positions: row.get(3),
+        };
+        ending.altered.entry(row.get(0)).or_default().push(version);
     }
     for row in client
         .query("SELECT to_jsonb(c) FROM en57_check() c", &[])
@@ -174,8 +213,26 @@ pub fn collect(folder: &Path, crashed: Vec<String>) {
             .faults
             .push(row.get::<_, serde_json::Value>(0).to_string());
     }
+    drop(client);
+    cluster.stop("fast");
+    (ending.pages, ending.wrong_pages) = checksums(cluster);
     let text = serde_json::to_string(&ending).expect("it is JSON");
     std::fs::write(folder.join("ending.json"), text).expect("the folder can be written");
+}
+
+/// Looks at all pages of a server that is stopped: how many there are, and what is wrong.
+fn checksums(cluster: &Cluster) -> (u64, Vec<String>) {
+    let check = format!("$BIN/pg_checksums --check -D '{}'", cluster.data());
+    match cluster.try_shell(&check) {
+        Ok(told) => {
+            let pages = told
+                .lines()
+                .find_map(|l| l.strip_prefix("Blocks scanned:"))
+                .and_then(|n| n.trim().parse().ok());
+            (pages.unwrap_or(0), vec![])
+        }
+        Err(told) => (0, told.lines().map(str::to_owned).collect()),
+    }
 }
 
 /// Polls until nothing is left.

@@ -26,7 +26,11 @@ pub struct Step {
 impl Step {
     /// Whether it has stored events, if its transaction is committed.
     pub fn stores(&self) -> bool {
-        !self.undone && matches!(self.answer, Some(Answer::Appended { .. }))
+        !self.undone
+            && matches!(
+                self.answer,
+                Some(Answer::Appended { .. } | Answer::Imported { .. })
+            )
     }
 
     /// Whether it may have.
@@ -51,8 +55,9 @@ pub struct Transaction {
     pub tx: u64,
     pub steps: BTreeMap<u32, Step>,
     pub fate: Fate,
-    /// When the client knew that it was committed.
+    /// When the client knew that it was committed, and when it was about to ask for that.
     pub committed_at: Option<u64>,
+    pub committing_at: Option<u64>,
 }
 
 /// What is known of an event's time.
@@ -163,7 +168,7 @@ pub fn load(folder: &Path) -> (Vec<Line>, Ending) {
 struct Open {
     synchronous: bool,
     steps: BTreeMap<u32, Step>,
-    committing: bool,
+    committing: Option<u64>,
     end: Option<(u64, End)>,
 }
 
@@ -195,6 +200,7 @@ impl History {
         let closed = open.into_iter().map(|(tx, o)| Transaction {
             tx,
             fate: fate(&o, crashes),
+            committing_at: o.committing,
             steps: o.steps,
             committed_at: o.end.filter(|e| e.1 == End::Committed).map(|e| e.0),
         });
@@ -231,7 +237,7 @@ impl History {
                     (step.undone, step.undone_at) = (true, line.at);
                 }
             }
-            Entry::Commit { tx } => open.entry(tx).or_default().committing = true,
+            Entry::Commit { tx } => open.entry(tx).or_default().committing = Some(line.at),
             Entry::End { tx, end } => open.entry(tx).or_default().end = Some((line.at, end)),
             other => self.take_other(line.at, other),
         }
@@ -428,7 +434,7 @@ fn fate(open: &Open, crashes: &[u64]) -> Fate {
         }
         Some((_, End::Committed)) => Fate::Kept,
         Some((_, End::RolledBack)) => Fate::Gone,
-        None if open.committing => Fate::Open,
+        None if open.committing.is_some() => Fate::Open,
         None => Fate::Gone,
     }
 }

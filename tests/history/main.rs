@@ -13,6 +13,8 @@ use en57_tests::random;
 #[allow(dead_code)]
 #[path = "../driver/support/cluster.rs"]
 mod cluster;
+#[path = "../driver/support/crash.rs"]
+mod crash;
 #[allow(dead_code)]
 #[path = "../driver/support/session.rs"]
 mod session;
@@ -77,15 +79,23 @@ fn run() -> ExitCode {
     let mut random = Random::new(0);
     let chosen = random.between(12, 64) as u64;
     let writers = number("EN57_HISTORY_CLIENTS", chosen);
-    let cluster = standby::lasting(Cluster::own(&standby::SETTINGS));
+    let cluster = standby::lasting(Cluster::own_with(
+        &standby::SETTINGS,
+        &["--data-checksums"],
+        &[],
+    ));
     cluster.connect("postgres").run("CREATE DATABASE history");
     cluster.connect("history").run(world::SCHEMA);
     for (name, query, partition, shards, _) in world::SUBSCRIPTIONS {
-        let query = world::written(&world::queries()[query]);
+        let (number, query) = (query, world::written(&world::queries()[query]));
         let sql = format!(
             "SELECT en57_create_subscription('{name}', '{query}', partition => '{partition}', shards => {shards})"
         );
-        cluster.connect("history").run(&sql);
+        let mut session = cluster.connect("history");
+        session.run(&sql);
+        if world::is_altered(name) {
+            session.rows(world::NOTE_ALTERED, &[&name, &Some(number as i32)]);
+        }
     }
     let folder = PathBuf::from(cluster.folder()).with_extension("history");
     std::fs::create_dir_all(&folder).expect("a folder for the logs");
@@ -135,12 +145,13 @@ fn run() -> ExitCode {
     nemesis::end(&mut nemesis.crews);
     let mut client = nemesis.cluster.connect("history").client;
     nemesis.dump(&mut client, true);
+    drop(client);
     for (deed, n) in &nemesis.deeds {
         println!("history: {n} x {deed}");
     }
     let mut crashed = std::mem::take(&mut nemesis.crashed);
     crashed.extend(standby::crashes(nemesis.cluster));
-    ending::collect(&folder, crashed);
+    ending::collect(&folder, crashed, nemesis.cluster);
     let _ = std::fs::write(folder.join("server.log"), nemesis.cluster.log());
     let judged = judge(&folder);
     if judged == ExitCode::SUCCESS {

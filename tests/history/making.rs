@@ -2,7 +2,7 @@
 
 use crate::asking::NEWEST;
 use crate::random::Random;
-use crate::record::{Asked, Made};
+use crate::record::{Asked, Made, now};
 use crate::world::{self, ACCOUNTS, DECIDERS, PARTITIONS, STOCKS, STREAMS, TAGS, TYPES};
 
 /// Makes appends at random.
@@ -47,6 +47,40 @@ impl Maker {
         Asked {
             partition: self.partition(),
             events: self.plain_events(3),
+            ..Asked::default()
+        }
+    }
+
+    /// Events that were recorded elsewhere, a little while ago: the search of en57_read for a time allows for ten seconds of
+    /// disorder. Positions and versions that the client must know first are left open.
+    pub fn import(&mut self) -> Asked {
+        let n = self.random.between(1, 5);
+        let mut events = self.plain_events(n);
+        let stream = self
+            .random
+            .chance(50)
+            .then(|| (*self.random.pick(&STREAMS)).to_owned());
+        let counted = stream.is_some() && self.random.chance(50);
+        let placed = self.random.chance(50);
+        for event in &mut events {
+            event.recorded_at = Some(now() as i64 - self.random.below(3_000_000) as i64);
+            event.stream.clone_from(&stream);
+            event.version = counted.then_some(NEWEST);
+            event.position = placed.then_some(NEWEST);
+        }
+        Asked {
+            partition: self.partition(),
+            events,
+            import: true,
+            ..Asked::default()
+        }
+    }
+
+    /// A lock of what a condition would ask about.
+    pub fn lock(&mut self) -> Asked {
+        Asked {
+            partition: self.partition(),
+            lock: Some(world::condition(&mut self.random)),
             ..Asked::default()
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use postgres::Client;
 
-use crate::cluster::{self, Cluster};
+use crate::cluster::Cluster;
 use crate::random::Random;
 use crate::record::{Entry, Log};
 use crate::world;
@@ -52,7 +52,7 @@ impl Nemesis<'_> {
                 next_promotion = Instant::now() + Duration::from_secs(pause);
                 continue;
             }
-            let deed = self.random.below(16);
+            let deed = self.random.below(18);
             if deed == 0 {
                 self.kill_clients();
                 continue;
@@ -90,8 +90,9 @@ impl Nemesis<'_> {
             );
             if let Ok(row) = pid {
                 let pid: i32 = row.get(0);
-                let _ = cluster::as_user(&["kill", "-9", &pid.to_string()]).status();
-                self.done("backend killed, crash recovery");
+                if self.cluster.kill_backend(pid) {
+                    self.done("backend killed, crash recovery");
+                }
             }
         } else {
             self.cluster.stop("immediate");
@@ -168,6 +169,13 @@ impl Nemesis<'_> {
                 self.dump(client, now_and_then);
                 return;
             }
+            15 | 16 => {
+                match self.alter(client) {
+                    Ok(deed) => self.done(deed),
+                    Err(error) => self.failed("subscription altered", &error),
+                }
+                return;
+            }
             _ => ("status", "SELECT count(*) FROM en57_status()"),
         };
         let (deed, sql) = statement;
@@ -179,6 +187,34 @@ impl Nemesis<'_> {
             Ok(()) => self.done(deed),
             Err(error) => self.failed(deed, &error),
         }
+    }
+
+    /// Changes the query of a subscription, its number of shards, or both. If the shards are not at one position, their
+    /// number stays, until a later call finds them there.
+    fn alter(&mut self, client: &mut Client) -> Result<&'static str, postgres::Error> {
+        let names = world::SUBSCRIPTIONS.map(|s| s.0);
+        let altered: Vec<&str> = names.into_iter().filter(|n| world::is_altered(n)).collect();
+        let name = *self.random.pick(&altered);
+        let (queries, shards) = (world::ALTERED_QUERIES, world::ALTERED_SHARDS);
+        let query = self
+            .random
+            .chance(50)
+            .then(|| *self.random.pick(&queries) as i32);
+        let shards =
+            (query.is_none() || self.random.chance(30)).then(|| *self.random.pick(&shards));
+        let written = query.map(|n| world::written(&world::queries()[n as usize]));
+        client.batch_execute("SET statement_timeout = 10000; SET lock_timeout = 1000")?;
+        let mut transaction = client.transaction()?;
+        let alter =
+            "SELECT en57_alter_subscription($1, query => $2::text::en57_query, shards => $3)";
+        let row = transaction.query_one(alter, &[&name, &written, &shards])?;
+        transaction.execute(world::NOTE_ALTERED, &[&name, &query])?;
+        transaction.commit()?;
+        Ok(match (shards, row.get(0)) {
+            (None, _) => "subscription altered",
+            (_, true) => "subscription resharded",
+            (_, false) => "subscription to be resharded",
+        })
     }
 
     /// What could not be done is counted as well, with its SQLSTATE.

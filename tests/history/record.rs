@@ -24,6 +24,13 @@ pub struct Made {
     pub stream: Option<String>,
     /// The version that it expects of that stream.
     pub expected: Option<i64>,
+    /// What an import gives it: when it was recorded, in microseconds since 1970; its position; its version in the stream.
+    #[serde(default)]
+    pub recorded_at: Option<i64>,
+    #[serde(default)]
+    pub position: Option<i64>,
+    #[serde(default)]
+    pub version: Option<i64>,
 }
 
 /// A query that all events match of one of the types, if there are any, with all of the tags, and with one of `any_tags`,
@@ -39,7 +46,7 @@ pub struct Criterion {
 /// Events that match one of the criteria; all events where there is none.
 pub type Query = Vec<Criterion>;
 
-/// What a call of en57_append or en57_decide asked for.
+/// What a call of en57_append, en57_decide, en57_import or en57_lock asked for.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Default)]
 pub struct Asked {
     pub partition: String,
@@ -53,12 +60,24 @@ pub struct Asked {
     pub raise: bool,
     /// A refusal by an invariant is to be an answer.
     pub faults: bool,
+    /// The events are imported.
+    #[serde(default)]
+    pub import: bool,
+    /// Nothing is stored: what matches is locked.
+    #[serde(default)]
+    pub lock: Option<Query>,
 }
 
 impl Asked {
     /// The stream that an event of the call goes to.
     pub fn stream_of<'a>(&'a self, event: &'a Made) -> Option<&'a String> {
         event.stream.as_ref().or(self.stream.as_ref())
+    }
+
+    /// Whether it may be sent again: then it is stored once.
+    pub fn can_be_repeated(&self) -> bool {
+        let named = self.events.iter().all(|e| e.id.as_ref() == Some(&e.mark));
+        named && !self.import && self.lock.is_none()
     }
 
     /// Whether it is this version of a stream that kept the call from appending.
@@ -116,6 +135,15 @@ pub enum Answer {
     },
     /// The decider has nothing to append.
     Nothing,
+    /// The positions at which the client has found its events after their import; 0 where it has not.
+    Imported { positions: Vec<i64> },
+    /// Nothing that matches is missing up to the position. `got` is what the client read after it had the lock, from
+    /// `after` on.
+    Locked {
+        position: i64,
+        after: i64,
+        got: Seen,
+    },
     /// An invariant refuses.
     Faults(Vec<Fault>),
     /// Another error of the server: nothing of the call, or of the transaction, is stored.

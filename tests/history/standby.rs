@@ -45,7 +45,7 @@ impl Nemesis<'_> {
     pub fn promote(&mut self) {
         let old = self.cluster;
         let standby = lasting(Cluster::copied(&SETTINGS, |data| {
-            old.shell(&format!("$BIN/pg_basebackup -D {data} -R -c fast"));
+            old.base_backup(data, "-R -c fast");
         }));
         standby.start();
         let refused = standby.connect("history").try_run("SELECT en57_head()");

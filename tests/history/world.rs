@@ -47,14 +47,31 @@ pub fn queries() -> Vec<Query> {
 pub const MADE_BESIDE: &str = r#"SELECT en57_create_document_projection('accounts_beside', '{"types": ["moved"]}', 'tag:account:', 'add_up', if_not_exists => true)"#;
 
 /// The subscriptions: name, number of the query, partition, shards, whether it is polled with a lease.
-pub const SUBSCRIPTIONS: [(&str, usize, &str, i32, bool); 6] = [
+pub const SUBSCRIPTIONS: [(&str, usize, &str, i32, bool); 8] = [
     ("once", 2, "default", 1, false),
     ("sharded", 0, "default", 3, false),
     ("leased", 2, "default", 1, true),
     ("leased_second", 0, "second", 2, true),
     ("everywhere", 2, "*", 1, false),
     ("everywhere_leased", 0, "*", 2, true),
+    ("altered", 0, "default", 2, false),
+    ("altered_leased", 0, "second", 3, true),
 ];
+
+/// Whether the nemesis changes a subscription's query and its number of shards; what is said above holds at the beginning.
+pub fn is_altered(subscription: &str) -> bool {
+    subscription.starts_with("altered")
+}
+
+/// The queries that such a subscription may have, and its numbers of shards.
+pub const ALTERED_QUERIES: [usize; 4] = [0, 1, 2, 6];
+pub const ALTERED_SHARDS: [i32; 3] = [1, 2, 4];
+
+/// Writes down how a subscription is from now on: the number of its query ($2, or the last one), and where its shards are.
+pub const NOTE_ALTERED: &str = "INSERT INTO altered (subscription, query, positions)
+    SELECT name, coalesce($2, (SELECT query FROM altered WHERE subscription = $1 ORDER BY n DESC LIMIT 1)),
+           array_agg(\"position\" ORDER BY shard)
+      FROM en57_subscriptions WHERE name = $1 GROUP BY name";
 
 /// A query as the store takes it.
 pub fn written(query: &Query) -> String {
@@ -177,5 +194,8 @@ EXCEPTION WHEN SQLSTATE 'P0099' THEN
 END $$;
 
 -- what consumers of subscriptions have done
-CREATE TABLE consumed (n bigserial, subscription text NOT NULL, shard integer NOT NULL, "position" bigint NOT NULL, mark text NOT NULL);
+CREATE TABLE consumed (n bigserial, subscription text NOT NULL, shard integer NOT NULL, "position" bigint NOT NULL, mark text NOT NULL,
+    shards integer NOT NULL, version bigint NOT NULL);
+-- how those subscriptions were that are altered, with numbers in one order with the above
+CREATE TABLE altered (n bigint DEFAULT nextval('consumed_n_seq'), subscription text NOT NULL, query integer NOT NULL, positions bigint[] NOT NULL);
 "#;

@@ -283,6 +283,12 @@ impl Cluster {
 
     /// Runs a client program of PostgreSQL with a shell, `$BIN` standing for the folder of programs.
     pub fn shell(&self, script: &str) -> String {
+        self.try_shell(script)
+            .unwrap_or_else(|told| panic!("{told}"))
+    }
+
+    /// The same, or what it told of its failure.
+    pub fn try_shell(&self, script: &str) -> Result<String, String> {
         let bin = &self.bin;
         let output = as_user(&["sh", "-c", &format!("set -e; BIN='{bin}'; {script}")])
             .env("PGHOST", &self.folder)
@@ -446,22 +452,22 @@ fn succeed(command: &mut Command) -> String {
     let output = command
         .output()
         .unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    shown(&output, &format!("{command:?}"))
+    shown(&output, &format!("{command:?}")).unwrap_or_else(|told| panic!("{told}"))
 }
 
-fn shown(output: &Output, what: &str) -> String {
+/// What a program has written, or why it failed. Its own words come first: a message may be cut off.
+fn shown(output: &Output, what: &str) -> Result<String, String> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.status.success(),
-        "{what}: {}\n{text}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    text
+    if output.status.success() {
+        return Ok(text);
+    }
+    let errors = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{errors}{} of {what}\n{text}", output.status))
 }
 
-/// Kills a process of a server as nothing but the system would: it cannot do anything more.
-pub fn kill_9(pid: i32) {
+/// Kills the first process of a server as nothing but the system would: it cannot do anything more. Of all others
+/// `Cluster::kill_backend` takes care.
+pub fn kill_postmaster(pid: i32) {
     let status = as_user(&["sh", "-c", &format!("kill -9 {pid}")])
         .status()
         .expect("kill runs");

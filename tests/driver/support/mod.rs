@@ -2,6 +2,7 @@
 //! another one; what two of them need is here.
 
 pub mod cluster;
+pub mod crash;
 pub mod crew;
 pub mod documents;
 pub mod findings;

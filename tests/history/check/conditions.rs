@@ -44,13 +44,16 @@ fn reasons(history: &History, rule: &mut Rule) {
     let mut passed = HashMap::new();
     for t in &history.transactions {
         for step in t.steps.values() {
-            if let Some(Answer::Appended { first, .. }) = step.answer {
-                let here = &step.asked.partition;
-                for (event, position) in step.asked.events.iter().zip(first..) {
-                    passed.insert((position, t.tx), (event, here));
-                    if t.fate == Fate::Open {
-                        passed.insert((position, 0), (event, here));
-                    }
+            let positions: Vec<i64> = match &step.answer {
+                Some(Answer::Appended { first, last, .. }) => (*first..=*last).collect(),
+                Some(Answer::Imported { positions }) => positions.clone(),
+                _ => continue,
+            };
+            let here = &step.asked.partition;
+            for (event, position) in step.asked.events.iter().zip(positions) {
+                passed.insert((position, t.tx), (event, here));
+                if t.fate == Fate::Open {
+                    passed.insert((position, 0), (event, here));
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::Rule;
 use crate::history::History;
-use crate::world::{self, SUBSCRIPTIONS};
+use crate::world::{self, SUBSCRIPTIONS, is_altered};
 
 pub const RULES: [super::Named; 2] = [
     (
@@ -20,7 +20,9 @@ pub const RULES: [super::Named; 2] = [
 fn delivered(history: &History, rule: &mut Rule) {
     let queries = world::queries();
     let passed = history.passed();
-    for (name, query, partition, _, leased) in SUBSCRIPTIONS {
+    // Those that are altered have rules of their own.
+    let others = SUBSCRIPTIONS.iter().filter(|s| !is_altered(s.0));
+    for (name, query, partition, _, leased) in others.copied() {
         let nothing = Vec::new();
         let consumed = history.ending.consumed.get(name).unwrap_or(&nothing);
         let mut got = HashSet::new();
@@ -52,7 +54,7 @@ fn delivered(history: &History, rule: &mut Rule) {
 fn in_order(history: &History, rule: &mut Rule) {
     let events = history.ending.events.iter();
     let keys: HashMap<i64, (u8, &str)> = events.map(|e| (e.position, e.key())).collect();
-    for (name, consumed) in &history.ending.consumed {
+    for (name, consumed) in history.ending.consumed.iter().filter(|c| !is_altered(c.0)) {
         let mut last: HashMap<(u8, &str), i64> = HashMap::new();
         let mut seen = HashSet::new();
         for one in consumed.iter().filter(|c| seen.insert(c.position)) {

@@ -1,10 +1,13 @@
 //! What is proved from the logs and the ending alone. Nothing here knows how the store keeps its guarantees.
 
+mod altered;
 mod conditions;
 mod consumers;
 mod dumps;
 mod folds;
 mod followers;
+mod imports;
+mod locks;
 mod reads;
 mod refusals;
 mod server;
@@ -42,10 +45,13 @@ pub fn rules() -> Vec<Named> {
         &stored::RULES[..],
         &conditions::RULES,
         &refusals::RULES,
+        &imports::RULES,
+        &locks::RULES,
         &streams::RULES,
         &followers::RULES,
         &reads::RULES,
         &consumers::RULES,
+        &altered::RULES,
         &folds::RULES,
         &dumps::RULES,
         &server::RULES,

@@ -3,11 +3,15 @@
 use super::Rule;
 use crate::history::History;
 
-pub const RULES: [super::Named; 2] = [
+pub const RULES: [super::Named; 3] = [
     ("en57_check finds nothing", checked),
     (
         "no process of the server has crashed but those that were killed",
         crashed,
+    ),
+    (
+        "every page at the end has the checksum that it must have",
+        pages,
     ),
 ];
 
@@ -20,5 +24,14 @@ fn checked(history: &History, rule: &mut Rule) {
 fn crashed(history: &History, rule: &mut Rule) {
     rule.expect(history.ending.crashed.is_empty(), || {
         history.ending.crashed.join("; ")
+    });
+}
+
+fn pages(history: &History, rule: &mut Rule) {
+    rule.expect(history.ending.wrong_pages.is_empty(), || {
+        history.ending.wrong_pages.join("; ")
+    });
+    rule.expect(history.ending.pages > 0, || {
+        "pg_checksums has looked at no page".into()
     });
 }

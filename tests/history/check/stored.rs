@@ -50,6 +50,10 @@ fn given_once(history: &History, rule: &mut Rule) {
         if let Some(Answer::Appended { first, last, .. }) = step.answer {
             given.push((first, last, t.tx));
         }
+        if let Some(Answer::Imported { positions }) = &step.answer {
+            let found = positions.iter().filter(|p| **p > 0);
+            given.extend(found.map(|p| (*p, *p, t.tx)));
+        }
     }
     given.sort_unstable();
     for pair in given.windows(2) {
@@ -182,6 +186,17 @@ fn batches(history: &History, rule: &mut Rule) {
                     });
                     before = *last;
                     first
+                }
+                Some(Answer::Imported { positions }) => {
+                    for (event, position) in events.iter().zip(positions) {
+                        let stored = history.stored(&event.mark);
+                        let right = stored.is_none_or(|s| s.position == *position);
+                        rule.expect(right && *position > before, || {
+                            format!("{stored:?} was imported to {position}, after {before}")
+                        });
+                        before = *position;
+                    }
+                    continue;
                 }
                 Some(Answer::Repeated { first, last }) => {
                     rule.expect(last - first + 1 == n, || {

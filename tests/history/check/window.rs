@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use crate::ending::Stored;
 use crate::history::{Fate, History, Step, Times, Transaction};
-use crate::record::Made;
+use crate::record::{Answer, Made};
 
 /// An event that was there, maybe, until a crash undid it.
 struct Lost<'a> {
@@ -92,7 +92,10 @@ pub fn found<'a>(
 pub fn own<'a>(t: &'a Transaction, step: &Step) -> impl Iterator<Item = (&'a Step, &'a Made)> {
     let asked_at = step.asked_at;
     let before = t.steps.values().filter(move |s| {
-        let appended = matches!(s.answer, Some(crate::record::Answer::Appended { .. }));
+        let appended = matches!(
+            s.answer,
+            Some(Answer::Appended { .. } | Answer::Imported { .. })
+        );
         s.asked_at < asked_at && appended && s.undone_at > asked_at
     });
     before.flat_map(|s| s.asked.events.iter().map(move |e| (s, e)))

@@ -16,8 +16,8 @@ use crate::world::{self, SUBSCRIPTIONS};
 pub struct Good {
     pub lines: Vec<Line>,
     pub ending: Ending,
-    position: i64,
-    tx: u64,
+    pub position: i64,
+    pub tx: u64,
     marks: u64,
     versions: HashMap<(String, String), i64>,
 }
@@ -29,6 +29,8 @@ pub fn good() -> Good {
     good.refused();
     good.streams();
     good.accounts();
+    good.imports();
+    good.locks();
     good.ended_otherwise();
     good.looked_at();
     good.reads();
@@ -46,7 +48,8 @@ pub fn tag(tag: &str) -> Query {
 }
 
 impl Good {
-    fn note(&mut self, entry: Entry) {
+    /// An entry, some time after the one before.
+    pub fn note(&mut self, entry: Entry) {
         let at = self.lines.len() as u64 * 10 + 1_000;
         self.lines.push(Line { at, entry });
     }
@@ -62,7 +65,8 @@ impl Good {
         }
     }
 
-    fn asked(&mut self, partition: &str, events: &[(&str, &[&str], i64)]) -> Asked {
+    /// A call with these events.
+    pub fn asked(&mut self, partition: &str, events: &[(&str, &[&str], i64)]) -> Asked {
         let events = events.iter().map(|(t, tags, n)| self.event(t, tags, *n));
         Asked {
             events: events.collect(),
@@ -72,7 +76,7 @@ impl Good {
     }
 
     /// A call that gets positions; it stores its events if they are to stay.
-    fn append(&mut self, step: u32, asked: &Asked, stays: bool) {
+    pub fn append(&mut self, step: u32, asked: &Asked, stays: bool) {
         let tx = self.tx;
         self.note(Entry::Ask {
             tx,
@@ -114,7 +118,8 @@ impl Good {
         self.note(Entry::Answer { tx, step, answer });
     }
 
-    fn begin(&mut self) {
+    /// A transaction.
+    pub fn begin(&mut self) {
         self.tx += 1;
         self.note(Entry::Begin {
             tx: self.tx,
@@ -123,7 +128,8 @@ impl Good {
         });
     }
 
-    fn end(&mut self, end: End) {
+    /// Its end.
+    pub fn end(&mut self, end: End) {
         let tx = self.tx;
         if end == End::Committed {
             self.note(Entry::Commit { tx });
@@ -131,14 +137,15 @@ impl Good {
         self.note(Entry::End { tx, end });
     }
 
-    fn appended(&mut self, asked: &Asked) {
+    /// A transaction of one append.
+    pub fn appended(&mut self, asked: &Asked) {
         self.begin();
         self.append(0, asked, true);
         self.end(End::Committed);
     }
 
     /// A call that is answered otherwise.
-    fn answered(&mut self, asked: Asked, answer: Answer) {
+    pub fn answered(&mut self, asked: Asked, answer: Answer) {
         self.begin();
         let tx = self.tx;
         self.note(Entry::Ask { tx, step: 0, asked });
@@ -247,11 +254,13 @@ impl Good {
         self.note(Entry::Commit { tx });
     }
 
-    fn matching(&self, query: usize, partition: &str) -> Vec<(i64, String)> {
+    /// What is there that a query of the world matches.
+    pub fn matching(&self, query: usize, partition: &str) -> Vec<(i64, String)> {
         self.found(&world::queries()[query], partition)
     }
 
-    fn found(&self, query: &Query, partition: &str) -> Vec<(i64, String)> {
+    /// What is there that a query matches.
+    pub fn found(&self, query: &Query, partition: &str) -> Vec<(i64, String)> {
         let events = self.ending.events.iter().filter(|e| {
             (partition == "*" || e.partition == partition)
                 && world::matches(query, &e.event_type, &e.tags)
@@ -347,15 +356,22 @@ impl Good {
 
     fn stands_on_events(&mut self) {
         for (name, query, partition, _, _) in SUBSCRIPTIONS {
+            if world::is_altered(name) {
+                self.altered(name, partition);
+                continue;
+            }
             let all = self.matching(query, partition).into_iter();
             let consumed = all.map(|(position, mark)| Consumed {
                 shard: 0,
                 position,
                 mark,
+                shards: 1,
+                version: 0,
             });
             let consumed = consumed.collect();
             self.ending.consumed.insert(name.into(), consumed);
         }
+        self.ending.pages = 100;
         let handled = self.found(&tag("b:0"), "default");
         let handled: Vec<i64> = handled.into_iter().map(|h| h.0).collect();
         for name in ["inline", "async"] {
@@ -369,6 +385,7 @@ impl Good {
         let streams = [
             ("s1".to_owned(), json!({"n": 3, "sum": 7})),
             ("s2".to_owned(), json!({"n": 1, "sum": 2})),
+            ("s5".to_owned(), json!({"n": 2, "sum": 3})),
         ];
         let documents = streams.into_iter().collect();
         self.ending
