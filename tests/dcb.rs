@@ -218,6 +218,19 @@ proptest! {
         prop_assert_eq!(&both.clone().union(a), &both);
     }
 
+    #[test]
+    fn within(a in criteria(), b in criteria(), event in event()) {
+        let [a, b] = [query(&json!(a)), query(&json!(b))];
+        let by = Criterion {
+            types: b.criteria()[0].types.clone(),
+            tags: b.criteria()[0].tags.clone(),
+            stream: b.criteria()[0].stream.clone(),
+            ..Criterion::default()
+        };
+        let both = a.within(&by);
+        prop_assert_eq!(both.is_some_and(|q| q.matches(&event)), a.matches(&event) && by.matches(&event));
+    }
+
     /// Whatever the text, there is a query or an error of the contract.
     #[test]
     fn any_text(text in ".{0,60}") {

@@ -55,6 +55,17 @@ SELECT count(*) FROM en57_read(after => 100) WHERE position > NULL::int;
 SELECT * FROM en57_read(after => -1) WHERE position > 5;
 SELECT n, (SELECT count(*) FROM en57_read() WHERE position > n * 200) FROM numbers;
 
+-- conditions on type, tags, stream and time: on the index, as if the query named them
+SELECT * FROM plan($$SELECT data FROM en57_read('{"tags": ["n:1"]}') WHERE type = 'a' AND tags @> '{n:1}' AND 's1' = stream AND recorded_at >= '2020-01-01Z' AND position < 500$$);
+SELECT matches(format('SELECT * FROM en57_read(%s) WHERE %s', query, condition)), query, condition
+  FROM unnest(ARRAY['', '''{"types": ["a", "b"], "tags": ["n:1"]}''']) AS query,
+       unnest(ARRAY['type = ''a''', '''a'' = type', 'type IN (''a'', ''c'')', 'type = ANY (''{}'')', 'type = ANY (''{a,NULL}'')', 'type = NULL::text', 'type <> ''a''', 'type = ''a'' AND type = ''b''', 'type = left(stream, 0) || ''a''',
+                    'tags @> ''{n:1}''', 'tags @> ''{n:1,n:2}''', 'tags @> ''{}''', 'tags @> ''{NULL}''', 'tags @> NULL', '''{n:1}'' @> tags', 'tags && ''{n:1}''', 'stream = ''s1''', 'stream = ''s1'' AND stream = ''s2''',
+                    'recorded_at > now() + interval ''1 h''', 'recorded_at >= ''-infinity''', 'recorded_at = ''infinity''', 'recorded_at < now()', 'now() <= recorded_at + interval ''1 h''']) AS condition;
+SELECT n, (SELECT count(*) FROM en57_read() WHERE tags @> ARRAY['n:' || n] AND stream = 's' || n % 4) FROM numbers;
+-- not where the number of events is limited
+SELECT matches($$SELECT * FROM en57_read(max_count => 100) WHERE type = 'a'$$);
+
 -- the same as the function, whatever is asked
 CREATE FUNCTION differ(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -86,6 +97,12 @@ SELECT differ(query), query FROM unnest(ARRAY[
     'SELECT n, e FROM numbers LEFT JOIN en57_read(''{"tags": ["nothing"]}'') e ON e.position = n ORDER BY n',
     'SELECT n, (SELECT array_agg(position) FROM en57_read_stream(''s'' || n, 1, 3)) FROM numbers',
     'SELECT n, (SELECT e FROM en57_read() e WHERE e.position > n * 100 ORDER BY e.position DESC LIMIT 1) FROM numbers',
+    'SELECT * FROM en57_read() WHERE type IN (''a'', ''newer b'') AND tags @> ''{n:4}''',
+    'SELECT * FROM en57_read() WHERE type = ''b''',
+    'SELECT * FROM en57_read(''[{"types": ["c"]}, {"tags": ["n:7"]}]'') WHERE stream = ''s1'' ORDER BY position DESC',
+    'SELECT * FROM en57_read(partition => ''*'') WHERE type = ''other'' AND recorded_at > now() - interval ''1 day'' ORDER BY position',
+    'SELECT * FROM en57_read_stream(''s2'', 3, 50) WHERE tags @> ''{n:2}'' AND type = ''a''',
+    'SELECT n, (SELECT array_agg(position) FROM en57_read() WHERE tags @> ARRAY[''n:'' || n] AND type = ''c'' AND position < 100) FROM numbers',
     'SELECT * FROM en57_read_stream(''s2'', 5, 9) WHERE position > 20 ORDER BY stream_version DESC',
     'SELECT * FROM (SELECT * FROM en57_read() OFFSET 10 LIMIT 500) e WHERE position > 400 ORDER BY position',
     'SELECT * FROM en57_read() WITH ORDINALITY LIMIT 5',
@@ -94,6 +111,8 @@ SELECT differ(query), query FROM unnest(ARRAY[
     'WITH e AS MATERIALIZED (SELECT * FROM en57_read()) SELECT count(*) FROM e a, e b WHERE a.position = b.position',
     'SELECT position FROM en57_read(upto => 5) UNION ALL SELECT position FROM en57_read(after => 990) ORDER BY position DESC',
     'SELECT * FROM en57_read() WHERE EXISTS (SELECT FROM en57_read(''{"tags": ["n:3"]}'') f WHERE f.position = en57_read.position) ORDER BY position']) AS query;
+-- where upcasters are at work, types and tags are what they make of them
+SELECT matches($$SELECT * FROM en57_read() WHERE type = 'newer b'$$), matches($$SELECT * FROM en57_read(upcast => false) WHERE type = 'b'$$);
 SELECT en57_drop_upcaster('b', 1);
 
 -- one call is one moment: a second pass shows nothing that was appended since the first

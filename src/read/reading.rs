@@ -18,9 +18,9 @@ use crate::store::row::srf::{ROWS_AT_ONCE, Sink, Source};
 use crate::store::scan::{Bounds, Scan, Told};
 use crate::upcast::{self, Definitions, ReadBy, Sought, Upcast};
 
-use super::{frontier, time};
 use super::partitions::{Merge, Partitions};
 use super::view::{LAST, View};
+use super::{frontier, time};
 
 /// Bytes of events that are handed out together: whoever collects a page of them has about so much in memory,
 /// however large they are.

@@ -82,11 +82,9 @@ impl Kind {
     /// How EXPLAIN calls such conditions.
     pub fn label(self) -> &'static std::ffi::CStr {
         match self {
-            Self::Less
-            | Self::LessOrEqual
-            | Self::Equal
-            | Self::GreaterOrEqual
-            | Self::Greater => c"Position Cond",
+            Self::Less | Self::LessOrEqual | Self::Equal | Self::GreaterOrEqual | Self::Greater => {
+                c"Position Cond"
+            }
             Self::Type | Self::Types | Self::Tags | Self::Stream => c"Key Cond",
             Self::RecordedFrom => c"Time Cond",
         }
@@ -243,7 +241,9 @@ unsafe fn column(side: *const Node, rel: *const RelOptInfo) -> Option<Column> {
             Column::Stream,
             Column::RecordedAt,
         ];
-        bounded.into_iter().find(|c| c.attribute() == (*var).varattno)
+        bounded
+            .into_iter()
+            .find(|c| c.attribute() == (*var).varattno)
     }
 }
 
@@ -257,7 +257,8 @@ impl Bounds {
             Kind::Type | Kind::Types | Kind::Stream | Kind::Tags => self.name(kind, value),
             Kind::RecordedFrom => {
                 let at = value.value() as i64;
-                self.recorded_from_us = Some(self.recorded_from_us.map_or(at, |other| other.max(at)));
+                self.recorded_from_us =
+                    Some(self.recorded_from_us.map_or(at, |other| other.max(at)));
             }
             _ => {
                 let value = integer(value, of_type);

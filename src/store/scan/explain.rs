@@ -45,7 +45,11 @@ unsafe fn tell(
         } else if let Some(subject) = subject.filter(|subject| !is_null(*subject)) {
             text(work.subject(), subject);
         }
-        let kinds = work.written.conditions.iter().map(|(kind, ..)| kind.label());
+        let kinds = work
+            .written
+            .conditions
+            .iter()
+            .map(|(kind, ..)| kind.label());
         let conditions: Vec<(&CStr, String)> = kinds
             .zip(conditions)
             .map(|(label, condition)| {

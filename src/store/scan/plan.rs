@@ -85,7 +85,13 @@ impl Written {
                 whole: number(1) != 0,
                 last_column: number(2) as usize,
                 conditions: conditions
-                    .map(|n| (Kind::of_number(number(n)), number(n + 1) as usize, oid(n + 2)))
+                    .map(|n| {
+                        (
+                            Kind::of_number(number(n)),
+                            number(n + 1) as usize,
+                            oid(n + 2),
+                        )
+                    })
                     .collect(),
             }
         }
