@@ -10,7 +10,8 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::store::pg::names::identifier;
 use crate::store::pg::{guard, rights};
-use crate::store::row::table::{Firing, Opened};
+use crate::store::row::table::Opened;
+use crate::store::row::trigger::Firing;
 
 use super::catalog::Store;
 use super::partition_bound;
