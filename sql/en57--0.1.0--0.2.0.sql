@@ -308,6 +308,13 @@ BEGIN
     RETURN token;
 END
 $$;
+
+-- partitions.sql: en57_revoke() takes the functions of admins from nobody else than those to whom en57_grant() has given them.
+CREATE FUNCTION en57.had_functions_before() RETURNS void
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS 'SELECT';
+COMMENT ON FUNCTION en57.had_functions_before() IS 'does nothing: EXECUTE on it marks roles that were granted functions of admins before en57_grant() made them admins';
+REVOKE EXECUTE ON FUNCTION en57.had_functions_before() FROM PUBLIC;
+
 -- Their operators were found by the search path: where others can create operators in the schema of the extension, one of
 -- theirs may be in the views.
 CREATE OR REPLACE VIEW en57_partitions AS

@@ -267,6 +267,7 @@ INSERT INTO calls (function, call) VALUES
     ('en57.before_restore()', $$CREATE EVENT TRIGGER mine ON ddl_command_start EXECUTE FUNCTION en57.before_restore()$$),
     ('en57.keep_guards()', $$en57.keep_guards()$$),
     ('en57.keep_guards()', $$CREATE EVENT TRIGGER mine ON ddl_command_end EXECUTE FUNCTION en57.keep_guards()$$),
+    ('en57.had_functions_before()', $$en57.had_functions_before()$$),
     ('en57.keys_handler(internal)', $$en57.keys_handler()$$),
     ('en57.keys_handler(internal)', $$CREATE ACCESS METHOD mine TYPE INDEX HANDLER en57.keys_handler$$),
     ('en57.plpgsql_handler()', $$en57.plpgsql_handler()$$),
