@@ -1,5 +1,5 @@
 -- Nobody lends his rights to those whose code runs in his calls: not to triggers of admins, not to what a function leaves for the transaction's end, or in the session. And no caller has a say in what others' functions make.
--- Fails without `refuse_triggers` in erasing and emptying, where a trigger counts as en57's by its function alone, without the restricted operation of `as_role`, also where the session has taken the owner's role (`can_be_given_back`), where settings stay behind, and where `for_functions` leaves partition and forms to the session.
+-- Fails without `refuse_triggers` in erasing and emptying, where a trigger counts as en57's by its function alone, without the restricted operation of `as_role`, also where the session has taken the owner's role (`can_be_given_back`), where the caller's cursors are not shut meanwhile, where settings stay behind, and where `for_functions` leaves partition and forms to the session.
 CREATE ROLE regress_en57_owner LOGIN;
 CREATE ROLE regress_en57_reader;
 SELECT en57_create_partition('acme'), en57_create_partition('secret');
@@ -128,6 +128,67 @@ SELECT what, say(what), current_user FROM said ORDER BY n;
 RESET SESSION AUTHORIZATION;
 SELECT * FROM ran;
 SELECT en57_drop_projection('gives back');
+-- nor does it get at the caller's cursors: they show what he may read, and one in the place of his would ask its query with his rights
+SET ROLE regress_en57_owner;
+SET search_path = theirs, public;
+CREATE FUNCTION at_cursors(e en57_event) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    c refcursor := 'callers';
+    own refcursor := 'own';
+    r record;
+BEGIN
+    CASE e.data->>0
+        WHEN 'fetches' THEN FETCH c INTO r; INSERT INTO public.ran VALUES (r::text);
+        WHEN 'moves' THEN MOVE c;
+        WHEN 'closes' THEN CLOSE c;
+        WHEN 'replaces' THEN CLOSE c; OPEN c FOR SELECT theirs.up() FROM generate_series(1, 9);
+        WHEN 'says it' THEN EXECUTE 'FETCH callers';
+        WHEN 'tries' THEN BEGIN CLOSE c; EXCEPTION WHEN OTHERS THEN NULL; END;
+        WHEN 'looks' THEN INSERT INTO public.ran SELECT name || statement FROM pg_cursors;
+        WHEN 'uses its own' THEN OPEN own FOR SELECT 7 AS n; FETCH own INTO r; CLOSE own; OPEN own FOR SELECT 8 AS n;
+        WHEN 'leaves some' THEN OPEN own FOR SELECT theirs.up(); EXECUTE 'DECLARE another CURSOR FOR SELECT theirs.up()'; FOR r IN SELECT 1 LOOP NULL; END LOOP;
+    END CASE;
+END $$;
+SELECT en57_create_projection('at cursors', '{"types": ["beside"]}', 'at_cursors(en57_event)', partition => 'acme');
+RESET ROLE;
+SET search_path = public;
+CREATE FUNCTION beside(what text, OUT first int, OUT answer text, OUT second int, OUT open text) LANGUAGE plpgsql AS $$
+DECLARE
+    c refcursor := 'callers';
+BEGIN
+    OPEN c FOR SELECT generate_series(1, 9);
+    FETCH c INTO first;
+    BEGIN
+        PERFORM en57_append(jsonb_build_object('type', 'beside', 'data', jsonb_build_array(what)), partition => 'acme');
+        answer := 'done';
+    EXCEPTION WHEN OTHERS THEN answer := sqlstate || ' ' || sqlerrm;
+    END;
+    FETCH c INTO second;
+    open := (SELECT string_agg(name, ' ' ORDER BY name) FROM pg_cursors WHERE name !~ '^($|<)');
+    CLOSE c;
+END $$;
+SELECT w, b.* FROM unnest('{fetches,moves,closes,replaces,says it,tries,looks,uses its own,leaves some}'::text[]) w, beside(w) b;
+-- one of a client's, and one that outlives its transaction
+DECLARE callers CURSOR WITH HOLD FOR SELECT generate_series(1, 9);
+FETCH callers;
+SELECT outcome FROM en57_append('{"type": "beside", "data": ["replaces"]}', partition => 'acme');
+SELECT outcome FROM en57_append('{"type": "beside", "data": ["fetches"]}', partition => 'acme');
+SELECT outcome FROM en57_append('{"type": "beside", "data": ["tries"]}', partition => 'acme');
+FETCH callers;
+CLOSE callers;
+BEGIN;
+DECLARE callers CURSOR FOR SELECT generate_series(1, 9);
+FETCH callers;
+SELECT outcome FROM en57_append('[{"type": "beside", "data": ["looks"]}, {"type": "beside", "data": ["leaves some"]}]', partition => 'acme');
+FETCH callers;
+SELECT name FROM pg_cursors ORDER BY name;
+SAVEPOINT s;
+SELECT outcome FROM en57_append('{"type": "beside", "data": ["closes"]}', partition => 'acme');
+ROLLBACK TO s;
+FETCH callers;
+COMMIT;
+SELECT * FROM ran;
+SELECT en57_drop_projection('at cursors');
 \set VERBOSITY default
 -- with his own rights, in a session of his, the owner may do all of it, and so may a superuser's function
 \connect - regress_en57_owner
