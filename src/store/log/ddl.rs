@@ -113,7 +113,7 @@ pub fn create_partition(store: &Store, name: &str, table: &str) -> Oid {
             FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a, pg_catalog.pg_roles r
             WHERE c.oid OPERATOR(pg_catalog.=) {} AND r.oid OPERATOR(pg_catalog.=) a.grantee
                 AND r.oid OPERATOR(pg_catalog.<>) c.relowner
-                AND a.privilege_type OPERATOR(pg_catalog.=) ANY ('{{SELECT,INSERT,TRUNCATE}}')",
+                AND a.privilege_type OPERATOR(pg_catalog.=) ANY ('{{SELECT,INSERT,TRUNCATE,TRIGGER}}')",
         literal(&full),
         store.events.to_u32()
     ));
