@@ -45,8 +45,9 @@ WITH log AS MATERIALIZED (
     SELECT c.oid, c.relpersistence, c.relreplident, c.relnamespace, format('%I.%I', c.relnamespace::regnamespace::name, c.relname) AS name
       FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
      WHERE i.inhparent = 'en57.events'::regclass
-), guards (name, against) AS (
-    VALUES ('en57_guard', 'INSERT OR UPDATE OR DELETE'), ('en57_guard_truncate', 'TRUNCATE')
+), guards (name, against, kind) AS (
+    -- kind: BEFORE, and the bits of what it fires for
+    VALUES ('en57_guard', 'INSERT OR UPDATE OR DELETE', 2 + 4 + 8 + 16), ('en57_guard_truncate', 'TRUNCATE', 2 + 32)
 ), publications AS MATERIALIZED (
     SELECT l.oid, p.pubname, p.pubupdate, p.pubtruncate, p.pubviaroot,
            -- Updates by en57_erase() fail with a row filter or column list that does not fit the replica identity, the position.
@@ -62,13 +63,19 @@ WITH log AS MATERIALIZED (
            format('Run ALTER TABLE %s SET LOGGED.', name)
       FROM log WHERE relpersistence <> 'p'
     UNION ALL
+    -- A trigger of a guard's name that does something else, or not each time, is none.
     SELECT 2, 'guards', l.oid, 'warning', 'table ' || l.name,
-           format('trigger %s is %s, so events can be changed', g.name, CASE WHEN t.oid IS NULL THEN 'missing' ELSE 'not in force' END),
-           CASE WHEN t.oid IS NULL
-                THEN format('Run CREATE TRIGGER %1$s BEFORE %2$s ON %3$s FOR EACH STATEMENT EXECUTE FUNCTION en57.guard(); ALTER TABLE %3$s ENABLE ALWAYS TRIGGER %1$s;', g.name, g.against, l.name)
-                ELSE format('Run ALTER TABLE %s ENABLE ALWAYS TRIGGER %s.', l.name, g.name) END
-      FROM log AS l CROSS JOIN guards AS g LEFT JOIN pg_trigger AS t ON t.tgrelid = l.oid AND t.tgname = g.name
-     WHERE t.tgenabled IS DISTINCT FROM 'A'
+           format('trigger %s is %s, so events can be changed', g.name,
+                  CASE WHEN t.oid IS NULL THEN 'missing' WHEN t.is_guard THEN 'not in force' ELSE 'not the one that en57 makes' END),
+           CASE WHEN t.is_guard THEN format('Run ALTER TABLE %s ENABLE ALWAYS TRIGGER %s.', l.name, g.name)
+                ELSE format('Run CREATE OR REPLACE TRIGGER %1$s BEFORE %2$s ON %3$s FOR EACH STATEMENT EXECUTE FUNCTION en57.guard(); ALTER TABLE %3$s ENABLE ALWAYS TRIGGER %1$s;', g.name, g.against, l.name) END
+      FROM (SELECT oid, name FROM log UNION ALL SELECT 'en57.events'::regclass, 'en57.events') AS l
+           CROSS JOIN guards AS g
+           LEFT JOIN LATERAL (
+               SELECT t.oid, t.tgenabled,
+                      t.tgfoid = 'en57.guard()'::regprocedure AND t.tgqual IS NULL AND t.tgattr::text = '' AND t.tgtype & (g.kind | 1) = g.kind AS is_guard
+                 FROM pg_trigger AS t WHERE t.tgrelid = l.oid AND t.tgname = g.name) AS t ON true
+     WHERE t.tgenabled IS DISTINCT FROM 'A' OR NOT t.is_guard
     UNION ALL
     SELECT 3, 'columns', l.oid, 'error', 'table ' || l.name, 'it has other columns than en57 made: en57 does not append or read there',
            format('Call en57_check(): it says what to do.')

@@ -11,6 +11,38 @@ $$;
 
 -- The changes, in the order of the parts of the script (SQL_PARTS in Makefile).
 
+-- tables.sql: who may create triggers on a table of the log may not replace its guards.
+-- With the TRIGGER privilege, which admins of partitions have, CREATE OR REPLACE TRIGGER puts another trigger in a guard's place.
+-- PostgreSQL asks for no more, so this asks for the owner's rights. It looks at the trigger that was made, not at the names in
+-- the statement: those could be others' by now. (FOR EACH ROW on en57.events makes triggers of the same name on all partitions.)
+CREATE FUNCTION en57.keep_guards() RETURNS event_trigger
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found record;
+BEGIN
+    SELECT t.tgname AS guard, c.relname AS name INTO found
+      FROM pg_event_trigger_ddl_commands() AS made
+           JOIN pg_trigger AS t ON t.oid = made.objid AND made.classid = 'pg_trigger'::regclass
+           JOIN pg_class AS c ON c.oid = t.tgrelid
+     WHERE t.tgname IN ('en57_guard', 'en57_guard_truncate')
+       AND NOT pg_has_role(c.relowner, 'USAGE')
+       AND EXISTS (SELECT FROM pg_class AS e JOIN pg_namespace AS n ON n.oid = e.relnamespace
+                    WHERE n.nspname = 'en57' AND e.relname = 'events'
+                      AND (e.oid = c.oid OR EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhrelid = c.oid AND i.inhparent = e.oid)));
+    IF found.guard IS NOT NULL THEN
+        RAISE 'must be owner of table %', found.name
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = format('Triggers of the name %s guard its events.', found.guard),
+                  HINT = 'Give your trigger another name.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION en57.keep_guards() IS 'refuses triggers in the place of those that guard events';
+
+CREATE EVENT TRIGGER en57_keep_guards ON ddl_command_end WHEN TAG IN ('CREATE TRIGGER') EXECUTE FUNCTION en57.keep_guards();
+ALTER EVENT TRIGGER en57_keep_guards ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER en57_keep_guards IS 'keeps the triggers that guard events';
+
 -- polling.sql: the clock may be set back.
 CREATE FUNCTION en57.lease_lasts("until" timestamptz, lease interval) RETURNS boolean
     LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -276,6 +308,13 @@ BEGIN
     RETURN token;
 END
 $$;
+
+-- partitions.sql: en57_revoke() takes the functions of admins from nobody else than those to whom en57_grant() has given them.
+CREATE FUNCTION en57.had_functions_before() RETURNS void
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS 'SELECT';
+COMMENT ON FUNCTION en57.had_functions_before() IS 'does nothing: EXECUTE on it marks roles that were granted functions of admins before en57_grant() made them admins';
+REVOKE EXECUTE ON FUNCTION en57.had_functions_before() FROM PUBLIC;
+
 -- Their operators were found by the search path: where others can create operators in the schema of the extension, one of
 -- theirs may be in the views.
 CREATE OR REPLACE VIEW en57_partitions AS
@@ -319,6 +358,115 @@ CREATE FUNCTION en57.read_rows(internal) RETURNS internal
 COMMENT ON FUNCTION en57.read_rows(internal) IS 'tells the planner about how many events a call returns';
 ALTER FUNCTION en57_read(en57_query, bigint, bigint, bigint, boolean, timestamptz, timestamptz, timestamptz, text, boolean) SUPPORT en57.read_rows;
 ALTER FUNCTION en57_read_stream(text, bigint, bigint, bigint, boolean, text) SUPPORT en57.read_rows;
+
+-- admin.sql: a trigger of a guard's name is no guard by its name.
+CREATE OR REPLACE FUNCTION en57.table_faults(OUT fact text, OUT "table" oid, OUT severity text, OUT object text, OUT problem text, OUT hint text)
+    RETURNS SETOF record
+    LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 1
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+WITH log AS MATERIALIZED (
+    SELECT c.oid, c.relpersistence, c.relreplident, c.relnamespace, format('%I.%I', c.relnamespace::regnamespace::name, c.relname) AS name
+      FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+     WHERE i.inhparent = 'en57.events'::regclass
+), guards (name, against, kind) AS (
+    -- kind: BEFORE, and the bits of what it fires for
+    VALUES ('en57_guard', 'INSERT OR UPDATE OR DELETE', 2 + 4 + 8 + 16), ('en57_guard_truncate', 'TRUNCATE', 2 + 32)
+), publications AS MATERIALIZED (
+    SELECT l.oid, p.pubname, p.pubupdate, p.pubtruncate, p.pubviaroot,
+           -- Updates by en57_erase() fail with a row filter or column list that does not fit the replica identity, the position.
+           EXISTS (SELECT FROM pg_publication_rel AS r WHERE r.prpubid = p.oid AND r.prrelid = l.oid
+                      AND (r.prqual::text ~ ':varattno ([2-9]|1[0-9])' OR NOT 1 = ANY (r.prattrs))) AS is_too_narrow
+      FROM log AS l, pg_publication AS p
+     WHERE p.puballtables
+        OR EXISTS (SELECT FROM pg_publication_rel AS r WHERE r.prpubid = p.oid AND r.prrelid IN (l.oid, 'en57.events'::regclass))
+        OR EXISTS (SELECT FROM pg_publication_namespace AS n WHERE n.pnpubid = p.oid AND n.pnnspid IN (l.relnamespace, 'en57'::regnamespace))
+), faults (n, fact, oid, severity, object, problem, hint) AS (
+    SELECT 1, 'durable', oid, 'error', 'table ' || name,
+           'it is UNLOGGED: a crash of the server empties it, and standbys do not have it',
+           format('Run ALTER TABLE %s SET LOGGED.', name)
+      FROM log WHERE relpersistence <> 'p'
+    UNION ALL
+    -- A trigger of a guard's name that does something else, or not each time, is none.
+    SELECT 2, 'guards', l.oid, 'warning', 'table ' || l.name,
+           format('trigger %s is %s, so events can be changed', g.name,
+                  CASE WHEN t.oid IS NULL THEN 'missing' WHEN t.is_guard THEN 'not in force' ELSE 'not the one that en57 makes' END),
+           CASE WHEN t.is_guard THEN format('Run ALTER TABLE %s ENABLE ALWAYS TRIGGER %s.', l.name, g.name)
+                ELSE format('Run CREATE OR REPLACE TRIGGER %1$s BEFORE %2$s ON %3$s FOR EACH STATEMENT EXECUTE FUNCTION en57.guard(); ALTER TABLE %3$s ENABLE ALWAYS TRIGGER %1$s;', g.name, g.against, l.name) END
+      FROM (SELECT oid, name FROM log UNION ALL SELECT 'en57.events'::regclass, 'en57.events') AS l
+           CROSS JOIN guards AS g
+           LEFT JOIN LATERAL (
+               SELECT t.oid, t.tgenabled,
+                      t.tgfoid = 'en57.guard()'::regprocedure AND t.tgqual IS NULL AND t.tgattr::text = '' AND t.tgtype & (g.kind | 1) = g.kind AS is_guard
+                 FROM pg_trigger AS t WHERE t.tgrelid = l.oid AND t.tgname = g.name) AS t ON true
+     WHERE t.tgenabled IS DISTINCT FROM 'A' OR NOT t.is_guard
+    UNION ALL
+    SELECT 3, 'columns', l.oid, 'error', 'table ' || l.name, 'it has other columns than en57 made: en57 does not append or read there',
+           format('Call en57_check(): it says what to do.')
+      FROM log AS l
+     WHERE EXISTS (
+        SELECT FROM (VALUES (1, 'position', 'bigint'::regtype), (2, 'id', 'uuid'), (3, 'type', 'text'), (4, 'data', 'jsonb'), (5, 'meta', 'jsonb'),
+                            (6, 'tags', 'text[]'), (7, 'stream', 'text'), (8, 'stream_version', 'bigint'), (9, 'schema_version', 'integer'),
+                            (10, 'occurred_at', 'timestamptz'), (11, 'recorded_at', 'timestamptz'), (12, 'partition', 'text'), (13, 'stable', 'bigint')
+                    ) AS made (n, name, type)
+          FULL JOIN (SELECT * FROM pg_attribute WHERE attrelid = l.oid AND attnum > 0 AND NOT (attisdropped AND attnum > 13)) AS a ON a.attnum = made.n
+         WHERE (made.name, made.type::oid, '') IS DISTINCT FROM (a.attname::text, a.atttypid, a.attgenerated::text))
+    UNION ALL
+    SELECT 4, 'replica_identity', l.oid, 'warning', 'table ' || l.name,
+           'it has no replica identity: en57_erase() fails as soon as a publication has its updates',
+           coalesce((SELECT format('Run ALTER TABLE %s REPLICA IDENTITY USING INDEX %I.', l.name, x.relname)
+                       FROM pg_index AS i JOIN pg_class AS x ON x.oid = i.indexrelid
+                      WHERE i.indrelid = l.oid AND i.indisunique AND i.indkey::text = '1' AND i.indpred IS NULL AND i.indisvalid LIMIT 1),
+                    'Make a unique index on position first.')
+      FROM log AS l
+     WHERE l.relreplident <> 'f'
+       AND NOT EXISTS (SELECT FROM pg_index AS i
+                        WHERE i.indrelid = l.oid
+                          AND CASE l.relreplident WHEN 'i' THEN i.indisreplident WHEN 'd' THEN i.indisprimary ELSE false END)
+    UNION ALL
+    SELECT 5, 'publications', l.oid, 'warning', 'table ' || l.name,
+           CASE WHEN NOT p.pubupdate THEN format('publication %I does not have its updates: subscribers keep what en57_erase() takes away', p.pubname)
+                WHEN NOT p.pubtruncate THEN format('publication %I does not have TRUNCATE: subscribers keep what en57_truncate() takes away, and stop where positions begin again', p.pubname)
+                WHEN p.is_too_narrow THEN format('publication %I has a row filter on other columns than position, or a list of columns without it: en57_erase() fails', p.pubname)
+                ELSE format('publication %I has publish_via_partition_root: subscribers stop at what en57_erase() does', p.pubname) END,
+           CASE WHEN p.is_too_narrow THEN format('Run ALTER PUBLICATION %I SET TABLE .. without them.', p.pubname)
+                WHEN NOT (p.pubupdate AND p.pubtruncate)
+                THEN format($h$Run ALTER PUBLICATION %I SET (publish = 'insert, update, truncate').$h$, p.pubname)
+                ELSE format('Run ALTER PUBLICATION %I SET (publish_via_partition_root = false), and refresh the subscriptions.', p.pubname) END
+      FROM log AS l JOIN publications AS p ON p.oid = l.oid
+     WHERE NOT (p.pubupdate AND p.pubtruncate AND NOT p.pubviaroot) OR p.is_too_narrow
+    UNION ALL
+    SELECT 6, 'replicas', l.oid, 'warning', 'table ' || l.name,
+           format('subscription %I fills it: events with lower positions may come after others, so en57 does not read or append there', s.subname),
+           format('Read the table with plain SQL, or run DROP SUBSCRIPTION %I.', s.subname)
+      FROM log AS l JOIN pg_subscription_rel AS r ON r.srrelid IN (l.oid, 'en57.events'::regclass) JOIN pg_subscription AS s ON s.oid = r.srsubid
+    UNION ALL
+    SELECT 7, 'replicas', 'en57.events'::regclass, 'warning', format('table en57.%I', c.relname),
+           format('subscription %I fills it: it tells of another database', s.subname),
+           format('Let the publication have en57.events alone, and run ALTER SUBSCRIPTION %I REFRESH PUBLICATION.', s.subname)
+      FROM pg_subscription_rel AS r JOIN pg_class AS c ON c.oid = r.srrelid JOIN pg_subscription AS s ON s.oid = r.srsubid
+     WHERE c.relnamespace = 'en57'::regnamespace AND c.oid <> 'en57.events'::regclass AND c.oid NOT IN (SELECT oid FROM log)
+    UNION ALL
+    -- The table is a member of the extension, so pg_dump does not dump its indexes. But it dumps those of the partitions, and
+    -- commands that attach them to the missing index.
+    SELECT 8, 'dumps', i.indrelid, 'warning', 'table en57.events',
+           format('index %s is on the log as a whole: a dump does not have it, and the restore fails where it is to be attached to', i.indexrelid::regclass),
+           format('Run DROP INDEX %s, and make it on the tables of the partitions.', i.indexrelid::regclass)
+      FROM pg_index AS i WHERE i.indrelid = 'en57.events'::regclass
+    UNION ALL
+    SELECT 9, 'dumps', c.conrelid, 'warning', 'table en57.events',
+           format('constraint %I is on the log as a whole: a dump has it on the partitions alone', c.conname),
+           format('Run ALTER TABLE en57.events DROP CONSTRAINT %I, and add it to the tables of the partitions.', c.conname)
+      FROM pg_constraint AS c WHERE c.conrelid = 'en57.events'::regclass AND c.contype = 'c'
+    UNION ALL
+    -- The default partition's table was a member before the first release.
+    SELECT 10, 'dumps', l.oid, 'warning', 'table ' || l.name,
+           format('it is a member of the extension %I: a dump does not have what was changed in it', e.extname),
+           format('Run ALTER EXTENSION %I DROP TABLE %s: the table stays.', e.extname, l.name)
+      FROM log AS l JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = l.oid AND d.deptype = 'e' JOIN pg_extension AS e ON e.oid = d.refobjid
+)
+SELECT fact, oid, severity, object, problem, hint FROM faults ORDER BY n, object COLLATE "C", problem COLLATE "C"
+$$;
 
 -- At the end: a worker that waits for this version looks again. The trigger tells it, though no row changes.
 UPDATE en57.projections SET status = status WHERE false;

@@ -29,6 +29,11 @@ CREATE FUNCTION en57_revoke(role regrole, what text, partition text DEFAULT NULL
     AS 'MODULE_PATHNAME' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION en57_revoke(regrole, text, text) IS 'revokes what en57_grant grants';
 
+-- en57_revoke() takes the functions of admins from nobody else than those to whom en57_grant() has given them.
+CREATE FUNCTION en57.had_functions_before() RETURNS void
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS 'SELECT';
+COMMENT ON FUNCTION en57.had_functions_before() IS 'does nothing: EXECUTE on it marks roles that were granted functions of admins before en57_grant() made them admins';
+
 CREATE FUNCTION en57.partition_of("table" regclass) RETURNS text
     AS 'MODULE_PATHNAME', 'en57_partition_of' LANGUAGE c STABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION en57.partition_of(regclass) IS 'the name of the partition that the table is; NULL for other tables';

@@ -17,7 +17,7 @@ GRANT SELECT ON en57_partitions TO PUBLIC;
 REVOKE EXECUTE ON FUNCTION
     en57_create_partition(text, boolean), en57_drop_partition(text), en57_detach_partition(text), en57_truncate(text, boolean),
     en57_erase(en57_query, text, text),
-    en57_grant(regrole, text, text), en57_revoke(regrole, text, text)
+    en57_grant(regrole, text, text), en57_revoke(regrole, text, text), en57.had_functions_before()
     FROM PUBLIC;
 REVOKE ALL ON en57.event_types, en57.upcasters FROM PUBLIC;
 -- They hold for all partitions, so the extension's owner decides who may call them.

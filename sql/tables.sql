@@ -64,6 +64,37 @@ CREATE TRIGGER en57_guard_truncate BEFORE TRUNCATE ON en57.events
 ALTER TABLE en57.events ENABLE ALWAYS TRIGGER en57_guard;
 ALTER TABLE en57.events ENABLE ALWAYS TRIGGER en57_guard_truncate;
 
+-- With the TRIGGER privilege, which admins of partitions have, CREATE OR REPLACE TRIGGER puts another trigger in a guard's place.
+-- PostgreSQL asks for no more, so this asks for the owner's rights. It looks at the trigger that was made, not at the names in
+-- the statement: those could be others' by now. (FOR EACH ROW on en57.events makes triggers of the same name on all partitions.)
+CREATE FUNCTION en57.keep_guards() RETURNS event_trigger
+    LANGUAGE en57_plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found record;
+BEGIN
+    SELECT t.tgname AS guard, c.relname AS name INTO found
+      FROM pg_event_trigger_ddl_commands() AS made
+           JOIN pg_trigger AS t ON t.oid = made.objid AND made.classid = 'pg_trigger'::regclass
+           JOIN pg_class AS c ON c.oid = t.tgrelid
+     WHERE t.tgname IN ('en57_guard', 'en57_guard_truncate')
+       AND NOT pg_has_role(c.relowner, 'USAGE')
+       AND EXISTS (SELECT FROM pg_class AS e JOIN pg_namespace AS n ON n.oid = e.relnamespace
+                    WHERE n.nspname = 'en57' AND e.relname = 'events'
+                      AND (e.oid = c.oid OR EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhrelid = c.oid AND i.inhparent = e.oid)));
+    IF found.guard IS NOT NULL THEN
+        RAISE 'must be owner of table %', found.name
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = format('Triggers of the name %s guard its events.', found.guard),
+                  HINT = 'Give your trigger another name.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION en57.keep_guards() IS 'refuses triggers in the place of those that guard events';
+
+CREATE EVENT TRIGGER en57_keep_guards ON ddl_command_end WHEN TAG IN ('CREATE TRIGGER') EXECUTE FUNCTION en57.keep_guards();
+ALTER EVENT TRIGGER en57_keep_guards ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER en57_keep_guards IS 'keeps the triggers that guard events';
+
 ------------------------------------------------------------------------------------------------------
 -- A dump contains a default partition, and CREATE EXTENSION has already created one
 ------------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 -- Events are immutable: UPDATE, DELETE and TRUNCATE raise for every role, whatever the session's settings, on the log and on its partitions.
--- Fails when the guard's triggers are missing, not ALWAYS, or not on the partition itself.
+-- Fails when the guard's triggers are missing, not ALWAYS, or not on the partition itself; and without `keep_guards`, which keeps who may create triggers from replacing them.
 CREATE ROLE regress_en57_owner;
 CREATE ROLE regress_en57_writer;
 SELECT position FROM en57_append('[{"type": "a", "id": "00000000-0000-0000-0000-000000000001"}, {"type": "b"}]');
@@ -40,7 +40,57 @@ COPY en57.events FROM stdin;
 SELECT left(try('ALTER TABLE en57.events_default DISABLE TRIGGER en57_guard'), 5) AS refused;
 SELECT left(try('DROP TRIGGER en57_guard ON en57.events_default'), 5) AS refused;
 SELECT left(try('SET session_replication_role = replica'), 5) AS refused;
+-- nor replace it: CREATE OR REPLACE TRIGGER asks for the TRIGGER privilege alone; by none of the ways that a command comes
 RESET ROLE;
+CREATE FUNCTION harmless() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+SET ROLE regress_en57_writer;
+\set VERBOSITY default
+CREATE OR REPLACE TRIGGER en57_guard AFTER DELETE ON en57.events_default FOR EACH STATEMENT EXECUTE FUNCTION harmless();
+\set VERBOSITY terse
+CREATE OR REPLACE TRIGGER en57_guard_truncate AFTER DELETE ON en57.events_default FOR EACH STATEMENT EXECUTE FUNCTION harmless();
+CREATE OR REPLACE TRIGGER en57_guard BEFORE INSERT OR UPDATE OR DELETE ON en57.events_default FOR EACH STATEMENT WHEN (false) EXECUTE FUNCTION en57.guard();
+CREATE OR REPLACE TRIGGER en57_guard BEFORE INSERT OR UPDATE OR DELETE ON en57.events_default FOR EACH STATEMENT EXECUTE FUNCTION en57.guard();
+CREATE OR REPLACE TRIGGER en57_guard AFTER DELETE ON en57.events FOR EACH STATEMENT EXECUTE FUNCTION harmless();
+-- one on the log for each row makes triggers of its name on the partitions
+CREATE OR REPLACE TRIGGER en57_guard AFTER DELETE ON en57.events FOR EACH ROW EXECUTE FUNCTION harmless();
+CREATE OR REPLACE TRIGGER en57_guard_truncate AFTER DELETE ON en57.events FOR EACH ROW EXECUTE FUNCTION harmless();
+DO $$ BEGIN EXECUTE 'CREATE OR REPLACE TRIGGER en57_guard AFTER DELETE ON en57.events_default FOR EACH STATEMENT EXECUTE FUNCTION harmless()'; END $$;
+SET search_path = en57, public;
+CREATE OR REPLACE TRIGGER en57_guard AFTER DELETE ON events_default FOR EACH STATEMENT EXECUTE FUNCTION harmless();
+RESET search_path;
+ALTER TRIGGER en57_guard ON en57.events_default RENAME TO mine;
+SELECT try(statement), count(*) FROM statements GROUP BY 1 ORDER BY 1;
+-- triggers of other names, and on other tables, are nobody's business
+CREATE TRIGGER other AFTER DELETE ON en57.events_default FOR EACH STATEMENT EXECUTE FUNCTION harmless();
+CREATE OR REPLACE TRIGGER other AFTER DELETE ON en57.events_default FOR EACH STATEMENT EXECUTE FUNCTION harmless();
+CREATE TEMPORARY TABLE events_default (n int);
+CREATE TRIGGER en57_guard AFTER DELETE ON events_default FOR EACH STATEMENT EXECUTE FUNCTION harmless();
+DROP TABLE events_default;
+RESET ROLE;
+DROP TRIGGER other ON en57.events_default;
+-- the owner may, and where one is no guard by its function, its condition or what it fires for, it is missed: nothing is appended that could be changed
+SELECT count(*) FROM en57_check();
+BEGIN;
+CREATE OR REPLACE TRIGGER en57_guard BEFORE INSERT OR UPDATE OR DELETE ON en57.events_default FOR EACH STATEMENT EXECUTE FUNCTION harmless();
+CREATE OR REPLACE TRIGGER en57_guard_truncate BEFORE TRUNCATE ON en57.events FOR EACH STATEMENT WHEN (false) EXECUTE FUNCTION en57.guard();
+\x on
+SELECT * FROM en57_check();
+\x off
+SELECT en57_append('{"type": "a"}');
+ROLLBACK;
+CREATE TABLE others (n serial, made text);
+INSERT INTO others (made) VALUES ('BEFORE INSERT OR UPDATE OR DELETE ON en57.events_default FOR EACH STATEMENT WHEN (false)'), ('BEFORE INSERT OR UPDATE OF data OR DELETE ON en57.events_default FOR EACH STATEMENT'),
+    ('BEFORE INSERT OR UPDATE ON en57.events_default FOR EACH STATEMENT'), ('AFTER INSERT OR UPDATE OR DELETE ON en57.events_default FOR EACH STATEMENT'), ('BEFORE INSERT OR UPDATE OR DELETE ON en57.events_default FOR EACH ROW'),
+    ('BEFORE INSERT OR UPDATE OR DELETE ON en57.events_default FOR EACH STATEMENT');
+CREATE FUNCTION replaced(made text) RETURNS TABLE (append text, faults bigint) LANGUAGE plpgsql AS $$ BEGIN
+    EXECUTE 'CREATE OR REPLACE TRIGGER en57_guard ' || made || ' EXECUTE FUNCTION en57.guard(); ALTER TABLE en57.events_default ENABLE ALWAYS TRIGGER en57_guard';
+    append := left(try('SELECT en57_append(''{"type": "c"}'')'), 75);
+    faults := (SELECT count(*) FROM en57_check());
+    RETURN NEXT;
+END $$;
+BEGIN;
+SELECT o.made, r.* FROM others o, replaced(o.made) r ORDER BY n;
+ROLLBACK;
 -- the owner of the tables, not a superuser
 ALTER TABLE en57.events OWNER TO regress_en57_owner;
 ALTER TABLE en57.events_default OWNER TO regress_en57_owner;

@@ -1,5 +1,5 @@
 -- Who may do what: every function, as reader, writer and admin of one partition, of all, and as a stranger. '+' is allowed, all else the SQLSTATE.
--- Fails when a right is not asked for, or that of another partition.
+-- Fails when a right is not asked for, or that of another partition; and where en57_revoke takes functions of admins from whom the owner has given them by hand.
 SET client_min_messages = warning;
 SELECT en57_create_partition('acme'), en57_create_partition('zeta');
 CREATE FUNCTION role(name text) RETURNS text LANGUAGE sql AS $$ SELECT 'regress_en57_' || name $$;
@@ -99,6 +99,54 @@ RESET ROLE;
 SELECT en57_revoke('regress_en57_writer', 'writer', 'acme'), en57_revoke('regress_en57_stranger', 'reader', 'acme'), en57_revoke('regress_en57_all_reader', 'reader'), en57_revoke('regress_en57_all_writer', 'writer'), en57_revoke('regress_en57_all_admin', 'admin');
 SELECT * FROM rights ORDER BY relname, grantee::text;
 SELECT p.proname, a.grantee::regrole FROM pg_proc p, aclexplode(p.proacl) a WHERE proname LIKE 'en57\_%' AND a.grantee::regrole::text LIKE 'regress%' ORDER BY 1, 2;
+
+-- en57_revoke takes nothing that en57_grant has not given: what is granted by a plain GRANT, on functions too, is not for admins of some partition
+CREATE ROLE regress_en57_by_hand;
+CREATE VIEW functions AS SELECT a.grantee::regrole, a.grantor = p.proowner AS by_owner, count(*), bool_or(a.is_grantable) AS grantable FROM pg_proc p, aclexplode(p.proacl) a
+    WHERE a.grantee::regrole::text LIKE 'regress%' GROUP BY 1, 2 ORDER BY 1, 2;
+GRANT SELECT ON functions TO regress_en57_admin;
+GRANT EXECUTE ON FUNCTION en57_create_decider, en57_create_fold, en57_truncate TO regress_en57_by_hand;
+SELECT en57_grant('regress_en57_admin', 'admin', 'acme'), en57_grant('regress_en57_admin', 'admin', 'zeta');
+SET ROLE regress_en57_admin;
+SELECT en57_revoke('regress_en57_by_hand', 'reader', 'acme'), en57_revoke('regress_en57_by_hand', 'admin', 'acme');
+SELECT * FROM functions;
+-- also not when he was made an admin for a while
+SELECT en57_grant('regress_en57_by_hand', 'admin', 'acme'), en57_grant('regress_en57_by_hand', 'admin', 'zeta');
+SELECT * FROM functions;
+SELECT en57_revoke('regress_en57_by_hand', 'admin', 'acme'), en57_revoke('regress_en57_by_hand', 'admin', 'zeta');
+SELECT * FROM functions;
+SELECT en57_grant('regress_en57_by_hand', 'admin', 'zeta'), en57_revoke('regress_en57_by_hand', 'admin', 'zeta'), en57_revoke('regress_en57_by_hand', 'admin', 'zeta');
+SELECT * FROM functions;
+RESET ROLE;
+DROP OWNED BY regress_en57_by_hand;
+-- nor with grant option, nor where others have given it by that
+GRANT EXECUTE ON FUNCTION en57_truncate TO regress_en57_by_hand WITH GRANT OPTION;
+GRANT SELECT, TRUNCATE ON en57.events_acme TO regress_en57_by_hand WITH GRANT OPTION;
+SET ROLE regress_en57_by_hand;
+GRANT EXECUTE ON FUNCTION en57_truncate TO regress_en57_stranger;
+GRANT SELECT, TRUNCATE ON en57.events_acme TO regress_en57_stranger;
+RESET ROLE;
+SELECT en57_grant('regress_en57_stranger', 'admin', 'acme');
+SELECT en57_revoke('regress_en57_stranger', 'admin', 'acme');
+SELECT * FROM functions;
+SELECT * FROM rights WHERE relname = 'events_acme' ORDER BY grantee::text, by_owner;
+-- what others have by him is not taken along
+SELECT en57_revoke('regress_en57_by_hand', 'reader', 'acme');
+REVOKE ALL ON en57.events_acme FROM regress_en57_by_hand CASCADE;
+SELECT * FROM rights WHERE relname = 'events_acme' ORDER BY grantee::text, by_owner;
+DROP OWNED BY regress_en57_by_hand;
+-- the owner of a table has what he has without a grant
+ALTER TABLE en57.events_zeta OWNER TO regress_en57_by_hand;
+SET ROLE regress_en57_admin;
+SELECT en57_revoke('regress_en57_by_hand', 'admin', 'zeta');
+RESET ROLE;
+SELECT has_table_privilege('regress_en57_by_hand', 'en57.events_zeta', 'TRUNCATE');
+ALTER TABLE en57.events_zeta OWNER TO postgres;
+SELECT en57_revoke('regress_en57_admin', 'admin', 'acme'), en57_grant('regress_en57_admin', 'admin', 'zeta');
+SELECT * FROM functions;
+DROP OWNED BY regress_en57_by_hand;
+DROP ROLE regress_en57_by_hand;
+DROP VIEW functions;
 
 -- bad input
 SELECT en57_grant('regress_en57_nobody', 'reader');

@@ -1,6 +1,6 @@
 -- Nobody lends his rights to those whose code runs in his calls: not to triggers of admins, not to what a function leaves for the transaction's end, or in the session. And no caller has a say in what others' functions make.
--- Fails without `refuse_triggers` in erasing and emptying, without the restricted operation of `as_role`, where settings stay behind, and where `for_functions` leaves partition and forms to the session.
-CREATE ROLE regress_en57_owner;
+-- Fails without `refuse_triggers` in erasing and emptying, where a trigger counts as en57's by its function alone, without the restricted operation of `as_role`, also where the session has taken the owner's role (`can_be_given_back`), where the caller's cursors are not shut meanwhile, where settings stay behind, and where `for_functions` leaves partition and forms to the session.
+CREATE ROLE regress_en57_owner LOGIN;
 CREATE ROLE regress_en57_reader;
 SELECT en57_create_partition('acme'), en57_create_partition('secret');
 SELECT en57_grant('regress_en57_owner', 'admin', 'acme'), en57_grant('regress_en57_reader', 'writer', 'acme');
@@ -27,6 +27,21 @@ ALTER TABLE en57.events_acme DISABLE TRIGGER en57_z, DISABLE TRIGGER en57_y;
 DROP TRIGGER en57_z ON en57.events_acme;
 DROP TRIGGER en57_y ON en57.events_acme;
 SELECT en57_erase('{}', 'request 1', 'acme');
+-- nor is the condition of a trigger whose function is en57's: it would be asked with the rights of the owner, or of who empties
+SET ROLE regress_en57_owner;
+CREATE FUNCTION asked() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN PERFORM theirs.up(); RETURN false; END $$;
+CREATE TRIGGER asks BEFORE UPDATE ON en57.events_acme FOR EACH STATEMENT WHEN (asked()) EXECUTE FUNCTION en57.guard();
+CREATE TRIGGER asks_emptying AFTER TRUNCATE ON en57.events_acme FOR EACH STATEMENT WHEN (asked()) EXECUTE FUNCTION en57.definitions_changed();
+CREATE TRIGGER asks_writing AFTER INSERT ON en57.events_acme FOR EACH ROW WHEN (asked()) EXECUTE FUNCTION en57.guard();
+RESET ROLE;
+SELECT position FROM en57_append('{"type": "a", "tags": ["a"], "data": 1}', partition => 'acme');
+DROP TRIGGER asks_writing ON en57.events_acme;
+SELECT position FROM en57_append('{"type": "a", "tags": ["a"], "data": 1}', partition => 'acme');
+SELECT en57_erase('{}', 'request 1', 'acme');
+SELECT en57_truncate('acme');
+DROP TRIGGER asks ON en57.events_acme;
+DROP TRIGGER asks_emptying ON en57.events_acme;
+SELECT count(*) FROM ran;
 -- one that PostgreSQL has made for a foreign key is no obstacle
 CREATE TABLE refers (position bigint REFERENCES en57.events_acme (position));
 SELECT position FROM en57_append('{"type": "a", "tags": ["a"], "data": 2}', partition => 'acme');
@@ -61,13 +76,130 @@ SHOW work_mem;
 SHOW search_path;
 COMMIT;
 SHOW search_path;
--- with his own rights the owner may do all of it, and so may a superuser's function
+-- nor in a session that has taken its owner's role: what ran at the commit could give that role back
 SET ROLE regress_en57_owner;
-SELECT outcome FROM en57_append('[{"type": "holds"}, {"type": "defers"}, {"type": "makes"}]', partition => 'acme');
+\set VERBOSITY terse
+SELECT outcome FROM en57_append('{"type": "holds"}', partition => 'acme');
+SELECT outcome FROM en57_append('{"type": "defers"}', partition => 'acme');
+SELECT outcome FROM en57_append('{"type": "makes"}', partition => 'acme');
+RESET ROLE;
+SET SESSION AUTHORIZATION regress_en57_owner;
+SELECT outcome FROM en57_append('{"type": "defers"}', partition => 'acme');
+RESET SESSION AUTHORIZATION;
+-- the role is not given back by anything that a function can say; after each way the session has the role that it had
+SET ROLE regress_en57_owner;
+SET search_path = theirs, public;
+CREATE FUNCTION as_nobody() RETURNS void LANGUAGE sql SET role = 'none' AS $$ INSERT INTO public.ran VALUES ('as_nobody ' || current_user) $$;
+CREATE FUNCTION gives_back(e en57_event) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+    EXECUTE e.data->>0;
+    IF current_user <> 'regress_en57_owner' THEN INSERT INTO public.ran VALUES (current_user); END IF;
+END $$;
+SELECT en57_create_projection('gives back', '{"types": ["says"]}', 'gives_back(en57_event)', partition => 'acme');
 SELECT en57_drop_projection('handles');
 RESET ROLE;
+SET search_path = public;
+CREATE TABLE said (n serial, what text);
+INSERT INTO said (what) VALUES ('RESET ROLE'), ('SET ROLE none'), ('SET LOCAL ROLE postgres'), ('SELECT set_config(''role'', ''none'', false)'), ('SELECT set_config(''role'', ''none'', true)'),
+    ('RESET SESSION AUTHORIZATION'), ('SET SESSION AUTHORIZATION DEFAULT'), ('SELECT set_config(''session_authorization'', ''postgres'', false)'), ('SELECT theirs.as_nobody()'),
+    ('UPDATE pg_settings SET setting = ''none'' WHERE name = ''role'''), ('DO $d$ BEGIN BEGIN RESET ROLE; EXCEPTION WHEN OTHERS THEN NULL; END; END $d$'), ('DISCARD ALL'), ('RESET ALL'), ('COMMIT');
+GRANT SELECT ON said TO regress_en57_owner, regress_en57_reader;
+CREATE FUNCTION say(what text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+    PERFORM en57_append(jsonb_build_object('type', 'says', 'data', jsonb_build_array(what)), partition => 'acme');
+    RETURN 'done';
+EXCEPTION WHEN OTHERS THEN RETURN sqlstate || ' ' || sqlerrm;
+END $$;
+SET ROLE regress_en57_owner;
+SELECT what, say(what), current_user FROM said ORDER BY n;
+RESET ROLE;
+SET ROLE regress_en57_reader;
+SELECT what, say(what), current_user FROM said ORDER BY n;
+-- nor where no function of the caller's catches it
+SELECT outcome FROM en57_append('{"type": "says", "data": ["RESET ROLE"]}', partition => 'acme');
+SELECT current_user;
+BEGIN;
+SET LOCAL ROLE regress_en57_owner;
+SELECT outcome FROM en57_append('{"type": "says", "data": ["SELECT set_config(''work_mem'', ''64kB'', false)"]}', partition => 'acme');
+SELECT current_user;
+COMMIT;
+SELECT current_user;
+RESET ROLE;
+SET SESSION AUTHORIZATION regress_en57_owner;
+SELECT what, say(what), current_user FROM said ORDER BY n;
+RESET SESSION AUTHORIZATION;
+SELECT * FROM ran;
+SELECT en57_drop_projection('gives back');
+-- nor does it get at the caller's cursors: they show what he may read, and one in the place of his would ask its query with his rights
+SET ROLE regress_en57_owner;
+SET search_path = theirs, public;
+CREATE FUNCTION at_cursors(e en57_event) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    c refcursor := 'callers';
+    own refcursor := 'own';
+    r record;
+BEGIN
+    CASE e.data->>0
+        WHEN 'fetches' THEN FETCH c INTO r; INSERT INTO public.ran VALUES (r::text);
+        WHEN 'moves' THEN MOVE c;
+        WHEN 'closes' THEN CLOSE c;
+        WHEN 'replaces' THEN CLOSE c; OPEN c FOR SELECT theirs.up() FROM generate_series(1, 9);
+        WHEN 'says it' THEN EXECUTE 'FETCH callers';
+        WHEN 'tries' THEN BEGIN CLOSE c; EXCEPTION WHEN OTHERS THEN NULL; END;
+        WHEN 'looks' THEN INSERT INTO public.ran SELECT name || statement FROM pg_cursors;
+        WHEN 'uses its own' THEN OPEN own FOR SELECT 7 AS n; FETCH own INTO r; CLOSE own; OPEN own FOR SELECT 8 AS n;
+        WHEN 'leaves some' THEN OPEN own FOR SELECT theirs.up(); EXECUTE 'DECLARE another CURSOR FOR SELECT theirs.up()'; FOR r IN SELECT 1 LOOP NULL; END LOOP;
+    END CASE;
+END $$;
+SELECT en57_create_projection('at cursors', '{"types": ["beside"]}', 'at_cursors(en57_event)', partition => 'acme');
+RESET ROLE;
+SET search_path = public;
+CREATE FUNCTION beside(what text, OUT first int, OUT answer text, OUT second int, OUT open text) LANGUAGE plpgsql AS $$
+DECLARE
+    c refcursor := 'callers';
+BEGIN
+    OPEN c FOR SELECT generate_series(1, 9);
+    FETCH c INTO first;
+    BEGIN
+        PERFORM en57_append(jsonb_build_object('type', 'beside', 'data', jsonb_build_array(what)), partition => 'acme');
+        answer := 'done';
+    EXCEPTION WHEN OTHERS THEN answer := sqlstate || ' ' || sqlerrm;
+    END;
+    FETCH c INTO second;
+    open := (SELECT string_agg(name, ' ' ORDER BY name) FROM pg_cursors WHERE name !~ '^($|<)');
+    CLOSE c;
+END $$;
+SELECT w, b.* FROM unnest('{fetches,moves,closes,replaces,says it,tries,looks,uses its own,leaves some}'::text[]) w, beside(w) b;
+-- one of a client's, and one that outlives its transaction
+DECLARE callers CURSOR WITH HOLD FOR SELECT generate_series(1, 9);
+FETCH callers;
+SELECT outcome FROM en57_append('{"type": "beside", "data": ["replaces"]}', partition => 'acme');
+SELECT outcome FROM en57_append('{"type": "beside", "data": ["fetches"]}', partition => 'acme');
+SELECT outcome FROM en57_append('{"type": "beside", "data": ["tries"]}', partition => 'acme');
+FETCH callers;
+CLOSE callers;
+BEGIN;
+DECLARE callers CURSOR FOR SELECT generate_series(1, 9);
+FETCH callers;
+SELECT outcome FROM en57_append('[{"type": "beside", "data": ["looks"]}, {"type": "beside", "data": ["leaves some"]}]', partition => 'acme');
+FETCH callers;
+SELECT name FROM pg_cursors ORDER BY name;
+SAVEPOINT s;
+SELECT outcome FROM en57_append('{"type": "beside", "data": ["closes"]}', partition => 'acme');
+ROLLBACK TO s;
+FETCH callers;
+COMMIT;
+SELECT * FROM ran;
+SELECT en57_drop_projection('at cursors');
+\set VERBOSITY default
+-- with his own rights, in a session of his, the owner may do all of it, and so may a superuser's function
+\connect - regress_en57_owner
+SET search_path = theirs, public;
+SELECT en57_create_projection('handles', '{"types": ["holds", "defers", "makes"]}', 'handle(en57_event)', partition => 'acme');
+SELECT outcome FROM en57_append('[{"type": "holds"}, {"type": "defers"}, {"type": "makes"}]', partition => 'acme');
+SELECT en57_drop_projection('handles');
 DROP TABLE pg_temp.made;
 CLOSE c;
+\connect - postgres
+SET search_path = public;
 ALTER FUNCTION theirs.handle(en57_event) OWNER TO postgres;
 SELECT en57_truncate('acme');
 SELECT en57_create_projection('handles', '{}', 'theirs.handle(en57_event)', partition => 'acme');

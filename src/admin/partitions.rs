@@ -202,7 +202,8 @@ pub fn name_of(table: Oid) -> Result<Option<String>> {
 pub fn grant(role: Oid, what: &str, partition: Option<&str>, function: Oid) -> Result<()> {
     catalog::demand_writable("en57_grant()")?;
     let (rights, store) = (rights(what)?, catalog::store()?);
-    ddl::grant(role, rights, &tables(store, partition)?, function)
+    let tables = tables(store, partition)?;
+    ddl::grant(store, role, rights, &tables, function)
 }
 
 /// Takes from a role the rights that [`grant`] gives. Warns of what goes on showing events to it.

@@ -264,7 +264,7 @@ fn pg_upgrade_takes_all_along() {
     assert_eq!(session.number("SELECT count(*) FROM en57_check()"), 0);
     // What the extension has made belongs to it, and the partitions to nobody.
     for (object, members) in [
-        ("SELECT oid FROM pg_event_trigger", 1),
+        ("SELECT oid FROM pg_event_trigger", 2),
         ("SELECT inhrelid FROM pg_inherits", 0),
     ] {
         let sql =

@@ -11,13 +11,14 @@ work=$base/mutants
 copy=$work/tree
 export PROFILE=quick GIT_CEILING_DIRECTORIES=$work
 
-# The sources as they are now, without what is not under version control but the new files.
+# The sources as they are now, without what is not under version control but the new files. They are new to cargo (tar's m):
+# a library that is newer than they are may be that of the last mutant, and be taken for theirs.
 copy_sources() {
     make_base
     mkdir -p "$copy/target"
     find "$copy" -mindepth 1 -maxdepth 1 ! -name target ! -name .pg -exec rm -rf {} +
     git -C "$root" ls-files -z --cached --others --exclude-standard |
-        (cd "$root" && tar --null --no-recursion --ignore-failed-read -T - -cf - 2>/dev/null) | tar -C "$copy" -xf -
+        (cd "$root" && tar --null --no-recursion --ignore-failed-read -T - -cf - 2>/dev/null) | tar -C "$copy" -xmf -
     local built
     for built in "target/pg$PG/quick" target/tests; do
         [[ -e $copy/$built || ! -e $root/$built ]] || { mkdir -p "$(dirname "$copy/$built")" && cp -a --reflink=auto "$root/$built" "$copy/$built"; }

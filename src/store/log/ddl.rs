@@ -5,19 +5,21 @@
 
 use std::ffi::CStr;
 
-use pgrx::pg_sys::{self, Datum, Oid};
+use pgrx::pg_sys::{self, Oid};
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::store::pg::names::identifier;
 use crate::store::pg::{guard, rights};
-use crate::store::row::table::{Firing, Opened};
+use crate::store::row::table::Opened;
+use crate::store::row::trigger::Firing;
 
+use super::admin_functions::AdminFunctions;
 use super::catalog::Store;
 use super::partition_bound;
 use super::triggers::{self, Doing, GUARDS};
 
 /// Runs commands as a role; returns the first column of what the last one answers.
-fn run(role: Oid, commands: &[String]) -> Vec<String> {
+pub(super) fn run(role: Oid, commands: &[String]) -> Vec<String> {
     let mut answer = Vec::new();
     // SAFETY: SPI's protocol; rows are copied before SPI frees them.
     let body = || unsafe {
@@ -44,7 +46,8 @@ fn run(role: Oid, commands: &[String]) -> Vec<String> {
     answer
 }
 
-fn literal(text: &str) -> String {
+/// A text as a command contains it.
+pub(super) fn literal(text: &str) -> String {
     // SAFETY: returns a copy in the current memory context.
     unsafe {
         let quoted = CStr::from_ptr(pg_sys::quote_literal_cstr(guard::text(text).as_ptr()));
@@ -110,7 +113,7 @@ pub fn create_partition(store: &Store, name: &str, table: &str) -> Oid {
             FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a, pg_catalog.pg_roles r
             WHERE c.oid OPERATOR(pg_catalog.=) {} AND r.oid OPERATOR(pg_catalog.=) a.grantee
                 AND r.oid OPERATOR(pg_catalog.<>) c.relowner
-                AND a.privilege_type OPERATOR(pg_catalog.=) ANY ('{{SELECT,INSERT,TRUNCATE}}')",
+                AND a.privilege_type OPERATOR(pg_catalog.=) ANY ('{{SELECT,INSERT,TRUNCATE,TRIGGER}}')",
         literal(&full),
         store.events.to_u32()
     ));
@@ -193,28 +196,23 @@ impl Rights {
     }
 }
 
-/// The functions that admins call; all of the schema of `function`, and so are types of en57.
-const ADMIN_FUNCTIONS: [&str; 12] = [
-    "en57_create_partition(text, boolean)",
-    "en57_drop_partition(text)",
-    "en57_detach_partition(text)",
-    "en57_truncate(text, boolean)",
-    "en57_erase({schema}.en57_query, text, text)",
-    "en57_grant(pg_catalog.regrole, text, text)",
-    "en57_revoke(pg_catalog.regrole, text, text)",
-    "en57_create_fold(text, {schema}.en57_function, pg_catalog.jsonb, integer, boolean, boolean)",
-    "en57_drop_fold(text)",
-    "en57_drop_snapshots(text)",
-    "en57_create_decider(text, {schema}.en57_function, {schema}.en57_function, {schema}.en57_function, pg_catalog.jsonb, pg_catalog.jsonb, integer, boolean, boolean)",
-    "en57_drop_decider(text)",
-];
-
 /// Gives rights on tables to a role.
 ///
 /// # Errors
 /// 42704 where there is no such role.
-pub fn grant(role: Oid, rights: Rights, tables: &[Oid], function: Oid) -> Result<()> {
+pub fn grant(
+    store: &Store,
+    role: Oid,
+    rights: Rights,
+    tables: &[Oid],
+    function: Oid,
+) -> Result<()> {
     let role_name = role_name(role)?;
+    if rights == Rights::Admin
+        && let Some(functions) = AdminFunctions::beside(function)
+    {
+        functions.give(role, &role_name, is_admin_anywhere(store, role));
+    }
     for table in tables {
         let (name, what) = (in_schema(*table), rights.privileges());
         run(
@@ -222,13 +220,11 @@ pub fn grant(role: Oid, rights: Rights, tables: &[Oid], function: Oid) -> Result
             &[format!("GRANT {what} ON TABLE {name} TO {role_name}")],
         );
     }
-    if rights == Rights::Admin {
-        on_functions("GRANT", "TO", &role_name, function);
-    }
     Ok(())
 }
 
-/// Takes them away. Who is an admin of nothing any more loses the functions of admins.
+/// Takes them away. Who is an admin of nothing any more, and was one before, loses the functions of admins. What a role has as
+/// the owner of a table was not given to it, and is not taken; nor is what others than the owner have given.
 ///
 /// # Errors
 /// 42704 where there is no such role.
@@ -240,49 +236,37 @@ pub fn revoke(
     function: Oid,
 ) -> Result<()> {
     let role_name = role_name(role)?;
+    let was_admin = is_admin_anywhere(store, role);
     for table in tables {
         let (name, what) = (in_schema(*table), rights.privileges());
-        run(
-            rights::owner_of_existing(*table),
-            &[format!("REVOKE {what} ON TABLE {name} FROM {role_name}")],
-        );
+        let owner = rights::owner_of_existing(*table);
+        if owner != role {
+            let command = format!("REVOKE {what} ON TABLE {name} FROM {role_name}");
+            run(owner, &[command]);
+        }
     }
-    let events = store.events.to_u32();
-    let still = format!(
-        "SELECT 'yes' FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a
-            WHERE (c.oid OPERATOR(pg_catalog.=) {events} OR c.oid OPERATOR(pg_catalog.=) ANY (
-                    SELECT inhrelid FROM pg_catalog.pg_inherits WHERE inhparent OPERATOR(pg_catalog.=) {events}))
-                AND a.grantee OPERATOR(pg_catalog.=) {} AND a.privilege_type OPERATOR(pg_catalog.=) 'TRUNCATE'
-            LIMIT 1",
-        role.to_u32()
-    );
-    if run(rights::owner_of_existing(store.events), &[still]).is_empty() {
-        on_functions("REVOKE", "FROM", &role_name, function);
+    if was_admin
+        && !is_admin_anywhere(store, role)
+        && let Some(functions) = AdminFunctions::beside(function)
+    {
+        functions.take(role, &role_name);
     }
     Ok(())
 }
 
-fn on_functions(verb: &str, preposition: &str, role: &str, function: Oid) {
-    // SAFETY: lookups in the system caches; the tuple is read before it is released.
-    let (owner, schema) = unsafe {
-        let cache = pg_sys::SysCacheIdentifier::PROCOID as i32;
-        let tuple = pg_sys::SearchSysCache1(cache, Datum::from(function));
-        if tuple.is_null() {
-            return;
-        }
-        let form: *mut pg_sys::FormData_pg_proc = pg_sys::GETSTRUCT(tuple).cast();
-        let (owner, schema) = ((*form).proowner, (*form).pronamespace);
-        pg_sys::ReleaseSysCache(tuple);
-        let schema = CStr::from_ptr(pg_sys::get_namespace_name(schema));
-        (owner, schema.to_string_lossy().into_owned())
-    };
-    let schema = identifier(&schema);
-    let commands: Vec<String> = ADMIN_FUNCTIONS
-        .iter()
-        .map(|f| f.replace("{schema}", &schema))
-        .map(|f| format!("{verb} EXECUTE ON FUNCTION {schema}.{f} {preposition} {role}"))
-        .collect();
-    run(owner, &commands);
+/// Whether a role itself was made an admin, of any partition or of the log.
+fn is_admin_anywhere(store: &Store, role: Oid) -> bool {
+    let events = store.events.to_u32();
+    let question = format!(
+        "SELECT 'yes' FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a
+            WHERE (c.oid OPERATOR(pg_catalog.=) {events} OR c.oid OPERATOR(pg_catalog.=) ANY (
+                    SELECT inhrelid FROM pg_catalog.pg_inherits WHERE inhparent OPERATOR(pg_catalog.=) {events}))
+                AND a.grantee OPERATOR(pg_catalog.=) {} AND a.privilege_type OPERATOR(pg_catalog.=) 'TRUNCATE'
+                AND a.grantee OPERATOR(pg_catalog.<>) c.relowner
+            LIMIT 1",
+        role.to_u32()
+    );
+    !run(rights::owner_of_existing(store.events), &[question]).is_empty()
 }
 
 fn role_name(role: Oid) -> Result<String> {

@@ -7,7 +7,8 @@ use crate::dcb::error::{Error, Result, SqlState};
 use crate::store::pg::array;
 use crate::store::pg::rights::{self, SAFE_PATH};
 use crate::store::pg::spi::{self, Type};
-use crate::store::row::table::{Firing, Opened};
+use crate::store::row::table::Opened;
+use crate::store::row::trigger::Firing;
 
 use super::ddl;
 use super::triggers::{self, Doing};

@@ -5,6 +5,7 @@
 //!
 #![cfg_attr(doc, doc = include_str!("../../../docs/architecture/partitions.md"))]
 
+mod admin_functions;
 pub mod catalog;
 pub mod ceiling;
 pub mod counter;

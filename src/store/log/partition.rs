@@ -6,7 +6,8 @@ use crate::dcb::error::{Error, Result, SqlState, shown};
 use crate::dcb::query::{Criterion, Query};
 use crate::store::lock::plan::Plan;
 use crate::store::pg::names::qualified_name;
-use crate::store::row::table::{Firing, Index, IndexRole, Opened};
+use crate::store::row::table::{Index, IndexRole, Opened};
+use crate::store::row::trigger::Firing;
 use crate::store::session::transaction;
 
 use super::partition_bound::relation_name;
@@ -201,7 +202,7 @@ impl Partition {
                 is_replica,
                 lost_guards: GUARDS
                     .iter()
-                    .filter(|guard| !relation.has_trigger(guard.name))
+                    .filter(|guard| !relation.has_guard(guard.name, guard.kind))
                     .collect(),
             })
         }
@@ -270,7 +271,6 @@ impl Partition {
     pub fn open_to_append(&self, with_streams: bool) -> Result<Opened> {
         let roles: &[IndexRole] = if with_streams { &WITH_STREAMS } else { &OWN };
         let opened = self.open(pg_sys::RowExclusiveLock, roles);
-        opened.refuse_triggers(Firing::Insert)?;
         // A row that is missing from one of them would never be found.
         for role in roles {
             opened.index(*role)?;
@@ -278,10 +278,11 @@ impl Partition {
         if !self.lost_guards.is_empty() {
             return Err(self.unguarded());
         }
+        opened.refuse_triggers(Firing::Insert)?;
         Ok(opened)
     }
 
-    /// It was attached by hand without guards, so what is appended could be changed. Not so where they were
+    /// It was attached by hand without guards, or they were replaced, so what is appended could be changed. Not so where they were
     /// disabled: whoever does that knows of them, and the rest should go on meanwhile.
     fn unguarded(&self) -> Error {
         let table = qualified_name(self.oid).unwrap_or_default();
@@ -293,7 +294,7 @@ impl Partition {
                 relation_name(self.oid)
             ),
         )
-        .detail("A partition that is attached by hand comes without them.")
+        .detail("A partition that is attached by hand comes without them. Another trigger with the name of one of them is none.")
         .hint(format!("Run {}", statements.join(" ")))
     }
 

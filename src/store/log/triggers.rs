@@ -13,6 +13,8 @@ pub struct Guard {
     /// Its name.
     pub name: &'static CStr,
     against: &'static str,
+    /// The same as PostgreSQL keeps it.
+    pub kind: u32,
 }
 
 /// Those of each partition, which en57_create_partition() makes.
@@ -20,19 +22,23 @@ pub static GUARDS: [Guard; 2] = [
     Guard {
         name: c"en57_guard",
         against: "INSERT OR UPDATE OR DELETE",
+        kind: pg_sys::TRIGGER_TYPE_INSERT
+            | pg_sys::TRIGGER_TYPE_UPDATE
+            | pg_sys::TRIGGER_TYPE_DELETE,
     },
     Guard {
         name: c"en57_guard_truncate",
         against: "TRUNCATE",
+        kind: pg_sys::TRIGGER_TYPE_TRUNCATE,
     },
 ];
 
 impl Guard {
-    /// The commands that put it on a table, whose name is quoted where it has to be.
+    /// The commands that put it on a table, whose name is quoted where it has to be; also in the place of another trigger.
     pub fn create(&self, table: &str) -> String {
         let (name, against) = (self.name.to_string_lossy(), self.against);
         format!(
-            "CREATE TRIGGER {name} BEFORE {against} ON {table} FOR EACH STATEMENT EXECUTE FUNCTION en57.guard(); {};",
+            "CREATE OR REPLACE TRIGGER {name} BEFORE {against} ON {table} FOR EACH STATEMENT EXECUTE FUNCTION en57.guard(); {};",
             self.enable(table)
         )
     }

@@ -9,25 +9,47 @@ use crate::dcb::partition::{ALL, DEFAULT};
 use super::names::quoted_as_needed;
 use super::settings;
 
+mod cursors;
+
+use cursors::Shut;
+
 /// The search path for en57's own statements: nothing that a caller has made is found by its bare name.
 pub const SAFE_PATH: &CStr = c"pg_catalog, pg_temp";
 
 /// Runs what may call functions of users with the rights of a role, as a SECURITY DEFINER function does: the role cannot
 /// be changed inside. What is left for the transaction's end would run with the caller's rights, so PostgreSQL refuses it
 /// inside (held cursors, deferred triggers, temporary tables), unless the role is a superuser, who needs no rights of
-/// others'. An error inside gives the caller's back at abort.
+/// others'. The caller's cursors are shut meanwhile, and those that are left open inside are closed. An error inside gives
+/// the caller's back at abort.
+///
+/// With his own rights a caller may do all of it, but for those of a role that the session has taken: RESET ROLE would
+/// give back what the session was before.
 pub fn as_role_restricted<T>(role: Oid, body: impl FnOnce() -> T) -> T {
     // SAFETY: reads the backend's state, and looks the role up.
     let (is_role, is_superuser) =
         unsafe { (pg_sys::GetUserId() == role, pg_sys::superuser_arg(role)) };
-    if is_role {
+    if is_role && !can_be_given_back(role) {
         return body();
     }
-    let restricted = match is_superuser {
-        true => 0,
-        false => pg_sys::SECURITY_RESTRICTED_OPERATION as i32,
-    };
-    as_role(role, restricted, body)
+    if is_superuser {
+        return as_role(role, 0, body);
+    }
+    as_role(role, pg_sys::SECURITY_RESTRICTED_OPERATION as i32, || {
+        let shut = Shut::begin();
+        let result = body();
+        shut.end();
+        result
+    })
+}
+
+/// Whether the session has come to its current role by SET ROLE or SET SESSION AUTHORIZATION, and has another one to go back
+/// to. Not so inside a function that runs with its owner's rights, and in a turn of the worker: there PostgreSQL refuses it.
+fn can_be_given_back(role: Oid) -> bool {
+    // SAFETY: reads the backend's state.
+    unsafe {
+        !pg_sys::InLocalUserIdChange()
+            && (pg_sys::GetSessionUserId() != role || pg_sys::GetAuthenticatedUserId() != role)
+    }
 }
 
 /// Runs commands of en57's own, and nothing that a user has written, with the rights of a role: partitions are made and

@@ -11,3 +11,4 @@ pub mod event_tuple;
 pub mod pages;
 pub mod srf;
 pub mod table;
+pub mod trigger;

@@ -45,45 +45,6 @@ pub struct Opened {
     indexes: Vec<(IndexRole, Index)>,
 }
 
-/// What triggers would fire for.
-#[derive(Clone, Copy)]
-pub enum Firing {
-    /// An append.
-    Insert,
-    /// Erasing.
-    Update,
-    /// Emptying.
-    Truncate,
-}
-
-impl Firing {
-    fn mask(self) -> u32 {
-        match self {
-            Self::Insert => pg_sys::TRIGGER_TYPE_INSERT,
-            Self::Update => pg_sys::TRIGGER_TYPE_UPDATE,
-            Self::Truncate => pg_sys::TRIGGER_TYPE_TRUNCATE,
-        }
-    }
-
-    /// What is wrong with it: the message's last words, and DETAIL.
-    fn reason(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Insert => (
-                "not fire",
-                "en57 writes the table directly, so INSERT triggers on it have no effect.",
-            ),
-            Self::Update => (
-                "fire with the rights of the table's owner",
-                "Events are erased by an UPDATE of the owner's. Who may create triggers on the table need not have his rights.",
-            ),
-            Self::Truncate => (
-                "fire with the caller's rights",
-                "Who may create triggers on the table need not have the rights of who empties it.",
-            ),
-        }
-    }
-}
-
 /// An open index.
 pub struct Index {
     relation: Relation,
@@ -275,57 +236,6 @@ impl Opened {
         // SAFETY: the relation is open.
         let toast = unsafe { (*(*self.relation).rd_rel).reltoastrelid };
         (toast != pg_sys::InvalidOid).then(|| Self::table(toast, pg_sys::AccessShareLock))
-    }
-
-    /// Whether it has a trigger of this name, be it in force or not.
-    pub fn has_trigger(&self, name: &CStr) -> bool {
-        // SAFETY: the relation is open; its trigger descriptor lives as long.
-        unsafe {
-            let triggers = (*self.relation).trigdesc;
-            let n = if triggers.is_null() {
-                0
-            } else {
-                (*triggers).numtriggers as usize
-            };
-            let is_it = |i| CStr::from_ptr((*(*triggers).triggers.add(i)).tgname) == name;
-            (0..n).any(is_it)
-        }
-    }
-
-    /// Refuses where a trigger of somebody else's would have to fire.
-    ///
-    /// # Errors
-    /// 0A000.
-    pub fn refuse_triggers(&self, firing: Firing) -> Result<()> {
-        // SAFETY: the relation is open; its trigger descriptor lives as long. Names are looked up in the system
-        // caches: nobody else may create functions in the schema.
-        let strange = unsafe {
-            let descriptor = (*self.relation).trigdesc;
-            if descriptor.is_null() {
-                return Ok(());
-            }
-            let schema = pg_sys::get_namespace_oid(c"en57".as_ptr(), true);
-            let triggers = std::slice::from_raw_parts(
-                (*descriptor).triggers,
-                (*descriptor).numtriggers as usize,
-            );
-            let strange = triggers.iter().find(|trigger| {
-                u32::from(trigger.tgtype as u16) & firing.mask() != 0
-                    && trigger.tgenabled as u8 != pg_sys::TRIGGER_DISABLED
-                    && !trigger.tgisinternal
-                    && pg_sys::get_func_namespace(trigger.tgfoid) != schema
-            });
-            strange.map(|t| CStr::from_ptr(t.tgname).to_string_lossy())
-        };
-        let Some(trigger) = strange else {
-            return Ok(());
-        };
-        let (would, detail) = firing.reason();
-        let table = self.name();
-        let what = format!("trigger \"{trigger}\" on table \"{table}\" would {would}");
-        Err(Error::new(SqlState::NotSupported, what)
-            .detail(detail)
-            .hint("Drop the trigger."))
     }
 }
 
