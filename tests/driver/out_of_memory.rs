@@ -41,6 +41,8 @@ fn is_out_of_memory(error: &postgres::Error, what: &str) {
         "22023" => told(error).contains("TimeZone"),
         // The system's loader says so of a library, where it finds no memory for it.
         "58P01" => told(error).contains("could not load library"),
+        // So does PostgreSQL's library for regular expressions.
+        "2201B" => told(error).contains("out of memory"),
         _ => error.is_closed(),
     };
     assert!(is_told, "{what}: {}", told(error));
