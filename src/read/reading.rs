@@ -18,9 +18,9 @@ use crate::store::row::srf::{ROWS_AT_ONCE, Sink, Source};
 use crate::store::scan::{Bounds, Scan, Told};
 use crate::upcast::{self, Definitions, ReadBy, Sought, Upcast};
 
+use super::frontier;
 use super::partitions::{Merge, Partitions};
 use super::view::{LAST, View};
-use super::{frontier, time};
 
 /// Bytes of events that are handed out together: whoever collects a page of them has about so much in memory,
 /// however large they are.
@@ -105,8 +105,6 @@ pub struct Reading {
     looked_at: LookedAt,
     /// With what it can begin again.
     asked: Option<Asked>,
-    /// The partition that was named.
-    partition: Option<String>,
 }
 
 /// What was asked for, where a query asks for less.
@@ -152,7 +150,6 @@ impl Reading {
             is_counted: true,
             looked_at: LookedAt::default(),
             asked: None,
-            partition: partition.map(str::to_owned),
         })
     }
 
@@ -181,7 +178,6 @@ impl Reading {
             is_counted: false,
             looked_at: LookedAt::default(),
             asked: None,
-            partition: None,
         })
     }
 
@@ -219,7 +215,6 @@ impl Reading {
             is_counted: false,
             looked_at: LookedAt::default(),
             asked: None,
-            partition: None,
         })
     }
 
@@ -290,7 +285,6 @@ impl Reading {
             is_counted: true,
             looked_at: LookedAt::default(),
             asked: None,
-            partition: None,
         })
     }
 
@@ -373,7 +367,7 @@ impl Reading {
 }
 
 impl Scan for Reading {
-    fn begin(&mut self, bounds: Bounds) -> Result<()> {
+    fn begin(&mut self, bounds: Bounds) {
         let asked = self.asked.get_or_insert_with(|| Asked {
             options: self.options.clone(),
             query: self.sought.asked().clone(),
@@ -384,7 +378,7 @@ impl Scan for Reading {
             direction: bounds.direction.unwrap_or(asked.options.direction),
             ..asked.options.clone()
         };
-        // Upcasters may give an event another type, tags and times than those that are stored.
+        // Upcasters may give an event another type and other tags than those that are stored.
         if !self.read_by.door().may_upcast() {
             let mut query = Some(asked.query.clone());
             for by in &bounds.within {
@@ -394,13 +388,8 @@ impl Scan for Reading {
                 Some(query) => self.sought = Sought::as_stored(query),
                 None => options.max_count = 0,
             }
-            if let Some(at_us) = bounds.recorded_from_us {
-                let from = time::before(at_us, self.partition.as_deref())?;
-                options.after = options.after.max(from);
-            }
         }
         self.options = options;
-        Ok(())
     }
 
     fn told(&self) -> Told {

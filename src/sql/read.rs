@@ -24,6 +24,7 @@ scanned_function!(
     en57_read,
     start,
     c"Query",
+    &[],
     &[Column::Position],
     Estimate {
         needed: &[0, 8],

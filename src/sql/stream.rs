@@ -19,6 +19,7 @@ scanned_function!(
     en57_read_stream,
     start,
     c"Stream",
+    &[1, 2],
     &[Column::StreamVersion, Column::Position],
     Estimate {
         needed: &[0, 5],

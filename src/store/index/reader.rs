@@ -67,6 +67,15 @@ impl<'r> Reader<'r> {
         })
     }
 
+    /// How many pages the index has, of all kinds.
+    pub fn pages(&self) -> u32 {
+        // SAFETY: the index is open.
+        unsafe {
+            let main = pg_sys::ForkNumber::MAIN_FORKNUM;
+            pg_sys::RelationGetNumberOfBlocksInFork(self.index.relation(), main)
+        }
+    }
+
     /// Appends to `out`, in the order of `direction`, the entries between `from` and `to` (both
     /// inclusive; `to` lies in the scan's direction) of the first page that has any. Returns from where
     /// to go on, `None` where nothing can follow.

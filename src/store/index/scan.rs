@@ -413,7 +413,7 @@ fn keys_of(namespace: Namespace, texts: &[String]) -> Vec<i64> {
 }
 
 /// About how many entries stand under a key between two positions; of all events, if there is no key. By the first page of
-/// them and the last one: in between they are taken to be as dense as there.
+/// them and the last one: in between they are taken to be as dense as there, but no more than fit into the index.
 ///
 /// # Errors
 /// 55000 where an index is missing; XX001 where one is damaged.
@@ -444,7 +444,11 @@ pub fn about(table: &Opened, key: Option<i64>, range: Range) -> Result<f64> {
     };
     let looked_at = (left.position - begin.position) + (end.position - right.position) + 2;
     let between = (right.position - left.position - 1) as f64;
-    Ok(seen + between * (seen / looked_at as f64).min(1.0))
+    let dense = seen + between * (seen / looked_at as f64).min(1.0);
+    // But for the first page, and the root.
+    let pages = tree.pages().saturating_sub(2).max(1);
+    let fit = f64::from(pages) * first.len().max(last.len()) as f64;
+    Ok(dense.min(fit).max(seen))
 }
 
 /// How many entries a key has after a position, near the end of the log, as far as one page tells:

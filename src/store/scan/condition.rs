@@ -15,9 +15,6 @@ use crate::store::row::event::Column;
 
 use super::{Bounds, list, path};
 
-/// The family of the operators that compare times, in pg_opfamily.dat.
-const TIMES: Oid = Oid::from_u32(434);
-
 /// What a condition compares, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -39,12 +36,10 @@ pub(super) enum Kind {
     Tags,
     /// The stream is the value.
     Stream,
-    /// The event was recorded at the time of the value, or later.
-    RecordedFrom,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 9] = [
         Self::Less,
         Self::LessOrEqual,
         Self::Equal,
@@ -54,7 +49,6 @@ impl Kind {
         Self::Types,
         Self::Tags,
         Self::Stream,
-        Self::RecordedFrom,
     ];
 
     /// The kind of a number that `as i32` has given.
@@ -86,7 +80,6 @@ impl Kind {
                 c"Position Cond"
             }
             Self::Type | Self::Types | Self::Tags | Self::Stream => c"Key Cond",
-            Self::RecordedFrom => c"Time Cond",
         }
     }
 }
@@ -177,17 +170,13 @@ unsafe fn compared(whole: *mut OpExpr, rel: *const RelOptInfo) -> Option<Conditi
             Some(if side == 1 { found } else { found.turned() })
         };
         let is_equal = (*whole).opno == Oid::from_u32(pg_sys::TextEqualOperator)
-            && pg_sys::get_collation_isdeterministic((*whole).inputcollid);
+            && compares_bytes((*whole).inputcollid);
         let holds = (*whole).opno == Oid::from_u32(pg_sys::OID_ARRAY_CONTAINS_OP);
         let kind = match column {
             Column::Position if is_integer(of_type) => strategy(pg_sys::INTEGER_BTREE_FAM_OID)?,
             Column::Type if is_equal => Kind::Type,
             Column::Stream if is_equal => Kind::Stream,
             Column::Tags if holds && side == 1 && of_type == pg_sys::TEXTARRAYOID => Kind::Tags,
-            Column::RecordedAt if of_type == pg_sys::TIMESTAMPTZOID => match strategy(TIMES)? {
-                Kind::Greater | Kind::GreaterOrEqual | Kind::Equal => Kind::RecordedFrom,
-                _ => return None,
-            },
             _ => return None,
         };
         Some(Condition {
@@ -211,7 +200,7 @@ unsafe fn one_of(whole: *mut ScalarArrayOpExpr, rel: *const RelOptInfo) -> Optio
         let is_meant = (*whole).useOr
             && column(left, rel) == Some(Column::Type)
             && (*whole).opno == Oid::from_u32(pg_sys::TextEqualOperator)
-            && pg_sys::get_collation_isdeterministic((*whole).inputcollid)
+            && compares_bytes((*whole).inputcollid)
             && of_type == pg_sys::TEXTARRAYOID;
         is_meant.then_some(Condition {
             kind: Kind::Types,
@@ -220,6 +209,12 @@ unsafe fn one_of(whole: *mut ScalarArrayOpExpr, rel: *const RelOptInfo) -> Optio
             of_type,
         })
     }
+}
+
+/// Whether texts are equal by a collation only if their bytes are. Where it is not known, PostgreSQL refuses to compare.
+unsafe fn compares_bytes(collation: Oid) -> bool {
+    // SAFETY: a lookup in the system caches.
+    unsafe { collation != Oid::INVALID && pg_sys::get_collation_isdeterministic(collation) }
 }
 
 fn is_integer(of_type: Oid) -> bool {
@@ -234,13 +229,7 @@ unsafe fn column(side: *const Node, rel: *const RelOptInfo) -> Option<Column> {
         if (*side).type_ != NodeTag::T_Var || !path::is_column(var, rel) {
             return None;
         }
-        let bounded = [
-            Column::Position,
-            Column::Type,
-            Column::Tags,
-            Column::Stream,
-            Column::RecordedAt,
-        ];
+        let bounded = [Column::Position, Column::Type, Column::Tags, Column::Stream];
         bounded
             .into_iter()
             .find(|c| c.attribute() == (*var).varattno)
@@ -255,11 +244,6 @@ impl Bounds {
     pub(super) unsafe fn bound(&mut self, kind: Kind, value: Datum, of_type: Oid) {
         match kind {
             Kind::Type | Kind::Types | Kind::Stream | Kind::Tags => self.name(kind, value),
-            Kind::RecordedFrom => {
-                let at = value.value() as i64;
-                self.recorded_from_us =
-                    Some(self.recorded_from_us.map_or(at, |other| other.max(at)));
-            }
             _ => {
                 let value = integer(value, of_type);
                 let (after, upto) = match kind {

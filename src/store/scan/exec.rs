@@ -42,8 +42,20 @@ static METHODS: Methods<pg_sys::CustomExecMethods> = Methods(pg_sys::CustomExecM
 
 // PostgreSQL's functions without pgrx's guard: they run where no Rust frame holds anything, and an error passes through.
 mod raw {
-    use pgrx::pg_sys::{ExecScanAccessMtd, ExecScanRecheckMtd, ScanState, TupleTableSlot};
+    use std::ffi::c_void;
+
+    use pgrx::pg_sys::{ExecScanAccessMtd, ExecScanRecheckMtd, Node, ScanState, TupleTableSlot};
+
+    /// Looks at a node, and says whether it has seen enough.
+    pub type Walker = unsafe extern "C-unwind" fn(node: *mut Node, context: *mut c_void) -> bool;
+
     unsafe extern "C-unwind" {
+        #[cfg(feature = "pg15")]
+        #[link_name = "expression_tree_walker"]
+        pub fn walk_expression(node: *mut Node, walker: Walker, context: *mut c_void) -> bool;
+        #[cfg(not(feature = "pg15"))]
+        #[link_name = "expression_tree_walker_impl"]
+        pub fn walk_expression(node: *mut Node, walker: Walker, context: *mut c_void) -> bool;
         pub fn ExecScan(
             node: *mut ScanState,
             access: ExecScanAccessMtd,
@@ -69,7 +81,7 @@ pub(super) struct Work {
     call: FunctionCallInfo,
     arguments: Vec<*mut ExprState>,
     values: Vec<*mut ExprState>,
-    /// The parameters of the arguments.
+    /// The parameters of the arguments that can change while the plan is executed.
     parameters: *mut Bitmapset,
     /// `None` until the first row is asked for.
     pub source: Option<Box<dyn Scan>>,
@@ -141,10 +153,8 @@ unsafe fn prepare(node: *mut CustomScanState, estate: *mut EState) -> Result<()>
             .map(|(whole, side)| prepared(condition::value(whole, side).cast()))
             .collect();
         let row_type = (*function).funcresulttype;
-        let rows_of = pg_sys::CreateTupleDescCopy(RowType::of(row_type).raw());
-        (*rows_of).tdtypeid = pg_sys::RECORDOID;
-        let narrow = pg_sys::CreateTupleDescCopy(rows_of);
-        (*narrow).natts = written.last_column as i32;
+        let rows_of = columns_of(row_type, EVENT_COLUMNS);
+        let narrow = columns_of(row_type, written.last_column);
         std::slice::from_raw_parts_mut((*(*node).ss.ss_ScanTupleSlot).tts_isnull, EVENT_COLUMNS)
             .fill(true);
         let scratch = pg_sys::AllocSetContextCreateInternal(
@@ -163,7 +173,7 @@ unsafe fn prepare(node: *mut CustomScanState, estate: *mut EState) -> Result<()>
             call,
             arguments,
             values,
-            parameters: pg_sys::pull_paramids(function.cast()),
+            parameters: parameters(function.cast()),
             before: Told::default(),
             source: None,
             begins: true,
@@ -185,10 +195,50 @@ unsafe fn prepare(node: *mut CustomScanState, estate: *mut EState) -> Result<()>
     }
 }
 
+/// The parameters of an expression that one part of a plan sets for another one. Those of the statement do not change.
+unsafe fn parameters(expression: *mut Node) -> *mut Bitmapset {
+    unsafe extern "C-unwind" fn walker(node: *mut Node, found: *mut c_void) -> bool {
+        // SAFETY: called with the nodes of an expression, whose tags say what they are, and with a set.
+        unsafe {
+            if node.is_null() {
+                return false;
+            }
+            let parameter = node.cast::<pg_sys::Param>();
+            if (*node).type_ == NodeTag::T_Param
+                && (*parameter).paramkind == pg_sys::ParamKind::PARAM_EXEC
+            {
+                let found = found.cast::<*mut Bitmapset>();
+                *found = pg_sys::bms_add_member(*found, (*parameter).paramid);
+                return false;
+            }
+            raw::walk_expression(node, walker, found)
+        }
+    }
+    let mut found: *mut Bitmapset = std::ptr::null_mut();
+    // SAFETY: an expression. An error for want of memory passes through frames that hold nothing.
+    unsafe {
+        pg_sys::ffi::pg_guard_ffi_boundary(|| walker(expression, (&raw mut found).cast()));
+    }
+    found
+}
+
 /// Called when the query's memory goes.
 unsafe extern "C-unwind" fn forget(work: *mut c_void) {
     // SAFETY: the Box that `prepare` leaked; the callback is called once.
     unsafe { drop(Box::from_raw(work.cast::<Work>())) };
+}
+
+/// The first columns of a row type, as those of rows of no named type.
+unsafe fn columns_of(row_type: Oid, count: usize) -> TupleDesc {
+    // SAFETY: the type has so many columns, as the planner has seen; the new description is in the current memory.
+    unsafe {
+        let described = RowType::of(row_type);
+        let columns = pg_sys::CreateTemplateTupleDesc(count as i32);
+        for n in 1..=count as i16 {
+            pg_sys::TupleDescCopyEntry(columns, n, described.raw(), n);
+        }
+        columns
+    }
 }
 
 /// As the executor demands it of who calls the function.
@@ -209,6 +259,10 @@ fn demand_execute(function: Oid) {
             let kind = pg_sys::ObjectType::OBJECT_FUNCTION;
             pg_sys::aclcheck_error(answer, kind, pg_sys::get_func_name(function));
         }
+        let hook = pg_sys::object_access_hook;
+        if hook.is_some() {
+            pg_sys::RunFunctionExecuteHook(function);
+        }
     }
 }
 
@@ -217,9 +271,12 @@ unsafe extern "C-unwind" fn execute(node: *mut CustomScanState) -> *mut TupleTab
     unsafe { raw::ExecScan(node.cast(), Some(next_row), Some(is_still_right)) }
 }
 
-/// Nothing is looked at again: the planner is offered no scan where that may be wanted.
-unsafe extern "C-unwind" fn is_still_right(_: *mut ScanState, _: *mut TupleTableSlot) -> bool {
-    true
+/// A row is to be looked at once more, in another version (EvalPlanQual). No scan has such rows: the planner is offered none
+/// where that may be wanted. But minor releases of before August 2025 ask this of all that belongs to no table, also within
+/// a subquery; there the next row is meant.
+unsafe extern "C-unwind" fn is_still_right(node: *mut ScanState, _: *mut TupleTableSlot) -> bool {
+    // SAFETY: called by the executor, as `next_row` is.
+    unsafe { u32::from((*next_row(node)).tts_flags) & pg_sys::TTS_FLAG_EMPTY == 0 }
 }
 
 unsafe extern "C-unwind" fn next_row(node: *mut ScanState) -> *mut TupleTableSlot {
@@ -261,8 +318,13 @@ impl Work {
         self.next = 0;
         self.rows.clear();
         if self.begins {
-            // SAFETY: the executor's context for expressions.
-            unsafe { self.begin(context)? };
+            // SAFETY: the executor's context for expressions. The rows of before are no longer used.
+            unsafe {
+                pg_sys::MemoryContextReset(self.scratch);
+                let before = pg_sys::MemoryContextSwitchTo(self.scratch);
+                self.begin(context)?;
+                pg_sys::MemoryContextSwitchTo(before);
+            }
             self.begins = false;
         }
         let (rows_of, rows) = (self.rows_of, &mut self.rows);
@@ -326,7 +388,7 @@ impl Work {
             }
             let bounds = self.bounds(context);
             if let Some(source) = &mut self.source {
-                source.begin(bounds)?;
+                source.begin(bounds);
             }
         }
         Ok(())
@@ -401,6 +463,7 @@ unsafe extern "C-unwind" fn again(node: *mut CustomScanState) {
             work.rows.clear();
             work.more = true;
             work.begins = true;
+            work.at_once = FIRST_ROWS;
             // Otherwise it returns the same as before, as a function does that is called once.
             if pg_sys::bms_overlap(work.parameters, (*node).ss.ps.chgParam) {
                 work.before = work.told();

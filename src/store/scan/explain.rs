@@ -57,7 +57,7 @@ unsafe fn tell(
                 (label, CStr::from_ptr(said).to_string_lossy().into_owned())
             })
             .collect();
-        for label in [c"Key Cond", c"Position Cond", c"Time Cond"] {
+        for label in [c"Key Cond", c"Position Cond"] {
             let said = conditions.iter().filter(|(l, _)| *l == label);
             let said: Vec<&str> = said.map(|(_, said)| said.as_str()).collect();
             if !said.is_empty() {

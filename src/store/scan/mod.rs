@@ -39,10 +39,7 @@ const BACKWARDS: usize = 4;
 /// A read that can begin again: it returns the same events then, whatever was appended meanwhile.
 pub trait Scan: Source<Item = Event> {
     /// Begins with the first event that lies within these bounds.
-    ///
-    /// # Errors
-    /// Those of looking for where to begin.
-    fn begin(&mut self, bounds: Bounds) -> Result<()>;
+    fn begin(&mut self, bounds: Bounds);
 
     /// What EXPLAIN tells of it.
     fn told(&self) -> Told;
@@ -55,8 +52,6 @@ pub struct Bounds {
     pub after: i64,
     /// Only what is not behind this position.
     pub upto: i64,
-    /// Only what was recorded then or later, in PostgreSQL's microseconds.
-    pub recorded_from_us: Option<i64>,
     /// Only what satisfies all of these: by their types, tags and streams.
     pub within: Vec<Criterion>,
     /// In this order, where it is not that of the call.
@@ -68,7 +63,6 @@ impl Default for Bounds {
         Self {
             after: 0,
             upto: i64::MAX,
-            recorded_from_us: None,
             within: Vec::new(),
             direction: None,
         }
@@ -99,15 +93,17 @@ pub struct Scanned {
     pub subject: &'static CStr,
     /// How the planner learns the number of its rows.
     pub rows: Estimate,
+    /// The numbers of the arguments that bound a window of its events.
+    pub window: &'static [usize],
     /// By which columns its events are in order. No two of them have the same value in it.
     pub ordered_by: &'static [Column],
 }
 
 /// Declares a SQL function that returns a set of events, and that can be scanned: `scanned_function!(CONSTANT, name, start,
-/// subject, ordered_by, rows)`, where `start` is a `fn(&Args) -> Result<impl Scan>`.
+/// subject, window, ordered_by, rows)`, where `start` is a `fn(&Args) -> Result<impl Scan>`.
 #[macro_export]
 macro_rules! scanned_function {
-    ($(#[$doc:meta])* $constant:ident, $name:ident, $start:expr, $subject:expr, $ordered_by:expr, $rows:expr) => {
+    ($(#[$doc:meta])* $constant:ident, $name:ident, $start:expr, $subject:expr, $window:expr, $ordered_by:expr, $rows:expr) => {
         $(#[$doc])*
         pub const $constant: $crate::store::scan::Scanned = {
             #[unsafe(export_name = concat!("pg_finfo_", stringify!($name)))]
@@ -132,6 +128,7 @@ macro_rules! scanned_function {
                 entry,
                 start: |args| Ok(Box::new($start(args)?)),
                 subject: $subject,
+                window: $window,
                 ordered_by: $ordered_by,
                 rows: $rows,
             }

@@ -81,6 +81,8 @@ pub(super) unsafe fn call_of(
             || (*function).funccolcount as usize != EVENT_COLUMNS
             || !(*call).funcretset
             || list::length((*call).args) <= BACKWARDS
+            // What such an argument depends on is known to PostgreSQL alone.
+            || pg_sys::contain_subplans(call.cast())
         {
             return None;
         }
@@ -129,7 +131,7 @@ unsafe fn add_paths(
         let Some((call, scanned)) = call_of(entry) else {
             return Ok(());
         };
-        let orders = orders(call);
+        let orders = orders(call, scanned);
         (*rel).pathlist = std::ptr::null_mut();
         for (n, direction) in orders.iter().enumerate() {
             let keys = path_keys(root, rel, scanned, *direction);
@@ -143,17 +145,21 @@ unsafe fn add_paths(
 }
 
 /// In which order a scan could return its events: that of the call, where it is known, comes first. Where their number is
-/// limited, another order would mean other events.
+/// limited, another order would mean other events. Where a window of them is asked for, the call knows where it begins, and not
+/// where it ends.
 ///
 /// # Safety
 /// A call of a function that can be scanned.
-unsafe fn orders(call: *mut FuncExpr) -> Vec<Option<Direction>> {
+unsafe fn orders(call: *mut FuncExpr, scanned: &Scanned) -> Vec<Option<Direction>> {
     // SAFETY: the caller's contract.
     unsafe {
+        let mut window = scanned.window.iter();
+        let is_whole = window.all(|n| matches!(constant((*call).args, *n), Constant::Null));
+        let only_one = is_limited(call) || !is_whole;
         match constant((*call).args, BACKWARDS) {
             Constant::Unknown => vec![None],
-            Constant::Null if is_limited(call) => vec![Some(Direction::Forward)],
-            Constant::Value(backwards) if is_limited(call) => vec![Some(direction(backwards))],
+            Constant::Null if only_one => vec![Some(Direction::Forward)],
+            Constant::Value(backwards) if only_one => vec![Some(direction(backwards))],
             Constant::Null => vec![Some(Direction::Forward), Some(Direction::Backward)],
             Constant::Value(backwards) => {
                 let first = direction(backwards);
@@ -223,14 +229,25 @@ unsafe fn path_keys(
             return std::ptr::null_mut();
         };
         let mut keys = list::push(std::ptr::null_mut(), first);
-        // A key of another relation can differ where rows of the scan are joined.
-        for key in wanted.take_while(|key| {
-            let of = (*(**key).pk_eclass).ec_relids;
-            !of.is_null() && pg_sys::bms_is_subset(of, (*rel).relids)
-        }) {
+        for key in wanted.take_while(|key| has_column(*key, rel)) {
             keys = list::push(keys, key);
         }
         keys
+    }
+}
+
+/// Whether a key is a column of the scan, and so the same in all rows that have the same position. A key of another relation can
+/// differ where rows of the scan are joined; a function of the position can return a set, be volatile, or look at a window.
+unsafe fn has_column(key: *mut PathKey, rel: *mut RelOptInfo) -> bool {
+    // SAFETY: the planner's structures; the tag says that an expression is a column.
+    unsafe {
+        let mut members = list::nodes::<pg_sys::EquivalenceMember>((*(*key).pk_eclass).ec_members);
+        members.any(|member| {
+            let column = (*member).em_expr.cast::<Var>();
+            !(*member).em_is_child
+                && (*column).xpr.type_ == NodeTag::T_Var
+                && is_column(column, rel)
+        })
     }
 }
 
