@@ -207,10 +207,17 @@ impl Nemesis<'_> {
         let mut transaction = client.transaction()?;
         let alter =
             "SELECT en57_alter_subscription($1, query => $2::text::en57_query, shards => $3)";
-        let row = transaction.query_one(alter, &[&name, &written, &shards])?;
-        transaction.execute(world::NOTE_ALTERED, &[&name, &query])?;
+        // One after the other: where the shards change, the new query may let those that lag behind pass events at once.
+        let mut at_once = None::<bool>;
+        for (written, shards) in [(written, None), (None, shards)] {
+            if written.is_some() || shards.is_some() {
+                let row = transaction.query_one(alter, &[&name, &written, &shards])?;
+                at_once = row.get(0);
+                transaction.execute(world::NOTE_ALTERED, &[&name, &query])?;
+            }
+        }
         transaction.commit()?;
-        Ok(match (shards, row.get(0)) {
+        Ok(match (shards, at_once == Some(true)) {
             (None, _) => "subscription altered",
             (_, true) => "subscription resharded",
             (_, false) => "subscription to be resharded",
