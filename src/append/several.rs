@@ -14,6 +14,10 @@ use crate::store::pg::subtransaction::{Failure, Then, in_subtransaction, in_subt
 /// What became of one of them: its result, or why it failed.
 pub type Done<T> = std::result::Result<T, Failure>;
 
+/// What became of several of which all are to be done or none: all results, or the first one that was not good, with its
+/// number.
+pub type AllOrNone<T> = std::result::Result<Vec<T>, (usize, Done<T>)>;
+
 /// Does `one` for each number below `n`, in their order. What fails leaves nothing behind.
 ///
 /// # Errors
@@ -69,7 +73,7 @@ pub fn all_or_none<T>(
     n: usize,
     mut one: impl FnMut(usize) -> Result<T>,
     good: impl Fn(&T) -> bool,
-) -> Result<std::result::Result<Vec<T>, (usize, Done<T>)>> {
+) -> Result<AllOrNone<T>> {
     let at = Cell::new(0);
     let outcome = in_subtransaction_then(|| {
         let mut values = Vec::with_capacity(n);
