@@ -14,9 +14,12 @@ use crate::store::pg::json;
 /// The tests of all modules.
 const MODULES: &[&[Test]] = &[
     array::tests::ALL,
+    array::fuzz::ALL,
     json::tests::ALL,
+    json::fuzz::ALL,
     index::page::tests::ALL,
     index::page::damage::ALL,
+    index::page::fuzz::ALL,
     index::descent::tests::ALL,
     index::leaf::tests::ALL,
     index::reader::tests::ALL,

@@ -2,7 +2,9 @@
 # Builds en57 with the tests that run inside a backend, and runs them on a server of their own, each in a session and a
 # transaction of its own that is rolled back. Prints 'ok' or 'not ok' for each, and why. See tests/in_process/README.md.
 #
-# TESTS  only those whose names contain one of these words
+# TESTS              only those whose names contain one of these words
+# EN57_FUZZ_SECONDS  how long each of those lasts that change bytes at random; 2
+# EN57_TEST_SEED     the seed of these changes, instead of any
 source "$(dirname "$0")/server.sh"
 
 make=(make --no-print-directory -C "$root")
@@ -31,19 +33,22 @@ say "tests inside a backend, on $("$tree" --version)"
 mapfile -t names < <("${psql[@]}" -d in_process -c 'SELECT unnest(tests.names())')
 ((${#names[@]})) || die "there are no tests"
 failed=0
+fuzz_seconds=${EN57_FUZZ_SECONDS:-2}
+settings="SET tests.fuzz_seconds = '$fuzz_seconds'${EN57_TEST_SEED:+; SET tests.fuzz_seed = '$EN57_TEST_SEED'}"
 for name in "${names[@]}"; do
     [[ -z ${TESTS:-} || $name =~ ${TESTS// /|} ]] || continue
     status=0
-    said=$(timeout 60 "${psql[@]}" -d in_process -c BEGIN -c "SELECT tests.run('$name')" -c ROLLBACK 2>&1) || status=$?
+    said=$(timeout $((60 + fuzz_seconds)) "${psql[@]}" -d in_process -c "$settings" -c BEGIN -c "SELECT tests.run('$name')" -c ROLLBACK 2>&1) || status=$?
     if ((status == 0)); then
         echo "ok in_process $name"
+        sed -n 's/^NOTICE:  fuzz/  fuzz/p' <<<"$said"
         continue
     fi
     echo "not ok in_process $name"
     printf '%s\n' "$said"
     failed=1
     if ((status == 124)); then
-        echo "It has not ended within a minute."
+        echo "It has not ended within $((60 + fuzz_seconds)) seconds."
         as_server "$("$tree" --bindir)/pg_ctl" restart -s -w -m immediate -D "$data" -l "$data/log" -o "-k $PGHOST"
     fi
     # The server that a test has brought down is back after its recovery.

@@ -34,6 +34,10 @@ pub(in crate::store) mod raw {
             info: *mut IndexInfo,
         ) -> bool;
         pub fn ReadBuffer(index: Relation, block: BlockNumber) -> Buffer;
+        pub fn RelationGetNumberOfBlocksInFork(
+            relation: Relation,
+            fork: ForkNumber::Type,
+        ) -> BlockNumber;
         pub fn ReadRecentBuffer(
             file: super::File,
             fork: ForkNumber::Type,
@@ -99,7 +103,7 @@ pub(in crate::store) unsafe fn descend(
             Ok(root) => root,
             Err(ended) => return ended,
         };
-        let mut low = Entry::MIN;
+        let (mut low, mut passed) = (Entry::MIN, 0);
         loop {
             let page = View::of(buffer);
             let is_ignored = page.is_ignored();
@@ -111,7 +115,11 @@ pub(in crate::store) unsafe fn descend(
             let next = page.next();
             // Right past pages that were split or deleted meanwhile.
             let goes_right = is_ignored || high.is_some_and(|h| target >= h);
-            let step = if page.is_damaged() || page.is_leaf() != (level == 0) {
+            // Of a deleted page the level may be told in another way. All others must be on the level below their parent, so
+            // that damaged downlinks lead to no page twice.
+            let is_elsewhere =
+                page.is_leaf() != (level == 0) || !is_ignored && page.level() != level;
+            let step = if page.is_damaged() || is_elsewhere {
                 None
             } else if goes_right {
                 low = high.map_or(low, |h| low.max(h));
@@ -131,17 +139,35 @@ pub(in crate::store) unsafe fn descend(
             };
             let is_damaged = page.is_damaged();
             raw::UnlockReleaseBuffer(buffer);
-            let Some(step) = step.filter(|_| !is_damaged) else {
+            let Some(step) = step.filter(|(to, _)| !is_damaged && is_page(*to)) else {
                 return Descent::Damaged(block);
             };
-            // Damaged links may be a circle, as they may for nbtree itself.
             if goes_right && pg_sys::InterruptPending != 0 {
                 raw::ProcessInterrupts();
+            }
+            // Damaged links may be a circle.
+            passed += u32::from(goes_right);
+            if goes_right && passed.is_multiple_of(PASSED_AT_ONCE) && passed > pages(index) {
+                return Descent::Damaged(block);
             }
             (block, level) = step;
             buffer = read(index, block, level, lock);
         }
     }
+}
+
+/// Whether a link leads to some page. Who reads the one that is none makes a new page at the end of the index.
+fn is_page(block: u32) -> bool {
+    block != pg_sys::InvalidBlockNumber
+}
+
+/// After so many steps to the right it is looked at whether they can be steps forward.
+const PASSED_AT_ONCE: u32 = 1024;
+
+/// How many pages the index has.
+unsafe fn pages(index: Relation) -> u32 {
+    // SAFETY: as `descend`.
+    unsafe { raw::RelationGetNumberOfBlocksInFork(index, pg_sys::ForkNumber::MAIN_FORKNUM) }
 }
 
 /// The page to descend from, locked, with its number and level: the fast root, below which every level
@@ -168,7 +194,7 @@ unsafe fn root(index: Relation, lock: Lock) -> Result<(u32, u32, Buffer), Descen
         let is_meta = meta.is_meta() && !meta.is_damaged();
         raw::UnlockReleaseBuffer(buffer);
         match block {
-            _ if !is_meta => Err(Descent::Damaged(0)),
+            _ if !is_meta || !is_page(block) => Err(Descent::Damaged(0)),
             0 => Err(Descent::Empty),
             _ => Ok((block, level, read(index, block, level, lock))),
         }

@@ -108,6 +108,10 @@ impl<'t> Fetcher<'t> {
     ) -> Found {
         pgrx::check_for_interrupts!();
         let block = (tid >> 16) as u32;
+        // Damage. PostgreSQL takes this number for a page that is to be made, and here it says that none is pinned.
+        if block == pg_sys::InvalidBlockNumber {
+            return Found::Here(Spot::Beyond);
+        }
         let relation = self.table.relation();
         // SAFETY: the table is open and locked. The tuple is looked at under the page's share lock and
         // read afterwards under the pin alone, as heap scans do: rows are never changed in place, and

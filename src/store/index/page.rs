@@ -10,6 +10,8 @@ use super::entry::{Entry, Tree, id_half};
 #[cfg(feature = "in-process-tests")]
 pub mod damage;
 #[cfg(feature = "in-process-tests")]
+pub mod fuzz;
+#[cfg(feature = "in-process-tests")]
 pub mod image;
 #[cfg(feature = "in-process-tests")]
 pub mod sample;

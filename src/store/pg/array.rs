@@ -4,8 +4,10 @@ use pgrx::pg_sys::{self, Datum};
 
 use crate::dcb::error::{Error, Result, SqlState, invalid};
 
-use super::fmgr;
+use super::{fmgr, guard};
 
+#[cfg(feature = "in-process-tests")]
+pub mod fuzz;
 #[cfg(feature = "in-process-tests")]
 pub mod tests;
 
@@ -18,76 +20,121 @@ pub struct TextArray<'a> {
 }
 
 // Offsets in an array without its length word: dimensions, offset of the data (0: no marks of NULLs), element
-// type, then for each dimension its length and lower bound.
+// type, then for each dimension its length, and for each its lower bound.
 const DIMENSIONS: usize = 0;
 const DATA_OFFSET: usize = 4;
 const FIRST_LENGTH: usize = 12;
 const ONE_DIMENSION_DATA: usize = 20;
+/// MAXDIM.
+const MOST_DIMENSIONS: i32 = 6;
+
+/// What an array of a damaged row, or one that was made by hand, ends with: nothing of it is read that is not its own.
+fn damaged() -> Error {
+    Error::new(SqlState::DataCorrupted, "damaged array")
+}
+
+/// A number of an array's header.
+fn word(bytes: &[u8], at: usize) -> Result<i32> {
+    let word = bytes.get(at..).and_then(|rest| rest.first_chunk());
+    word.map(|w| i32::from_ne_bytes(*w)).ok_or_else(damaged)
+}
+
+/// Whether any element is NULL, and where the elements begin, behind marks of NULLs if there are any; `plain` is where they
+/// begin without.
+fn data(bytes: &[u8], count: usize, plain: usize, marks: usize) -> Result<(bool, &[u8])> {
+    let offset = word(bytes, DATA_OFFSET)?;
+    if offset == 0 {
+        return bytes.get(plain..).map(|d| (false, d)).ok_or_else(damaged);
+    }
+    let marks = bytes
+        .get(marks..)
+        .and_then(|rest| rest.get(..count.div_ceil(8)))
+        .ok_or_else(damaged)?;
+    let has_nulls = (0..count).any(|n| marks[n / 8] & (1 << (n % 8)) == 0);
+    // It counts the length word, too. A slice of an array that has NULLs elsewhere may have marks without any.
+    let data = usize::try_from(offset)
+        .ok()
+        .and_then(|offset| bytes.get(offset.checked_sub(4)?..));
+    data.map(|d| (has_nulls, d)).ok_or_else(damaged)
+}
 
 impl<'a> TextArray<'a> {
     /// Reads a `text[]` datum.
     ///
     /// # Errors
-    /// 22023 where it has NULLs or several dimensions, with `prefix` before the message.
+    /// 22023 where it has several dimensions, 22004 where it has NULLs, with `prefix` before the message; XX001 where it is
+    /// damaged.
     pub fn from_datum(datum: Datum, prefix: &str) -> Result<Self> {
         let bytes: &[u8] = fmgr::varlena(datum);
-        let word = |at: usize| {
-            i32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-        };
-        match word(DIMENSIONS) {
+        match word(bytes, DIMENSIONS)? {
             0 => Ok(Self {
                 elements: &[],
                 count: 0,
             }),
             1 => {
-                let count = word(FIRST_LENGTH) as usize;
-                let rest = &bytes[ONE_DIMENSION_DATA..];
-                let elements = match word(DATA_OFFSET) as usize {
-                    0 => rest,
-                    _ if has_nulls(rest, count) => {
-                        return Err(Error::new(
-                            SqlState::NullNotAllowed,
-                            format!("{prefix}must not contain NULL"),
-                        ));
-                    }
-                    // It counts the length word, too. A slice of an array that has NULLs elsewhere.
-                    offset => &bytes[offset - 4..],
-                };
+                let count = usize::try_from(word(bytes, FIRST_LENGTH)?).map_err(|_| damaged())?;
+                let (has_nulls, elements) =
+                    data(bytes, count, ONE_DIMENSION_DATA, ONE_DIMENSION_DATA)?;
+                if has_nulls {
+                    return Err(Error::new(
+                        SqlState::NullNotAllowed,
+                        format!("{prefix}must not contain NULL"),
+                    ));
+                }
                 Ok(Self { elements, count })
             }
-            _ => Err(invalid(format!("{prefix}must have one dimension"))),
+            2..=MOST_DIMENSIONS => Err(invalid(format!("{prefix}must have one dimension"))),
+            _ => Err(damaged()),
         }
     }
 
-    /// Its elements as bytes. The array's own start is 4 bytes before `elements` modulo alignment, so
-    /// element headers lie at multiples of 4 of `elements`.
+    /// Its elements as bytes.
+    ///
+    /// # Panics
+    /// With an error, XX001, where the array is damaged.
     pub fn iter(self) -> impl Iterator<Item = &'a [u8]> {
-        let mut rest = self.elements;
-        (0..self.count).map(move |_| {
-            let (head, len) = if rest[0] & 1 == 1 {
-                (1, usize::from(rest[0] >> 1) - 1)
-            } else {
-                let word = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]);
-                (4, (word >> 2) as usize - 4)
-            };
-            let element = &rest[head..head + len];
-            rest = &rest[(head + len).next_multiple_of(4).min(rest.len())..];
-            element
+        self.checked()
+            .map(|element| element.unwrap_or_else(|| guard::unwind(damaged())))
+    }
+
+    /// The array's own start is 4 bytes before `elements` modulo alignment, so element headers lie at multiples of 4 of
+    /// `elements`. `None` is a damaged one; nothing follows it.
+    fn checked(self) -> impl Iterator<Item = Option<&'a [u8]>> {
+        let (mut rest, mut left) = (self.elements, self.count);
+        std::iter::from_fn(move || {
+            left = left.checked_sub(1)?;
+            let element = element(rest);
+            match element {
+                Some((_, end)) => rest = rest.get(end.next_multiple_of(4)..).unwrap_or_default(),
+                None => left = 0,
+            }
+            Some(element.map(|(bytes, _)| bytes))
         })
     }
 
     /// Its elements as texts.
     ///
     /// # Errors
-    /// 22P02 where one is not UTF-8.
+    /// 22P02 where one is not UTF-8, XX001 where the array is damaged.
     pub fn texts(self) -> Result<Vec<&'a str>> {
-        self.iter().map(fmgr::utf8).collect()
+        self.checked()
+            .map(|element| fmgr::utf8(element.ok_or_else(damaged)?))
+            .collect()
     }
 }
 
-/// Whether an array's marks, one bit for each element that is not NULL, tell of any NULL.
-fn has_nulls(marks: &[u8], count: usize) -> bool {
-    (0..count).any(|n| marks[n / 8] & (1 << (n % 8)) == 0)
+/// The element at the start, and where it ends. In an array PostgreSQL keeps none compressed or elsewhere.
+#[inline]
+fn element(rest: &[u8]) -> Option<(&[u8], usize)> {
+    let first = *rest.first()?;
+    let (head, end) = if first & 1 == 1 {
+        (1, usize::from(first >> 1))
+    } else if first & 2 == 0 {
+        (4, (u32::from_ne_bytes(*rest.first_chunk()?) >> 2) as usize)
+    } else {
+        return None;
+    };
+    Some((rest.get(head..end)?, end))
 }
 
 /// A `text[]` in the current memory context, in the form that PostgreSQL itself writes.
@@ -113,30 +160,35 @@ pub fn make<T: AsRef<str>>(texts: &[T]) -> Datum {
 /// A `bigint[]` datum's elements; of several dimensions one after the other.
 ///
 /// # Errors
-/// 22023 where it has NULLs.
+/// 22023 where it has NULLs, XX001 where it is damaged.
 pub fn bigints(datum: Datum) -> Result<Vec<i64>> {
-    // SAFETY: the index's key column is declared bigint[]; deconstruct_array takes any number of
-    // dimensions, and allocates in the current memory context.
-    unsafe {
-        let array = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
-        let (mut elements, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
-        pg_sys::deconstruct_array(
-            array,
-            pg_sys::INT8OID,
-            8,
-            true,
-            pg_sys::TYPALIGN_DOUBLE as _,
-            &mut elements,
-            &mut nulls,
-            &mut count,
-        );
-        let is_null = std::slice::from_raw_parts(nulls, count as usize);
-        if is_null.iter().any(|n| *n) {
-            return Err(invalid("keys must not contain NULL"));
-        }
-        let values = std::slice::from_raw_parts(elements, count as usize);
-        Ok(values.iter().map(|d| d.value() as i64).collect())
+    let bytes: &[u8] = fmgr::varlena(datum);
+    let dimensions = word(bytes, DIMENSIONS)?;
+    if !(0..=MOST_DIMENSIONS).contains(&dimensions) {
+        return Err(damaged());
     }
+    if dimensions == 0 {
+        return Ok(Vec::new());
+    }
+    let dimensions = dimensions as usize;
+    let count = (0..dimensions).try_fold(1usize, |product, n| {
+        let length = usize::try_from(word(bytes, FIRST_LENGTH + 4 * n)?).ok();
+        let product = length.and_then(|length| product.checked_mul(length));
+        product.ok_or_else(damaged)
+    })?;
+    let marks = FIRST_LENGTH + 8 * dimensions;
+    // The elements are aligned, and the length word counts there.
+    let plain = (4 + marks).next_multiple_of(8) - 4;
+    let (has_nulls, elements) = data(bytes, count, plain, marks)?;
+    if has_nulls {
+        return Err(invalid("keys must not contain NULL"));
+    }
+    let elements = elements
+        .as_chunks::<8>()
+        .0
+        .get(..count)
+        .ok_or_else(damaged)?;
+    Ok(elements.iter().map(|e| i64::from_ne_bytes(*e)).collect())
 }
 
 /// A `bigint[]` in the current memory context.

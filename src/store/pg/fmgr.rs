@@ -187,7 +187,8 @@ pub fn varlena<'a>(datum: Datum) -> &'a [u8] {
             let len = usize::from(first >> 1) - 1;
             std::slice::from_raw_parts(packed.cast::<u8>().add(1), len)
         } else {
-            let len = (packed.cast::<u32>().read_unaligned() >> 2) as usize - 4;
+            // A header that is damaged may say less than its own length.
+            let len = ((packed.cast::<u32>().read_unaligned() >> 2) as usize).saturating_sub(4);
             std::slice::from_raw_parts(packed.cast::<u8>().add(4), len)
         }
     }

@@ -276,6 +276,15 @@ pub(in crate::store) fn caught<T>(body: impl FnOnce() -> T) -> std::result::Resu
     }
 }
 
+/// Ends what runs by an error, where no result can carry one: it unwinds, as errors of PostgreSQL's do.
+///
+/// # Panics
+/// Always.
+#[cold]
+pub(in crate::store) fn unwind(error: Error) -> ! {
+    std::panic::resume_unwind(Box::new(error))
+}
+
 /// What a panic says that is no error of PostgreSQL's.
 pub(in crate::store) fn in_words(payload: Box<dyn Any + Send>) -> String {
     match failure(payload, ptr::null_mut()) {

@@ -4,6 +4,7 @@
 //! transaction of its own, which the caller rolls back. What a rollback does not undo, such as a slot in shared
 //! memory, a test restores itself.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Once;
@@ -13,6 +14,9 @@ use pgrx::pg_sys::panic::CaughtError;
 use crate::dcb::error::{Error, Result, SqlState};
 
 use super::guard;
+
+pub(in crate::store) mod fence;
+pub(in crate::store) mod fuzz;
 
 /// One test.
 pub(crate) struct Test {
@@ -84,12 +88,22 @@ pub(crate) fn run(test: &Test) -> Result<()> {
     });
     match catch_unwind(AssertUnwindSafe(test.run)) {
         Ok(outcome) => outcome,
-        Err(payload) if payload.is::<CaughtError>() || payload.is::<Error>() => {
-            resume_unwind(payload)
-        }
-        Err(payload) => {
-            let message = guard::in_words(payload);
-            Err(Error::new(SqlState::Internal, message).detail(PANICKED_AT.take()))
-        }
+        Err(payload) => match cause(payload) {
+            Ok(message) => Err(Error::new(SqlState::Internal, message).detail(PANICKED_AT.take())),
+            Err(payload) => resume_unwind(payload),
+        },
     }
+}
+
+/// What a panic says.
+///
+/// # Errors
+/// The payload, where it is an error of PostgreSQL's or en57's.
+pub(in crate::store) fn cause(
+    payload: Box<dyn Any + Send>,
+) -> std::result::Result<String, Box<dyn Any + Send>> {
+    if payload.is::<CaughtError>() || payload.is::<Error>() {
+        return Err(payload);
+    }
+    Ok(guard::in_words(payload))
 }

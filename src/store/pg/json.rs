@@ -9,6 +9,8 @@ use crate::dcb::error::{Error, Result, SqlState};
 use super::{fmgr, guard};
 
 #[cfg(feature = "in-process-tests")]
+pub mod fuzz;
+#[cfg(feature = "in-process-tests")]
 pub mod tests;
 
 const IS_ARRAY: u32 = 0x4000_0000;
@@ -23,6 +25,7 @@ const NUMERIC: u32 = 0x1000_0000;
 const FALSE: u32 = 0x2000_0000;
 const TRUE: u32 = 0x3000_0000;
 const NULL: u32 = 0x4000_0000;
+const CONTAINER: u32 = 0x5000_0000;
 
 /// The document null, from its first container on.
 pub const NULL_DOCUMENT: [u8; 8] = {
@@ -70,14 +73,10 @@ impl<'a> Jsonb<'a> {
         self.bytes
     }
 
+    /// A number of its header. What is too short to have it is damaged, and no document.
     fn word(&self, n: usize) -> u32 {
-        let at = n * 4;
-        u32::from_ne_bytes([
-            self.bytes[at],
-            self.bytes[at + 1],
-            self.bytes[at + 2],
-            self.bytes[at + 3],
-        ])
+        let word = self.bytes.get(n * 4..).and_then(|rest| rest.first_chunk());
+        word.map_or_else(|| guard::unwind(damaged()), |w| u32::from_ne_bytes(*w))
     }
 
     /// How many elements, or pairs, it has.
@@ -95,30 +94,44 @@ impl<'a> Jsonb<'a> {
         self.word(0) & (IS_ARRAY | IS_SCALAR) == IS_ARRAY
     }
 
-    /// The values of an array in order, or an object's keys followed by its values.
+    /// The values of an array in order, or an object's keys followed by its values. In a damaged document, too, they lie one
+    /// behind the other: parts that overlap could hold each other so often that nobody comes to the end.
     fn children(self, count: usize) -> impl Iterator<Item = Result<Value<'a>>> {
         let base = 4 + count * 4;
+        if base > self.bytes.len() {
+            guard::unwind(damaged());
+        }
+        let values = &self.bytes[base..];
         let mut offset = 0;
         (0..count).map(move |i| {
             let entry = self.word(1 + i);
-            let number = (entry & LENGTH_MASK) as usize;
+            let length = (entry & LENGTH_MASK) as usize;
+            let start = offset;
             let end = if entry & HAS_OFFSET != 0 {
-                number
+                length
             } else {
-                offset + number
+                start + length
             };
-            let start = std::mem::replace(&mut offset, end);
-            let bytes = &self.bytes[base..];
+            offset = end.max(start);
             let aligned = start.next_multiple_of(4);
+            let part = |from: usize| values.get(from..end).ok_or_else(damaged);
+            if end < start {
+                return Err(damaged());
+            }
             Ok(match entry & KIND_MASK {
-                STRING => Value::String(fmgr::utf8(&bytes[start..end])?),
-                NUMERIC => Value::Number(&bytes[aligned..end]),
+                STRING => Value::String(fmgr::utf8(part(start)?)?),
+                NUMERIC => Value::Number(number(part(aligned)?)?),
                 FALSE => Value::Bool(false),
                 TRUE => Value::Bool(true),
                 NULL => Value::Null,
-                _ => Value::Container(Jsonb {
-                    bytes: &bytes[aligned..end],
-                }),
+                CONTAINER => {
+                    let bytes = part(aligned)?;
+                    if bytes.len() < 4 {
+                        return Err(damaged());
+                    }
+                    Value::Container(Jsonb { bytes })
+                }
+                _ => return Err(damaged()),
             })
         })
     }
@@ -137,7 +150,7 @@ impl<'a> Jsonb<'a> {
             .zip(values)
             .map(|(key, value)| match key? {
                 Value::String(key) => Ok((key, value?)),
-                _ => Err(Error::new(SqlState::DataCorrupted, "damaged jsonb value")),
+                _ => Err(damaged()),
             })
     }
 
@@ -207,6 +220,33 @@ impl<'a> Value<'a> {
             Self::String(s) => scalar(STRING, s.as_bytes()),
             Self::Container(c) => fmgr::make_varlena(c.bytes),
         }
+    }
+}
+
+/// What a document of a damaged row ends with.
+fn damaged() -> Error {
+    Error::new(SqlState::DataCorrupted, "damaged jsonb value")
+}
+
+/// A numeric, as long as it says: PostgreSQL believes that when it reads one. Nothing is compressed or elsewhere.
+fn number(bytes: &[u8]) -> Result<&[u8]> {
+    let (head, end) = match bytes {
+        [first, ..] if first & 1 == 1 => (1, usize::from(first >> 1)),
+        [first, second, third, fourth, ..] if first & 3 == 0 => {
+            let word = u32::from_ne_bytes([*first, *second, *third, *fourth]);
+            (4, (word >> 2) as usize)
+        }
+        _ => return Err(damaged()),
+    };
+    // Its own header has two bytes where the highest bit is set, otherwise four.
+    let is_whole = match bytes.get(head..) {
+        Some([_, high, rest @ ..]) => high & 0x80 != 0 || rest.len() >= 2,
+        _ => false,
+    };
+    if is_whole && end == bytes.len() {
+        Ok(bytes)
+    } else {
+        Err(damaged())
     }
 }
 

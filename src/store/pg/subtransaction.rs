@@ -197,7 +197,7 @@ fn ours(error: Error) -> Failure {
     }
 }
 
-/// What a caught panic was: an error of PostgreSQL's that the witness has seen.
+/// What a caught panic was: an error of PostgreSQL's that the witness has seen, or one of en57's.
 ///
 /// # Errors
 /// The panic, where it is another one.
@@ -205,6 +205,10 @@ fn unwound(
     payload: Box<dyn Any + Send>,
     seen: *mut pg_sys::ErrorData,
 ) -> std::result::Result<Failure, Box<dyn Any + Send>> {
+    let payload = match payload.downcast::<Error>() {
+        Ok(error) => return Ok(ours(*error)),
+        Err(payload) => payload,
+    };
     if seen.is_null() || !matches!(payload.downcast_ref(), Some(CaughtError::PostgresError(_))) {
         return Err(payload);
     }

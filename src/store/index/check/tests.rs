@@ -3,9 +3,10 @@
 use crate::dcb::error::Result;
 use crate::store::index::entry::{Entry, Tree};
 use crate::store::index::page::image::{
-    DELETED, HALF_DEAD, Image, entry, first_pivot, pivot, posting, whole_pivot,
+    DELETED, HALF_DEAD, Image, entry, first_pivot, pivot, place, posting, whole_pivot,
 };
 use crate::store::index::page::sample::{Sample, at, two_leaves};
+use crate::store::pg::in_process::fuzz::Random;
 use crate::store::pg::in_process::tests;
 use crate::store::pg::spi;
 
@@ -354,7 +355,7 @@ fn circle() -> Result<()> {
 
 /// Whatever bytes a page has, no check of it reads a byte that is not the page's.
 fn fenced_pages() {
-    let mut random = crate::store::index::page::image::Random::new(57);
+    let mut random = Random::new(57);
     let whole = [
         sound(),
         vec![right(&[posting(Tree::Positions, at(6), &[3, 4, 5])])],
@@ -363,7 +364,7 @@ fn fenced_pages() {
     for round in 0..20_000 {
         let mut image = whole[round % whole.len()].clone();
         for _ in 0..1 + random.below(6) {
-            image = image.put_u16(random.place(), random.next() as u16);
+            image = image.put_u16(place(&mut random), random.next() as u16);
         }
         let memory = image.fenced();
         let page = memory.view();

@@ -29,7 +29,10 @@ tests![
     page_without_high_key,
     empty_page_of_the_file,
     child_beyond_the_end,
+    links_to_no_page,
     circle_of_siblings,
+    circle_of_deleted_pages,
+    circle_of_children,
     metapage_that_is_none,
     root_that_nbtree_remembers,
     root_that_was_split,
@@ -258,7 +261,25 @@ fn child_beyond_the_end() -> Result<()> {
     Ok(())
 }
 
-/// Damage can make the links of a level a circle. Then the statement can be cancelled.
+/// To PostgreSQL that number stands for a page that is to be made.
+fn links_to_no_page() -> Result<()> {
+    let sound = two_leaves(&[], &[]);
+    let sample = positions(&sound)?;
+    let mut child = sound.clone();
+    child[3] = Image::of_level(1).with(&first_pivot(u32::MAX));
+    let mut sibling = sound.clone();
+    sibling[1] = Image::leaf().between(0, u32::MAX).and_flags(DELETED);
+    let mut root = sound.clone();
+    root[0] = Image::meta(u32::MAX, 1);
+    for (pages, told) in [(child, 3), (sibling, 1), (root, 0)] {
+        sample.write(&pages);
+        assert_eq!(descended(&sample, at(1)), Ended::Damaged(told));
+        assert_eq!(sample.index.pages(), 4);
+    }
+    Ok(())
+}
+
+/// Damage can make the links of a level a circle. The statement can be cancelled, and ends by itself.
 fn circle_of_siblings() -> Result<()> {
     let mut pages = two_leaves(&[], &[]);
     pages[2] = Image::leaf()
@@ -273,6 +294,27 @@ fn circle_of_siblings() -> Result<()> {
     let failure = outcome.err().map(|failure| failure.state);
     assert_eq!(failure.as_deref(), Some("57014"));
     assert!(sample.is_all_free());
+    assert_eq!(descended(&sample, at(9)), Ended::Damaged(2));
+    Ok(())
+}
+
+fn circle_of_deleted_pages() -> Result<()> {
+    let mut pages = two_leaves(&[], &[]);
+    pages[1] = Image::leaf().between(2, 2).and_flags(DELETED);
+    pages[2] = Image::leaf().between(1, 1).and_flags(DELETED);
+    let sample = positions(&pages)?;
+    let ended = descended(&sample, at(1));
+    assert!(matches!(ended, Ended::Damaged(1 | 2)), "{ended:?}");
+    Ok(())
+}
+
+/// A page that is its own child, in a tree that is said to have as many levels as can be.
+fn circle_of_children() -> Result<()> {
+    let mut pages = two_leaves(&[], &[]);
+    pages[0] = Image::meta(3, u32::MAX);
+    pages[3] = Image::of_level(u32::MAX).with(&first_pivot(3));
+    let sample = positions(&pages)?;
+    assert_eq!(descended(&sample, at(1)), Ended::Damaged(3));
     Ok(())
 }
 

@@ -5,8 +5,9 @@ use pgrx::pg_sys::{self, ItemPointerData};
 use crate::dcb::error::Result;
 use crate::store::index::check;
 use crate::store::index::entry::{Direction, Entry, Tree};
-use crate::store::index::page::image::{Image, Random, entry, whole_pivot};
+use crate::store::index::page::image::{Image, entry, whole_pivot};
 use crate::store::index::page::sample::{Sample, at, two_leaves};
+use crate::store::pg::in_process::fuzz::Random;
 use crate::store::pg::in_process::tests;
 use crate::store::pg::spi;
 use crate::store::pg::subtransaction::in_subtransaction;
@@ -162,7 +163,8 @@ fn ids() -> Result<()> {
     check(&sample, &all)
 }
 
-fn count(sample: &Sample, entries: &[New]) -> usize {
+/// Puts entries on the leaf of the first one, and says how many went there: none where they are nbtree's.
+pub(in crate::store) fn count(sample: &Sample, entries: &[New]) -> usize {
     // SAFETY: the index is open and locked for writing.
     unsafe {
         let index = sample.index.relation();

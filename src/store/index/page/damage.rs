@@ -2,10 +2,12 @@
 //! nobody can read.
 
 use crate::store::index::entry::{Entry, Tree};
+use crate::store::pg::in_process::fuzz::Random;
 use crate::store::pg::in_process::tests;
 
+use super::View;
 use super::image::{
-    DELETED, HALF_DEAD, Image, Random, entry, first_pivot, pivot, posting, tid, whole_pivot,
+    DELETED, HALF_DEAD, Image, entry, first_pivot, pivot, place, posting, tid, whole_pivot,
 };
 use super::tests::{TREES, at, backward, forward, leaf};
 
@@ -51,13 +53,16 @@ fn headers_of_no_page() {
 
 /// Asks everything of a page, in each tree: nothing may panic, or read beyond it.
 fn ask_all(image: &Image, target: Entry) -> bool {
-    let memory = image.fenced();
-    let page = memory.view();
+    ask_all_of(&image.fenced().view(), target)
+}
+
+/// The same of a page that lies somewhere.
+pub(super) fn ask_all_of(page: &View, target: Entry) -> bool {
     for tree in TREES {
         page.high_key(tree);
         page.child(tree, target);
-        forward(&page, tree, target, Entry::MAX);
-        backward(&page, tree, target, Entry::MIN);
+        forward(page, tree, target, Entry::MAX);
+        backward(page, tree, target, Entry::MIN);
         let place = page.place_of(tree, target, 0);
         page.place_of(tree, target, place.saturating_add(1));
         for n in [0, 1, 2, place, page.count(), page.count() + 1] {
@@ -165,7 +170,7 @@ fn any_bytes() {
     for round in 0..10_000 {
         let mut image = sound[round % sound.len()].clone();
         for _ in 0..1 + random.below(8) {
-            image = image.put_u16(random.place(), random.next() as u16);
+            image = image.put_u16(place(&mut random), random.next() as u16);
         }
         let target = at(random.below(12) as i64, random.next());
         // A header that is damaged is known before anything is asked.

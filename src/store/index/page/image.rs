@@ -4,6 +4,8 @@
 use pgrx::pg_sys;
 
 use crate::store::index::entry::{Entry, Tree};
+use crate::store::pg::in_process::fence::Fence;
+use crate::store::pg::in_process::fuzz::Random;
 use crate::store::row::table::Index;
 
 use super::{ALT_TID, HEAP_TID_ATTRIBUTE, IS_POSTING, LEAF, META, PAGE, SPECIAL_START, View};
@@ -225,6 +227,20 @@ impl Image {
         Fenced::new(&self.bytes)
     }
 
+    /// A page of an index as it is.
+    pub(in crate::store) fn read(index: &Index, block: u32) -> Self {
+        let mut bytes = [0; PAGE];
+        // SAFETY: the index is open; the page is copied while it is pinned and locked.
+        unsafe {
+            let buffer = pg_sys::ReadBuffer(index.relation(), block);
+            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            let page = pg_sys::BufferGetPage(buffer).cast::<u8>();
+            std::ptr::copy_nonoverlapping(page, bytes.as_mut_ptr(), PAGE);
+            pg_sys::UnlockReleaseBuffer(buffer);
+        }
+        Self { bytes }
+    }
+
     /// Writes it over a page of an index, behind the last one where it is that one's number.
     pub(in crate::store) fn write(&self, index: &Index, block: u32) {
         let number = if block == index.pages() {
@@ -248,70 +264,29 @@ impl Image {
 
 /// A page between two others that nobody can read: who reads beyond it brings the server down.
 pub(in crate::store) struct Fenced {
-    /// Where the first of the three parts begins.
-    start: *mut libc::c_void,
+    start: *const u8,
+    /// Keeps the memory.
+    _fence: Fence,
 }
 
 impl Fenced {
     fn new(bytes: &[u8; PAGE]) -> Self {
-        // SAFETY: new memory of three pages, of which the one in the middle is made accessible and filled.
-        unsafe {
-            let start = libc::mmap(
-                std::ptr::null_mut(),
-                3 * PAGE,
-                libc::PROT_NONE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            );
-            assert_ne!(start, libc::MAP_FAILED);
-            let page = start.add(PAGE);
-            let access = libc::PROT_READ | libc::PROT_WRITE;
-            assert_eq!(libc::mprotect(page, PAGE, access), 0);
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), page.cast(), PAGE);
-            Self { start }
+        let mut fence = Fence::new(PAGE);
+        Self {
+            start: fence.put(bytes),
+            _fence: fence,
         }
     }
 
     /// What is on it.
     pub(in crate::store) fn view(&self) -> View {
         // SAFETY: a page that nobody changes; callers drop the view before the page.
-        unsafe { View::at(self.start.add(PAGE).cast()) }
+        unsafe { View::at(self.start) }
     }
 }
 
-impl Drop for Fenced {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `new`, given back once.
-        unsafe { libc::munmap(self.start, 3 * PAGE) };
-    }
-}
-
-/// Numbers that look like chance, the same ones in each run.
-pub(in crate::store) struct Random(u64);
-
-impl Random {
-    /// Those of a seed.
-    pub(in crate::store) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// The next one (splitmix64).
-    pub(in crate::store) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ mixed >> 31
-    }
-
-    /// The next one below a limit.
-    pub(in crate::store) fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    /// A place on a page where something is decided: in the header, the pointers, the tuples, nbtree's own data.
-    pub(in crate::store) fn place(&mut self) -> usize {
-        let (start, length) = [(12, 6), (24, 40), (8000, 176), (8176, 14)][self.below(4)];
-        start + self.below(length)
-    }
+/// A place on a page where something is decided: in the header, the pointers, the tuples, nbtree's own data.
+pub(in crate::store) fn place(random: &mut Random) -> usize {
+    let (start, length) = [(12, 6), (24, 40), (8000, 176), (8176, 14)][random.below(4)];
+    start + random.below(length)
 }
