@@ -23,6 +23,9 @@ use super::demands::Demands;
 use super::steps::Prepared;
 use super::streams::Streams;
 
+/// See [`are_many`].
+const MANY: usize = 64;
+
 /// Takes the locks that make the condition exact, and those that definitions demand. Returns the condition by the names
 /// that events are stored under.
 ///
@@ -132,9 +135,10 @@ fn keys_to_lock(
     rarest(table, groups, criterion.after.unwrap_or(0) + 1).map(Some)
 }
 
-/// Whether keys are too many to be locked one by one. Then the root lock stands for them, which keeps out everybody.
+/// Whether keys are so many that others are rather locked where there are any: to ask how rare each of them is takes an
+/// index probe, and where they are too many to be locked one by one the root lock keeps out everybody.
 fn are_many(keys: &[i64]) -> bool {
-    keys.len() > settings::max_key_locks()
+    keys.len() > settings::max_key_locks().min(MANY)
 }
 
 /// The group of keys that has the fewest events, from a position on.

@@ -7,21 +7,24 @@ use pgrx::pg_sys::LockAcquireResult::{LOCKACQUIRE_NOT_AVAIL, LOCKACQUIRE_OK};
 use pgrx::pg_sys::{self, LOCKTAG, Oid};
 
 use crate::dcb::error::{Error, Result, SqlState};
+use crate::store::memory::key_locks;
+use crate::store::memory::key_mode::Mode;
 use crate::store::memory::late_key::{self, Name};
 use crate::store::memory::slot;
 use crate::store::session::transaction;
 
 use super::manager::{LockSpace, acquire_counted, conflicting, is_held, tag};
+use super::wait;
 
 #[cfg(feature = "in-process-tests")]
 pub mod tests;
 
-/// Whether a lock is held in a mode, or in a stronger one.
-pub(in crate::store) fn is_covered(tag: &LOCKTAG, mode: u32) -> bool {
-    MODES.iter().any(|m| covers(*m, mode) && is_held(tag, *m))
+/// Whether a partition's root is held in a mode, or in a stronger one.
+pub(in crate::store) fn is_root_covered(root: &LOCKTAG, mode: u32) -> bool {
+    MODES.iter().any(|m| covers(*m, mode) && is_held(root, *m))
 }
 
-/// Whether who holds a lock in one mode keeps all out whom another mode would.
+/// Whether who holds a root in one mode keeps all out whom another mode would.
 fn covers(held: u32, mode: u32) -> bool {
     match held {
         pg_sys::ExclusiveLock => true,
@@ -33,7 +36,12 @@ fn covers(held: u32, mode: u32) -> bool {
     }
 }
 
-/// The tag of a key's lock.
+/// Whether the transaction holds a key in a mode, or in a stronger one.
+pub(in crate::store) fn is_covered(partition: Oid, key: i64, mode: Mode) -> bool {
+    key_locks::held_as(partition, key).is_some_and(|held| held.covers(mode))
+}
+
+/// The tag of a key's lock: of the queue of those who wait for it, and its name among late keys.
 pub(in crate::store) fn key_tag(partition: Oid, key: i64) -> LOCKTAG {
     // Keys of different partitions must not meet: the partition is mixed into the 64 bits.
     let mixed = (key as u64) ^ u64::from(partition.to_u32()).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -51,11 +59,11 @@ pub(in crate::store) fn root_tag(partition: Oid) -> LOCKTAG {
 /// 53200 where readers cannot be told of it.
 pub fn write_anything(partition: Oid) -> Result<()> {
     let tag = root_tag(partition);
-    if is_covered(&tag, pg_sys::ShareLock) {
+    if is_root_covered(&tag, pg_sys::ShareLock) {
         return Ok(());
     }
     note_arrival(partition)?;
-    take_to_write(partition, tag, pg_sys::ShareLock, &ROOT_WRITES, true).map(drop)
+    take_root(partition, pg_sys::ShareLock, true).map(drop)
 }
 
 /// Notes that the transaction, which may have positions already, comes to a partition.
@@ -68,39 +76,62 @@ pub(in crate::store) fn note_arrival(partition: Oid) -> Result<()> {
     }
 }
 
+/// What came of taking a lock.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum Taken {
+    /// It is held now.
+    Anew,
+    /// It was held before.
+    Before,
+    /// It could not be had.
+    Not,
+}
+
+/// Takes the root of a partition, in a mode in which it is not held. Returns whether it is held now, which without `wait`
+/// others may prevent.
+pub(in crate::store) fn take_root(partition: Oid, mode: u32, wait: bool) -> Result<bool> {
+    let tag = root_tag(partition);
+    let writes = ROOT_WRITES.contains(&mode) && !ROOT_WRITES.iter().any(|m| is_held(&tag, *m));
+    take_to_write(partition, &tag, writes, || {
+        Ok(match acquire_counted(&tag, mode, wait) {
+            LOCKACQUIRE_NOT_AVAIL => Taken::Not,
+            LOCKACQUIRE_OK => Taken::Anew,
+            _ => Taken::Before,
+        })
+    })
+}
+
+/// Takes a key, in a mode in which it is not held. Returns whether it is held now, which a full table prevents.
+pub(in crate::store) fn take_key(partition: Oid, key: i64, mode: Mode) -> Result<bool> {
+    let held = key_locks::held_as(partition, key);
+    let writes = mode.writes() && !held.is_some_and(Mode::writes);
+    take_to_write(partition, &key_tag(partition, key), writes, || {
+        wait::take(partition, key, mode)
+    })
+}
+
 /// Takes one lock. Where the transaction has positions already and comes to write under the key only now, readers of the
-/// key are told since when, so that they do not go back to its first position. Returns whether it is held now, which
-/// without `wait` others may prevent.
-pub(in crate::store) fn take_to_write(
+/// key are told since when, so that they do not go back to its first position. Returns whether the lock is held now.
+fn take_to_write(
     partition: Oid,
-    tag: LOCKTAG,
-    mode: u32,
-    writes: &[u32],
-    wait: bool,
+    tag: &LOCKTAG,
+    writes: bool,
+    take: impl FnOnce() -> Result<Taken>,
 ) -> Result<bool> {
-    let is_new = || writes.contains(&mode) && !writes.iter().any(|m| is_held(&tag, *m));
-    let late = slot::holder().filter(|_| is_new());
-    let name = Name::of_lock(&tag);
+    let late = slot::holder().filter(|_| writes);
+    let name = Name::of_lock(tag);
     if let Some(shared) = late {
         late_key::add(shared, partition, name)?;
     }
-    match acquire_counted(&tag, mode, wait) {
-        LOCKACQUIRE_NOT_AVAIL => {
-            if let Some(shared) = late {
-                late_key::give_up(shared, name);
-            }
-            return Ok(false);
-        }
-        LOCKACQUIRE_OK => transaction::count_key_lock(),
+    let taken = take()?;
+    match (taken, late) {
+        (Taken::Anew, _) => transaction::count_key_lock(),
+        (Taken::Not, Some(shared)) => late_key::give_up(shared, name),
         _ => {}
     }
-    Ok(true)
+    Ok(taken != Taken::Not)
 }
 
-/// The modes in which a key is held by those who write under it, and a partition's root by those who
-/// write under any key.
-pub(in crate::store) const KEY_WRITES: [u32; 2] =
-    [pg_sys::RowExclusiveLock, pg_sys::ShareRowExclusiveLock];
 /// The modes in which a partition's root is held by those who write under any key.
 pub(in crate::store) const ROOT_WRITES: [u32; 3] = [
     pg_sys::ShareLock,
@@ -108,7 +139,7 @@ pub(in crate::store) const ROOT_WRITES: [u32; 3] = [
     pg_sys::ExclusiveLock,
 ];
 
-/// All modes in which a root, or a key, is held.
+/// All modes in which a root is held.
 const MODES: [u32; 5] = [
     pg_sys::RowShareLock,
     pg_sys::RowExclusiveLock,
@@ -125,12 +156,12 @@ pub(in crate::store) fn holds_root(partition: Oid) -> bool {
 
 /// Whether the transaction has a key locked as checked: nothing more is needed for a condition on it.
 pub fn is_checked(partition: Oid, key: i64) -> bool {
-    transaction::key_locks() > 0 && is_covered(&key_tag(partition, key), pg_sys::ShareLock)
+    is_covered(partition, key, Mode::Checked)
 }
 
 /// The other backends whose transactions hold this key as written.
 pub fn writers_of(partition: Oid, key: i64) -> Vec<usize> {
-    conflicting(&key_tag(partition, key), pg_sys::ShareLock)
+    key_locks::writers_of(partition, key)
 }
 
 /// The other backends whose transactions write under any key, without key locks.

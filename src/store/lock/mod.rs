@@ -1,4 +1,4 @@
-//! The locks of en57 in PostgreSQL's lock manager: of keys, of what is administered, and of subscriptions.
+//! The locks of en57: of keys, of what is administered, and of subscriptions.
 //!
 //! It reads no table. It uses `session`, `memory`, `pg` and `dcb`.
 //!
@@ -8,3 +8,4 @@ pub mod keys;
 pub mod manager;
 pub mod plan;
 pub mod subscription;
+mod wait;

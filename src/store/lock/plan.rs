@@ -4,57 +4,25 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use pgrx::pg_sys::{self, LOCKTAG, Oid};
+use pgrx::pg_sys::{self, Oid};
 
 use crate::dcb::error::Result;
+use crate::store::memory::key_mode::Mode;
+use crate::store::memory::shmem;
 use crate::store::pg::settings;
 use crate::store::session::transaction;
 
 use super::keys::{
-    KEY_WRITES, ROOT_WRITES, holds_root, is_covered, key_tag, note_arrival, root_tag, take_to_write,
+    holds_root, is_covered, is_root_covered, note_arrival, root_tag, take_key, take_root,
 };
 
 #[cfg(feature = "in-process-tests")]
 pub mod tests;
 
-/// What a transaction does with a key. A key that is both checked and written is locked as such at
-/// once, never by upgrade: so two such appends queue instead of deadlocking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Use {
-    /// Written only: writers do not exclude writers.
-    Written,
-    /// Checked only: checkers do not exclude checkers, but writers.
-    Checked,
-    /// Checked and written: excludes all, itself included.
-    CheckedAndWritten,
-    /// An event's id that must not be sent twice at a time.
-    Sole,
-}
-
-impl Use {
-    fn mode(self) -> u32 {
-        match self {
-            Self::Written => pg_sys::RowExclusiveLock,
-            Self::Checked => pg_sys::ShareLock,
-            Self::CheckedAndWritten => pg_sys::ShareRowExclusiveLock,
-            Self::Sole => pg_sys::ExclusiveLock,
-        }
-    }
-
-    /// What a key is locked for that is locked for both.
-    fn and(self, other: Self) -> Self {
-        if self == other {
-            self
-        } else {
-            Self::CheckedAndWritten
-        }
-    }
-}
-
 /// The locks that one append, or one `en57_lock`, takes in a partition.
 #[derive(Default)]
 pub struct Plan {
-    keys: BTreeMap<i64, Use>,
+    keys: BTreeMap<i64, Mode>,
     /// Documents that it changes.
     owned: BTreeSet<i64>,
     /// Of each append, the id of its first event that has one.
@@ -77,7 +45,7 @@ enum Escalation {
 }
 
 impl Plan {
-    fn add(&mut self, key: i64, of: Use) {
+    fn add(&mut self, key: i64, of: Mode) {
         match self.keys.entry(key) {
             Entry::Vacant(vacant) => {
                 vacant.insert(of);
@@ -92,19 +60,20 @@ impl Plan {
 
     /// The append writes under this key.
     pub fn write(&mut self, key: i64) {
-        self.add(key, Use::Written);
+        self.add(key, Mode::Written);
     }
 
     /// The condition depends on what is under this key.
     pub fn check(&mut self, key: i64) {
         self.conditional = true;
-        self.add(key, Use::Checked);
+        self.add(key, Mode::Checked);
     }
 
-    /// What is checked under this key will be written later in the transaction.
+    /// What is checked under this key will be written later in the transaction. It is held as both at once, never by
+    /// upgrade: so two such appends queue instead of deadlocking.
     pub fn check_and_write(&mut self, key: i64) {
         self.conditional = true;
-        self.add(key, Use::CheckedAndWritten);
+        self.add(key, Mode::CheckedAndWritten);
     }
 
     /// Nobody else may have this until the transaction has ended; no condition depends on it.
@@ -181,8 +150,7 @@ impl Plan {
     /// Who holds it already must not wait for a stronger mode of it: two who do, each after `en57_lock` or to decide,
     /// would wait for each other. He takes the keys instead, as far as the lock table can do it.
     fn lock_root(&self, taker: &Taker) -> Result<Escalation> {
-        let tag = root_tag(taker.partition);
-        if taker.holds(&tag, pg_sys::ExclusiveLock) {
+        if taker.holds_root_as(pg_sys::ExclusiveLock) {
             return Ok(Escalation::All);
         }
         let taken = transaction::key_locks();
@@ -190,32 +158,33 @@ impl Plan {
             self.escalation(taker, settings::max_key_locks().saturating_sub(taken));
         let may_do_without =
             escalation != Escalation::None && !self.checks_all && taker.holds_root();
-        if may_do_without && !taker.take(tag, mode, &ROOT_WRITES, false)? {
+        if may_do_without && !taker.take_root(mode, false)? {
             let (mode, escalation) = self.escalation(taker, most_key_locks().saturating_sub(taken));
-            taker.take(tag, mode, &ROOT_WRITES, true)?;
+            taker.take_root(mode, true)?;
             return Ok(escalation);
         }
-        taker.take(tag, mode, &ROOT_WRITES, true)?;
+        taker.take_root(mode, true)?;
         Ok(escalation)
     }
 
-    /// Locks those keys that the root's lock does not stand for.
+    /// Locks those keys that the root's lock does not stand for. Where the table of key locks is full, the root's lock
+    /// stands for all of them.
     fn lock_keys(&self, taker: &Taker, escalation: Escalation) -> Result<()> {
         let keys = self.keys.iter().map(|(key, of)| (*key, *of));
         let keys = keys.filter(|(_, of)| match escalation {
             Escalation::None => true,
-            Escalation::Written => *of != Use::Written,
+            Escalation::Written => *of != Mode::Written,
             Escalation::All => false,
         });
         // Those that no query locks come last. So who waits for them has all keys, and who locks a key before he
         // appends, by `en57_lock` or to decide, waits for nobody who waits for him.
-        let owned = self.owned.iter().filter(|_| escalation != Escalation::All);
-        let owned = owned.map(|key| (*key, Use::CheckedAndWritten));
-        let soles = self.soles.iter().filter(|_| escalation != Escalation::All);
-        let soles = soles.map(|key| (*key, Use::Sole));
-        for (key, of) in keys.chain(soles).chain(owned) {
-            let tag = key_tag(taker.partition, key);
-            taker.take(tag, of.mode(), &KEY_WRITES, true)?;
+        let owned = self.soles.iter().chain(&self.owned);
+        let owned = owned.filter(|_| escalation != Escalation::All);
+        let owned = owned.map(|key| (*key, Mode::CheckedAndWritten));
+        for (key, of) in keys.chain(owned) {
+            if !taker.take(key, of)? {
+                return taker.take_root(pg_sys::ExclusiveLock, true).map(drop);
+            }
         }
         Ok(())
     }
@@ -223,10 +192,10 @@ impl Plan {
     /// The mode of the root's lock, and what it stands for, where so many keys may be locked one by one beside those that are.
     fn escalation(&self, taker: &Taker, room: usize) -> (u32, Escalation) {
         let mut missing = [0, 0];
-        let owned = self.owned.iter().map(|key| (key, &Use::CheckedAndWritten));
+        let owned = self.owned.iter().map(|key| (key, &Mode::CheckedAndWritten));
         for (key, of) in self.keys.iter().chain(owned) {
-            let is_held = taker.holds(&key_tag(taker.partition, *key), of.mode());
-            missing[usize::from(*of != Use::Written)] += usize::from(!is_held);
+            let is_held = taker.holds(*key, *of);
+            missing[usize::from(*of != Mode::Written)] += usize::from(!is_held);
         }
         let [written, mut checked] = missing;
         // One has always room.
@@ -246,10 +215,7 @@ impl Plan {
 /// How many key locks a transaction takes at most, whatever else it would have to wait for: not so many that others
 /// soon find none left.
 fn most_key_locks() -> usize {
-    // SAFETY: both are set when the server starts.
-    let provided =
-        unsafe { i64::from(pg_sys::max_locks_per_xact) * i64::from(pg_sys::MaxBackends) };
-    settings::max_key_locks().max(provided as usize / 8)
+    settings::max_key_locks().max(shmem::key_lock_count() / 8)
 }
 
 /// Who takes the locks of a plan.
@@ -260,17 +226,27 @@ struct Taker {
 }
 
 impl Taker {
-    /// Whether a lock is held in this mode or a stronger one: it need not be taken, and must not be waited for.
-    fn holds(&self, tag: &LOCKTAG, mode: u32) -> bool {
-        self.holds_some && is_covered(tag, mode)
+    /// Whether a key is held in this mode or a stronger one: it need not be taken, and must not be waited for.
+    fn holds(&self, key: i64, mode: Mode) -> bool {
+        self.holds_some && is_covered(self.partition, key, mode)
+    }
+
+    /// The same of the root.
+    fn holds_root_as(&self, mode: u32) -> bool {
+        self.holds_some && is_root_covered(&root_tag(self.partition), mode)
     }
 
     fn holds_root(&self) -> bool {
         self.holds_some && holds_root(self.partition)
     }
 
-    /// Takes one lock, unless it is held. Returns whether it is, which without `wait` others may prevent.
-    fn take(&self, tag: LOCKTAG, mode: u32, writes: &[u32], wait: bool) -> Result<bool> {
-        Ok(self.holds(&tag, mode) || take_to_write(self.partition, tag, mode, writes, wait)?)
+    /// Takes a key, unless it is held. Returns whether it is, which a full table prevents.
+    fn take(&self, key: i64, mode: Mode) -> Result<bool> {
+        Ok(self.holds(key, mode) || take_key(self.partition, key, mode)?)
+    }
+
+    /// Takes the root, unless it is held. Returns whether it is, which without `wait` others may prevent.
+    fn take_root(&self, mode: u32, wait: bool) -> Result<bool> {
+        Ok(self.holds_root_as(mode) || take_root(self.partition, mode, wait)?)
     }
 }

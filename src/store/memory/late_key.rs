@@ -3,7 +3,7 @@
 //! A slot's bound says from which position on its transaction can have events at all. That says too little of a key
 //! that the transaction locked later: readers of this key may be far beyond the bound by then. So each such key has an
 //! entry with a bound of its own, in a pool in shared memory, in a list that begins at the backend's slot. There are as
-//! many entries as the server's lock table has, since each one stands beside a lock.
+//! many entries as there can be key locks, since each one stands beside a lock.
 //!
 //! An entry is made *before* its key is locked. So whoever sees the lock sees the entry.
 //!
@@ -99,6 +99,10 @@ enum State {
 thread_local! {
     static OWN: RefCell<Vec<Own>> = const { RefCell::new(Vec::new()) };
     static LAST_SERIAL: Cell<u64> = const { Cell::new(0) };
+    /// How many of this backend's entries are dead.
+    static DEAD: Cell<usize> = const { Cell::new(0) };
+    /// Behind the entry that was claimed last.
+    static CLAIMED: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
 /// Makes an entry for a key of a partition that this transaction, which has positions, is about to lock as written.
@@ -107,12 +111,18 @@ thread_local! {
 /// 53200 where the pool is used up.
 pub(in crate::store) fn add(shared: &Shared, partition: Oid, name: Name) -> Result<()> {
     OWN.with_borrow_mut(|own| {
-        // Where it is known its lock is not held any more, and what was written under it was rolled back.
-        let known = own.iter().position(|o| o.name == name);
-        let dead = || own.iter().position(|o| o.state == State::Dead);
+        // Where it is known its lock is not held any more, and what was written under it was rolled back. They may be very
+        // many: so they are looked through only where one can be found.
+        let may_be_known = DEAD.get() > 0 || name.kind == PARTITION;
+        let known = || own.iter().position(|o| o.name == name);
+        let known = may_be_known.then(known).flatten();
+        let is_dead = |o: &Own| o.state == State::Dead;
+        let dead = || (DEAD.get() > 0).then(|| own.iter().position(is_dead)).flatten();
         let index = match known.or_else(dead) {
             Some(n) => {
-                let index = own.swap_remove(n).index;
+                let before = own.swap_remove(n);
+                DEAD.set(DEAD.get() - usize::from(is_dead(&before)));
+                let index = before.index;
                 if known.is_none() {
                     shared.my_slot().generation.fetch_add(1, SeqCst);
                 }
@@ -151,12 +161,16 @@ fn name_entry(entry: &LateKey, name: Name) {
 fn claim(shared: &Shared) -> Result<u32> {
     let pool = shared.late_keys();
     let me = my_backend() as u32 + 1;
-    let from = my_backend() * pool.len() / shared.slots().len();
+    let from = CLAIMED
+        .get()
+        .filter(|n| *n < pool.len())
+        .unwrap_or(my_backend() * pool.len() / shared.slots().len());
     let is_mine = |n: &usize| {
         let owner = &pool[*n].owner;
         owner.load(SeqCst) == 0 && owner.compare_exchange(0, me, SeqCst, SeqCst).is_ok()
     };
     let claimed = keeping_only(|| (from..pool.len()).chain(0..from).find(is_mine));
+    CLAIMED.set(claimed.map(|n| n + 1));
     claimed.map(|n| n as u32).ok_or_else(|| {
         Error::new(SqlState::OutOfMemory, "out of shared memory")
             .detail("All running transactions together write under too many keys.")
@@ -173,6 +187,7 @@ pub(in crate::store) fn give_up(shared: &Shared, name: Name) {
 }
 
 fn kill(shared: &Shared, own: &mut Own) {
+    DEAD.set(DEAD.get() + usize::from(own.state != State::Dead));
     own.state = State::Dead;
     shared.late_keys()[own.index as usize]
         .bound
@@ -242,6 +257,7 @@ pub(in crate::store) fn roll_back(last_serial: u64) {
                 kill(shared, o);
                 // The transaction may come again without locking the root anew, which makes no other entry.
                 if o.name.kind == PARTITION {
+                    DEAD.set(DEAD.get() - 1);
                     o.state = State::Locked;
                 }
             }
@@ -252,6 +268,8 @@ pub(in crate::store) fn roll_back(last_serial: u64) {
 /// Gives all entries back at the end of the transaction, whose slot is cleared. Never fails.
 pub(in crate::store) fn give_back(shared: &Shared) {
     shared.my_slot().late_keys.store(0, SeqCst);
+    DEAD.set(0);
+    CLAIMED.set(None);
     OWN.with(|own| {
         if let Ok(mut own) = own.try_borrow_mut() {
             for o in own.drain(..) {

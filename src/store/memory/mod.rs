@@ -1,4 +1,4 @@
-//! What the backends share: the log's counters, a slot for each backend, late keys, the worker's slot, statistics.
+//! What the backends share: the log's counters, a slot for each backend, key locks, late keys, the worker's slot, statistics.
 //!
 //! It never waits for a transaction, and nothing here fails at a transaction's end. It uses `pg`
 //! and `dcb`.
@@ -6,6 +6,9 @@
 #![cfg_attr(doc, doc = include_str!("../../../docs/architecture/positions.md"))]
 
 pub mod atomic;
+pub mod key_locks;
+pub mod key_mode;
+pub mod key_table;
 pub mod late_key;
 pub mod layout;
 pub mod shmem;

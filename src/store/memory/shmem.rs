@@ -1,5 +1,5 @@
 //! The shared memory of en57: one entry for each log (a database's events table), one slot and one cell of
-//! counters for each backend, a pool of late keys, and a condition variable for those who wait.
+//! counters for each backend, a pool of late keys, the table of key locks, and a condition variable for those who wait.
 //!
 //! It is made on first use, so that CREATE EXTENSION works on a stock server: a dynamic segment, which on
 //! 15 and 16 is found by a handle in the reserve that PostgreSQL keeps for late comers, and on 17 and 18 by
@@ -17,6 +17,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 use crate::store::pg::guard;
 
 use super::atomic::{AtomicU32, AtomicU64};
+use super::key_table::{Bucket, FREE_LISTS, Free, Hold, KeyLock, Table};
 use super::late_key::LateKey;
 use super::stat::{Cell as Counters, Total};
 use super::worker_slot::WorkerSlot;
@@ -29,9 +30,10 @@ pub mod tests;
 /// Logs of one cluster: databases that have the extension, and some room for dropped ones.
 const LOGS: usize = 256;
 /// Changes when the layout does: two builds must never share a segment.
-const NAME: &std::ffi::CStr = c"en57 shared memory 6";
+const NAME: &std::ffi::CStr = c"en57 shared memory 7";
 
-/// The whole; the slots follow it in memory, then the backends' counters, then the pool of late keys.
+/// The whole; the slots follow it in memory, then the backends' counters, the pool of late keys, and the parts of the table
+/// of key locks.
 #[repr(C, align(64))]
 pub struct Shared {
     ready: AtomicU64,
@@ -53,6 +55,10 @@ pub struct Shared {
 const _: () = assert!(size_of::<Log>() == 64 && size_of::<Slot>() == 64);
 const _: () = assert!(offset_of!(Shared, slots) % 64 == 0);
 const _: () = assert!(size_of::<Counters>().is_multiple_of(align_of::<LateKey>()));
+const _: () = assert!(size_of::<Free>().is_multiple_of(align_of::<Hold>()));
+const _: () = assert!(size_of::<Hold>() == 32);
+const _: () = assert!(size_of::<KeyLock>() == 40 && align_of::<KeyLock>() == 8);
+const _: () = assert!(size_of::<Bucket>() == 8);
 
 thread_local! {
     static ATTACHED: Cell<Option<&'static Shared>> = const { Cell::new(None) };
@@ -75,14 +81,40 @@ fn late_keys_offset() -> usize {
     cells_offset() + slot_count() * size_of::<Counters>()
 }
 
-/// How many late keys there can be at a time: as many as there are locks of running transactions.
+/// How many late keys there can be at a time: each stands beside the lock of a key, or of a root.
 fn late_key_count() -> usize {
+    key_lock_count()
+}
+
+/// How many key locks there can be at a time. It is more than most servers need, and grows with the settings for
+/// PostgreSQL's own lock table.
+pub fn key_lock_count() -> usize {
     // SAFETY: both are set when the server starts.
-    unsafe { pg_sys::max_locks_per_xact as usize * pg_sys::MaxBackends as usize }
+    let own = unsafe { pg_sys::max_locks_per_xact as usize * pg_sys::MaxBackends as usize };
+    own.max(1 << 15).next_power_of_two() * 2
+}
+
+/// Where the parts of the table of key locks are, in this order: free lists, holds, keys, buckets. Then the end.
+fn key_table_offsets() -> [usize; 5] {
+    let n = key_lock_count();
+    let sizes = [
+        FREE_LISTS * size_of::<Free>(),
+        n * size_of::<Hold>(),
+        n * size_of::<KeyLock>(),
+        n * size_of::<Bucket>(),
+    ];
+    let start = (late_keys_offset() + late_key_count() * size_of::<LateKey>())
+        .next_multiple_of(align_of::<Free>());
+    let mut offsets = [start; 5];
+    for (i, size) in sizes.iter().enumerate() {
+        offsets[i + 1] = offsets[i] + size;
+    }
+    offsets
 }
 
 fn size() -> usize {
-    late_keys_offset() + late_key_count() * size_of::<LateKey>()
+    let [.., end] = key_table_offsets();
+    end
 }
 
 /// What is asked for: the room, and what aligning it may take.
@@ -165,6 +197,23 @@ impl Shared {
                 .cast::<u8>()
                 .add(late_keys_offset());
             std::slice::from_raw_parts(start.cast(), late_key_count())
+        }
+    }
+
+    /// The table of key locks.
+    pub(in crate::store) fn key_table(&self) -> Table<'_> {
+        let [free, holds, locks, buckets, _] = key_table_offsets();
+        let n = key_lock_count();
+        // SAFETY: as for the counters. The free lists begin at a multiple of their alignment, and the sizes of all parts
+        // are multiples of the alignment of the next one.
+        unsafe {
+            let start = std::ptr::from_ref(self).cast::<u8>();
+            Table {
+                buckets: std::slice::from_raw_parts(start.add(buckets).cast(), n),
+                locks: std::slice::from_raw_parts(start.add(locks).cast(), n),
+                holds: std::slice::from_raw_parts(start.add(holds).cast(), n),
+                free: std::slice::from_raw_parts(start.add(free).cast(), FREE_LISTS),
+            }
         }
     }
 

@@ -14,7 +14,7 @@ static META: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(No
 static PARTITION: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static MAX_CONFLICTS: GucSetting<i32> = GucSetting::<i32>::new(100);
 static MAX_EVENT_SIZE_KB: GucSetting<i32> = GucSetting::<i32>::new(16 << 10);
-static MAX_KEY_LOCKS: GucSetting<i32> = GucSetting::<i32>::new(64);
+static MAX_KEY_LOCKS: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static WAIT_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(5000);
 static DATABASES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static NOTIFY: GucSetting<bool> = GucSetting::<bool>::new(false);
@@ -79,7 +79,7 @@ pub fn init() {
     GucRegistry::define_int_guc(
         c"en57.max_key_locks",
         c"How many key locks a transaction takes before it locks its partition instead.",
-        c"Each key lock is an entry of the shared lock table, see max_locks_per_transaction.",
+        c"Each key lock is an entry of the table of key locks, whose size depends on max_locks_per_transaction.",
         &MAX_KEY_LOCKS,
         1,
         100_000,

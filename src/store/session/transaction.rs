@@ -11,7 +11,7 @@ use pgrx::pg_sys::{self, Oid};
 
 use crate::dcb::error::{Error, Result, SqlState};
 use crate::store::memory::shmem::{Log, Shared};
-use crate::store::memory::{late_key, slot, worker_slot};
+use crate::store::memory::{key_locks, late_key, slot, worker_slot};
 use crate::store::pg::guard;
 
 use super::deadlock;
@@ -49,6 +49,7 @@ struct Mark {
     keys: usize,
     last: i64,
     late_keys: u64,
+    taken: usize,
     restart: Option<&'static Log>,
 }
 
@@ -66,6 +67,7 @@ impl Mark {
             keys: written.keys.len(),
             last: written.last,
             late_keys: late_key::last_serial(),
+            taken: key_locks::taken(),
             restart: *restart,
         }
     }
@@ -78,6 +80,7 @@ impl Running {
         self.written.last = mark.last;
         self.written.keys.truncate(mark.keys);
         late_key::roll_back(mark.late_keys);
+        key_locks::roll_back(mark.taken);
     }
 }
 
@@ -187,13 +190,17 @@ unsafe extern "C-unwind" fn on_transaction_event(event: pg_sys::XactEvent::Type,
             end(false);
         }
         pg_sys::XactEvent::XACT_EVENT_PREPARE => end(false),
-        pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE if slot::in_use() || restarts() => {
+        pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE
+            if slot::in_use() || restarts() || key_locks::holds_any() =>
+        {
             let error = Error::new(
                 SqlState::NotSupported,
                 if restarts() {
                     "cannot PREPARE a transaction that restarts positions"
-                } else {
+                } else if slot::in_use() {
                     "cannot PREPARE a transaction that has appended events"
+                } else {
+                    "cannot PREPARE a transaction that has locked keys of events"
                 },
             )
             .hint("Commit it in one phase.");
@@ -254,6 +261,8 @@ unsafe extern "C-unwind" fn on_release(
 
 /// Runs inside commit and abort: allocates as little as it can and raises nothing.
 fn end(committed: bool) {
+    // After the slot: whoever does not find a key's lock any more finds what was written under it.
+    key_locks::release_all();
     let ended = RUNNING.with(|r| r.try_borrow_mut().map(|mut r| std::mem::take(&mut *r)));
     if let Some(log) = ended
         .as_ref()

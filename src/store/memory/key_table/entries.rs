@@ -1,0 +1,234 @@
+//! The entries of the table, its free ones, and the spin locks that keep both.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicI64, AtomicU32};
+
+use super::super::key_mode::{CHECKED, Mode, WRITTEN};
+use super::{Holder, Key};
+
+/// A chain of keys with the same hash.
+#[derive(Default)]
+#[repr(C)]
+pub struct Bucket {
+    pub(super) lock: AtomicU32,
+    pub(super) first: AtomicU32,
+}
+
+/// A key that is held or waited for. Numbers of entries count from 1; 0 stands for none.
+#[derive(Default)]
+#[repr(C)]
+pub struct KeyLock {
+    pub(super) key: AtomicI64,
+    pub(super) database: AtomicU32,
+    pub(super) partition: AtomicU32,
+    pub(super) next: AtomicU32,
+    pub(super) holders: AtomicU32,
+    /// How many hold it as written, also as checked and written.
+    pub(super) written: AtomicU32,
+    /// How many hold it as checked, also as checked and written.
+    pub(super) checked: AtomicU32,
+    /// The backend that waits for it as the first one, plus one; 0 where none does.
+    pub(super) wanted_by: AtomicU32,
+}
+
+/// One transaction's hold on a key.
+#[derive(Default)]
+#[repr(C, align(32))]
+pub struct Hold {
+    pub(super) lock: AtomicU32,
+    pub(super) previous: AtomicU32,
+    pub(super) next: AtomicU32,
+    pub(super) mode: AtomicU32,
+    pub(super) backend: AtomicU32,
+    pub(super) transaction: AtomicU32,
+    pub(super) subtransaction: AtomicU32,
+}
+
+/// Entries that nobody uses: those that were given back are a list; the others have never been used.
+#[derive(Default)]
+#[repr(C, align(64))]
+pub struct Free {
+    lock: AtomicU32,
+    locks: AtomicU32,
+    holds: AtomicU32,
+    used_locks: AtomicU32,
+    used_holds: AtomicU32,
+}
+
+/// How many lists of free entries there are, so that backends do not meet at one.
+pub const FREE_LISTS: usize = 32;
+
+/// The table, by its parts.
+#[derive(Clone, Copy)]
+pub struct Table<'s> {
+    /// Their number is a power of two.
+    pub(in crate::store::memory) buckets: &'s [Bucket],
+    /// As many as holds.
+    pub(in crate::store::memory) locks: &'s [KeyLock],
+    /// A multiple of the number of free lists.
+    pub(in crate::store::memory) holds: &'s [Hold],
+    /// The free lists.
+    pub(in crate::store::memory) free: &'s [Free],
+}
+
+/// A spin lock that is held until this is dropped.
+pub(super) struct Spin<'s>(&'s AtomicU32);
+
+impl<'s> Spin<'s> {
+    pub(super) fn lock(word: &'s AtomicU32) -> Self {
+        // Who holds it needs tens of nanoseconds, unless the system has taken the processor from him.
+        let mut tries = 0;
+        while word.compare_exchange_weak(0, 1, Acquire, Relaxed).is_err() {
+            tries += 1;
+            match tries % 100 {
+                0 => std::thread::yield_now(),
+                _ => std::hint::spin_loop(),
+            }
+        }
+        Self(word)
+    }
+}
+
+impl Drop for Spin<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Release);
+    }
+}
+
+/// A bucket whose spin lock is held.
+pub(super) struct Locked<'s> {
+    _spin: Spin<'s>,
+    pub(super) first: &'s AtomicU32,
+}
+
+/// The entry of a number; none of 0.
+pub(super) fn at<T>(all: &[T], n: u32) -> Option<&T> {
+    all.get((n as usize).checked_sub(1)?)
+}
+
+impl<'s> Table<'s> {
+    /// Locks the bucket of a key.
+    pub(super) fn lock(&self, key: &Key) -> Locked<'s> {
+        let place = u64::from(key.partition) << 32 | u64::from(key.database);
+        let mixed = (key.key as u64 ^ place.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+            .wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        let bucket = &self.buckets[(mixed >> 32) as usize & (self.buckets.len() - 1)];
+        Locked {
+            _spin: Spin::lock(&bucket.lock),
+            first: &bucket.first,
+        }
+    }
+}
+
+impl KeyLock {
+    pub(super) fn name(&self) -> Key {
+        Key {
+            database: self.database.load(Relaxed),
+            partition: self.partition.load(Relaxed),
+            key: self.key.load(Relaxed),
+        }
+    }
+
+    pub(super) fn begin(&self, key: &Key, next: u32) {
+        self.key.store(key.key, Relaxed);
+        self.database.store(key.database, Relaxed);
+        self.partition.store(key.partition, Relaxed);
+        self.next.store(next, Relaxed);
+        for zero in [&self.holders, &self.written, &self.checked, &self.wanted_by] {
+            zero.store(0, Relaxed);
+        }
+    }
+
+    /// One who held it in one mode holds it in another one.
+    pub(super) fn count(&self, before: u32, after: u32) {
+        for (bit, count) in [(WRITTEN, &self.written), (CHECKED, &self.checked)] {
+            let more = u32::from(after & bit != 0);
+            let less = u32::from(before & bit != 0);
+            count.store(count.load(Relaxed) + more - less, Relaxed);
+        }
+    }
+}
+
+impl Hold {
+    pub(super) fn holder(&self) -> Holder {
+        Holder {
+            backend: self.backend.load(Relaxed),
+            transaction: self.transaction.load(Relaxed),
+            subtransaction: self.subtransaction.load(Relaxed),
+        }
+    }
+
+    pub(super) fn set(&self, lock: &KeyLock, mode: Mode, subtransaction: u32) {
+        lock.count(self.mode.load(Relaxed), mode as u32);
+        self.mode.store(mode as u32, Relaxed);
+        self.subtransaction.store(subtransaction, Relaxed);
+    }
+}
+
+/// Free entries. A backend takes them from a list of its own first, and gives each back to the list that it came from.
+impl Table<'_> {
+    fn share(&self) -> usize {
+        self.holds.len() / self.free.len()
+    }
+
+    pub(super) fn new_hold(&self, backend: u32) -> Option<u32> {
+        let next = |n| at(self.holds, n).map(|hold| &hold.next);
+        self.new_entry(backend, |free| (&free.holds, &free.used_holds), next)
+    }
+
+    pub(super) fn new_lock(&self, backend: u32) -> Option<u32> {
+        let next = |n| at(self.locks, n).map(|lock| &lock.next);
+        self.new_entry(backend, |free| (&free.locks, &free.used_locks), next)
+    }
+
+    fn new_entry<'t>(
+        &'t self,
+        backend: u32,
+        lists: impl Fn(&'t Free) -> (&'t AtomicU32, &'t AtomicU32),
+        next: impl Fn(u32) -> Option<&'t AtomicU32>,
+    ) -> Option<u32> {
+        let all = self.free.len();
+        (0..all).find_map(|n| {
+            let list = (backend as usize + n) % all;
+            let free = &self.free[list];
+            let (first, used) = lists(free);
+            let _spin = Spin::lock(&free.lock);
+            let given_back = first.load(Relaxed);
+            if let Some(next) = next(given_back) {
+                first.store(next.load(Relaxed), Relaxed);
+                return Some(given_back);
+            }
+            let unused = used.load(Relaxed);
+            if unused as usize == self.share() {
+                return None;
+            }
+            used.store(unused + 1, Relaxed);
+            Some((list * self.share()) as u32 + unused + 1)
+        })
+    }
+
+    pub(super) fn give_hold(&self, n: u32) {
+        if let Some(hold) = at(self.holds, n) {
+            self.give_entry(n, &hold.next, |free| &free.holds);
+        }
+    }
+
+    pub(super) fn give_lock(&self, n: u32) {
+        if let Some(lock) = at(self.locks, n) {
+            self.give_entry(n, &lock.next, |free| &free.locks);
+        }
+    }
+
+    fn give_entry<'t>(
+        &'t self,
+        n: u32,
+        next: &AtomicU32,
+        list: impl Fn(&'t Free) -> &'t AtomicU32,
+    ) {
+        let free = &self.free[(n as usize - 1) / self.share()];
+        let first = list(free);
+        let _spin = Spin::lock(&free.lock);
+        next.store(first.load(Relaxed), Relaxed);
+        first.store(n, Relaxed);
+    }
+}
