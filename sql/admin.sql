@@ -165,8 +165,31 @@ CREATE FUNCTION en57.in_flight(OUT pid integer, OUT from_position bigint, OUT pa
     AS 'MODULE_PATHNAME', 'en57_in_flight' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10;
 COMMENT ON FUNCTION en57.in_flight() IS 'the transactions that have appended and not ended';
 
+CREATE FUNCTION en57.key_locks(OUT partition oid, OUT key bigint, OUT mode text, OUT pid integer) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'en57_key_locks' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION en57.key_locks() IS 'the keys that transactions hold in this database, and, without a mode, those that one waits for';
+
+CREATE FUNCTION en57.key_lock_use(OUT used integer, OUT room integer, OUT times_full bigint) RETURNS record
+    AS 'MODULE_PATHNAME', 'en57_key_lock_use' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57.key_lock_use() IS 'how many key locks the server has now, for how many it has room, and how often that was too little since its start';
+
+CREATE VIEW en57_key_locks AS
+SELECT en57.partition_of(l.partition) AS partition, l.key, l.mode, l.pid, l.mode IS NULL AS waiting, a.xact_start AS since
+  FROM en57.key_locks() AS l LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) l.pid;
+COMMENT ON VIEW en57_key_locks IS 'the key locks that transactions of this database hold, and who waits for one as the first';
+COMMENT ON COLUMN en57_key_locks.partition IS 'the partition';
+COMMENT ON COLUMN en57_key_locks.key IS 'the key: en57_key tells that of a tag, a type or a stream';
+COMMENT ON COLUMN en57_key_locks.mode IS 'written, checked, or checked and written; NULL: it is waited for';
+COMMENT ON COLUMN en57_key_locks.pid IS 'the process';
+COMMENT ON COLUMN en57_key_locks.waiting IS 'whether it waits for the key, as the first; those who wait behind it are in pg_locks';
+COMMENT ON COLUMN en57_key_locks.since IS 'when its transaction began';
+
+CREATE FUNCTION en57_key(tag text DEFAULT NULL, type text DEFAULT NULL, stream text DEFAULT NULL) RETURNS bigint
+    AS 'MODULE_PATHNAME' LANGUAGE c STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION en57_key(text, text, text) IS 'the key under which events of a tag, a type or a stream are stored and locked';
+
 CREATE FUNCTION en57_status(OUT name text, OUT value text, OUT warning text) RETURNS SETOF record
-    LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 22
+    LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 23
     SET search_path = pg_catalog, pg_temp
     AS $$
 WITH state AS MATERIALIZED (
@@ -235,9 +258,7 @@ WITH state AS MATERIALIZED (
     SELECT 11, 'settings',
            coalesce((SELECT string_agg(s.name || ' = ' || current_setting(s.name), ', ' ORDER BY s.name COLLATE "C")
                        FROM pg_settings AS s WHERE s.name LIKE 'en57.%' AND s.setting <> coalesce(s.boot_val, '')), 'defaults'),
-           CASE WHEN current_setting('en57.max_key_locks')::int > current_setting('max_locks_per_transaction')::int
-                THEN format('en57.max_key_locks is greater than max_locks_per_transaction (%s): raise that, or the lock table can become full.', current_setting('max_locks_per_transaction'))
-           END
+           NULL
     UNION ALL
     SELECT 12, 'durability',
            format('fsync = %s, full_page_writes = %s, synchronous_commit = %s', current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')),
@@ -272,6 +293,14 @@ WITH state AS MATERIALIZED (
            (SELECT warning FROM warnings WHERE fact = 'publications')
     UNION ALL
     SELECT 22, 'replicas', coalesce((SELECT value FROM warnings WHERE fact = 'replicas'), 'none'), (SELECT warning FROM warnings WHERE fact = 'replicas')
+    UNION ALL
+    SELECT 23, 'key_locks', format('%s, with room for %s', used, room),
+           CASE WHEN times_full > 0
+                THEN format('There was no room for key locks %s times since the server''s start: transactions have locked their partitions instead. Raise max_locks_per_transaction (%s).', times_full, current_setting('max_locks_per_transaction'))
+                WHEN used > room / 4 * 3
+                THEN format('There is little room left: transactions will lock their partitions instead. Raise max_locks_per_transaction (%s).', current_setting('max_locks_per_transaction'))
+           END
+      FROM en57.key_lock_use()
 )
 SELECT name, value, warning FROM facts ORDER BY n
 $$;
@@ -295,7 +324,7 @@ COMMENT ON FUNCTION en57_check(text) IS 'compares tables, indexes and shared mem
 -- Who may call them
 ------------------------------------------------------------------------------------------------------
 
-REVOKE ALL ON FUNCTION en57.stat(), en57_stat_reset(), en57.shared_state(), en57.in_flight(), en57.table_faults(), en57_status(), en57_check(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION en57.stat(), en57.shared_state(), en57.in_flight(), en57.table_faults(), en57_status(), en57_check(text) TO pg_monitor;
-REVOKE ALL ON en57_stat FROM PUBLIC;
-GRANT SELECT ON en57_stat TO pg_monitor;
+REVOKE ALL ON FUNCTION en57.stat(), en57_stat_reset(), en57.shared_state(), en57.in_flight(), en57.key_locks(), en57.key_lock_use(), en57.table_faults(), en57_status(), en57_check(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION en57.stat(), en57.shared_state(), en57.in_flight(), en57.key_locks(), en57.key_lock_use(), en57.table_faults(), en57_status(), en57_check(text) TO pg_monitor;
+REVOKE ALL ON en57_stat, en57_key_locks FROM PUBLIC;
+GRANT SELECT ON en57_stat, en57_key_locks TO pg_monitor;

@@ -468,5 +468,151 @@ WITH log AS MATERIALIZED (
 SELECT fact, oid, severity, object, problem, hint FROM faults ORDER BY n, object COLLATE "C", problem COLLATE "C"
 $$;
 
+-- Key locks are in a table of en57's own.
+CREATE FUNCTION en57.key_locks(OUT partition oid, OUT key bigint, OUT mode text, OUT pid integer) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'en57_key_locks' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION en57.key_locks() IS 'the keys that transactions hold in this database, and, without a mode, those that one waits for';
+
+CREATE FUNCTION en57.key_lock_use(OUT used integer, OUT room integer, OUT times_full bigint) RETURNS record
+    AS 'MODULE_PATHNAME', 'en57_key_lock_use' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION en57.key_lock_use() IS 'how many key locks the server has now, for how many it has room, and how often that was too little since its start';
+
+CREATE VIEW en57_key_locks AS
+SELECT en57.partition_of(l.partition) AS partition, l.key, l.mode, l.pid, l.mode IS NULL AS waiting, a.xact_start AS since
+  FROM en57.key_locks() AS l LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) l.pid;
+COMMENT ON VIEW en57_key_locks IS 'the key locks that transactions of this database hold, and who waits for one as the first';
+COMMENT ON COLUMN en57_key_locks.partition IS 'the partition';
+COMMENT ON COLUMN en57_key_locks.key IS 'the key: en57_key tells that of a tag, a type or a stream';
+COMMENT ON COLUMN en57_key_locks.mode IS 'written, checked, or checked and written; NULL: it is waited for';
+COMMENT ON COLUMN en57_key_locks.pid IS 'the process';
+COMMENT ON COLUMN en57_key_locks.waiting IS 'whether it waits for the key, as the first; those who wait behind it are in pg_locks';
+COMMENT ON COLUMN en57_key_locks.since IS 'when its transaction began';
+
+CREATE FUNCTION en57_key(tag text DEFAULT NULL, type text DEFAULT NULL, stream text DEFAULT NULL) RETURNS bigint
+    AS 'MODULE_PATHNAME' LANGUAGE c STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION en57_key(text, text, text) IS 'the key under which events of a tag, a type or a stream are stored and locked';
+
+CREATE OR REPLACE FUNCTION en57_status(OUT name text, OUT value text, OUT warning text) RETURNS SETOF record
+    LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 23
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+WITH state AS MATERIALIZED (
+    SELECT s.*,
+           e.extversion AS schema_version,
+           a.default_version AS available_version,
+           -- of 0.10.2-beta the numbers
+           string_to_array(substring(s.library_version FROM '^[0-9.]*[0-9]'), '.')::int[] AS library_numbers,
+           string_to_array(substring(e.extversion FROM '^[0-9.]*[0-9]'), '.')::int[] AS schema_numbers
+      FROM en57.shared_state() AS s,
+           pg_extension AS e LEFT JOIN pg_available_extensions AS a ON a.name = e.extname
+     WHERE e.extname = 'en57'
+), flight AS MATERIALIZED (
+    SELECT f.pid, f.from_position, a.state, to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SSOF') AS since,
+           -- this is as long as a reader of its own append would wait
+           a.xact_start < clock_timestamp() - coalesce(nullif(current_setting('en57.wait_timeout')::interval, '0'), '5s') AS is_old
+      FROM state, en57.in_flight() AS f LEFT JOIN pg_stat_activity AS a ON a.pid = f.pid
+     WHERE state.problem IS NULL
+), oldest AS (
+    SELECT *, CASE WHEN state LIKE 'idle%' THEN 'is idle in its transaction since' ELSE 'has been running since' END AS does
+      FROM flight ORDER BY from_position LIMIT 1
+), warnings AS (
+    SELECT fact, 'see warning' AS value,
+           string_agg(format('%s: %s. %s', upper(left(object, 1)) || substr(object, 2), problem, hint), ' ' ORDER BY n) FILTER (WHERE n <= 3)
+               || CASE WHEN count(*) > 3 THEN format(' And %s more: call en57_check().', count(*) - 3) ELSE '' END AS warning
+      FROM (SELECT *, row_number() OVER (PARTITION BY fact ORDER BY object COLLATE "C", problem COLLATE "C") AS n FROM en57.table_faults()) AS f
+     GROUP BY fact
+), facts (n, name, value, warning) AS (
+    SELECT 1, 'library_version', library_version,
+           CASE WHEN available_version IS NULL THEN 'The files of the extension are missing on this server: install them again.'
+                WHEN available_version <> library_version
+                THEN format('Version %s is installed, but this session runs another one: connect anew; with en57 in shared_preload_libraries, restart the server.', available_version)
+           END
+      FROM state
+    UNION ALL
+    SELECT 2, 'schema_version', schema_version,
+           CASE WHEN schema_numbers < library_numbers THEN format('Run ALTER EXTENSION en57 UPDATE: the library has version %s.', library_version)
+                WHEN schema_version <> library_version
+                THEN format('The schema is newer than the library, which has version %s: install the library of version %s.', library_version, schema_version)
+           END
+      FROM state
+    UNION ALL
+    SELECT 3, 'update_available', CASE WHEN available_version <> schema_version THEN available_version ELSE 'no' END, NULL
+      FROM state
+    UNION ALL
+    SELECT 4, 'shared_memory', coalesce(shared_memory || format(', with room for %s processes', processes), 'none'), NULL
+      FROM state
+    UNION ALL
+    SELECT 5, 'partitions', count(*)::text, NULL
+      FROM pg_inherits WHERE inhparent = 'en57.events'::regclass
+    UNION ALL
+    SELECT 6, 'next_position', next_position::text, problem FROM state
+    UNION ALL
+    SELECT 7, 'head', head::text, NULL FROM state
+    UNION ALL
+    SELECT 8, 'durable_ceiling', ceiling::text, NULL FROM state
+    UNION ALL
+    SELECT 9, 'in_flight', CASE WHEN problem IS NULL THEN (SELECT count(*) FROM flight)::text END, NULL FROM state
+    UNION ALL
+    SELECT 10, 'oldest_in_flight',
+           (SELECT format('process %s, %s, since %s, from position %s', pid, state, since, from_position) FROM oldest),
+           (SELECT format('Process %s %s %s and keeps back readers of what it has appended, from position %s on. Let it end, call pg_terminate_backend(%s), or set idle_in_transaction_session_timeout.',
+                          pid, does, since, from_position, pid)
+              FROM oldest WHERE is_old AND pid <> pg_backend_pid())
+    UNION ALL
+    SELECT 11, 'settings',
+           coalesce((SELECT string_agg(s.name || ' = ' || current_setting(s.name), ', ' ORDER BY s.name COLLATE "C")
+                       FROM pg_settings AS s WHERE s.name LIKE 'en57.%' AND s.setting <> coalesce(s.boot_val, '')), 'defaults'),
+           NULL
+    UNION ALL
+    SELECT 12, 'durability',
+           format('fsync = %s, full_page_writes = %s, synchronous_commit = %s', current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')),
+           CASE WHEN current_setting('fsync') = 'off' THEN 'fsync is off: a crash of the machine can destroy the database.'
+                WHEN current_setting('full_page_writes') = 'off' THEN 'full_page_writes is off: a crash of the machine can damage the database.'
+           END
+    UNION ALL
+    SELECT 13, 'autovacuum', current_setting('autovacuum'),
+           CASE WHEN current_setting('autovacuum') = 'off' THEN 'autovacuum is off: what rolled-back appends leave is never taken away, and old transactions'' ids will run out.' END
+    UNION ALL
+    SELECT 14, 'worker', concat_ws('; ', coalesce('running, process ' || en57.worker_pid(), 'not running'),
+               (SELECT format('%s events wait for async projections', sum(p.lag)) FROM @extschema@.en57_projections p
+                 WHERE p.mode = 'async' AND p.status = 'running' HAVING sum(p.lag) > 0)), NULL
+    UNION ALL
+    -- The number is from the statistics that autovacuum uses, which every role may read.
+    SELECT 15, 'snapshots', format('about %s, %s on disk', pg_stat_get_live_tuples('en57.snapshots'::regclass), coalesce(pg_size_pretty(en57.bytes_now('en57.snapshots'::regclass)), 'locked')), NULL
+    UNION ALL
+    -- The next en57_check() would find this too, but at a higher cost.
+    SELECT 15 + k.n, k.name, coalesce(f.value, k.good), f.warning
+      FROM (VALUES (1, 'durable', 'all tables'), (2, 'guards', 'in force on all tables'), (3, 'columns', 'as en57 made them'),
+                   (4, 'replica_identity', 'on all tables'), (5, 'dumps', 'have the tables as they are')) AS k (n, name, good)
+      LEFT JOIN warnings AS f ON f.fact = k.name
+    UNION ALL
+    SELECT 21, 'publications',
+           coalesce((SELECT string_agg(quote_ident(p.pubname), ', ' ORDER BY p.pubname)
+                       FROM pg_publication AS p
+                      WHERE p.puballtables
+                         OR EXISTS (SELECT FROM pg_publication_namespace AS n WHERE n.pnpubid = p.oid AND n.pnnspid = 'en57'::regnamespace)
+                         OR EXISTS (SELECT FROM pg_publication_rel AS r
+                                     WHERE r.prpubid = p.oid AND (r.prrelid = 'en57.events'::regclass
+                                           OR r.prrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'en57.events'::regclass)))), 'none'),
+           (SELECT warning FROM warnings WHERE fact = 'publications')
+    UNION ALL
+    SELECT 22, 'replicas', coalesce((SELECT value FROM warnings WHERE fact = 'replicas'), 'none'), (SELECT warning FROM warnings WHERE fact = 'replicas')
+    UNION ALL
+    SELECT 23, 'key_locks', format('%s, with room for %s', used, room),
+           CASE WHEN times_full > 0
+                THEN format('There was no room for key locks %s times since the server''s start: transactions have locked their partitions instead. Raise max_locks_per_transaction (%s).', times_full, current_setting('max_locks_per_transaction'))
+                WHEN used > room / 4 * 3
+                THEN format('There is little room left: transactions will lock their partitions instead. Raise max_locks_per_transaction (%s).', current_setting('max_locks_per_transaction'))
+           END
+      FROM en57.key_lock_use()
+)
+SELECT name, value, warning FROM facts ORDER BY n
+$$;
+
+REVOKE ALL ON FUNCTION en57.key_locks(), en57.key_lock_use() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION en57.key_locks(), en57.key_lock_use() TO pg_monitor;
+REVOKE ALL ON en57_key_locks FROM PUBLIC;
+GRANT SELECT ON en57_key_locks TO pg_monitor;
+
 -- At the end: a worker that waits for this version looks again. The trigger tells it, though no row changes.
 UPDATE en57.projections SET status = status WHERE false;

@@ -3,6 +3,8 @@
 use crate::dcb::error::Result;
 use crate::store::log::catalog;
 use crate::store::log::position::Counter;
+use crate::store::memory::key_locks;
+use crate::store::memory::key_mode::Mode;
 use crate::store::memory::shmem::{self, Shared};
 use crate::store::memory::stat::Counts;
 use crate::store::pg::nowait::nowait;
@@ -68,6 +70,42 @@ pub fn in_flight() -> Result<Vec<Flight>> {
         partition: (partition != 0).then_some(partition),
     };
     Ok(flights.into_iter().map(flight).collect())
+}
+
+/// A key that a transaction holds or waits for.
+pub struct KeyLock {
+    /// The partition.
+    pub partition: u32,
+    /// The key.
+    pub key: i64,
+    /// As what it is held; none where it is waited for.
+    pub mode: Option<Mode>,
+    /// The process, where it is still there.
+    pub pid: Option<i32>,
+}
+
+/// The keys that transactions of this database hold, and those who wait for one as the first.
+///
+/// # Errors
+/// 53200 without shared memory.
+pub fn key_locks() -> Result<Vec<KeyLock>> {
+    let shown = key_locks::shown(Shared::get()?);
+    let lock = |shown: key_locks::Shown| KeyLock {
+        partition: shown.partition,
+        key: shown.key,
+        mode: shown.mode,
+        pid: shmem::pid_of(shown.backend as usize),
+    };
+    Ok(shown.into_iter().map(lock).collect())
+}
+
+/// How many key locks the server has now, for how many it has room, and how often that was too little.
+///
+/// # Errors
+/// 53200 without shared memory.
+pub fn key_lock_use() -> Result<(u32, usize, u64)> {
+    let (used, times_full) = Shared::get()?.key_lock_use();
+    Ok((used, shmem::key_lock_count(), times_full))
 }
 
 /// What was counted for the log, and since when, in PostgreSQL's microseconds.

@@ -2,12 +2,13 @@
 
 use crate::admin::check::{self, Severity};
 use crate::admin::status;
-use crate::dcb::error::{Error, SqlState};
+use crate::dcb::error::{Error, SqlState, invalid};
+use crate::dcb::key::Namespace;
 use crate::sql_function;
 use crate::store::Datum;
 use crate::store::pg::composite::RowType;
 use crate::store::pg::fmgr::{self, Args};
-use crate::store::row::srf;
+use crate::store::row::{event, srf};
 
 fn text(text: &str) -> Option<Datum> {
     Some(fmgr::make_varlena(text.as_bytes()))
@@ -78,6 +79,46 @@ sql_function!(en57_in_flight, |args: &Args| {
         }
         Ok(())
     })
+});
+
+sql_function!(en57_key_locks, |args: &Args| {
+    srf::respond_at_once(args, |put| {
+        for lock in status::key_locks()? {
+            put([
+                Some(Datum::from(lock.partition)),
+                Some(Datum::from(lock.key)),
+                lock.mode.and_then(|mode| text(mode.name())),
+                lock.pid.map(Datum::from),
+            ])?;
+        }
+        Ok(())
+    })
+});
+
+sql_function!(en57_key_lock_use, |args: &Args| {
+    let (used, room, times_full) = status::key_lock_use()?;
+    RowType::of_result(args)?
+        .make(&mut [
+            Some(Datum::from(used as i32)),
+            Some(Datum::from(room as i32)),
+            Some(Datum::from(times_full as i64)),
+        ])
+        .map(Some)
+});
+
+sql_function!(en57_key, |args: &Args| {
+    let names = [Namespace::Tag, Namespace::Type, Namespace::Stream];
+    let mut given = Vec::new();
+    for (n, namespace) in names.into_iter().enumerate() {
+        given.extend(args.text(n)?.map(|name| (namespace, name)));
+    }
+    match given.as_slice() {
+        [(namespace, name)] => Ok(Some(Datum::from(event::effective(
+            *namespace,
+            name.as_bytes(),
+        )))),
+        _ => Err(invalid("give a tag, a type, or a stream, and only one of them")),
+    }
 });
 
 sql_function!(en57_check, |args: &Args| {

@@ -14,6 +14,8 @@ use super::key_mode::Mode;
 use super::key_table::{Holder, Key, Outcome, Stance};
 use super::shmem::{Shared, my_backend};
 
+pub use super::key_table::Shown;
+
 /// More room than this is given back at the end of a transaction.
 const KEPT_ROOM: usize = 1024;
 
@@ -164,6 +166,11 @@ pub fn writers_of(partition: Oid, key: i64) -> Vec<usize> {
         }
         None => Vec::new(),
     }
+}
+
+/// All that transactions of this database hold, and those who wait for a key as the first.
+pub fn shown(shared: &Shared) -> Vec<Shown> {
+    shared.key_table().shown(key_of((0, 0)).database)
 }
 
 /// What a subtransaction begins with.

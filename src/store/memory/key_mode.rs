@@ -18,16 +18,6 @@ pub(super) const WRITTEN: u32 = 1;
 pub(super) const CHECKED: u32 = 2;
 
 impl Mode {
-    /// By its bits; none where there are none.
-    pub(super) fn of(bits: u32) -> Option<Self> {
-        match bits {
-            WRITTEN => Some(Self::Written),
-            CHECKED => Some(Self::Checked),
-            0 => None,
-            _ => Some(Self::CheckedAndWritten),
-        }
-    }
-
     /// What a key is held as that is held for both.
     #[must_use]
     pub fn and(self, other: Self) -> Self {

@@ -303,10 +303,7 @@ impl<'s> Table<'s> {
                 mode,
                 backend,
             };
-            let of_hold = |hold: &Hold| {
-                let mode = Mode::of(hold.mode.load(Relaxed));
-                shown(hold.backend.load(Relaxed), mode)
-            };
+            let of_hold = |hold: &Hold| shown(hold.backend.load(Relaxed), hold.mode());
             let waiting = lock.wanted_by.load(Relaxed).checked_sub(1);
             let waiting = waiting.map(|backend| shown(backend, None));
             for one in self.holds_of(lock).map(of_hold).chain(waiting) {

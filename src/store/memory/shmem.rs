@@ -217,6 +217,11 @@ impl Shared {
         }
     }
 
+    /// How many key locks there are now, and how often there was no room for one.
+    pub fn key_lock_use(&self) -> (u32, u64) {
+        self.key_table().usage()
+    }
+
     /// How the memory was come by, in words.
     pub fn origin() -> &'static str {
         if preloaded() {

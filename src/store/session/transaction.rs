@@ -261,7 +261,7 @@ unsafe extern "C-unwind" fn on_release(
 
 /// Runs inside commit and abort: allocates as little as it can and raises nothing.
 fn end(committed: bool) {
-    // After the slot: whoever does not find a key's lock any more finds what was written under it.
+    // What was written under the keys can be seen by now, or is undone.
     key_locks::release_all();
     let ended = RUNNING.with(|r| r.try_borrow_mut().map(|mut r| std::mem::take(&mut *r)));
     if let Some(log) = ended

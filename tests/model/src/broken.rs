@@ -130,14 +130,14 @@ pub const EDITS: &[Edit] = &[
     edit(
         "no_late_keys",
         "store/lock/keys.rs",
-        "    let late = slot::holder().filter(|_| is_new());\n",
-        "    let late = slot::holder().filter(|_| is_new() && !BROKEN);\n",
+        "    let late = slot::holder().filter(|_| writes);\n",
+        "    let late = slot::holder().filter(|_| writes && !BROKEN);\n",
     ),
     edit(
         "late_key_after_lock",
         "store/lock/keys.rs",
-        "        late_key::add(shared, partition, name)?;\n    }\n    match acquire_counted",
-        "        if !BROKEN { late_key::add(shared, partition, name)?; }\n    }\n    let late = if BROKEN { if acquire_counted(&tag, mode, true) != LOCKACQUIRE_NOT_AVAIL { if let Some(shared) = late { late_key::add(shared, partition, name)?; } } None } else { late };\n    match acquire_counted",
+        "        late_key::add(shared, partition, name)?;\n    }\n    let taken = take()?;\n",
+        "        if !BROKEN { late_key::add(shared, partition, name)?; }\n    }\n    let taken = take()?;\n    if let Some(shared) = late { if BROKEN { late_key::add(shared, partition, name)?; } }\n",
     ),
     edit(
         "several_not_stored",
@@ -166,26 +166,26 @@ pub const EDITS: &[Edit] = &[
     edit(
         "written_keys_not_locked",
         "store/lock/plan.rs",
-        "            Self::Written => pg_sys::RowExclusiveLock,\n",
-        "            Self::Written => if BROKEN { pg_sys::RowShareLock } else { pg_sys::RowExclusiveLock },\n",
+        "        for (key, of) in keys.chain(owned) {\n",
+        "        for (key, of) in keys.chain(owned) {\n            if BROKEN && of == Mode::Written { continue; }\n",
     ),
     edit(
         "checked_keys_not_locked",
         "store/lock/plan.rs",
-        "            Self::Checked => pg_sys::ShareLock,\n",
-        "            Self::Checked => if BROKEN { pg_sys::RowShareLock } else { pg_sys::ShareLock },\n",
+        "        for (key, of) in keys.chain(owned) {\n",
+        "        for (key, of) in keys.chain(owned) {\n            if BROKEN && of == Mode::Checked { continue; }\n",
     ),
     edit(
         "checked_and_written_is_only_written",
         "store/lock/plan.rs",
-        "            Self::CheckedAndWritten => pg_sys::ShareRowExclusiveLock,\n",
-        "            Self::CheckedAndWritten => if BROKEN { pg_sys::RowExclusiveLock } else { pg_sys::ShareRowExclusiveLock },\n",
+        "        for (key, of) in keys.chain(owned) {\n",
+        "        for (key, of) in keys.chain(owned) {\n            let of = if BROKEN && of == Mode::CheckedAndWritten { Mode::Written } else { of };\n",
     ),
     edit(
         "keys_not_locked",
         "store/lock/plan.rs",
-        "        for (key, of) in keys.chain(soles).chain(owned) {\n",
-        "        for (key, of) in keys.chain(soles).chain(owned) {\n            if BROKEN { continue; }\n",
+        "        for (key, of) in keys.chain(owned) {\n",
+        "        for (key, of) in keys.chain(owned) {\n            if BROKEN { continue; }\n",
     ),
     edit(
         "root_shared_by_all",
@@ -276,7 +276,7 @@ pub const FOUND_BY: &[(&str, &str)] = &[
     ("not_woken_by_a_savepoint", "sleeper_beside_a_savepoint"),
     (
         "woken_before_the_locks_are_released",
-        "sleeper_beside_a_first_append",
+        "sleeper_beside_a_root_lock",
     ),
     ("cleared_before_visible", "slots_where_all_look"),
     ("locks_released_before_visible", "late_keys"),

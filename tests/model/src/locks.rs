@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::pg_sys::{self, LOCKTAG, LockAcquireResult};
 use crate::server::{Server, me, server};
+use crate::store::lock::manager::LockSpace;
 use crate::world::{Parts, Place, mix, world};
 
 /// A lock that a thread holds.
@@ -74,6 +75,10 @@ const MODES: [u32; 5] = [
 ];
 
 impl Lock {
+    fn is_key(&self) -> bool {
+        self.tag.locktag_field4 == LockSpace::Key as u16
+    }
+
     fn hash(&self, place: Place) -> u64 {
         mix(place as u64, u64::from(self.mode) * 64 + self.thread as u64)
     }
@@ -170,10 +175,28 @@ impl Server {
     }
 
     pub fn release_from(&self, depth: usize) {
+        self.release_those(|lock| lock.depth >= depth);
+    }
+
+    pub fn depth(&self) -> usize {
+        self.depths.borrow()[me()]
+    }
+
+    /// Keys, which are no locks of PostgreSQL's.
+    pub fn release_keys_from(&self, depth: usize) {
+        self.release_those(|lock| lock.depth >= depth && lock.is_key());
+    }
+
+    pub fn holds_keys(&self) -> bool {
+        let locks = self.locks.borrow();
+        locks.iter().any(|l| l.thread == me() && l.is_key())
+    }
+
+    fn release_those(&self, which: impl Fn(&Lock) -> bool) {
         let thread = me();
         loop {
-            let of_depth = |l: &&Lock| l.thread == thread && l.depth >= depth;
-            let Some(lock) = self.locks.borrow().iter().find(of_depth).copied() else {
+            let is_it = |l: &&Lock| l.thread == thread && which(l);
+            let Some(lock) = self.locks.borrow().iter().find(is_it).copied() else {
                 return;
             };
             if world().is_over.get() {

@@ -37,6 +37,7 @@ pub const SMALL: &[Scenario] = &[
         "sleeper_beside_a_first_append",
         sleeper_beside_a_first_append,
     ),
+    ("sleeper_beside_a_root_lock", sleeper_beside_a_root_lock),
 ];
 
 /// `make model`: more of the same, which takes minutes.
@@ -334,11 +335,12 @@ fn large_sleepers() -> Model {
 }
 
 /// A transaction undoes what it had under a key, and goes on until another one can read what it has appended there.
-fn sleeper_beside(before: &'static [i64]) -> Model {
+fn sleeper_beside(before: &'static [i64], most_key_locks: usize) -> Model {
     let idle = program(move || {
         for key in before {
             append(HERE, &[*key]);
         }
+        server().most_key_locks.borrow_mut()[0] = most_key_locks;
         server().savepoint();
         append(HERE, &[2]);
         server().roll_back();
@@ -355,10 +357,15 @@ fn sleeper_beside(before: &'static [i64]) -> Model {
 }
 
 fn sleeper_beside_a_savepoint() -> Model {
-    sleeper_beside(&[1])
+    sleeper_beside(&[1], 64)
 }
 
 /// It came to the key before it had positions: there is no late key.
 fn sleeper_beside_a_first_append() -> Model {
-    sleeper_beside(&[])
+    sleeper_beside(&[], 64)
+}
+
+/// The root's lock stands for the key: it goes later than keys do.
+fn sleeper_beside_a_root_lock() -> Model {
+    sleeper_beside(&[], 0)
 }

@@ -46,13 +46,24 @@ pub struct Hold {
 
 /// Entries that nobody uses: those that were given back are a list; the others have never been used.
 #[derive(Default)]
+#[repr(C)]
+pub(super) struct Unused {
+    first: AtomicU32,
+    /// How many have ever been used.
+    ever: AtomicU32,
+    /// How many are in use.
+    used: AtomicU32,
+}
+
+/// A part of all entries, with the free ones of it.
+#[derive(Default)]
 #[repr(C, align(64))]
 pub struct Free {
     lock: AtomicU32,
-    locks: AtomicU32,
-    holds: AtomicU32,
-    used_locks: AtomicU32,
-    used_holds: AtomicU32,
+    locks: Unused,
+    holds: Unused,
+    /// How often a backend that looks here first has found no entry anywhere.
+    times_full: AtomicU32,
 }
 
 /// How many lists of free entries there are, so that backends do not meet at one.
@@ -150,6 +161,16 @@ impl KeyLock {
 }
 
 impl Hold {
+    /// None while it is being made.
+    pub(super) fn mode(&self) -> Option<Mode> {
+        match self.mode.load(Relaxed) {
+            0 => None,
+            WRITTEN => Some(Mode::Written),
+            CHECKED => Some(Mode::Checked),
+            _ => Some(Mode::CheckedAndWritten),
+        }
+    }
+
     pub(super) fn holder(&self) -> Holder {
         Holder {
             backend: self.backend.load(Relaxed),
@@ -173,38 +194,47 @@ impl Table<'_> {
 
     pub(super) fn new_hold(&self, backend: u32) -> Option<u32> {
         let next = |n| at(self.holds, n).map(|hold| &hold.next);
-        self.new_entry(backend, |free| (&free.holds, &free.used_holds), next)
+        self.new_entry(backend, |free| &free.holds, next)
     }
 
     pub(super) fn new_lock(&self, backend: u32) -> Option<u32> {
         let next = |n| at(self.locks, n).map(|lock| &lock.next);
-        self.new_entry(backend, |free| (&free.locks, &free.used_locks), next)
+        self.new_entry(backend, |free| &free.locks, next)
     }
 
     fn new_entry<'t>(
         &'t self,
         backend: u32,
-        lists: impl Fn(&'t Free) -> (&'t AtomicU32, &'t AtomicU32),
+        unused: impl Fn(&'t Free) -> &'t Unused,
         next: impl Fn(u32) -> Option<&'t AtomicU32>,
     ) -> Option<u32> {
         let all = self.free.len();
-        (0..all).find_map(|n| {
-            let list = (backend as usize + n) % all;
-            let free = &self.free[list];
-            let (first, used) = lists(free);
+        let found = (0..all).find_map(|n| {
+            let part = (backend as usize + n) % all;
+            let free = &self.free[part];
+            let unused = unused(free);
             let _spin = Spin::lock(&free.lock);
-            let given_back = first.load(Relaxed);
-            if let Some(next) = next(given_back) {
-                first.store(next.load(Relaxed), Relaxed);
-                return Some(given_back);
-            }
-            let unused = used.load(Relaxed);
-            if unused as usize == self.share() {
-                return None;
-            }
-            used.store(unused + 1, Relaxed);
-            Some((list * self.share()) as u32 + unused + 1)
-        })
+            let given_back = unused.first.load(Relaxed);
+            let entry = if let Some(next) = next(given_back) {
+                unused.first.store(next.load(Relaxed), Relaxed);
+                given_back
+            } else {
+                let ever = unused.ever.load(Relaxed);
+                if ever as usize == self.share() {
+                    return None;
+                }
+                unused.ever.store(ever + 1, Relaxed);
+                (part * self.share()) as u32 + ever + 1
+            };
+            unused.used.store(unused.used.load(Relaxed) + 1, Relaxed);
+            Some(entry)
+        });
+        if found.is_none() {
+            self.free[backend as usize % all]
+                .times_full
+                .fetch_add(1, Relaxed);
+        }
+        found
     }
 
     pub(super) fn give_hold(&self, n: u32) {
@@ -223,12 +253,21 @@ impl Table<'_> {
         &'t self,
         n: u32,
         next: &AtomicU32,
-        list: impl Fn(&'t Free) -> &'t AtomicU32,
+        unused: impl Fn(&'t Free) -> &'t Unused,
     ) {
         let free = &self.free[(n as usize - 1) / self.share()];
-        let first = list(free);
+        let unused = unused(free);
         let _spin = Spin::lock(&free.lock);
-        next.store(first.load(Relaxed), Relaxed);
-        first.store(n, Relaxed);
+        next.store(unused.first.load(Relaxed), Relaxed);
+        unused.first.store(n, Relaxed);
+        unused.used.store(unused.used.load(Relaxed) - 1, Relaxed);
+    }
+
+    /// How many keys are held now, and how often there was no room for one.
+    pub fn usage(&self) -> (u32, u64) {
+        let used = self.free.iter().map(|free| free.holds.used.load(Relaxed));
+        let full = self.free.iter();
+        let full = full.map(|free| u64::from(free.times_full.load(Relaxed)));
+        (used.sum(), full.sum())
     }
 }

@@ -6,7 +6,7 @@ use crate::server::server;
 
 #[derive(Clone, Copy)]
 #[repr(u16)]
-pub(in crate::store) enum LockSpace {
+pub enum LockSpace {
     Key = 57,
     Root = 58,
     Ceiling = 59,

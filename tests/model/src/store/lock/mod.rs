@@ -1,6 +1,7 @@
 //! The room as the model sees it: plans and modes are the engine's own, PostgreSQL's lock manager is `server`.
 
 pub mod manager;
+mod wait;
 
 #[cfg(not(feature = "broken"))]
 #[path = "../../../../../src/store/lock/keys.rs"]

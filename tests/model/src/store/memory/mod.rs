@@ -2,6 +2,9 @@
 
 #[path = "../../atomic.rs"]
 pub mod atomic;
+pub mod key_locks;
+#[path = "../../../../../src/store/memory/key_mode.rs"]
+pub mod key_mode;
 pub mod shmem;
 
 /// Statistics are no part of the protocol.

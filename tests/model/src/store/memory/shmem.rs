@@ -88,3 +88,7 @@ impl Shared {
 pub fn my_backend() -> usize {
     me()
 }
+
+pub fn key_lock_count() -> usize {
+    512
+}
