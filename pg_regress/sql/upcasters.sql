@@ -68,11 +68,11 @@ SELECT outcome, position, conflicts -> 0 ->> 'type' AS type FROM en57_append('{"
 SELECT outcome FROM en57_append('{"type": "x"}', fail_if => '{"types": ["signed up"]}');
 BEGIN;
 SELECT outcome FROM en57_append('{"type": "x"}', fail_if => '{"types": ["user joined"], "after": 100}');
-SELECT mode, count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 57 AND pid = pg_backend_pid() GROUP BY mode ORDER BY mode;
+SELECT mode, count(*) FROM en57_key_locks WHERE pid = pg_backend_pid() GROUP BY mode ORDER BY mode;
 ROLLBACK;
 BEGIN;
 SELECT en57_lock('{"types": ["user joined"]}') > 0 AS locked;
-SELECT mode, count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 57 AND pid = pg_backend_pid() GROUP BY mode ORDER BY mode;
+SELECT mode, count(*) FROM en57_key_locks WHERE pid = pg_backend_pid() GROUP BY mode ORDER BY mode;
 ROLLBACK;
 -- types that are appended by the old name still
 SELECT position FROM en57_append('{"type": "signed up", "schema_version": 1, "data": {"name": "Old Client"}, "tags": ["u:4"]}');

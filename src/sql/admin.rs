@@ -117,7 +117,9 @@ sql_function!(en57_key, |args: &Args| {
             *namespace,
             name.as_bytes(),
         )))),
-        _ => Err(invalid("give a tag, a type, or a stream, and only one of them")),
+        _ => Err(invalid(
+            "give a tag, a type, or a stream, and only one of them",
+        )),
     }
 });
 

@@ -30,6 +30,7 @@ mod fuzz;
 mod index_leaves;
 mod invariants_under_load;
 mod inventory;
+mod key_locks;
 mod load_interrupted;
 mod lock_escalation;
 mod lock_table;

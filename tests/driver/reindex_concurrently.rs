@@ -97,8 +97,7 @@ fn appends_that_have_waited_since_the_exchange_of_indexes_find_what_was_written_
         let of_stream = scope.spawn(|| to_stream(&mut one, &late));
         let of_tag = scope.spawn(|| other.append(&late, Some(r#"{"tags": ["t"], "after": 1}"#)));
         for pid in pids {
-            let sql =
-                "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'advisory'";
+            let sql = "SELECT count(*) FROM pg_locks WHERE pid = $1 AND NOT granted";
             let is_waiting = || watch.row(sql, &[&pid]).get::<_, i64>(0) == 1;
             await_that("an append waits", is_waiting);
         }

@@ -105,7 +105,7 @@ fn counts_locks_that_had_to_wait() {
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| second.append(&event, condition));
         await_that("it waits", || {
-            watch.number("SELECT count(*) FROM pg_locks WHERE NOT granted AND objsubid = 57 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())") == 1
+            watch.number("SELECT count(*) FROM en57_key_locks WHERE waiting") == 1
         });
         let counted = counts(&mut watch)[4];
         first.run("COMMIT");

@@ -12,13 +12,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::key_mode::{CHECKED, Mode, WRITTEN};
 
-pub use entries::{Bucket, FREE_LISTS, Free, Hold, KeyLock, Table};
+pub use entries::{Bucket, FREE_PARTS, Free, Hold, KeyLock, Table};
 use entries::{Locked, Spin, at};
 
 mod entries;
-
-#[cfg(feature = "in-process-tests")]
-pub mod tests;
 
 /// Which key: those of different databases or partitions never meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -117,7 +117,11 @@ pub(in crate::store) fn add(shared: &Shared, partition: Oid, name: Name) -> Resu
         let known = || own.iter().position(|o| o.name == name);
         let known = may_be_known.then(known).flatten();
         let is_dead = |o: &Own| o.state == State::Dead;
-        let dead = || (DEAD.get() > 0).then(|| own.iter().position(is_dead)).flatten();
+        let dead = || {
+            (DEAD.get() > 0)
+                .then(|| own.iter().position(is_dead))
+                .flatten()
+        };
         let index = match known.or_else(dead) {
             Some(n) => {
                 let before = own.swap_remove(n);

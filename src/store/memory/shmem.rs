@@ -17,7 +17,7 @@ use crate::dcb::error::{Error, Result, SqlState};
 use crate::store::pg::guard;
 
 use super::atomic::{AtomicU32, AtomicU64};
-use super::key_table::{Bucket, FREE_LISTS, Free, Hold, KeyLock, Table};
+use super::key_table::{Bucket, FREE_PARTS, Free, Hold, KeyLock, Table};
 use super::late_key::LateKey;
 use super::stat::{Cell as Counters, Total};
 use super::worker_slot::WorkerSlot;
@@ -98,7 +98,7 @@ pub fn key_lock_count() -> usize {
 fn key_table_offsets() -> [usize; 5] {
     let n = key_lock_count();
     let sizes = [
-        FREE_LISTS * size_of::<Free>(),
+        FREE_PARTS * size_of::<Free>(),
         n * size_of::<Hold>(),
         n * size_of::<KeyLock>(),
         n * size_of::<Bucket>(),
@@ -208,12 +208,12 @@ impl Shared {
         // are multiples of the alignment of the next one.
         unsafe {
             let start = std::ptr::from_ref(self).cast::<u8>();
-            Table {
-                buckets: std::slice::from_raw_parts(start.add(buckets).cast(), n),
-                locks: std::slice::from_raw_parts(start.add(locks).cast(), n),
-                holds: std::slice::from_raw_parts(start.add(holds).cast(), n),
-                free: std::slice::from_raw_parts(start.add(free).cast(), FREE_LISTS),
-            }
+            Table::of(
+                std::slice::from_raw_parts(start.add(buckets).cast(), n),
+                std::slice::from_raw_parts(start.add(locks).cast(), n),
+                std::slice::from_raw_parts(start.add(holds).cast(), n),
+                std::slice::from_raw_parts(start.add(free).cast(), FREE_PARTS),
+            )
         }
     }
 

@@ -4,11 +4,13 @@ use pgrx::pg_sys::{self, Oid};
 
 use crate::dcb::error::Result;
 use crate::store::lock::manager::acquire;
+use crate::store::memory::key_mode::Mode;
 use crate::store::pg::in_process::tests;
+use crate::store::session::transaction;
 
 use super::{
-    KEY_WRITES, MODES, ROOT_WRITES, covers, holds_root, is_checked, is_covered, is_held, key_tag,
-    root_tag, writers_of, writers_of_anything,
+    MODES, ROOT_WRITES, covers, holds_root, is_checked, is_covered, is_root_covered, key_tag,
+    root_tag, take_key, writers_of, writers_of_anything,
 };
 
 tests![
@@ -36,21 +38,8 @@ fn modes_that_cover_others() {
     }
 }
 
-/// Whoever writes conflicts with whoever checks, and with nobody who writes only.
+/// Those that stand for keys conflict with conditions on keys.
 fn modes_of_writers() {
-    for mode in KEY_WRITES {
-        assert!(conflict(mode, pg_sys::ShareLock), "{mode}");
-    }
-    assert!(!conflict(
-        pg_sys::RowExclusiveLock,
-        pg_sys::RowExclusiveLock
-    ));
-    assert!(!conflict(pg_sys::ShareLock, pg_sys::ShareLock));
-    assert!(conflict(
-        pg_sys::ShareRowExclusiveLock,
-        pg_sys::ShareRowExclusiveLock
-    ));
-    // Of a root: those with key locks, conditional or not, beside those whose root lock stands for their keys.
     for mode in ROOT_WRITES {
         assert!(
             conflict(mode, pg_sys::RowExclusiveLock),
@@ -86,25 +75,28 @@ fn tags() {
     assert!([key, root].iter().all(|tag| tag.locktag_field1 == database));
 }
 
-fn locks_that_are_held() {
+fn locks_that_are_held() -> Result<()> {
     let partition = Oid::from(4_000_000_000);
-    let (tag, root) = (key_tag(partition, 7), root_tag(partition));
-    assert!(!holds_root(partition) && !is_covered(&tag, pg_sys::RowExclusiveLock));
-    acquire(&tag, pg_sys::ShareRowExclusiveLock, true);
-    assert!(is_held(&tag, pg_sys::ShareRowExclusiveLock) && !is_held(&tag, pg_sys::ShareLock));
-    assert!(is_covered(&tag, pg_sys::ShareLock) && is_covered(&tag, pg_sys::RowExclusiveLock));
-    assert!(!is_covered(&tag, pg_sys::ExclusiveLock));
-    assert!(!is_covered(&key_tag(partition, 8), pg_sys::ShareLock));
+    transaction::watch();
+    assert!(!holds_root(partition) && !is_covered(partition, 7, Mode::Written));
+    assert!(take_key(partition, 7, Mode::Checked)?);
+    assert!(is_checked(partition, 7) && !is_covered(partition, 7, Mode::Written));
+    assert!(take_key(partition, 7, Mode::Written)?);
+    assert!(is_checked(partition, 7) && is_covered(partition, 7, Mode::CheckedAndWritten));
+    assert!(!is_checked(partition, 8) && !is_checked(Oid::from(3_999_999_999), 7));
+    let root = root_tag(partition);
     acquire(&root, pg_sys::RowShareLock, true);
     assert!(holds_root(partition) && !holds_root(Oid::from(3_999_999_999)));
-    // The transaction counts its key locks itself; those taken here it knows nothing of.
-    assert!(!is_checked(partition, 7));
+    assert!(is_root_covered(&root, pg_sys::RowShareLock));
+    assert!(!is_root_covered(&root, pg_sys::RowExclusiveLock));
+    Ok(())
 }
 
 /// Who asks who writes under a key is not told of himself.
 fn own_locks_are_nobody_elses() -> Result<()> {
     let partition = Oid::from(4_000_000_001);
-    acquire(&key_tag(partition, 7), pg_sys::RowExclusiveLock, true);
+    transaction::watch();
+    take_key(partition, 7, Mode::Written)?;
     acquire(&root_tag(partition), pg_sys::ExclusiveLock, true);
     assert_eq!(writers_of(partition, 7), [0; 0]);
     assert_eq!(writers_of_anything(partition), [0; 0]);

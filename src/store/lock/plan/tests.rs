@@ -1,13 +1,15 @@
-//! The locks that a plan takes, as PostgreSQL's lock manager lists them, and from where on the root's lock stands for them.
+//! The locks that a plan takes, and from where on the root's lock stands for them.
 
 use pgrx::pg_sys::Oid;
 
 use crate::dcb::error::Result;
-use crate::store::lock::keys::{key_tag, root_tag};
+use crate::store::lock::keys::root_tag;
+use crate::store::memory::key_locks;
+use crate::store::memory::key_mode::Mode;
 use crate::store::pg::in_process::tests;
 use crate::store::pg::{fmgr, spi};
 
-use super::{Plan, Use};
+use super::Plan;
 
 tests![
     uses_of_one_key,
@@ -35,28 +37,29 @@ const PARTITION: u32 = 4_000_000_000;
 
 /// The locks of this backend on a partition's root and on the keys from 1 to 9, in words.
 fn held_in(partition: u32) -> Result<Vec<String>> {
-    let mut names = vec![(root_tag(Oid::from(partition)), "root".to_owned())];
-    names.extend((1..=9).map(|key| (key_tag(Oid::from(partition), key), key.to_string())));
+    let root = root_tag(Oid::from(partition));
     let rows = spi::run(
         "SELECT classid::bigint, objid::bigint, objsubid::bigint, mode FROM pg_catalog.pg_locks
          WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid() AND granted",
         &[],
     )?;
     let mut found = Vec::new();
-    for (tag, name) in names {
-        for row in &rows {
-            let number = |n: usize| row[n].map_or(0, |d| d.value() as u32);
-            let is_it = (number(0), number(1), number(2))
-                == (
-                    tag.locktag_field2,
-                    tag.locktag_field3,
-                    u32::from(tag.locktag_field4),
-                );
-            if let Some(mode) = row[3].filter(|_| is_it) {
-                let mode = fmgr::text(mode)?.trim_end_matches("Lock");
-                found.push(format!("{name} {mode}"));
-            }
+    for row in &rows {
+        let number = |n: usize| row[n].map_or(0, |d| d.value() as u32);
+        let is_it = (number(0), number(1), number(2))
+            == (
+                root.locktag_field2,
+                root.locktag_field3,
+                u32::from(root.locktag_field4),
+            );
+        if let Some(mode) = row[3].filter(|_| is_it) {
+            let mode = fmgr::text(mode)?.trim_end_matches("Lock");
+            found.push(format!("root {mode}"));
         }
+    }
+    for key in 1..=9 {
+        let mode = key_locks::held_as(Oid::from(partition), key);
+        found.extend(mode.map(|mode| format!("{key} {}", mode.name())));
     }
     Ok(found)
 }
@@ -84,7 +87,7 @@ fn limit(keys: usize) -> Result<()> {
 }
 
 fn uses_of_one_key() {
-    use Use::{Checked, CheckedAndWritten, Written};
+    use Mode::{Checked, CheckedAndWritten, Written};
     for of in [Written, Checked, CheckedAndWritten] {
         assert_eq!(of.and(of), of);
         for other in [Written, Checked, CheckedAndWritten] {
@@ -105,12 +108,7 @@ fn keys_one_by_one() -> Result<()> {
     let found = locked(|plan| [3, 1, 2].into_iter().for_each(|key| plan.write(key)))?;
     assert_eq!(
         found,
-        [
-            "root RowShare",
-            "1 RowExclusive",
-            "2 RowExclusive",
-            "3 RowExclusive"
-        ]
+        ["root RowShare", "1 written", "2 written", "3 written"]
     );
     Ok(())
 }
@@ -125,9 +123,9 @@ fn conditions_show_on_the_root() -> Result<()> {
         found,
         [
             "root RowExclusive",
-            "1 Share",
-            "2 ShareRowExclusive",
-            "3 RowExclusive"
+            "1 checked",
+            "2 checked and written",
+            "3 written"
         ]
     );
     Ok(())
@@ -147,9 +145,9 @@ fn one_key_for_several_uses() -> Result<()> {
         found,
         [
             "root RowExclusive",
-            "1 ShareRowExclusive",
-            "2 ShareRowExclusive",
-            "3 ShareRowExclusive"
+            "1 checked and written",
+            "2 checked and written",
+            "3 checked and written"
         ]
     );
     Ok(())
@@ -167,9 +165,9 @@ fn id_and_documents() -> Result<()> {
         found,
         [
             "root RowShare",
-            "1 RowExclusive",
-            "2 Exclusive",
-            "3 ShareRowExclusive"
+            "1 written",
+            "2 checked and written",
+            "3 checked and written"
         ]
     );
     Ok(())
@@ -210,7 +208,11 @@ fn limit_with_a_condition() -> Result<()> {
     })?;
     assert_eq!(
         found,
-        ["root ShareRowExclusive", "1 ShareRowExclusive", "5 Share"]
+        [
+            "root ShareRowExclusive",
+            "1 checked and written",
+            "5 checked"
+        ]
     );
     Ok(())
 }
@@ -266,12 +268,10 @@ fn what_is_held_needs_no_room() -> Result<()> {
     let first = locked(|plan| [1, 2].into_iter().for_each(|key| plan.write(key)))?;
     let second = locked(|plan| [1, 2].into_iter().for_each(|key| plan.write(key)))?;
     assert_eq!(first, second);
-    assert_eq!(first, ["root RowShare", "1 RowExclusive", "2 RowExclusive"]);
+    assert_eq!(first, ["root RowShare", "1 written", "2 written"]);
     // One more does not fit. The root is held, and nobody is in the way of a stronger mode.
     let third = locked(|plan| plan.write(3))?;
-    assert!(
-        third.contains(&"root Share".to_owned()) && !third.contains(&"3 RowExclusive".to_owned())
-    );
+    assert!(third.contains(&"root Share".to_owned()) && !third.contains(&"3 written".to_owned()));
     Ok(())
 }
 
@@ -283,8 +283,7 @@ fn stronger_use_of_a_key_that_is_held() -> Result<()> {
         [
             "root RowShare",
             "root RowExclusive",
-            "1 RowExclusive",
-            "1 Share"
+            "1 checked and written"
         ]
     );
     Ok(())
@@ -316,8 +315,8 @@ fn keys_that_come_late() -> Result<()> {
         [
             "root RowShare",
             "root RowExclusive",
-            "1 RowExclusive",
-            "2 Share"
+            "1 written",
+            "2 checked"
         ]
     );
     assert_eq!(asked, 3, "after the root, after it again, after the keys");
@@ -330,14 +329,14 @@ fn keys_that_come_when_all_is_locked() -> Result<()> {
     let start = plan(|plan| plan.check(1));
     start.acquire_with(Oid::from(PARTITION), |plan| {
         asked += 1;
-        if held()?.contains(&format!("{} Share", asked / 2)) && asked <= 6 {
+        if held()?.contains(&format!("{} checked", asked / 2)) && asked <= 6 {
             plan.check(asked / 2 + 1);
         }
         Ok(())
     })?;
     let found = held()?;
     let last = found.last().map(String::as_str);
-    assert_eq!(last, Some("4 Share"), "{found:?}");
+    assert_eq!(last, Some("4 checked"), "{found:?}");
     let error = plan(|_| ()).acquire_with(Oid::from(PARTITION), |_| {
         Err(crate::dcb::error::Error::new(
             crate::dcb::error::SqlState::ConditionFailed,
@@ -354,7 +353,7 @@ fn keys_that_come_when_all_is_locked() -> Result<()> {
 fn partitions_are_locked_apart() -> Result<()> {
     locked(|plan| plan.write(1))?;
     plan(|plan| plan.check(1)).acquire(Oid::from(PARTITION + 1))?;
-    assert_eq!(held()?, ["root RowShare", "1 RowExclusive"]);
-    assert_eq!(held_in(PARTITION + 1)?, ["root RowExclusive", "1 Share"]);
+    assert_eq!(held()?, ["root RowShare", "1 written"]);
+    assert_eq!(held_in(PARTITION + 1)?, ["root RowExclusive", "1 checked"]);
     Ok(())
 }

@@ -66,20 +66,16 @@ pub struct Free {
     times_full: AtomicU32,
 }
 
-/// How many lists of free entries there are, so that backends do not meet at one.
-pub const FREE_LISTS: usize = 32;
+/// In how many parts the free entries are, so that backends do not meet at one.
+pub const FREE_PARTS: usize = 32;
 
 /// The table, by its parts.
 #[derive(Clone, Copy)]
 pub struct Table<'s> {
-    /// Their number is a power of two.
-    pub(in crate::store::memory) buckets: &'s [Bucket],
-    /// As many as holds.
-    pub(in crate::store::memory) locks: &'s [KeyLock],
-    /// A multiple of the number of free lists.
-    pub(in crate::store::memory) holds: &'s [Hold],
-    /// The free lists.
-    pub(in crate::store::memory) free: &'s [Free],
+    pub(super) buckets: &'s [Bucket],
+    pub(super) locks: &'s [KeyLock],
+    pub(super) holds: &'s [Hold],
+    free: &'s [Free],
 }
 
 /// A spin lock that is held until this is dropped.
@@ -118,6 +114,22 @@ pub(super) fn at<T>(all: &[T], n: u32) -> Option<&T> {
 }
 
 impl<'s> Table<'s> {
+    /// The table of these parts, all zero when it is new. There are as many keys as holds. Their number is a power of two, as
+    /// that of the buckets is, and a multiple of that of the parts with free entries.
+    pub fn of(
+        buckets: &'s [Bucket],
+        locks: &'s [KeyLock],
+        holds: &'s [Hold],
+        free: &'s [Free],
+    ) -> Self {
+        Self {
+            buckets,
+            locks,
+            holds,
+            free,
+        }
+    }
+
     /// Locks the bucket of a key.
     pub(super) fn lock(&self, key: &Key) -> Locked<'s> {
         let place = u64::from(key.partition) << 32 | u64::from(key.database);
@@ -186,7 +198,7 @@ impl Hold {
     }
 }
 
-/// Free entries. A backend takes them from a list of its own first, and gives each back to the list that it came from.
+/// Free entries. Each backend looks in one part first. An entry goes back to the part that it is of.
 impl Table<'_> {
     fn share(&self) -> usize {
         self.holds.len() / self.free.len()
@@ -249,12 +261,7 @@ impl Table<'_> {
         }
     }
 
-    fn give_entry<'t>(
-        &'t self,
-        n: u32,
-        next: &AtomicU32,
-        unused: impl Fn(&'t Free) -> &'t Unused,
-    ) {
+    fn give_entry<'t>(&'t self, n: u32, next: &AtomicU32, unused: impl Fn(&'t Free) -> &'t Unused) {
         let free = &self.free[(n as usize - 1) / self.share()];
         let unused = unused(free);
         let _spin = Spin::lock(&free.lock);
