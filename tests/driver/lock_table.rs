@@ -72,12 +72,12 @@ fn of_ten_locks_for_each_transaction() {
         session.row(append, &[&more]).get::<_, String>(0),
         "appended"
     );
-    session.run("SET lock_timeout = '50ms'");
+    session.run("ROLLBACK; SET lock_timeout = '50ms'");
     let error = session
         .try_append(&more, None)
         .expect_err("others are there");
     assert_eq!(state(&error), "55P03", "{}", told(&error));
-    session.run("RESET lock_timeout");
+    session.run("RESET lock_timeout; BEGIN");
     assert!(session.number("SELECT times_full FROM en57.key_lock_use()") >= 2);
     std::thread::scope(|scope| {
         let pid = session.pid();
@@ -92,6 +92,7 @@ fn of_ten_locks_for_each_transaction() {
         }
         assert!(waits.join().expect("it ends").is_appended());
     });
+    session.run("ROLLBACK");
     // All is given back, however transactions end.
     for round in 0..scaled(20) {
         session.run("BEGIN");
@@ -99,7 +100,7 @@ fn of_ten_locks_for_each_transaction() {
         session.append(&batch(100, round as usize), None);
         session.run("SAVEPOINT s");
         session.append(&batch(101, round as usize), None);
-        session.run(["ROLLBACK TO s; COMMIT", "ROLLBACK"][round as usize % 2]);
+        session.run(["ROLLBACK TO s; ROLLBACK", "ROLLBACK"][round as usize % 2]);
         assert_eq!(session.number(used), 0);
     }
     session.run("RESET en57.max_key_locks");
