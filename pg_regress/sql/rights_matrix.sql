@@ -245,6 +245,7 @@ INSERT INTO calls (function, call) VALUES
     -- state and checks
     ('en57.stat()', $$en57.stat()$$), ('en57_stat_reset()', $$en57_stat_reset()$$), ('en57.table_faults()', $$en57.table_faults()$$),
     ('en57.shared_state()', $$en57.shared_state()$$), ('en57.in_flight()', $$en57.in_flight()$$), ('en57_status()', $$en57_status()$$),
+    ('en57.key_locks()', $$en57.key_locks()$$), ('en57.key_lock_use()', $$en57.key_lock_use()$$), ('en57_key(text,text,text)', $$en57_key('a')$$),
     ('en57_check(text)', $$en57_check('{p}')$$), ('en57.worker_pid()', $$en57.worker_pid()$$),
     ('en57_worker_stop()', $$en57_worker_stop()$$),
     -- Only that the right is asked for: a worker that starts does not end with the transaction.

@@ -299,7 +299,7 @@ fn a_subscription_of_all_partitions_is_given_every_event_while_some_come() {
 
 #[test]
 fn heads_never_go_back_over_all_partitions_while_some_come_and_go() {
-    let db = &Cluster::shared().database();
+    let db = &Cluster::shared().database().with_few_key_locks();
     db.connect().run("SELECT en57_create_partition('two')");
     let mut writers: Vec<Writer> = vec![Box::new(|go_on| make_partitions(db, go_on))];
     for n in 0..4 {
@@ -317,12 +317,10 @@ fn heads_never_go_back_over_all_partitions_while_some_come_and_go() {
     );
 }
 
-/// What savepoints give back does not use up the room for late keys.
-#[test]
-fn a_transaction_may_append_under_any_number_of_new_keys() {
+fn under_any_number_of_new_keys(most: usize) {
     let db = &Cluster::shared().database();
     let [mut session, mut other, mut reader] = [db.connect(), db.connect(), db.connect()];
-    session.run("BEGIN");
+    session.run(&format!("SET en57.max_key_locks = {most}; BEGIN"));
     session.append(&json!({"type": "first"}), None);
     session.run(&format!(
         "DO $$ BEGIN FOR n IN 1..{} LOOP
@@ -331,7 +329,6 @@ fn a_transaction_may_append_under_any_number_of_new_keys() {
          END LOOP; END $$",
         scaled(20_000)
     ));
-    // Beyond en57.max_key_locks it locks the partition for any key.
     for n in 0..200 {
         let tag = format!("k:{n}");
         let query = json!({"tags": [tag]}).to_string();
@@ -346,4 +343,16 @@ fn a_transaction_may_append_under_any_number_of_new_keys() {
     session.run("COMMIT");
     let count = "SELECT en57_count('{\"types\": [\"late\"]}')";
     assert_eq!(other.number(count), 200);
+}
+
+/// What savepoints give back does not use up the room for late keys.
+#[test]
+fn a_transaction_may_append_under_any_number_of_new_keys() {
+    under_any_number_of_new_keys(10_000);
+}
+
+/// Beyond `en57.max_key_locks` it locks the partition for any key.
+#[test]
+fn a_transaction_may_append_under_more_keys_than_it_locks() {
+    under_any_number_of_new_keys(64);
 }

@@ -1,7 +1,6 @@
-//! Batches with more keys than the lock table could hold.
+//! Batches with more keys than `en57.max_key_locks`: the root's lock stands for them.
 //!
-//! Without the escalation to the root's lock (`en57.max_key_locks`) sixteen such batches fail with "out of
-//! shared memory". Without the root modes of its matrix conditions are wrong beside them.
+//! Without the root modes of its matrix conditions are wrong beside them.
 
 use serde_json::{Value, json};
 
@@ -13,9 +12,9 @@ const CLIENTS: usize = 16;
 
 #[test]
 fn sixteen_batches_of_ten_thousand_tags() {
-    // Of its own: what the lock table holds must not depend on others. All settings are the defaults.
+    // Of its own: what the lock table holds must not depend on others.
     let cluster = Cluster::own(&[]);
-    let db = cluster.database();
+    let db = cluster.database().with_few_key_locks();
     let gate = Gate::new(CLIENTS);
     crew(CLIENTS, |client| {
         let mut session = db.connect();
@@ -60,7 +59,7 @@ fn sixteen_batches_of_ten_thousand_tags() {
 /// who asked may come after them.
 #[test]
 fn conditions_are_exact_beside_large_batches() {
-    let db = Cluster::shared().database();
+    let db = Cluster::shared().database().with_few_key_locks();
     let gate = Gate::new(CLIENTS);
     let rounds = scaled(60);
     let won = crew(CLIENTS, |client| {
@@ -123,7 +122,7 @@ fn conditions_are_exact_beside_large_batches() {
 /// A large batch that is not committed yet holds no key locks, and is waited for all the same.
 #[test]
 fn conditions_wait_for_a_large_batch_in_flight() {
-    let db = Cluster::shared().database();
+    let db = Cluster::shared().database().with_few_key_locks();
     for (n, condition) in [None, Some(r#"{"tags": ["never"]}"#)]
         .into_iter()
         .enumerate()
@@ -155,7 +154,7 @@ fn conditions_wait_for_a_large_batch_in_flight() {
 /// `{}` means any event: of sixteen who want to be the first in a log, one is; and with `after` one in a round.
 #[test]
 fn conditions_on_everything() {
-    let db = Cluster::shared().database();
+    let db = Cluster::shared().database().with_few_key_locks();
     let gate = Gate::new(CLIENTS);
     for round in 0..scaled(30) {
         let after = db.connect().head();

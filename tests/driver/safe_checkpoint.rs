@@ -189,7 +189,7 @@ fn follow(db: &Database, n: usize, way: Way, query: &str, done: &AtomicBool) -> 
 
 #[test]
 fn followers_see_every_committed_event_once_in_order() {
-    let db = Cluster::shared().database();
+    let db = Cluster::shared().database().with_few_key_locks();
     let done = AtomicBool::new(false);
     let writing = AtomicUsize::new(WRITERS);
     let (db, done, writing) = (&db, &done, &writing);

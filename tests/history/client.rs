@@ -78,12 +78,14 @@ impl<'a> Writer<'a> {
         let mood = self.mood(risk.is_some());
         let settings = format!(
             "SET default_transaction_isolation = '{}'; SET synchronous_commit = {}; SET statement_timeout = {}; \
-             SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}",
+             SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}; SET en57.max_key_locks = {}",
             mood.isolation,
             if mood.synchronous { "on" } else { "off" },
             mood.statement,
             mood.lock,
             mood.idle.unwrap_or(20_000),
+            // With few, the root's lock stands for keys now and then.
+            if self.random.chance(20) { 4 } else { 10_000 },
         );
         if self.client.batch_execute(&settings).is_err() {
             return;

@@ -42,6 +42,7 @@ notice() {
         regress) TESTS=$* "${in_time[@]}" "$copy/tests/harness/quick.sh" ;;
         in-process) TESTS=$* "${in_time[@]}" "$copy/tests/harness/in_process.sh" ;;
         driver) of_driver "$@" ;;
+        cargo) of_cargo "$@" ;;
         history) of_history "$1" ;;
         model) "${in_time[@]}" "$copy/tests/model/run.sh" ;;
         *) die "there are no tests of kind $kind" ;;
@@ -51,6 +52,9 @@ notice() {
 with_tree() { EN57_BINDIR=$("$tree" --bindir) EN57_LIBDIR=$("$tree" --pkglibdir) "${in_time[@]}" "$@"; }
 of_driver() {
     make --no-print-directory -s -C "$copy" install PG_CONFIG="$tree" && with_tree "$driver" "${@/%/::}"
+}
+of_cargo() {
+    (cd "$copy" && "${in_time[@]}" cargo test --quiet --package en57-tests --profile tests --target-dir target/tests "${@/#/--test=}")
 }
 of_history() {
     make --no-print-directory -s -C "$copy" install PG_CONFIG="$tree" && EN57_HISTORY_SECONDS=$1 with_tree "$history"

@@ -335,6 +335,13 @@ impl Drop for OwnCluster {
 }
 
 impl Database {
+    /// So few key locks stand for batches that have too many.
+    pub fn with_few_key_locks(self) -> Self {
+        let sql = format!("ALTER DATABASE {} SET en57.max_key_locks = 64", self.name);
+        self.connect().run(&sql);
+        self
+    }
+
     pub fn connect(&self) -> Session {
         self.cluster.connect(&self.name)
     }
