@@ -135,10 +135,13 @@ fn own_holds_are_in_nobodys_way() {
 
 #[test]
 fn holders_that_want_more() {
-    let memory = Memory::of(32);
+    let memory = Memory::of(64);
     let table = memory.table();
     let one = held(table.take(&key(1), Written, backend(1), None, Newcomer));
     let two = held(table.take(&key(1), Written, backend(2), None, Newcomer));
+    // The first who waits is in the way of who comes now, not of one who holds it.
+    let first = |mode| table.take(&key(1), mode, backend(3), None, First);
+    assert!(blocked(first(Checked)).1.is_some());
     let more = |n, own| {
         table.take(
             &key(1),
@@ -149,15 +152,39 @@ fn holders_that_want_more() {
         )
     };
     assert_eq!(blocked(more(1, one)).1, Some(backend(2)));
-    // Who only waits is not in the way of one who holds it.
-    let first = table.take(&key(1), Checked, backend(3), None, First);
-    assert!(blocked(first).1.is_some());
     table.release(two);
     assert_eq!(held(more(1, one)), one);
     // A rollback takes it back to what it was.
-    table.lessen(one, Written, 0);
+    table.change(one, Written, 0);
     assert_eq!(table.writers(&key(1), 9), [1]);
-    held(table.take(&key(1), Written, backend(3), None, First));
+    held(first(Written));
+}
+
+/// Nobody goes past one who holds a key and wants it as more, not even the first of those who wait.
+#[test]
+fn nobody_goes_before_a_holder_that_wants_more() {
+    let memory = Memory::of(64);
+    let table = memory.table();
+    let one = held(table.take(&key(1), Written, backend(1), None, Newcomer));
+    let two = held(table.take(&key(1), Written, backend(2), None, Newcomer));
+    let more = || {
+        table.take(
+            &key(1),
+            CheckedAndWritten,
+            backend(1),
+            Some(one),
+            Stance::Holder,
+        )
+    };
+    assert_eq!(blocked(more()).1, Some(backend(2)));
+    let come = |n, stance| table.take(&key(1), Written, backend(n), None, stance);
+    assert_eq!(blocked(come(3, Newcomer)).1, Some(backend(1)));
+    assert_eq!(blocked(come(3, First)).1, Some(backend(1)));
+    table.release(two);
+    assert_eq!(held(more()), one);
+    table.release(one);
+    held(come(3, First));
+    held(come(4, Newcomer));
 }
 
 #[test]
@@ -185,7 +212,7 @@ fn nobody_goes_before_the_first() {
     held(newcomer());
     // One who gives up is in nobody's way.
     let (lock, _) = blocked(table.take(&key(1), Checked, backend(2), None, First));
-    table.stop_waiting(lock);
+    table.stop_waiting(lock, 2);
     held(table.take(&key(1), Written, backend(4), None, Newcomer));
 }
 
@@ -200,7 +227,7 @@ fn one_who_waits_keeps_the_entry() {
     for n in 2..20 {
         held(table.take(&key(n), Written, backend(1), None, Newcomer));
     }
-    table.stop_waiting(lock);
+    table.stop_waiting(lock, 2);
     assert_eq!(table.writers(&key(1), 9), [0; 0]);
     assert_eq!(
         table.shown(5).iter().filter(|s| s.mode.is_none()).count(),
@@ -292,7 +319,9 @@ proptest! {
                             None => plain.holds.push((k, b, mode, hold)),
                         }
                     } else {
-                        let by = blocked(outcome).1.map(|h| h.backend);
+                        let (lock, by) = blocked(outcome);
+                        table.stop_waiting(lock, b);
+                        let by = by.map(|h| h.backend);
                         prop_assert!(by.is_some_and(|other| other != b && plain.own(k, other).is_some()));
                     }
                 }

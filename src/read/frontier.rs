@@ -20,7 +20,7 @@ use crate::upcast::Sought;
 use super::partitions::Partitions;
 use super::writers;
 
-/// Beyond so many keys a query's frontier is the partition's: asking the lock manager for each would
+/// Beyond so many keys a query's frontier is the partition's: asking who holds each would
 /// cost more than it gains.
 const KEYS_ASKED: usize = 256;
 

@@ -107,6 +107,67 @@ fn nobody_starves() {
     });
 }
 
+/// The same of one who has written under the type, and then checks it.
+#[test]
+fn nobody_starves_who_wants_more() {
+    let db = Cluster::shared().database();
+    let is_over = AtomicBool::new(false);
+    let condition = json!({"types": ["noted"], "after": 1_000_000_000}).to_string();
+    std::thread::scope(|scope| {
+        for n in 0..4 {
+            let (db, is_over) = (&db, &is_over);
+            scope.spawn(move || {
+                let mut session = db.connect();
+                let tag = format!("writer:{n}");
+                while !is_over.load(SeqCst) {
+                    session.run("BEGIN");
+                    session.append(&tagged(&tag), None);
+                    session.run("SELECT pg_sleep(0.02); COMMIT");
+                }
+            });
+        }
+        let mut session = db.connect();
+        session.run("SET lock_timeout = '30s'");
+        await_that("they are at it", || {
+            session.number("SELECT en57_count()") > 20
+        });
+        let mut outcomes = Vec::new();
+        for _ in 0..10 {
+            session.run("BEGIN");
+            session.append(&tagged("rare"), None);
+            outcomes.push(session.try_append(&tagged("rare"), Some(&condition)));
+            session.run("COMMIT");
+        }
+        is_over.store(true, SeqCst);
+        for outcome in outcomes {
+            assert!(outcome.is_ok_and(|a| a.is_appended()));
+        }
+    });
+}
+
+/// A key that a subtransaction has taken, which was committed into another one, is given back with that one.
+#[test]
+fn subtransactions_within_others() {
+    let db = Cluster::shared().database();
+    let [mut one, mut other, mut watch] = [db.connect(), db.connect(), db.connect()];
+    one.run("BEGIN; SAVEPOINT a; SAVEPOINT b");
+    one.append(&tagged("seat:1"), Some(&if_none("seat:1")));
+    let pid = other.pid();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| other.append(&tagged("seat:1"), Some(&if_none("seat:1"))));
+        await_that("it waits", || is_blocked(&mut watch, pid));
+        one.run("RELEASE b");
+        await_that("it waits for the parent", || is_blocked(&mut watch, pid));
+        one.run("ROLLBACK TO a");
+        assert!(waits.join().expect("it ends").is_appended());
+    });
+    // And it can be had again.
+    one.run("SET lock_timeout = '5s'");
+    one.append(&tagged("seat:1"), Some(&if_none("seat:1")));
+    one.run("COMMIT");
+    await_that("all is given back", || watch.number(HELD) == 0);
+}
+
 /// Whoever waits and gives up is in nobody's way afterwards, whatever has made him give up.
 #[test]
 fn those_who_give_up() {

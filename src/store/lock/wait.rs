@@ -5,7 +5,9 @@
 //! of them marks the key as wanted, so that nobody new goes before him, and waits for the end of one holder after another,
 //! until none is in his way. So deadlocks are found, and `lock_timeout`, cancelling and `pg_blocking_pids` work.
 
-use pgrx::pg_sys::{self, Oid, VirtualTransactionId};
+use std::time::Duration;
+
+use pgrx::pg_sys::{self, LOCKTAG, Oid, VirtualTransactionId};
 
 use crate::dcb::error::Result;
 use crate::store::memory::key_locks::{self, Wish};
@@ -45,6 +47,7 @@ pub(in crate::store) fn take(partition: Oid, key: i64, mode: Mode) -> Result<Tak
         outcome => outcome,
     };
     Ok(match outcome {
+        Outcome::Held(_) if is_held => Taken::Before,
         Outcome::Held(_) => Taken::Anew,
         _ => Taken::Not,
     })
@@ -62,11 +65,12 @@ fn queue(shared: &Shared, wish: Wish) -> Outcome {
 
 /// Waits for one holder after another.
 fn wait(shared: &Shared, wish: Wish, stance: Stance, mut by: Option<Holder>) -> Outcome {
-    let mut before = None;
+    let (mut before, mut again) = (None, 0);
     loop {
         if let Some(holder) = by {
             pgrx::check_for_interrupts!();
-            wait_for(holder, before == by);
+            again = if before == by { again + 1 } else { 0 };
+            wait_for(holder, again);
             before = by;
         }
         match key_locks::take(shared, wish, stance) {
@@ -76,20 +80,28 @@ fn wait(shared: &Shared, wish: Wish, stance: Stance, mut by: Option<Holder>) -> 
     }
 }
 
-/// Waits for the end of a holder's subtransaction, or of his whole transaction.
-fn wait_for(holder: Holder, is_again: bool) {
-    // Where the subtransaction has ended and the lock is still there, it is its parent's.
-    if holder.subtransaction != 0 && !is_again {
-        let xid = pg_sys::TransactionId::from(holder.subtransaction);
-        // SAFETY: waits for the lock of another transaction's number; no place in a table is named in the error.
-        unsafe {
-            pg_sys::XactLockTableWait(
-                xid,
-                std::ptr::null_mut(),
-                std::ptr::null_mut(),
-                pg_sys::XLTW_Oper::XLTW_None,
-            )
+/// Waits for the end of a holder's subtransaction, or of his whole transaction. `again`: how often that was waited for
+/// before.
+///
+/// The holder gives his keys back a moment after the lock that is waited for here: so he may be found once more.
+fn wait_for(holder: Holder, again: u32) {
+    match again {
+        0 => {}
+        1..=20 => std::thread::yield_now(),
+        _ => std::thread::sleep(Duration::from_micros(200)),
+    }
+    if holder.subtransaction != 0 {
+        // It holds this lock until it has ended. Where it was committed, the key is its parent's by then.
+        let tag = LOCKTAG {
+            locktag_field1: holder.subtransaction,
+            locktag_field2: 0,
+            locktag_field3: 0,
+            locktag_field4: 0,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_TRANSACTION as u8,
+            locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
         };
+        acquire(&tag, pg_sys::ShareLock, true);
+        release(&tag, pg_sys::ShareLock);
         return;
     }
     let transaction = VirtualTransactionId {

@@ -19,6 +19,9 @@ pub use super::key_table::Shown;
 /// More room than this is given back at the end of a transaction.
 const KEPT_ROOM: usize = 1024;
 
+/// PostgreSQL's TopSubTransactionId.
+const TOP: pg_sys::SubTransactionId = 1;
+
 /// A key of a partition.
 type Name = (u32, i64);
 
@@ -121,10 +124,8 @@ pub fn holds_any() -> bool {
 
 /// Takes a key, where nobody is in the way.
 pub(in crate::store) fn take(shared: &Shared, wish: Wish, stance: Stance) -> Outcome {
-    // What could fail, for want of memory, comes before anything is shared.
+    make_room();
     OWNED.with_borrow_mut(|owned| {
-        owned.held.reserve(1);
-        owned.taken.reserve(1);
         let before = owned.held.get(&wish.name()).copied();
         let mode = before.map_or(wish.mode, |own| own.mode.and(wish.mode));
         let holder = Holder {
@@ -147,14 +148,37 @@ pub(in crate::store) fn take(shared: &Shared, wish: Wish, stance: Stance) -> Out
                 };
                 owned.held.insert(wish.name(), own);
             }
-            Outcome::Blocked { lock, .. } if stance == Stance::First => owned.wanted = Some(lock),
-            _ => {}
+            Outcome::Full => {}
+            Outcome::Blocked { .. } if stance == Stance::Newcomer => return outcome,
+            Outcome::Blocked { lock, .. } => {
+                owned.wanted = Some(lock);
+                return outcome;
+            }
         }
-        if !matches!(outcome, Outcome::Blocked { .. }) && stance == Stance::First {
-            owned.wanted = None;
-        }
+        owned.wanted = None;
         outcome
     })
+}
+
+/// Makes room for one more key. A session that finds no memory ends at once, and what it holds must be given back then: so
+/// nothing is allocated while it is borrowed.
+fn make_room() {
+    let full = |owned: &Owned| {
+        let (held, taken) = (&owned.held, &owned.taken);
+        let is_full = held.len() == held.capacity() || taken.len() == taken.capacity();
+        is_full.then_some((held.len(), taken.len()))
+    };
+    if let Some((held, taken)) = OWNED.with_borrow(full) {
+        let mut larger = Owned::default();
+        larger.held.reserve(2 * held + 16);
+        larger.taken.reserve(2 * taken + 16);
+        OWNED.with_borrow_mut(|owned| {
+            larger.held.extend(owned.held.drain());
+            larger.taken.append(&mut owned.taken);
+            larger.wanted = owned.wanted.take();
+            std::mem::swap(owned, &mut larger);
+        });
+    }
 }
 
 /// The other backends whose transactions hold a key as written.
@@ -186,7 +210,7 @@ pub(in crate::store) fn roll_back(taken: usize) {
     let table = shared.key_table();
     OWNED.with_borrow_mut(|owned| {
         if let Some(lock) = owned.wanted.take() {
-            table.stop_waiting(lock);
+            table.stop_waiting(lock, my_backend() as u32);
         }
         while owned.taken.len() > taken {
             let Some((name, before)) = owned.taken.pop() else {
@@ -194,7 +218,7 @@ pub(in crate::store) fn roll_back(taken: usize) {
             };
             match before {
                 Some(own) => {
-                    table.lessen(own.hold, own.mode, own.subtransaction);
+                    table.change(own.hold, own.mode, own.subtransaction);
                     owned.held.insert(name, own);
                 }
                 None => {
@@ -202,6 +226,40 @@ pub(in crate::store) fn roll_back(taken: usize) {
                         table.release(own.hold);
                     }
                 }
+            }
+        }
+    });
+}
+
+/// A subtransaction is committed into its parent: what it has taken is the parent's from now on.
+pub(in crate::store) fn hand_over(taken: usize, parent: pg_sys::SubTransactionId) {
+    let Some(shared) = Shared::attached() else {
+        return;
+    };
+    if OWNED.with_borrow(|owned| owned.taken.len() <= taken) {
+        return;
+    }
+    // SAFETY: asks for the numbers of the running subtransaction, which has one since it has taken keys, and of its parent.
+    let (own, parent) = unsafe {
+        let own = pg_sys::GetCurrentTransactionIdIfAny();
+        let parent = match parent {
+            TOP => 0,
+            _ => pg_sys::SubTransGetParent(own).into_inner(),
+        };
+        (own.into_inner(), parent)
+    };
+    let table = shared.key_table();
+    OWNED.with_borrow_mut(|owned| {
+        let Owned {
+            held, taken: all, ..
+        } = owned;
+        for (name, before) in &mut all[taken..] {
+            if let Some(now) = held.get_mut(name).filter(|o| o.subtransaction == own) {
+                now.subtransaction = parent;
+                table.change(now.hold, now.mode, parent);
+            }
+            if let Some(before) = before.as_mut().filter(|b| b.subtransaction == own) {
+                before.subtransaction = parent;
             }
         }
     });

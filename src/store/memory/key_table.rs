@@ -8,14 +8,12 @@
 //! **Invariant:** a holder's entry is there from before its transaction is allotted positions for events under the key,
 //! until after these events can be seen or are undone.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicI64, AtomicU32};
 
 use super::key_mode::{CHECKED, Mode, WRITTEN};
 
-pub use entries::{Bucket, FREE_PARTS, Free, Hold, KeyLock, Table};
-use entries::{Locked, Spin, at};
-
-mod entries;
+mod take;
 
 /// Which key: those of different databases or partitions never meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +44,8 @@ pub enum Stance {
     Newcomer,
     /// He is the first of those who wait: where he cannot have it now, nobody else comes to it before him.
     First,
-    /// He holds it already, and wants it as more: he does not wait for those who wait for him.
+    /// He holds it already, and wants it as more: he does not wait for those who wait for him. Where he cannot have it now,
+    /// nobody else comes to it before him.
     Holder,
 }
 
@@ -59,7 +58,7 @@ pub enum Outcome {
     Blocked {
         /// The key's place in the table.
         lock: u32,
-        /// One who holds it; none where somebody only waits for it.
+        /// One who holds it and must end first; none where somebody only waits for it.
         by: Option<Holder>,
     },
     /// The table is full.
@@ -79,238 +78,275 @@ pub struct Shown {
     pub backend: u32,
 }
 
+/// A chain of keys with the same hash.
+#[derive(Default)]
+#[repr(C)]
+pub struct Bucket {
+    lock: AtomicU32,
+    first: AtomicU32,
+}
+
+/// A key that is held or waited for. Numbers of entries count from 1; 0 stands for none.
+#[derive(Default)]
+#[repr(C)]
+pub struct KeyLock {
+    key: AtomicI64,
+    database: AtomicU32,
+    partition: AtomicU32,
+    next: AtomicU32,
+    holders: AtomicU32,
+    /// How many hold it as written, also as checked and written.
+    written: AtomicU32,
+    /// How many hold it as checked, also as checked and written.
+    checked: AtomicU32,
+    /// The backend before which nobody may take it that does not hold it, plus one; 0 where there is none.
+    wanted_by: AtomicU32,
+}
+
+/// One transaction's hold on a key.
+#[derive(Default)]
+#[repr(C, align(32))]
+pub struct Hold {
+    lock: AtomicU32,
+    previous: AtomicU32,
+    next: AtomicU32,
+    mode: AtomicU32,
+    backend: AtomicU32,
+    transaction: AtomicU32,
+    subtransaction: AtomicU32,
+}
+
+/// Entries that nobody uses: those that were given back are a list; the others have never been used.
+#[derive(Default)]
+#[repr(C)]
+struct Unused {
+    first: AtomicU32,
+    /// How many have ever been used.
+    ever: AtomicU32,
+    /// How many are in use.
+    used: AtomicU32,
+}
+
+/// A part of all entries, with the free ones of it.
+#[derive(Default)]
+#[repr(C, align(64))]
+pub struct Free {
+    lock: AtomicU32,
+    locks: Unused,
+    holds: Unused,
+    /// How often a backend that looks here first has found no entry anywhere.
+    times_full: AtomicU32,
+}
+
+/// In how many parts the free entries are, so that backends do not meet at one.
+pub const FREE_PARTS: usize = 32;
+
+/// The table, by its parts.
+#[derive(Clone, Copy)]
+pub struct Table<'s> {
+    buckets: &'s [Bucket],
+    locks: &'s [KeyLock],
+    holds: &'s [Hold],
+    free: &'s [Free],
+}
+
+/// A spin lock that is held until this is dropped.
+struct Spin<'s>(&'s AtomicU32);
+
+impl<'s> Spin<'s> {
+    fn lock(word: &'s AtomicU32) -> Self {
+        // Who holds it needs tens of nanoseconds, unless the system has taken the processor from him.
+        let mut tries = 0;
+        while word.compare_exchange_weak(0, 1, Acquire, Relaxed).is_err() {
+            tries += 1;
+            match tries % 100 {
+                0 => std::thread::yield_now(),
+                _ => std::hint::spin_loop(),
+            }
+        }
+        Self(word)
+    }
+}
+
+impl Drop for Spin<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Release);
+    }
+}
+
+/// A bucket whose spin lock is held.
+struct Locked<'s> {
+    _spin: Spin<'s>,
+    first: &'s AtomicU32,
+}
+
+/// The entry of a number; none of 0.
+fn at<T>(all: &[T], n: u32) -> Option<&T> {
+    all.get((n as usize).checked_sub(1)?)
+}
+
 impl<'s> Table<'s> {
-    fn find(&self, bucket: &Locked, key: &Key) -> Option<(u32, &'s KeyLock)> {
-        let mut n = bucket.first.load(Relaxed);
-        while let Some(lock) = at(self.locks, n) {
-            if lock.name() == *key {
-                return Some((n, lock));
-            }
-            n = lock.next.load(Relaxed);
+    /// The table of these parts, all zero when it is new. There are as many keys as holds. Their number is a power of two, as
+    /// that of the buckets is, and a multiple of that of the parts with free entries.
+    pub fn of(
+        buckets: &'s [Bucket],
+        locks: &'s [KeyLock],
+        holds: &'s [Hold],
+        free: &'s [Free],
+    ) -> Self {
+        Self {
+            buckets,
+            locks,
+            holds,
+            free,
         }
-        None
     }
 
-    fn holds_of(&self, lock: &KeyLock) -> impl Iterator<Item = &'s Hold> {
-        let (holds, mut n) = (self.holds, lock.holders.load(Relaxed));
-        std::iter::from_fn(move || {
-            let hold = at(holds, n)?;
-            n = hold.next.load(Relaxed);
-            Some(hold)
-        })
-    }
-
-    /// Holds a key for a transaction, where nobody is in the way. `own` is its hold where it has one.
-    pub fn take(
-        &self,
-        key: &Key,
-        mode: Mode,
-        holder: Holder,
-        own: Option<u32>,
-        stance: Stance,
-    ) -> Outcome {
-        let bucket = self.lock(key);
-        let found = self.find(&bucket, key);
-        let own = own.and_then(|n| Some((n, at(self.holds, n)?)));
-        if let Some((n, lock)) = found {
-            let is_taken = self.blocks(lock, mode, own.map(|(_, hold)| hold));
-            let is_wanted = stance == Stance::Newcomer && lock.wanted_by.load(Relaxed) != 0;
-            if is_taken && stance == Stance::First {
-                lock.wanted_by.store(holder.backend + 1, Relaxed);
-            }
-            if is_taken || is_wanted {
-                let is_own = |hold: &&Hold| own.is_some_and(|(_, own)| std::ptr::eq(*hold, own));
-                let others = self.holds_of(lock).find(|hold| !is_own(hold));
-                let by = others.filter(|_| is_taken).map(Hold::holder);
-                return Outcome::Blocked { lock: n, by };
-            }
+    /// Locks the bucket of a key.
+    fn lock(&self, key: &Key) -> Locked<'s> {
+        let place = u64::from(key.partition) << 32 | u64::from(key.database);
+        let mixed = (key.key as u64 ^ place.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+            .wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        let bucket = &self.buckets[(mixed >> 32) as usize & (self.buckets.len() - 1)];
+        Locked {
+            _spin: Spin::lock(&bucket.lock),
+            first: &bucket.first,
         }
-        let held = match own {
-            Some((n, hold)) => found.map(|(_, lock)| {
-                hold.set(lock, mode, holder.subtransaction);
-                n
-            }),
-            None => self.hold(&bucket, found, key, mode, holder),
-        };
-        if stance == Stance::First
-            && let Some((n, lock)) = found
-        {
-            lock.wanted_by.store(0, Relaxed);
-            self.drop_unused(&bucket, n, lock);
+    }
+}
+
+impl KeyLock {
+    fn name(&self) -> Key {
+        Key {
+            database: self.database.load(Relaxed),
+            partition: self.partition.load(Relaxed),
+            key: self.key.load(Relaxed),
         }
-        held.map_or(Outcome::Full, Outcome::Held)
     }
 
-    /// Whether others hold it in a way that this mode cannot be had beside.
-    fn blocks(&self, lock: &KeyLock, mode: Mode, own: Option<&Hold>) -> bool {
-        let own = own.map_or(0, |hold| hold.mode.load(Relaxed));
-        let written = lock.written.load(Relaxed) - u32::from(own & WRITTEN != 0);
-        let checked = lock.checked.load(Relaxed) - u32::from(own & CHECKED != 0);
-        let mode = mode as u32;
-        (mode & WRITTEN != 0 && checked > 0) || (mode & CHECKED != 0 && written > 0)
+    fn begin(&self, key: &Key, next: u32) {
+        self.key.store(key.key, Relaxed);
+        self.database.store(key.database, Relaxed);
+        self.partition.store(key.partition, Relaxed);
+        self.next.store(next, Relaxed);
+        for zero in [&self.holders, &self.written, &self.checked, &self.wanted_by] {
+            zero.store(0, Relaxed);
+        }
     }
 
-    /// Makes a hold, and an entry for the key where it has none. `None` where there is no room.
-    fn hold(
-        &self,
-        bucket: &Locked,
-        found: Option<(u32, &'s KeyLock)>,
-        key: &Key,
-        mode: Mode,
-        holder: Holder,
+    /// One who held it in one mode holds it in another one.
+    fn count(&self, before: u32, after: u32) {
+        for (bit, count) in [(WRITTEN, &self.written), (CHECKED, &self.checked)] {
+            let more = u32::from(after & bit != 0);
+            let less = u32::from(before & bit != 0);
+            count.store(count.load(Relaxed) + more - less, Relaxed);
+        }
+    }
+}
+
+impl Hold {
+    /// None while it is being made.
+    fn mode(&self) -> Option<Mode> {
+        match self.mode.load(Relaxed) {
+            0 => None,
+            WRITTEN => Some(Mode::Written),
+            CHECKED => Some(Mode::Checked),
+            _ => Some(Mode::CheckedAndWritten),
+        }
+    }
+
+    fn holder(&self) -> Holder {
+        Holder {
+            backend: self.backend.load(Relaxed),
+            transaction: self.transaction.load(Relaxed),
+            subtransaction: self.subtransaction.load(Relaxed),
+        }
+    }
+
+    fn set(&self, lock: &KeyLock, mode: Mode, subtransaction: u32) {
+        lock.count(self.mode.load(Relaxed), mode as u32);
+        self.mode.store(mode as u32, Relaxed);
+        self.subtransaction.store(subtransaction, Relaxed);
+    }
+}
+
+/// Free entries. Each backend looks in one part first. An entry goes back to the part that it is of.
+impl Table<'_> {
+    fn share(&self) -> usize {
+        self.holds.len() / self.free.len()
+    }
+
+    fn new_hold(&self, backend: u32) -> Option<u32> {
+        let next = |n| at(self.holds, n).map(|hold| &hold.next);
+        self.new_entry(backend, |free| &free.holds, next)
+    }
+
+    fn new_lock(&self, backend: u32) -> Option<u32> {
+        let next = |n| at(self.locks, n).map(|lock| &lock.next);
+        self.new_entry(backend, |free| &free.locks, next)
+    }
+
+    fn new_entry<'t>(
+        &'t self,
+        backend: u32,
+        unused: impl Fn(&'t Free) -> &'t Unused,
+        next: impl Fn(u32) -> Option<&'t AtomicU32>,
     ) -> Option<u32> {
-        let n = self.new_hold(holder.backend)?;
-        let (of, lock) = match found {
-            Some(found) => found,
-            None => {
-                let Some(of) = self.new_lock(holder.backend) else {
-                    self.give_hold(n);
+        let all = self.free.len();
+        let found = (0..all).find_map(|n| {
+            let part = (backend as usize + n) % all;
+            let free = &self.free[part];
+            let unused = unused(free);
+            let _spin = Spin::lock(&free.lock);
+            let given_back = unused.first.load(Relaxed);
+            let entry = if let Some(next) = next(given_back) {
+                unused.first.store(next.load(Relaxed), Relaxed);
+                given_back
+            } else {
+                let ever = unused.ever.load(Relaxed);
+                if ever as usize == self.share() {
                     return None;
-                };
-                let lock = at(self.locks, of)?;
-                lock.begin(key, bucket.first.load(Relaxed));
-                bucket.first.store(of, Relaxed);
-                (of, lock)
-            }
-        };
-        let hold = at(self.holds, n)?;
-        let first = lock.holders.load(Relaxed);
-        hold.lock.store(of, Relaxed);
-        hold.previous.store(0, Relaxed);
-        hold.next.store(first, Relaxed);
-        hold.mode.store(0, Relaxed);
-        hold.backend.store(holder.backend, Relaxed);
-        hold.transaction.store(holder.transaction, Relaxed);
-        if let Some(second) = at(self.holds, first) {
-            second.previous.store(n, Relaxed);
-        }
-        lock.holders.store(n, Relaxed);
-        hold.set(lock, mode, holder.subtransaction);
-        Some(n)
-    }
-
-    /// The entry of the key that a hold is of, and its bucket. The entry stays as long as the hold.
-    fn of_hold(&self, hold: &Hold) -> Option<(Locked<'s>, u32, &'s KeyLock)> {
-        let n = hold.lock.load(Relaxed);
-        let lock = at(self.locks, n)?;
-        Some((self.lock(&lock.name()), n, lock))
-    }
-
-    /// Takes a hold back to what it was.
-    pub fn lessen(&self, n: u32, mode: Mode, subtransaction: u32) {
-        if let Some(hold) = at(self.holds, n)
-            && let Some((_bucket, _, lock)) = self.of_hold(hold)
-        {
-            hold.set(lock, mode, subtransaction);
-        }
-    }
-
-    /// Gives a hold back.
-    pub fn release(&self, n: u32) {
-        let Some(hold) = at(self.holds, n) else {
-            return;
-        };
-        let Some((bucket, of, lock)) = self.of_hold(hold) else {
-            return;
-        };
-        lock.count(hold.mode.load(Relaxed), 0);
-        let (previous, next) = (hold.previous.load(Relaxed), hold.next.load(Relaxed));
-        let before = at(self.holds, previous).map_or(&lock.holders, |hold| &hold.next);
-        before.store(next, Relaxed);
-        if let Some(after) = at(self.holds, next) {
-            after.previous.store(previous, Relaxed);
-        }
-        self.drop_unused(&bucket, of, lock);
-        self.give_hold(n);
-    }
-
-    /// Nobody is kept from a key any more by who waited for it.
-    pub fn stop_waiting(&self, n: u32) {
-        // Who waits keeps the entry.
-        let Some(lock) = at(self.locks, n) else {
-            return;
-        };
-        let bucket = self.lock(&lock.name());
-        lock.wanted_by.store(0, Relaxed);
-        self.drop_unused(&bucket, n, lock);
-    }
-
-    fn drop_unused(&self, bucket: &Locked, n: u32, lock: &KeyLock) {
-        if lock.holders.load(Relaxed) != 0 || lock.wanted_by.load(Relaxed) != 0 {
-            return;
-        }
-        let mut link = bucket.first;
-        while let Some(other) = at(self.locks, link.load(Relaxed)) {
-            if std::ptr::eq(other, lock) {
-                link.store(lock.next.load(Relaxed), Relaxed);
-                self.give_lock(n);
-                return;
-            }
-            link = &other.next;
-        }
-    }
-
-    /// The backends that hold a key as written, but for one's own.
-    pub fn writers(&self, key: &Key, own: usize) -> Vec<usize> {
-        let mut found = Vec::new();
-        loop {
-            let bucket = self.lock(key);
-            let Some((_, lock)) = self.find(&bucket, key) else {
-                return found;
+                }
+                unused.ever.store(ever + 1, Relaxed);
+                (part * self.share()) as u32 + ever + 1
             };
-            let written = lock.written.load(Relaxed) as usize;
-            if written <= found.capacity() {
-                let holds = self.holds_of(lock);
-                let writes = holds.filter(|h| h.mode.load(Relaxed) & WRITTEN != 0);
-                let backends = writes.map(|h| h.backend.load(Relaxed) as usize);
-                found.extend(backends.filter(|b| *b != own));
-                return found;
-            }
-            // Room is made while nobody is kept waiting.
-            drop(bucket);
-            found.reserve(written + 8);
-        }
-    }
-
-    /// All that is held and waited for in a database.
-    pub fn shown(&self, database: u32) -> Vec<Shown> {
-        let mut found = Vec::new();
-        for bucket in self.buckets {
-            while !self.show(bucket, database, &mut found) {
-                found.reserve(found.capacity() + 64);
-            }
+            unused.used.store(unused.used.load(Relaxed) + 1, Relaxed);
+            Some(entry)
+        });
+        if found.is_none() {
+            self.free[backend as usize % all]
+                .times_full
+                .fetch_add(1, Relaxed);
         }
         found
     }
 
-    /// Adds what a bucket has, or nothing where there is no room for it.
-    fn show(&self, bucket: &Bucket, database: u32, found: &mut Vec<Shown>) -> bool {
-        let before = found.len();
-        let _spin = Spin::lock(&bucket.lock);
-        let mut n = bucket.first.load(Relaxed);
-        while let Some(lock) = at(self.locks, n) {
-            n = lock.next.load(Relaxed);
-            let name = lock.name();
-            if name.database != database {
-                continue;
-            }
-            let shown = |backend, mode| Shown {
-                partition: name.partition,
-                key: name.key,
-                mode,
-                backend,
-            };
-            let of_hold = |hold: &Hold| shown(hold.backend.load(Relaxed), hold.mode());
-            let waiting = lock.wanted_by.load(Relaxed).checked_sub(1);
-            let waiting = waiting.map(|backend| shown(backend, None));
-            for one in self.holds_of(lock).map(of_hold).chain(waiting) {
-                if found.len() == found.capacity() {
-                    found.truncate(before);
-                    return false;
-                }
-                found.push(one);
-            }
+    fn give_hold(&self, n: u32) {
+        if let Some(hold) = at(self.holds, n) {
+            self.give_entry(n, &hold.next, |free| &free.holds);
         }
-        true
+    }
+
+    fn give_lock(&self, n: u32) {
+        if let Some(lock) = at(self.locks, n) {
+            self.give_entry(n, &lock.next, |free| &free.locks);
+        }
+    }
+
+    fn give_entry<'t>(&'t self, n: u32, next: &AtomicU32, unused: impl Fn(&'t Free) -> &'t Unused) {
+        let free = &self.free[(n as usize - 1) / self.share()];
+        let unused = unused(free);
+        let _spin = Spin::lock(&free.lock);
+        next.store(unused.first.load(Relaxed), Relaxed);
+        unused.first.store(n, Relaxed);
+        unused.used.store(unused.used.load(Relaxed) - 1, Relaxed);
+    }
+
+    /// How many keys are held now, and how often there was no room for one.
+    pub fn usage(&self) -> (u32, u64) {
+        let used = self.free.iter().map(|free| free.holds.used.load(Relaxed));
+        let full = self.free.iter();
+        let full = full.map(|free| u64::from(free.times_full.load(Relaxed)));
+        (used.sum(), full.sum())
     }
 }

@@ -39,6 +39,8 @@ struct Running {
     /// Whether the worker is to look again at what there is to do.
     redefines: bool,
     marks: Vec<Mark>,
+    /// That of the subtransaction that was committed last: its commit may still fail.
+    committed: Option<Mark>,
 }
 
 /// How far the transaction was when a subtransaction began.
@@ -74,6 +76,11 @@ impl Mark {
 }
 
 impl Running {
+    fn mark_of(&self, subtransaction: pg_sys::SubTransactionId) -> Option<Mark> {
+        let mut marks = self.marks.iter();
+        marks.find(|m| m.subtransaction == subtransaction).copied()
+    }
+
     fn go_back_to(&mut self, mark: Mark) {
         self.key_locks = mark.key_locks;
         self.restart = mark.restart;
@@ -99,7 +106,12 @@ thread_local! {
     static RUNNING: RefCell<Running> = RefCell::default();
     /// The session's own committed appends that readers may not see yet.
     static COMMITTED: RefCell<Written> = RefCell::default();
-    static REGISTERED: Cell<bool> = const { Cell::new(false) };
+    /// How many of the callbacks are registered.
+    static REGISTERED: Cell<u8> = const { Cell::new(0) };
+    /// The subtransaction in which that was done, in the transaction in which it was; else 0.
+    static REGISTERED_IN: Cell<pg_sys::SubTransactionId> = const { Cell::new(0) };
+    /// Whether the callbacks for the end of the transaction have run, and its locks are still to be released.
+    static HAS_ENDED: Cell<bool> = const { Cell::new(false) };
     static RESTARTS: Cell<u64> = const { Cell::new(0) };
     static SLEEPING: Cell<bool> = const { Cell::new(false) };
 }
@@ -158,13 +170,23 @@ impl Written {
 
 /// Makes sure that the end of the running transaction is heard. Cheap.
 pub fn watch() {
-    if !REGISTERED.replace(true) {
-        // SAFETY: the callbacks are functions of this library, which is never unloaded.
+    while REGISTERED.get() < 3 {
+        // SAFETY: the callbacks are functions of this library, which is never unloaded. Where there is no memory for one, it
+        // is tried again.
         unsafe {
-            pg_sys::RegisterXactCallback(Some(on_transaction_event), std::ptr::null_mut());
-            pg_sys::RegisterSubXactCallback(Some(on_subtransaction_event), std::ptr::null_mut());
-            pg_sys::RegisterResourceReleaseCallback(Some(on_release), std::ptr::null_mut());
+            match REGISTERED.get() {
+                0 => pg_sys::RegisterXactCallback(Some(on_transaction_event), std::ptr::null_mut()),
+                1 => pg_sys::RegisterSubXactCallback(
+                    Some(on_subtransaction_event),
+                    std::ptr::null_mut(),
+                ),
+                _ => {
+                    pg_sys::RegisterResourceReleaseCallback(Some(on_release), std::ptr::null_mut())
+                }
+            }
+            REGISTERED_IN.set(pg_sys::GetCurrentSubTransactionId());
         }
+        REGISTERED.set(REGISTERED.get() + 1);
     }
 }
 
@@ -215,7 +237,7 @@ unsafe extern "C-unwind" fn on_transaction_event(event: pg_sys::XactEvent::Type,
 unsafe extern "C-unwind" fn on_subtransaction_event(
     event: pg_sys::SubXactEvent::Type,
     own: pg_sys::SubTransactionId,
-    _: pg_sys::SubTransactionId,
+    parent: pg_sys::SubTransactionId,
     _: *mut c_void,
 ) {
     RUNNING.with(|r| {
@@ -226,18 +248,24 @@ unsafe extern "C-unwind" fn on_subtransaction_event(
             pg_sys::SubXactEvent::SUBXACT_EVENT_START_SUB => {
                 let mark = Mark::of(own, &running);
                 running.marks.push(mark);
+                running.committed = None;
             }
             pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => {
+                running.committed = running.mark_of(own);
+                let taken = running.committed.map_or(0, |mark| mark.taken);
+                key_locks::hand_over(taken, parent);
                 running.marks.retain(|m| m.subtransaction < own);
             }
             pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
-                // Without a mark it began before anything was written.
-                let mark = running
-                    .marks
-                    .iter()
-                    .find(|m| m.subtransaction == own)
-                    .copied();
-                running.go_back_to(mark.unwrap_or_default());
+                let committed = running.committed.filter(|m| m.subtransaction == own);
+                let mark = running.mark_of(own).or(committed);
+                match mark {
+                    Some(mark) => running.go_back_to(mark),
+                    // It began before anything was written.
+                    None if own <= REGISTERED_IN.get() => running.go_back_to(Mark::default()),
+                    // It did not begin whole: nothing was done in it.
+                    None => {}
+                }
                 running.marks.retain(|m| m.subtransaction < own);
             }
             _ => {}
@@ -245,14 +273,19 @@ unsafe extern "C-unwind" fn on_subtransaction_event(
     });
 }
 
-/// A subtransaction that was rolled back has given its locks back: those who wait for what its transaction could have
-/// written under them look again. At the callback for the rollback itself, readers still find the locks.
+/// The end of the transaction gives its keys back. And a subtransaction that was rolled back has given its locks back: those
+/// who wait for what its transaction could have written under them look again. At the callback for the rollback itself, readers still find the locks.
 unsafe extern "C-unwind" fn on_release(
     phase: pg_sys::ResourceReleasePhase::Type,
     is_commit: bool,
     is_top_level: bool,
     _: *mut c_void,
 ) {
+    // With PostgreSQL's own locks: after the others can see all that was changed, of definitions as well.
+    let is_of_locks = phase == pg_sys::ResourceReleasePhase::RESOURCE_RELEASE_LOCKS;
+    if is_of_locks && is_top_level && HAS_ENDED.replace(false) {
+        key_locks::release_all();
+    }
     let is_last = phase == pg_sys::ResourceReleasePhase::RESOURCE_RELEASE_AFTER_LOCKS;
     if is_last && !is_commit && !is_top_level && slot::in_use() {
         slot::wake();
@@ -261,8 +294,8 @@ unsafe extern "C-unwind" fn on_release(
 
 /// Runs inside commit and abort: allocates as little as it can and raises nothing.
 fn end(committed: bool) {
-    // What was written under the keys can be seen by now, or is undone.
-    key_locks::release_all();
+    HAS_ENDED.set(true);
+    REGISTERED_IN.set(0);
     let ended = RUNNING.with(|r| r.try_borrow_mut().map(|mut r| std::mem::take(&mut *r)));
     if let Some(log) = ended
         .as_ref()

@@ -97,6 +97,10 @@ pub unsafe fn RegisterResourceReleaseCallback(callback: ResourceReleaseCallback,
     server().callbacks.borrow_mut().release = callback;
 }
 
+pub unsafe fn GetCurrentSubTransactionId() -> SubTransactionId {
+    server().subtransaction()
+}
+
 pub const XACT_REPEATABLE_READ: u32 = 2;
 pub static mut XactIsoLevel: i32 = 1;
 pub static mut max_locks_per_xact: i32 = 64;

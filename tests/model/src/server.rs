@@ -307,6 +307,11 @@ impl Server {
         }
     }
 
+    /// The running subtransaction; 1 where there is none.
+    pub fn subtransaction(&self) -> u32 {
+        self.open.borrow()[me()].last().copied().unwrap_or(1)
+    }
+
     /// SAVEPOINT.
     pub fn savepoint(&self) {
         let serial = {

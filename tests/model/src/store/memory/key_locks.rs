@@ -39,6 +39,9 @@ pub(in crate::store) fn roll_back(_: usize) {
     server().release_keys_from(server().depth());
 }
 
+/// Subtransactions are not committed here.
+pub(in crate::store) fn hand_over(_: usize, _: u32) {}
+
 pub(in crate::store) fn release_all() {
     server().release_keys_from(0);
 }
