@@ -97,10 +97,10 @@ fn of_ten_locks_for_each_transaction() {
     for round in 0..scaled(20) {
         session.run("BEGIN");
         session.append(&json!({"type": "first"}), None);
-        session.append(&batch(100, round as usize), None);
+        session.append(&batch(100, round), None);
         session.run("SAVEPOINT s");
-        session.append(&batch(101, round as usize), None);
-        session.run(["ROLLBACK TO s; ROLLBACK", "ROLLBACK"][round as usize % 2]);
+        session.append(&batch(101, round), None);
+        session.run(["ROLLBACK TO s; ROLLBACK", "ROLLBACK"][round % 2]);
         assert_eq!(session.number(used), 0);
     }
     session.run("RESET en57.max_key_locks");
