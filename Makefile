@@ -129,6 +129,9 @@ stop: ## stop the server of the demo, if it runs
 bench: setup build ## measure against plain tables (docs/BENCHMARKS.md)
 	@benches/run.sh
 
+bench-suite: ## run the Event Store Benchmark Suite; EVENT_STORE_BENCHMARK=its checkout
+	@EVENT_STORE_BENCHMARK="$(EVENT_STORE_BENCHMARK)" benches/event_store_benchmark/run.sh
+
 lint: ## check format, lints, ranks, links and documentation
 	@tests/harness/setup.sh lint
 	cargo fmt --all --check
